@@ -1,0 +1,311 @@
+package mapping
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/duckstage/column"
+)
+
+// Write is which columns of a record a request carries.
+type Write uint8
+
+// The writes.
+const (
+	Insert  Write = iota // all but deferred lookups and state; null columns are left out
+	Update               // like Insert, but null columns clear what the target has
+	Lookups              // the deferred lookups alone
+	State                // state and status reason alone
+)
+
+// Encoder appends the JSON of records for one kind of write. It is made once and
+// used by many goroutines at once.
+type Encoder struct {
+	table  *Table
+	fields []field
+	typed  []byte // "@odata.type":"Microsoft.Dynamics.CRM.account"
+	id     []byte // "accountid":"
+	clear  bool
+}
+
+// field is one column on its way to JSON.
+type field struct {
+	name string
+	kind fieldKind
+	key  []byte // "name":
+	// of a lookup: for each target the key and the value up to the id,
+	// "nav@odata.bind":"accounts(
+	targets []bound
+}
+
+type bound struct {
+	table string
+	open  []byte
+	null  []byte // "nav":null
+}
+
+type fieldKind uint8
+
+const (
+	plain fieldKind = iota
+	date
+	timestamp
+	boolean
+	lookup
+)
+
+// Encoder makes the encoder of one kind of write. deferred names the lookups that
+// the plan leaves to the second pass.
+func (t *Table) Encoder(w Write, deferred []string) *Encoder {
+	e := &Encoder{table: t, clear: w == Update}
+	if t.Schema != nil {
+		e.typed = []byte(`"@odata.type":"Microsoft.Dynamics.CRM.` + t.Schema.LogicalName + `"`)
+		e.id = []byte(`"` + t.Schema.PrimaryID + `":"`)
+	}
+	for _, c := range t.Columns {
+		if isState(c) != (w == State) || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
+			continue
+		}
+		e.fields = append(e.fields, plainField(c))
+	}
+	for i := range t.Lookups {
+		l := &t.Lookups[i]
+		late := slices.Contains(deferred, l.LogicalName)
+		if w == State || late != (w == Lookups) || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
+			continue
+		}
+		e.fields = append(e.fields, lookupField(l))
+	}
+	return e
+}
+
+func plainField(c Column) field {
+	f := field{name: c.LogicalName, key: []byte(strconv.Quote(c.LogicalName) + ":")}
+	switch c.SQLType {
+	case "DATE":
+		f.kind = date
+	case "TIMESTAMP":
+		f.kind = timestamp
+	case "BOOLEAN":
+		f.kind = boolean
+	}
+	return f
+}
+
+func lookupField(l *Lookup) field {
+	f := field{name: l.LogicalName, kind: lookup}
+	for _, t := range l.Targets {
+		f.targets = append(f.targets, bound{
+			table: t.Table,
+			open:  fmt.Appendf(nil, `"%s@odata.bind":"%s(`, t.Nav, t.EntitySet),
+			null:  fmt.Appendf(nil, `"%s@odata.bind":null`, t.Nav),
+		})
+	}
+	return f
+}
+
+// Empty reports whether the write carries no column at all.
+func (e *Encoder) Empty() bool { return len(e.fields) == 0 }
+
+// StageColumns names the stage columns that the encoder reads; a scan must yield
+// them, and ID, under these names.
+func (e *Encoder) StageColumns() []string {
+	names := []string{ID}
+	for i := range e.fields {
+		f := &e.fields[i]
+		names = append(names, f.name)
+		if len(f.targets) > 1 {
+			names = append(names, f.name+TargetSuffix)
+		}
+	}
+	return names
+}
+
+// Rows reads the rows of one batch for an Encoder. It is not safe for concurrent
+// use; make one a batch.
+type Rows struct {
+	e      *Encoder
+	ids    *column.Vector
+	values []*column.Vector
+	tables []*column.Vector // the TargetSuffix column of each field, or nil
+}
+
+// Rows finds the encoder's columns in the batch. A missing one is an error: the
+// scan did not ask for StageColumns.
+func (e *Encoder) Rows(b *column.Batch) (*Rows, error) {
+	r := &Rows{e: e, ids: b.Column(ID), values: make([]*column.Vector, len(e.fields)), tables: make([]*column.Vector, len(e.fields))}
+	if r.ids == nil || r.ids.Type != column.UUID {
+		return nil, fmt.Errorf("encode %s: the batch has no column %s of record ids", e.table.Name, ID)
+	}
+	for i := range e.fields {
+		f := &e.fields[i]
+		if r.values[i] = b.Column(f.name); r.values[i] == nil {
+			return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, f.name)
+		}
+		if len(f.targets) > 1 {
+			if r.tables[i] = b.Column(f.name + TargetSuffix); r.tables[i] == nil {
+				return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, f.name+TargetSuffix)
+			}
+		}
+	}
+	return r, nil
+}
+
+// ID is the record id of row i.
+func (r *Rows) ID(i int) schema.GUID { return schema.GUID(r.ids.UUIDs[i]) }
+
+// AppendTarget appends row i as an item of a bulk action's Targets: with its
+// @odata.type and record id (dataverse-web-api.md 6.1).
+func (r *Rows) AppendTarget(dst []byte, i int) []byte {
+	dst = append(dst, '{')
+	dst = append(dst, r.e.typed...)
+	dst = append(dst, ',')
+	dst = r.appendID(dst, i)
+	dst = r.appendFields(dst, i)
+	return append(dst, '}')
+}
+
+// AppendCreate appends row i as the body of a single create, with its record id.
+func (r *Rows) AppendCreate(dst []byte, i int) []byte {
+	dst = append(dst, '{')
+	dst = r.appendID(dst, i)
+	dst = r.appendFields(dst, i)
+	return append(dst, '}')
+}
+
+// AppendUpdate appends row i as the body of a single update, without its id,
+// which stands in the URL.
+func (r *Rows) AppendUpdate(dst []byte, i int) []byte {
+	start := len(dst)
+	dst = append(dst, '{')
+	dst = r.appendFields(dst, i)
+	if len(dst) > start+1 { // appendFields leads with a comma
+		copy(dst[start+1:], dst[start+2:])
+		dst = dst[:len(dst)-1]
+	}
+	return append(dst, '}')
+}
+
+// LinkIDs are the record ids at the two ends of the N:N link in row i, in the
+// order of schema.ManyToMany.
+func (r *Rows) LinkIDs(i int) (id1, id2 schema.GUID) {
+	for k := range r.e.fields {
+		id := schema.GUID(r.values[k].UUIDs[i])
+		if r.e.fields[k].name == r.e.table.Link.Column1 {
+			id1 = id
+		} else {
+			id2 = id
+		}
+	}
+	return id1, id2
+}
+
+func (r *Rows) appendID(dst []byte, i int) []byte {
+	dst = append(dst, r.e.id...)
+	dst = schema.GUID(r.ids.UUIDs[i]).Append(dst)
+	return append(dst, '"')
+}
+
+// appendFields appends each field that has a value, led by a comma.
+func (r *Rows) appendFields(dst []byte, i int) []byte {
+	for k := range r.e.fields {
+		f, v := &r.e.fields[k], r.values[k]
+		if f.kind == lookup {
+			dst = r.appendLookup(dst, f, v, r.tables[k], i)
+			continue
+		}
+		if v.Null(i) || (v.Type == column.Text && len(v.TextAt(i)) == 0) { // an empty text is stored as null (4.1)
+			if r.e.clear {
+				dst = append(append(append(dst, ','), f.key...), "null"...)
+			}
+			continue
+		}
+		dst = append(append(dst, ','), f.key...)
+		dst = appendValue(dst, f.kind, v, i)
+	}
+	return dst
+}
+
+func (r *Rows) appendLookup(dst []byte, f *field, v, tables *column.Vector, i int) []byte {
+	if v.Null(i) {
+		if r.e.clear {
+			dst = append(append(dst, ','), f.targets[0].null...)
+		}
+		return dst
+	}
+	t := &f.targets[0]
+	if tables != nil {
+		name := tables.TextAt(i)
+		for k := range f.targets {
+			if f.targets[k].table == string(name) {
+				t = &f.targets[k]
+			}
+		}
+	}
+	dst = append(append(dst, ','), t.open...)
+	dst = schema.GUID(v.UUIDs[i]).Append(dst)
+	return append(dst, ')', '"')
+}
+
+func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
+	switch kind {
+	case date:
+		dst = append(dst, '"')
+		dst = time.Unix(v.Ints[i]*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
+		return append(dst, '"')
+	case timestamp:
+		dst = append(dst, '"')
+		dst = appendTimestamp(dst, v.Ints[i])
+		return append(dst, '"')
+	case boolean:
+		return strconv.AppendBool(dst, v.Ints[i] != 0)
+	}
+	switch v.Type {
+	case column.Text:
+		return AppendString(dst, v.TextAt(i))
+	case column.Int:
+		return strconv.AppendInt(dst, v.Ints[i], 10)
+	case column.Float:
+		return strconv.AppendFloat(dst, v.Floats[i], 'f', -1, 64)
+	case column.Decimal:
+		return appendDecimal(dst, v.Wide[i], int(v.Scale))
+	case column.UUID:
+		dst = append(dst, '"')
+		dst = schema.GUID(v.UUIDs[i]).Append(dst)
+		return append(dst, '"')
+	}
+	return append(dst, "null"...)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// AppendString appends s, which must be UTF-8, as a JSON string.
+func AppendString(dst, s []byte) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
