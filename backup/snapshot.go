@@ -1,0 +1,149 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"dvmigrate/backup/archive"
+)
+
+// Errors to compare with errors.Is.
+var (
+	// ErrLocked says that another Take, Prune or Restore works in the folder.
+	ErrLocked = archive.ErrLocked
+	// ErrNotFound says that there is no such snapshot, or no such part in it.
+	ErrNotFound = archive.ErrNotFound
+	// ErrVersion says that a snapshot was written by a newer release.
+	ErrVersion = archive.ErrVersion
+)
+
+// part is something that can be copied while it is in use. SnapshotTo writes one
+// consistent state to w, which is not kept after the call.
+//
+// A part may have two more methods:
+//
+//   - Fingerprint() string names the state that SnapshotTo would write, up to 255
+//     bytes. Equal and not empty means equal content: the part is then taken over
+//     from the newest snapshot that has it and SnapshotTo is not called. For files
+//     that never change once written: device, inode, size and times (engines.md 6).
+//   - FirstChunk() int is the length of what comes before the first block of a file
+//     of 256 KiB blocks, in bytes: 12,288 for DuckDB. Blocks that have not changed
+//     are then not stored again.
+type part interface {
+	Name() string
+	SnapshotTo(ctx context.Context, w io.Writer) error
+}
+
+// restorer is something that can be brought back. RestoreFrom gets io.EOF only when
+// everything before it has been checked; after any other error it must throw away
+// what it has read. A restorer writes under a temporary name and renames.
+type restorer interface {
+	Name() string
+	RestoreFrom(ctx context.Context, r io.Reader) error
+}
+
+// Parts is a list of parts for a caller that collects them before Take.
+type Parts []part
+
+// Targets is a list of restorers for a caller that collects them before Restore.
+type Targets []restorer
+
+// Options say where snapshots are and which ones stay.
+type Options struct {
+	Dir    string       // the folder; made when missing, open to its owner only
+	Keep   Retention    // DefaultRetention when zero
+	Meta   any          // kept with the snapshot as JSON, up to 1 MiB; may be nil
+	Logger *slog.Logger // what was taken and removed; nothing is logged when nil
+
+	files archive.Files // the operating system's, when nil
+}
+
+func (o *Options) store() *archive.Store {
+	if o.files != nil {
+		return archive.Open(o.Dir, o.files)
+	}
+	return archive.Open(o.Dir, archive.OS{})
+}
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger != nil {
+		return o.Logger
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// Snapshot is one set of parts in the folder.
+type Snapshot struct {
+	ID    string
+	Time  time.Time // when it was begun, in UTC; later than that of the one before it
+	Parts []Part    // in the order in which they were taken
+	Meta  json.RawMessage
+	Size  int64 // bytes of all parts, uncompressed
+	Added int64 // bytes that this snapshot added to the folder, but for its manifest
+	// Fault is why the snapshot cannot be restored as far as could be seen without
+	// reading its chunks (Verify does that); nil if it is complete.
+	Fault error
+}
+
+// Part is one part of a snapshot.
+type Part struct {
+	Name        string
+	Size        int64 // uncompressed, in bytes
+	Chunks      int
+	Fingerprint string // the part's own, if it gave one
+}
+
+// List returns the snapshots in a folder, newest first. A damaged one is listed with
+// its Fault. A folder that does not exist has none.
+func List(dir string) ([]Snapshot, error) {
+	store := archive.Open(dir, archive.OS{})
+	return list(store)
+}
+
+func list(store *archive.Store) ([]Snapshot, error) {
+	ids, err := store.IDs()
+	if err != nil {
+		return nil, err
+	}
+	var all []Snapshot
+	for _, id := range ids {
+		m, err := store.Manifest(id)
+		if errors.Is(err, ErrNotFound) {
+			continue // removed since the folder was read
+		}
+		if err != nil {
+			t, _ := archive.TimeOf(id)
+			all = append(all, Snapshot{ID: id, Time: t, Fault: err})
+			continue
+		}
+		s := describe(m)
+		s.Fault = store.CheckPacks(m)
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func describe(m *archive.Manifest) Snapshot {
+	s := Snapshot{ID: m.ID, Meta: m.Meta}
+	s.Time, _ = archive.TimeOf(m.ID)
+	for _, p := range m.Packs {
+		if p.ID == m.ID {
+			s.Added = p.Size
+		}
+	}
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		s.Size += p.Size
+		s.Parts = append(s.Parts, Part{
+			Name:        p.Name,
+			Size:        p.Size,
+			Chunks:      len(p.Chunks),
+			Fingerprint: p.Fingerprint,
+		})
+	}
+	return s
+}
