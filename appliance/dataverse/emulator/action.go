@@ -1,0 +1,37 @@
+package emulator
+
+import (
+	"net/http"
+	"strings"
+)
+
+// makeActions lists the unbound actions, by name, and those bound to a set or row,
+// by name without the namespace.
+func makeActions() (unbound, bound map[string]func(*call) error) {
+	return map[string]func(*call) error{}, map[string]func(*call) error{}
+}
+
+// isOperation reports whether a name is an unbound function or action.
+func (s *Server) isOperation(name string) bool {
+	return s.functions[name] != nil || s.actions[name] != nil
+}
+
+func (c *call) getFunction() error { return c.operate(c.srv.functions, c.segs[0].name) }
+func (c *call) postAction() error  { return c.operate(c.srv.actions, c.segs[0].name) }
+func (c *call) getBoundFunction() error {
+	return c.operate(c.srv.boundFunctions, strings.TrimPrefix(c.segs[1].name, namespace))
+}
+func (c *call) postBound() error {
+	return c.operate(c.srv.boundActions, strings.TrimPrefix(c.segs[1].name, namespace))
+}
+
+// operate runs the operation of a name; a function asked for with the wrong verb
+// is not there (section 1.9).
+func (c *call) operate(from map[string]func(*call) error, name string) error {
+	fn := from[name]
+	if fn == nil {
+		return errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s/%s'.", c.api, c.path)
+	}
+	c.message = name
+	return fn(c)
+}

@@ -1,0 +1,159 @@
+package emulator
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// call is one operation on the API: an HTTP request, or one part of a $batch.
+// Handlers read it and fill res, or return an *apiError.
+type call struct {
+	srv    *Server
+	method string
+	api    string // {org}/api/data/v9.2, without a slash at the end: the base of answered URLs
+	path   string // what follows api and a slash, still escaped, without the query
+	query  []param
+	header http.Header
+	body   []byte
+	segs   []segment
+	prefer preferences
+	user   schema.GUID // the systemuser who calls
+	// message is the name the service gives the operation (Create, UpdateMultiple,
+	// RetrieveMultiple …): limits, faults, costs and statistics go by it.
+	message string
+	table   *table // of the first segment; nil for functions and metadata
+	records int    // rows the call carries, for cost and statistics
+
+	tx   *tx               // inside a change set: the transaction of the set
+	refs map[string]string // inside a change set: Content-ID -> entity reference "set(key)"
+
+	res response
+}
+
+// response is what a call answers, for the wire or a batch part.
+type response struct {
+	status   int
+	header   http.Header
+	body     []byte
+	entityID string // OData-EntityId; inside a batch also Location
+}
+
+// param is one query option, decoded, in the order sent.
+type param struct{ name, value string }
+
+// option returns a query option's value; names are case-sensitive.
+func (c *call) option(name string) (string, bool) {
+	for _, p := range c.query {
+		if p.name == name {
+			return p.value, true
+		}
+	}
+	return "", false
+}
+
+// view runs fn with the store held still for reading.
+func (c *call) view(fn func(*tx) error) error {
+	if c.tx != nil {
+		return fn(c.tx)
+	}
+	return c.srv.store.view(fn)
+}
+
+// set adds a response header.
+func (c *call) set(name, value string) {
+	if c.res.header == nil {
+		c.res.header = http.Header{}
+	}
+	c.res.header.Set(name, value)
+}
+
+// applied adds a Preference-Applied header.
+func (c *call) applied(pref string) {
+	if c.res.header == nil {
+		c.res.header = http.Header{}
+	}
+	c.res.header.Add("Preference-Applied", pref)
+}
+
+const (
+	jsonType       = "application/json; odata.metadata=minimal"
+	jsonStreamType = "application/json; odata.metadata=minimal; odata.streaming=true"
+)
+
+// json answers with a JSON body.
+func (c *call) json(status int, body []byte) error {
+	c.res.status, c.res.body = status, body
+	c.set("Content-Type", jsonType)
+	return nil
+}
+
+// noContent answers 204.
+func (c *call) noContent() error {
+	c.res.status = http.StatusNoContent
+	return nil
+}
+
+// preferences is the Prefer header, parsed (section 1.3).
+type preferences struct {
+	representation bool
+	annotations    []string // patterns of odata.include-annotations; nil when not asked for
+	maxPageSize    int      // 0 when not asked for
+	trackChanges   bool
+	continueOnErr  bool
+	noUpsert       bool // odata.allow-upsert=false
+}
+
+func parsePrefer(h http.Header) (p preferences) {
+	for _, line := range h.Values("Prefer") {
+		for _, item := range splitQuoted(line, ',') {
+			name, val, _ := strings.Cut(strings.TrimSpace(item), "=")
+			val = strings.Trim(strings.TrimSpace(val), `"`)
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "return":
+				p.representation = val == "representation"
+			case "odata.include-annotations":
+				for a := range strings.SplitSeq(val, ",") {
+					p.annotations = append(p.annotations, strings.TrimSpace(a))
+				}
+			case "odata.maxpagesize":
+				p.maxPageSize, _ = strconv.Atoi(val)
+			case "odata.track-changes":
+				p.trackChanges = true
+			case "odata.continue-on-error":
+				p.continueOnErr = val != "false"
+			case "odata.allow-upsert":
+				p.noUpsert = val == "false"
+			}
+		}
+	}
+	return p
+}
+
+// wants reports whether an annotation was asked for; a pattern may end in *.
+func (p preferences) wants(annotation string) bool {
+	for _, a := range p.annotations {
+		if a == annotation || strings.HasSuffix(a, "*") && strings.HasPrefix(annotation, a[:len(a)-1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// splitQuoted splits s at sep where it is not inside double quotes.
+func splitQuoted(s string, sep byte) []string {
+	var parts []string
+	start, quoted := 0, false
+	for i := range len(s) {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == sep && !quoted:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, s[start:])
+}

@@ -1,0 +1,4 @@
+package emulator
+
+// Fault is one fault on order.
+type Fault struct{}

@@ -1,0 +1,74 @@
+package emulator
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// The ids of the rows that exist from the start, where the schema has their tables.
+var (
+	OrganizationID = schema.GUID{0x0a, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}
+	BusinessUnitID = schema.GUID{0x0b, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1} // the root business unit
+	UserID         = schema.GUID{0x0c, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1} // the caller
+	TeamID         = schema.GUID{0x0d, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1} // the root unit's default team
+	CurrencyID     = schema.GUID{0x0e, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1} // US Dollar, the base currency
+)
+
+// Options says what a Server is and how it behaves. Only Schema is required.
+type Options struct {
+	// Schema is what the environment holds. It is read at New and never changed.
+	Schema *schema.Schema
+	// Seed reads rows that exist from the start, by table logical name: one JSON
+	// object a line, in the form of a create's body; lookups may be bound to rows
+	// of tables seeded before (tables are seeded in the schema's order) or after.
+	Seed map[string]io.Reader
+	// StatePath names a file that keeps the data across restarts: every change is
+	// appended to it before it is answered. Empty keeps nothing.
+	StatePath string
+	// Discard checks and counts writes but keeps no rows written through the API:
+	// for measuring a client. Lookups are taken to exist.
+	Discard bool
+	// Limits are the service protection limits; the zero value has none.
+	Limits Limits
+	// Cost is the time that requests take on the server; the zero value is none.
+	Cost Cost
+	// Latency is added to every answer and does not count as execution time.
+	Latency time.Duration
+	// Faults are the faults on order; ParseFault reads one from its text form.
+	Faults []Fault
+	// DopHint is the value of x-ms-dop-hint; zero leaves the header out.
+	DopHint int
+	// MaxBody is the largest request body in bytes, beyond which the answer is 413;
+	// zero means 128 MiB.
+	MaxBody int64
+	// Log gets one line a refused or failed request at debug level; nil is silent.
+	Log *slog.Logger
+}
+
+// Limits are the service protection limits of section 8.1, each counted per user
+// (bearer token) and server. A zero figure is no limit.
+type Limits struct {
+	Requests    int           // requests in Window
+	Execution   time.Duration // combined execution time in Window
+	Concurrency int           // requests at once
+	Window      time.Duration // zero means 300 s
+	Servers     int           // how many servers the environment has; zero means 1
+}
+
+// DefaultLimits are the documented limits on one server (section 8.1): what the
+// emulator command starts with.
+func DefaultLimits() Limits {
+	return Limits{Requests: 6000, Execution: 1200 * time.Second, Concurrency: 52, Window: 300 * time.Second, Servers: 1}
+}
+
+// Cost is the server's execution time of a request: PerRequest, and for every row
+// it carries PerRecord or the table's own figure. It is waited for and counted
+// against Limits.Execution.
+type Cost struct {
+	PerRequest time.Duration
+	PerRecord  time.Duration
+	Tables     map[string]time.Duration // per record, by logical name
+}

@@ -1,0 +1,217 @@
+package emulator
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// segment is one part of the path: a name and, if there are parentheses, what is
+// between them, still as it stands in the URL but decoded.
+type segment struct {
+	name   string
+	key    string
+	hasKey bool
+}
+
+// shape is the form of a path, after the service root.
+type shape string
+
+const (
+	shapeRoot        shape = ""
+	shapeMetadata    shape = "$metadata"
+	shapeBatch       shape = "$batch"
+	shapeSet         shape = "{set}"
+	shapeCount       shape = "{set}/$count"
+	shapeRow         shape = "{set}({key})"
+	shapeProperty    shape = "{set}({key})/{column}"
+	shapeRaw         shape = "{set}({key})/{column}/$value"
+	shapeRelated     shape = "{set}({key})/{navigation}…" // and all that may follow it on a GET
+	shapeRef         shape = "{set}({key})/{navigation}/$ref"
+	shapeRefKey      shape = "{set}({key})/{navigation}({key})/$ref"
+	shapeBoundSet    shape = "{set}/Microsoft.Dynamics.CRM.{operation}"
+	shapeBoundRow    shape = "{set}({key})/Microsoft.Dynamics.CRM.{operation}"
+	shapeDefinitions shape = "{definitions}…" // EntityDefinitions, GlobalOptionSetDefinitions, RelationshipDefinitions
+	shapeOperation   shape = "{operation}"    // unbound function (GET) or action (POST)
+)
+
+// route is what answers a method on a shape, and the message it counts as.
+type route struct {
+	message string
+	handle  func(*call) error
+}
+
+// routes is the whole of the API. Bound operations and unbound ones are found by
+// name: boundActions, actions (action.go); functions (meta.go).
+func (s *Server) makeRoutes() map[shape]map[string]route {
+	return map[shape]map[string]route{
+		shapeRoot:     {"GET": {"RetrieveServiceDocument", (*call).getServiceDocument}},
+		shapeMetadata: {"GET": {"RetrieveMetadata", (*call).getMetadata}},
+		shapeBatch:    {"POST": {"ExecuteBatch", (*call).postBatch}},
+		shapeSet: {
+			"GET":  {"RetrieveMultiple", (*call).getSet},
+			"POST": {"Create", (*call).postRow},
+		},
+		shapeCount: {"GET": {"RetrieveMultiple", (*call).getCount}},
+		shapeRow: {
+			"GET":    {"Retrieve", (*call).getRow},
+			"PATCH":  {"Update", (*call).patchRow},
+			"DELETE": {"Delete", (*call).deleteRow},
+		},
+		shapeProperty: {
+			"GET":    {"Retrieve", (*call).getProperty},
+			"PUT":    {"Update", (*call).putProperty},
+			"DELETE": {"Update", (*call).deleteProperty},
+		},
+		shapeRaw:     {"GET": {"Retrieve", (*call).getRawProperty}},
+		shapeRelated: {"GET": {"Retrieve", (*call).getRelated}, "PUT": {"Update", (*call).putParties}},
+		shapeRef: {
+			"GET":    {"Retrieve", (*call).getRelated},
+			"POST":   {"Associate", (*call).postRef},
+			"PUT":    {"Update", (*call).putRef},
+			"DELETE": {"Disassociate", (*call).deleteRef},
+		},
+		shapeRefKey:      {"DELETE": {"Disassociate", (*call).deleteRef}},
+		shapeBoundSet:    {"POST": {"", (*call).postBound}, "GET": {"", (*call).getBoundFunction}},
+		shapeBoundRow:    {"POST": {"", (*call).postBound}, "GET": {"", (*call).getBoundFunction}},
+		shapeDefinitions: {"GET": {"RetrieveMetadata", (*call).getDefinitions}},
+		shapeOperation:   {"POST": {"", (*call).postAction}, "GET": {"", (*call).getFunction}},
+	}
+}
+
+const namespace = "Microsoft.Dynamics.CRM."
+
+// splitPath cuts the escaped path after the service root into segments.
+func splitPath(path string) ([]segment, error) {
+	path = strings.TrimSuffix(path, "/")
+	if path == "" {
+		return nil, nil
+	}
+	var segs []segment
+	for part := range strings.SplitSeq(path, "/") {
+		name, key, hasKey := strings.Cut(part, "(")
+		if hasKey {
+			if !strings.HasSuffix(key, ")") {
+				return nil, errURL("Bad Request - Error in query syntax.")
+			}
+			key = key[:len(key)-1]
+		}
+		n, err1 := url.PathUnescape(name)
+		k, err2 := url.PathUnescape(key)
+		if err1 != nil || err2 != nil || n == "" {
+			return nil, errURL("Bad Request - Error in query syntax.")
+		}
+		segs = append(segs, segment{n, k, hasKey})
+	}
+	return segs, nil
+}
+
+// parseQuery decodes the query options in order. A plus sign is a blank.
+func parseQuery(raw string) ([]param, error) {
+	var ps []param
+	for part := range strings.SplitSeq(raw, "&") {
+		if part == "" {
+			continue
+		}
+		name, val, _ := strings.Cut(part, "=")
+		n, err1 := url.QueryUnescape(name)
+		v, err2 := url.QueryUnescape(val)
+		if err1 != nil || err2 != nil {
+			return nil, errURL("Bad Request - Error in query syntax.")
+		}
+		ps = append(ps, param{n, v})
+	}
+	return ps, nil
+}
+
+// shapeOf finds the form of the call's path and the table it starts at.
+func (c *call) shapeOf() (shape, error) {
+	if len(c.segs) == 0 {
+		return shapeRoot, nil
+	}
+	first := c.segs[0]
+	switch first.name {
+	case "$metadata":
+		return shapeMetadata, nil
+	case "$batch":
+		return shapeBatch, nil
+	case "EntityDefinitions", "GlobalOptionSetDefinitions", "RelationshipDefinitions":
+		return shapeDefinitions, nil
+	}
+	t := c.srv.model.bySet[first.name]
+	if t == nil {
+		if c.srv.isOperation(first.name) && len(c.segs) == 1 {
+			return shapeOperation, nil
+		}
+		return "", errSegment(first.name)
+	}
+	c.table = t
+	if !first.hasKey {
+		return c.shapeOfSet()
+	}
+	return c.shapeOfRow()
+}
+
+func (c *call) shapeOfSet() (shape, error) {
+	switch {
+	case len(c.segs) == 1:
+		return shapeSet, nil
+	case c.segs[1].name == "$count" && len(c.segs) == 2:
+		return shapeCount, nil
+	case strings.HasPrefix(c.segs[1].name, namespace):
+		return shapeBoundSet, nil
+	}
+	return "", errSegment(c.segs[1].name)
+}
+
+func (c *call) shapeOfRow() (shape, error) {
+	if len(c.segs) == 1 {
+		return shapeRow, nil
+	}
+	second := c.segs[1]
+	if strings.HasPrefix(second.name, namespace) {
+		return shapeBoundRow, nil
+	}
+	p, known := c.table.props[second.name]
+	if !known {
+		return "", errSegment(second.name)
+	}
+	isColumn := p.col != nil || p.readOnly != nil
+	switch {
+	case isColumn && len(c.segs) == 2:
+		return shapeProperty, nil
+	case isColumn && len(c.segs) == 3 && c.segs[2].name == "$value":
+		return shapeRaw, nil
+	case isColumn:
+		return "", errSegment(c.segs[2].name)
+	case len(c.segs) == 3 && c.segs[2].name == "$ref" && second.hasKey:
+		return shapeRefKey, nil
+	case len(c.segs) == 3 && c.segs[2].name == "$ref":
+		return shapeRef, nil
+	}
+	return shapeRelated, nil
+}
+
+// run finds the route for the call and answers it.
+func (c *call) run() error {
+	segs, err := splitPath(c.path)
+	if err != nil {
+		return err
+	}
+	c.segs = segs
+	sh, err := c.shapeOf()
+	if err != nil {
+		return err
+	}
+	r, ok := c.srv.routes[sh][c.method]
+	if !ok {
+		if sh == shapeOperation || sh == shapeBatch {
+			return errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s/%s'.", c.api, c.path)
+		}
+		return errMethod(c.method)
+	}
+	if r.message != "" {
+		c.message = r.message
+	}
+	return r.handle(c)
+}
