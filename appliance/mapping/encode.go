@@ -38,7 +38,8 @@ type field struct {
 	key  []byte // "name":
 	// of a lookup: for each target the key and the value up to the id,
 	// "nav@odata.bind":"accounts(
-	targets []bound
+	targets  []bound
+	nullOnly bool // a deferred lookup in an update: cleared now, set by the second pass
 }
 
 type bound struct {
@@ -74,10 +75,12 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 	for i := range t.Lookups {
 		l := &t.Lookups[i]
 		late := slices.Contains(deferred, l.LogicalName)
-		if w == State || late != (w == Lookups) || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
+		if w == State || late != (w == Lookups) && w != Update || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
 			continue
 		}
-		e.fields = append(e.fields, lookupField(l))
+		f := lookupField(l)
+		f.nullOnly = w == Update && late
+		e.fields = append(e.fields, f)
 	}
 	return e
 }
@@ -109,6 +112,25 @@ func lookupField(l *Lookup) field {
 
 // Empty reports whether the write carries no column at all.
 func (e *Encoder) Empty() bool { return len(e.fields) == 0 }
+
+// CreateBody is the body of a single create for a record that AppendTarget wrote:
+// the same without its @odata.type. It appends to dst.
+func (e *Encoder) CreateBody(dst, target []byte) []byte {
+	dst = append(dst, '{')
+	return append(dst, target[1+len(e.typed)+1:]...)
+}
+
+// UpdateBody is the body of a single update for a record that AppendTarget wrote:
+// the same without its @odata.type and its id, which stands in the URL. It
+// appends to dst.
+func (e *Encoder) UpdateBody(dst, target []byte) []byte {
+	dst = append(dst, '{')
+	rest := target[1+len(e.typed)+1+len(e.id)+len(`00000000-0000-0000-0000-000000000000"`):]
+	if rest[0] == ',' {
+		rest = rest[1:]
+	}
+	return append(dst, rest...)
+}
 
 // StageColumns names the stage columns that the encoder reads; a scan must yield
 // them, and ID, under these names.
@@ -168,27 +190,6 @@ func (r *Rows) AppendTarget(dst []byte, i int) []byte {
 	return append(dst, '}')
 }
 
-// AppendCreate appends row i as the body of a single create, with its record id.
-func (r *Rows) AppendCreate(dst []byte, i int) []byte {
-	dst = append(dst, '{')
-	dst = r.appendID(dst, i)
-	dst = r.appendFields(dst, i)
-	return append(dst, '}')
-}
-
-// AppendUpdate appends row i as the body of a single update, without its id,
-// which stands in the URL.
-func (r *Rows) AppendUpdate(dst []byte, i int) []byte {
-	start := len(dst)
-	dst = append(dst, '{')
-	dst = r.appendFields(dst, i)
-	if len(dst) > start+1 { // appendFields leads with a comma
-		copy(dst[start+1:], dst[start+2:])
-		dst = dst[:len(dst)-1]
-	}
-	return append(dst, '}')
-}
-
 // LinkIDs are the record ids at the two ends of the N:N link in row i, in the
 // order of schema.ManyToMany.
 func (r *Rows) LinkIDs(i int) (id1, id2 schema.GUID) {
@@ -234,6 +235,9 @@ func (r *Rows) appendLookup(dst []byte, f *field, v, tables *column.Vector, i in
 		if r.e.clear {
 			dst = append(append(dst, ','), f.targets[0].null...)
 		}
+		return dst
+	}
+	if f.nullOnly {
 		return dst
 	}
 	t := &f.targets[0]

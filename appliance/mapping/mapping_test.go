@@ -145,11 +145,11 @@ func TestEncodeWritesEveryColumnType(t *testing.T) {
 		{"an insert carries all but deferred lookups and state", Insert, func(r *Rows) []byte { return r.AppendTarget(nil, 0) },
 			`{"@odata.type":"Microsoft.Dynamics.CRM.account","accountid":"` + id + `1","name":"a\"b\\\n\tü\u0001","revenue":-0.05,"rate":12.5,"factor":47.639583,"big":9007199254740993,` +
 				`"donotphone":true,"born":"1969-12-31","seen":"1969-12-31T23:59:59Z","industrycode":3,"customerid_contact@odata.bind":"contacts(` + id + `3)","ownerid@odata.bind":"teams(` + id + `4)"}`},
-		{"a single create has no type", Lookups, func(r *Rows) []byte { return r.AppendCreate(nil, 0) },
+		{"a single create has no type", Lookups, func(r *Rows) []byte { return r.e.CreateBody(nil, r.AppendTarget(nil, 0)) },
 			`{"accountid":"` + id + `1","parentaccountid@odata.bind":"accounts(` + id + `2)"}`},
-		{"the second pass carries the deferred lookup alone", Lookups, func(r *Rows) []byte { return r.AppendUpdate(nil, 0) },
+		{"the second pass carries the deferred lookup alone", Lookups, func(r *Rows) []byte { return r.e.UpdateBody(nil, r.AppendTarget(nil, 0)) },
 			`{"parentaccountid@odata.bind":"accounts(` + id + `2)"}`},
-		{"the last pass carries state and status together", State, func(r *Rows) []byte { return r.AppendUpdate(nil, 0) }, `{"statecode":1,"statuscode":2}`},
+		{"the last pass carries state and status together", State, func(r *Rows) []byte { return r.e.UpdateBody(nil, r.AppendTarget(nil, 0)) }, `{"statecode":1,"statuscode":2}`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestEncodeNulls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, string(r.AppendUpdate(nil, 0))); diff != "" {
+		if diff := cmp.Diff(want, string(r.e.UpdateBody(nil, r.AppendTarget(nil, 0)))); diff != "" {
 			t.Errorf("write %d: %s", write, diff)
 		}
 	}
