@@ -183,12 +183,10 @@ func (d *csdlDoc) lookups(out *Table, chain []*csdlType) {
 			if n.collection || c == nil {
 				continue
 			}
-			for _, target := range d.targets(n.target) {
-				if key := [2]string{c.LogicalName, target}; !seen[key] {
-					seen[key] = true
-					out.ManyToOne = append(out.ManyToOne, relationship(out, c, n, target))
-					c.Targets = append(c.Targets, target)
-				}
+			if key := [2]string{c.LogicalName, n.target}; !seen[key] {
+				seen[key] = true
+				out.ManyToOne = append(out.ManyToOne, relationship(out, c, n))
+				c.Targets = append(c.Targets, d.targets(n.target)...)
 			}
 			if strings.EqualFold(n.name, c.LogicalName) {
 				c.SchemaName = n.name
@@ -242,8 +240,13 @@ func (d *csdlDoc) targets(name string) []string {
 	return names
 }
 
-func relationship(t *Table, c *Column, n csdlNav, target string) Relationship {
-	r := Relationship{SchemaName: n.partner, Column: c.LogicalName, Target: target, Nav: n.name, Collection: n.partner}
+// relationship names the target as EntityDefinitions does, where an owner lookup
+// has one relationship, to "owner".
+func relationship(t *Table, c *Column, n csdlNav) Relationship {
+	r := Relationship{SchemaName: n.partner, Column: c.LogicalName, Target: n.target, Nav: n.name, Collection: n.partner}
+	if n.target == csdlPrincipal {
+		r.Target = "owner"
+	}
 	if r.SchemaName == "" {
 		r.SchemaName = t.LogicalName + "_" + n.name
 	}
