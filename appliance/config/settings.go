@@ -1,0 +1,198 @@
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Config is a migration project's settings. Its fields may be set freely before
+// Validate; afterwards it is only read.
+//
+// The tags of this struct and those below are the one table of what the file may say:
+//
+//	json   the key
+//	doc    what it means (shown by editors, through JSONSchema)
+//	need   "yes": may not be empty
+//	enum   the words it may be
+//	match  the regular expression that text must match
+//	min    the least, max the greatest value of a number, duration or size
+//	env    the environment variable, where it is not the one that follows from the path; "-" for none
+//	short  "yes": a bare value in place of the mapping stands for this key alone
+type Config struct {
+	Version    int               `json:"version" need:"yes" min:"1" max:"1" env:"-" doc:"Version of this file's format; always 1."`
+	Name       string            `json:"name" need:"yes" match:"^[a-z0-9_-]+$" env:"-" doc:"Name of the project: small letters, digits, hyphen, underscore."`
+	Target     Target            `json:"target" doc:"The Dataverse environment that is loaded, and how to sign in."`
+	Schema     string            `json:"schema" need:"yes" doc:"File with the target's tables and columns, made by dvmigrate schema."`
+	Transforms string            `json:"transforms" need:"yes" doc:"Folder with the SQL that makes each table's rows, one <table>.sql a table."`
+	Work       string            `json:"work" need:"yes" doc:"Folder of the stage, the ledger and temporary files."`
+	Sources    map[string]Source `json:"sources" match:"^[A-Za-z_][A-Za-z0-9_]*$" doc:"Source data, each under the name by which SQL refers to it: a path, a list of paths, or a mapping."`
+	Tables     map[string]Table  `json:"tables" match:"^[a-z_][a-z0-9_]*$" doc:"What SQL cannot say about a table, under its logical name."`
+	Stage      Stage             `json:"stage" doc:"The DuckDB file that source data are staged in."`
+	Load       Loading           `json:"load" doc:"How records are sent."`
+	Snapshots  Snapshots         `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
+	Limits     Limits            `json:"limits" doc:"The target's service protection limits: ceilings of the load and figures of the estimate."`
+	Estimate   Estimate          `json:"estimate" doc:"Figures for the offline estimate."`
+
+	// Dir is the project folder, absolute; relative paths above start here.
+	Dir string `json:"-"`
+
+	origins map[string]origin // where each key was read, by path
+	loaded  map[string]any    // each setting as Load left it, to know which a flag changed
+}
+
+// Target is the Dataverse environment and the way to sign in to it.
+type Target struct {
+	URL         string `json:"url" doc:"The environment's address, such as https://acme.crm4.dynamics.com; http only on this machine."`
+	Auth        string `json:"auth" enum:"default,client-secret,certificate,managed-identity,workload-identity,azure-cli,device-code,none" doc:"Way to sign in; none only for an emulator on this machine."`
+	Tenant      string `json:"tenant" doc:"Directory (tenant) id or domain."`
+	Client      string `json:"client" doc:"Application (client) id."`
+	Secret      Secret `json:"secret" doc:"Client secret, or the password of the certificate file; only as ${NAME}, never written out."`
+	Certificate string `json:"certificate" doc:"PEM or PFX file with the application's certificate and key."`
+	Token       Secret `json:"token" env:"DVMIGRATE_TOKEN" doc:"A ready bearer token, used instead of any other way to sign in; only as ${NAME}, never written out."`
+	Cloud       string `json:"cloud" enum:"public,usgov,china" doc:"The cloud that the sign-in service belongs to."`
+}
+
+// Source is one supply of rows: a file, or several of the same form.
+type Source struct {
+	Path        []string `json:"path" short:"yes" doc:"File or files; * and ? stand for any characters. Relative paths start at the project folder."`
+	Format      string   `json:"format" enum:",csv,parquet,json,ndjson" doc:"Form of the file; when left out, told by the ending of its name."`
+	Delimiter   string   `json:"delimiter" doc:"What stands between columns, up to 4 bytes; when left out, found by looking at the file. csv only."`
+	Quote       string   `json:"quote" doc:"Character around values; empty for none. csv only."`
+	Escape      string   `json:"escape" doc:"Character before a quote within quotes; when left out, the quote itself. csv only."`
+	Header      bool     `json:"header" doc:"Whether the first line holds the column names. csv only."`
+	Encoding    string   `json:"encoding" match:"^[a-z0-9_-]+$" doc:"Character set, such as utf-8, utf-16, latin-1, windows-1252. csv only."`
+	Null        []string `json:"null" doc:"Texts that mean no value. csv only."`
+	RowEnd      string   `json:"row_end" doc:"What ends a row, if not a line end. csv only."`
+	Columns     []string `json:"columns" doc:"Names for the columns, instead of those in the header line. csv only."`
+	Types       Types    `json:"types" doc:"Column types: auto (found by looking), text (all stay text), or a mapping of column to DuckDB type, the others found by looking. Not for parquet."`
+	MaxBadLines int      `json:"max_bad_lines" min:"0" doc:"Lines that cannot be read are set aside and reported; with more than this the ingest stops."`
+}
+
+// Table is what cannot be said in the table's SQL.
+type Table struct {
+	IDs      string `json:"ids" enum:"assign,keep" doc:"Record ids: assign (made when staging, in the target's sort order) or keep (the source's own GUIDs)."`
+	Batch    int    `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
+	Parallel int    `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
+	Message  string `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
+}
+
+// Stage is how much of the machine DuckDB may use.
+type Stage struct {
+	Memory    Size   `json:"memory" doc:"Memory limit, such as 4GB; 0 leaves it to the engine, which takes 40 % of the machine's memory."`
+	Temp      string `json:"temp" doc:"Folder for what does not fit in memory; when left out, temp in the work folder."`
+	TempLimit Size   `json:"temp_limit" doc:"Most that the temp folder may hold; 0 for no limit."`
+	Threads   int    `json:"threads" min:"0" max:"1024" doc:"Threads; 0 for one a core."`
+}
+
+// Loading is how records are sent.
+type Loading struct {
+	Batch     int           `json:"batch" min:"1" max:"1000" doc:"Records in one request, where the table does not say."`
+	Parallel  int           `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 follows the server's hint."`
+	Timeout   time.Duration `json:"timeout" min:"1s" max:"1h" doc:"Longest wait for an answer; after it the outcome counts as unknown and is looked up."`
+	MaxErrors int64         `json:"max_errors" min:"0" doc:"Stop when more records than this have failed; 0 for no limit."`
+}
+
+// Snapshots is when, where and how long copies are kept.
+type Snapshots struct {
+	To      string        `json:"to" need:"yes" doc:"Folder of the snapshots, best on another disk."`
+	Every   time.Duration `json:"every" min:"0s" doc:"Time from one snapshot to the next; 0 for none."`
+	Keep    Keep          `json:"keep" doc:"Which snapshots stay: the last ones, and one an hour and a day for so long."`
+	Sources bool          `json:"sources" doc:"Whether the source files are copied too."`
+}
+
+// Keep is how many snapshots of each kind stay.
+type Keep struct {
+	Last   int `json:"last" min:"1" doc:"The newest ones."`
+	Hourly int `json:"hourly" min:"0" doc:"Hours of which one stays."`
+	Daily  int `json:"daily" min:"0" doc:"Days of which one stays."`
+}
+
+// Limits are the target's service protection limits; they hold for each user on each
+// web server (dataverse-web-api.md 8.1). Environments may have others than the defaults.
+type Limits struct {
+	Requests   int           `json:"requests" min:"1" doc:"Requests in one window."`
+	Window     time.Duration `json:"window" min:"1s" doc:"The sliding window."`
+	Execution  time.Duration `json:"execution" min:"1s" doc:"Execution time in one window, all requests together."`
+	Concurrent int           `json:"concurrent" min:"1" max:"1024" doc:"Requests at once."`
+	Users      int           `json:"users" min:"1" doc:"Application users that load; each has its own limits."`
+	Servers    int           `json:"servers" min:"1" doc:"Web servers that answer; each counts for itself."`
+}
+
+// Estimate is what the offline estimate assumes.
+type Estimate struct {
+	Buffer  float64         `json:"buffer" min:"0" max:"500" doc:"Percent added for what goes wrong."`
+	Window  time.Duration   `json:"window" min:"0s" doc:"Time that the cutover may take; the estimate says whether the load fits."`
+	Latency time.Duration   `json:"latency" min:"0s" max:"1m" doc:"Time of one request that does nothing: the network and the front door."`
+	Record  time.Duration   `json:"record" min:"0s" max:"1m" doc:"Server time for one record, where no rate is stated."`
+	Rates   map[string]Rate `json:"rates" match:"^[a-z_][a-z0-9_]*$" doc:"Measured or stated speed of a table, under its logical name."`
+}
+
+// Rate is one table's speed in records per second; 0 is not known.
+type Rate struct {
+	Insert float64 `json:"insert" min:"0" doc:"Records inserted per second."`
+	Update float64 `json:"update" min:"0" doc:"Records updated per second."`
+	Delete float64 `json:"delete" min:"0" doc:"Records deleted per second."`
+}
+
+// Default returns the settings that hold where nothing else is said. They are not
+// valid by themselves: version and name must come from the file.
+func Default() *Config {
+	c := new(Config)
+	c.setDefaults()
+	return c
+}
+
+// defaulter is a group of settings that does not start as all zeros; the decoder and
+// the JSON Schema both begin with it.
+type defaulter interface{ setDefaults() }
+
+func (c *Config) setDefaults() {
+	c.Schema, c.Transforms, c.Work = "schema.json", "transform", "work"
+	c.Target = Target{Auth: "default", Cloud: "public"}
+	c.Stage = Stage{TempLimit: 100 * gigabyte}
+	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second}
+	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
+	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Users: 1, Servers: 1}
+	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 5 * time.Millisecond}
+}
+
+func (s *Source) setDefaults() {
+	*s = Source{Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesAuto}, MaxBadLines: 1000}
+}
+
+func (t *Table) setDefaults() { *t = Table{IDs: "assign", Message: "auto"} }
+
+// Path returns a path of the settings as one that can be opened: relative ones start
+// at the project folder, slashes become the machine's own.
+func (c *Config) Path(p string) string {
+	p = filepath.FromSlash(p)
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(c.Dir, p)
+}
+
+// TempDir returns the folder for what does not fit in the stage's memory, as a path
+// that can be opened.
+func (c *Config) TempDir() string {
+	if c.Stage.Temp != "" {
+		return c.Path(c.Stage.Temp)
+	}
+	return filepath.Join(c.Path(c.Work), "temp")
+}
+
+// Table returns the settings of the table with this logical name; Batch and Parallel
+// are those of Load where the table does not say.
+func (c *Config) Table(name string) Table {
+	t, ok := c.Tables[name]
+	if !ok {
+		t.setDefaults()
+	}
+	if t.Batch == 0 {
+		t.Batch = c.Load.Batch
+	}
+	if t.Parallel == 0 {
+		t.Parallel = c.Load.Parallel
+	}
+	return t
+}
