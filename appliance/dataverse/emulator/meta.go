@@ -1,13 +1,268 @@
 package emulator
 
-// Owned by E2: service document, $metadata, definitions, functions.
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// Version is the release that RetrieveVersion answers.
+const Version = "9.2.24051.00153"
 
 // makeFunctions lists the unbound functions, by name, and those bound to a set or
-// row, by name without the namespace.
+// row, by name without the namespace. Two sets that every environment has are
+// answered like functions where the schema does not list their tables.
 func makeFunctions() (unbound, bound map[string]func(*call) error) {
-	return map[string]func(*call) error{}, map[string]func(*call) error{}
+	unbound = map[string]func(*call) error{
+		"WhoAmI":                      (*call).whoAmI,
+		"RetrieveVersion":             (*call).retrieveVersion,
+		"RetrieveTotalRecordCount":    (*call).retrieveTotalRecordCount,
+		"RetrieveCurrentOrganization": (*call).retrieveCurrentOrganization,
+		"sdkmessagefilters":           (*call).getMessageFilters,
+		"organizations":               (*call).getOrganizations,
+	}
+	bound = map[string]func(*call) error{
+		"RetrieveUserPrivileges": (*call).retrieveUserPrivileges,
+	}
+	return unbound, bound
 }
 
-func (c *call) getServiceDocument() error { return errNotImplemented("RetrieveServiceDocument") }
-func (c *call) getMetadata() error        { return errNotImplemented("RetrieveMetadata") }
-func (c *call) getDefinitions() error     { return errNotImplemented("RetrieveMetadata") }
+// getServiceDocument answers the list of entity sets (section 1.1).
+func (c *call) getServiceDocument() error {
+	sets := make([]object, 0, len(c.srv.model.tables))
+	for _, t := range c.srv.model.tables {
+		if t.EntitySet != "" {
+			sets = append(sets, object{{"name", t.EntitySet}, {"kind", "EntitySet"}, {"url", t.EntitySet}})
+		}
+	}
+	body := appendString([]byte(`{"@odata.context":`), c.api+"/$metadata")
+	body = append(body, `,"value":`...)
+	return c.json(http.StatusOK, append(appendAny(body, sets), '}'))
+}
+
+// answerType answers a function's complex type.
+func (c *call) answerType(typ string, o object) error {
+	return c.json(http.StatusOK, appendObject(nil, append(object{{"@odata.context", c.api + "/$metadata#" + namespace + typ}}, o...)))
+}
+
+func (c *call) whoAmI() error {
+	return c.answerType("WhoAmIResponse", object{{"BusinessUnitId", BusinessUnitID}, {"UserId", c.user}, {"OrganizationId", OrganizationID}})
+}
+
+func (c *call) retrieveVersion() error {
+	return c.answerType("RetrieveVersionResponse", object{{"Version", Version}})
+}
+
+func (c *call) retrieveCurrentOrganization() error {
+	org := c.api[:strings.Index(c.api, apiPrefix)]
+	endpoint := func(name, path string) object { return object{{"Key", name}, {"Value", org + path}} }
+	return c.answerType("RetrieveCurrentOrganizationResponse", object{{"Detail", object{
+		{"OrganizationId", OrganizationID}, {"FriendlyName", "Emulator"}, {"OrganizationVersion", Version},
+		{"EnvironmentId", OrganizationID.String()}, {"DatacenterId", OrganizationID}, {"Geo", "EMEA"}, {"TenantId", OrganizationID.String()},
+		{"UrlName", "emulator"}, {"UniqueName", "emulator"}, {"State", "Enabled"}, {"OrganizationType", "Customer"},
+		{"Endpoints", object{{"Count", 1}, {"IsReadOnly", false}, {"Keys", []string{"WebApplication"}}, {"Values", []string{org + "/"}},
+			{"@odata.type", "#" + namespace + "EndpointCollection"}}},
+		{"EndpointList", []object{endpoint("WebApplication", "/")}},
+	}}})
+}
+
+// parameter reads a function's parameter, from between the brackets or from the
+// alias that stands there (section 1.5).
+func (c *call) parameter(seg segment, name string) (literal, bool, error) {
+	for _, part := range splitTop(seg.key, ',') {
+		key, text, ok := strings.Cut(part, "=")
+		if !ok || strings.TrimSpace(key) != name {
+			continue
+		}
+		aliases := map[string]string{}
+		for _, p := range c.query {
+			aliases[p.name] = p.value
+		}
+		p := &parser{lex: lexer{src: text}, aliases: aliases}
+		if err := p.advance(); err != nil {
+			return literal{}, false, err
+		}
+		lit, err := p.literal()
+		return lit, true, err
+	}
+	return literal{}, false, nil
+}
+
+// retrieveTotalRecordCount answers the counts of section 10.4; the emulator's are
+// not 24 hours old.
+func (c *call) retrieveTotalRecordCount() error {
+	names, _, err := c.parameter(c.segs[0], "EntityNames")
+	if err != nil {
+		return err
+	}
+	keys, counts := []string{}, []int{}
+	err = c.view(func(tx *tx) error {
+		for _, l := range names.list {
+			t := c.srv.model.byName[l.text]
+			if t == nil {
+				return errNoTable(l.text)
+			}
+			keys, counts = append(keys, l.text), append(counts, tx.count(t))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.answerType("RetrieveTotalRecordCountResponse", object{{"EntityRecordCountCollection",
+		object{{"Count", len(keys)}, {"IsReadOnly", false}, {"Keys", keys}, {"Values", counts}}}})
+}
+
+func errNoTable(name string) *apiError {
+	return errorf(http.StatusBadRequest, "0x80041102", "The entity with a name = '%s' was not found in the MetadataCache.", name)
+}
+
+// retrieveUserPrivileges answers that the user may do everything: the emulator
+// checks no privileges (section 12.8).
+func (c *call) retrieveUserPrivileges() error {
+	if c.table.LogicalName != "systemuser" {
+		return errSegment(c.segs[1].name)
+	}
+	privileges := []object{}
+	add := func(name string) {
+		privileges = append(privileges, object{{"Depth", "Global"}, {"PrivilegeId", metadataID("privilege", name)},
+			{"BusinessUnitId", BusinessUnitID}, {"PrivilegeName", name}})
+	}
+	for _, t := range c.srv.model.tables {
+		if t.Kind == schema.Intersect {
+			continue
+		}
+		for _, right := range []string{"Create", "Read", "Write", "Delete", "Assign", "Share", "Append", "AppendTo"} {
+			add("prv" + right + or(t.SchemaName, t.LogicalName))
+		}
+	}
+	for _, name := range []string{"prvBypassCustomBusinessLogic", "prvBypassCustomPlugins", "prvOverrideCreatedOnCreatedBy", "prvActOnBehalfOfAnotherUser"} {
+		add(name)
+	}
+	return c.answerType("RetrieveUserPrivilegesResponse", object{{"RolePrivileges", privileges}})
+}
+
+// messages are the messages that a table is registered for in sdkmessagefilters:
+// the single ones always, the bulk ones by Table.Bulk (section 6.2).
+func messages(t *table) []string {
+	if t.Kind == schema.Intersect {
+		return []string{"Retrieve", "RetrieveMultiple", "Associate", "Disassociate"}
+	}
+	out := []string{"Create", "Retrieve", "RetrieveMultiple", "Update", "Delete", "Associate", "Disassociate"}
+	for _, b := range []struct{ action, message string }{
+		{"create", "CreateMultiple"}, {"update", "UpdateMultiple"}, {"upsert", "UpsertMultiple"}, {"delete", "DeleteMultiple"},
+	} {
+		if t.CanBulk(b.action) {
+			out = append(out, b.message)
+		}
+	}
+	return out
+}
+
+// getMessageFilters answers the query of section 6.2: one row a table and message.
+func (c *call) getMessageFilters() error {
+	var rows []object
+	for _, t := range c.srv.model.tables {
+		for _, m := range messages(t) {
+			id := metadataID("sdkmessage", m)
+			rows = append(rows, object{
+				{"sdkmessagefilterid", metadataID("sdkmessagefilter", t.LogicalName, m)},
+				{"primaryobjecttypecode", t.LogicalName},
+				{"secondaryobjecttypecode", "none"},
+				{"iscustomprocessingstepallowed", true},
+				{"_sdkmessageid_value", id},
+				{"sdkmessageid", object{{"sdkmessageid", id}, {"name", m}}},
+				{"sdkmessagefilterid_sdkmessageprocessingstep", []object{}},
+			})
+		}
+	}
+	return c.answerRows("sdkmessagefilter", "sdkmessagefilterid", rows)
+}
+
+// getOrganizations answers the environment's one organisation (section 12.8).
+func (c *call) getOrganizations() error {
+	return c.answerRows("organization", "organizationid", []object{{
+		{"organizationid", OrganizationID}, {"name", "emulator"}, {"languagecode", 1033}, {"_basecurrencyid_value", CurrencyID},
+		{"isauditenabled", false}, {"maxuploadfilesize", 5242880}, {"blockedattachments", "exe;bat;cmd;com;js;vbs"},
+		{"expirechangetrackingindays", 7}, {"plugintracelogsetting", 0},
+	}})
+}
+
+// answerRows answers a query of rows that are made up rather than stored. Objects
+// and lists of objects in them are what $expand adds.
+func (c *call) answerRows(typ, key string, rows []object) error {
+	opts, err := parseOptions(c.query)
+	if err != nil {
+		return err
+	}
+	if opts.order != nil || opts.apply != "" || opts.delta != "" {
+		return errNotImplemented("RetrieveMultiple of " + typ + " with $orderby, $apply or $deltatoken")
+	}
+	kept := []object{}
+	for _, r := range rows {
+		if opts.filter != nil {
+			ok, err := r.holds(opts.filter, typ)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+		}
+		shown, err := r.shape(typ, key, opts)
+		if err != nil {
+			return err
+		}
+		if kept = append(kept, shown); len(kept) == opts.top {
+			break
+		}
+	}
+	body := c.contextOf(c.segs[0].name)
+	if opts.count {
+		body = appendAny(append(body, `,"@odata.count":`...), min(len(kept), maxCount))
+	}
+	return c.json(http.StatusOK, append(appendAny(append(body, `,"value":`...), kept), '}'))
+}
+
+// shape keeps of a made-up row its key and what is selected and expanded.
+func (o object) shape(typ, key string, opts options) (object, error) {
+	var out object
+	for _, f := range o {
+		if isParent(f.value) {
+			continue
+		}
+		if opts.columns == nil || f.name == key || slices.Contains(opts.columns, f.name) {
+			out = append(out, f)
+		}
+	}
+	for _, name := range opts.columns {
+		if _, ok := o.get(name); !ok {
+			return nil, errURL("Could not find a property named '%s' on type '%s%s'.", name, namespace, typ)
+		}
+	}
+	for _, e := range opts.expand {
+		v, _ := o.get(e.nav)
+		if !isParent(v) {
+			return nil, errURL("Could not find a property named '%s' on type '%s%s'.", e.nav, namespace, typ)
+		}
+		if parent, ok := v.(object); ok {
+			inner, err := parent.shape("sdkmessage", e.nav, e.opts)
+			if err != nil {
+				return nil, err
+			}
+			v = inner
+		}
+		out = append(out, field{e.nav, v})
+	}
+	return out, nil
+}
+
+func isParent(v any) bool {
+	switch v.(type) {
+	case object, []object:
+		return true
+	}
+	return false
+}
