@@ -16,7 +16,7 @@ import (
 // ErrDamaged that names the first contradiction, or of ctx.
 func (l *Ledger) Check(ctx context.Context) error {
 	if l.o.ReadOnly {
-		return guard(func() error { return l.check(ctx) })
+		return l.check(ctx)
 	}
 	return l.submit(ctx, &request{alone: func() error { return l.check(ctx) }})
 }
@@ -32,7 +32,7 @@ func Check(ctx context.Context, path string) error {
 
 // check is Check; no transaction may be open.
 func (l *Ledger) check(ctx context.Context) error {
-	err := l.db.View(func(tx *bolt.Tx) error {
+	err := l.view(func(tx *bolt.Tx) error {
 		var first error
 		for err := range tx.Check() { // to the end: its goroutine waits for a reader
 			if first == nil {
@@ -45,7 +45,7 @@ func (l *Ledger) check(ctx context.Context) error {
 		return l.checkContent(ctx, tx)
 	})
 	if err != nil {
-		return fmt.Errorf("check ledger %s: %w", l.path, damaged(err))
+		return fmt.Errorf("check ledger %s: %w", l.path, err)
 	}
 	return nil
 }

@@ -166,21 +166,19 @@ func (l *Ledger) Failures(name string, from uint32, limit int) ([]Failure, error
 	}
 	limit = min(limit, maxFailures)
 	var out []Failure
-	err := guard(func() error {
-		return l.db.View(func(tx *bolt.Tx) error {
-			c := tx.Bucket(bucketErrors).Cursor()
-			for k, v := c.Seek(recordKey(t.Number, from)); k != nil && len(out) < limit; k, v = c.Next() {
-				if number, _, err := parseRecordKey(k); err != nil || number != t.Number {
-					return err
-				}
-				f, err := readFailure(tx, k, v)
-				if err != nil {
-					return fmt.Errorf("%w: %w", ErrDamaged, err)
-				}
-				out = append(out, f)
+	err := l.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketErrors).Cursor()
+		for k, v := c.Seek(recordKey(t.Number, from)); k != nil && len(out) < limit; k, v = c.Next() {
+			if number, _, err := parseRecordKey(k); err != nil || number != t.Number {
+				return err
 			}
-			return nil
-		})
+			f, err := readFailure(tx, k, v)
+			if err != nil {
+				return err
+			}
+			out = append(out, f)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list failures of %s: %w", name, err)

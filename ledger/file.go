@@ -52,12 +52,12 @@ func boltOptions(o Options, f *os.File) *bolt.Options {
 
 // openBolt opens an existing file: lock, check of the page structure by plain reads, and only then bbolt,
 // which would crash on a structure that is broken. On an error the file is closed and unchanged.
-func openBolt(ctx context.Context, path string, o Options) (db *bolt.DB, f *os.File, err error) {
+func openBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.File, err error) {
 	mode := os.O_RDWR
 	if o.ReadOnly {
 		mode = os.O_RDONLY
 	}
-	f, err = os.OpenFile(path, mode, 0)
+	f, err := os.OpenFile(path, mode, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,6 +73,7 @@ func openBolt(ctx context.Context, path string, o Options) (db *bolt.DB, f *os.F
 		return nil, nil, err
 	}
 	handOverLock(f)
+	var db *bolt.DB
 	err = guard(func() error {
 		db, err = bolt.Open(path, 0, boltOptions(o, f))
 		if errors.Is(err, berrors.ErrTimeout) {

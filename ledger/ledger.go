@@ -16,6 +16,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Options of Open. The zero value is a good one.
@@ -122,7 +123,7 @@ func open(ctx context.Context, path string, o Options, whole bool) (*Ledger, err
 // start reads the file into memory and marks it as in use.
 func (l *Ledger) start(ctx context.Context, whole bool) error {
 	var m meta
-	err := l.db.View(func(tx *bolt.Tx) (err error) {
+	err := l.view(func(tx *bolt.Tx) (err error) {
 		if m, err = readMeta(tx); err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ func (l *Ledger) start(ctx context.Context, whole bool) error {
 		return l.load(ctx, tx)
 	})
 	if err != nil {
-		return damaged(err)
+		return err
 	}
 	if !m.clean {
 		l.o.Logger.InfoContext(ctx, "ledger was not closed in order, checking all of it", "path", l.path, "epoch", m.epoch)
@@ -155,12 +156,17 @@ func (l *Ledger) start(ctx context.Context, whole bool) error {
 	}))
 }
 
-// damaged makes an error found in the file's content an ErrDamaged, unless it has a name of its own.
-func damaged(err error) error {
+// view runs fn, which decodes what it reads, in a read transaction; keep it short (engines.md II 8.1).
+// An error of fn is ErrDamaged, unless it has a name of its own.
+func (l *Ledger) view(fn func(tx *bolt.Tx) error) error {
+	err := guard(func() error { return l.db.View(fn) })
 	for _, named := range []error{nil, ErrDamaged, ErrNotLedger, ErrFormat, ErrOtherSet, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, named) {
 			return err
 		}
+	}
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return ErrClosed
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }

@@ -115,10 +115,10 @@ func encodePage(runs []run) page {
 	return page(b)
 }
 
-// editRuns applies change to every run, or part of one, within [from,to) and returns the new runs.
-// change sees a stretch [lo,hi) of equal entries. On its error nothing is returned; runs is never changed.
-func editRuns(runs []run, from, to int, change func(lo, hi int, r run) (run, error)) ([]run, error) {
-	out := make([]run, 0, len(runs)+2)
+// editRuns applies change to every run, or part of one, within [from,to) and returns the new runs, which
+// overwrite spare. change sees a stretch [lo,hi) of equal entries. runs is not changed.
+func editRuns(spare, runs []run, from, to int, change func(lo, hi int, r run) (run, error)) ([]run, error) {
+	out := slices.Grow(spare[:0], len(runs)+2)
 	push := func(end int, r run) {
 		r.end = uint16(end)
 		if n := len(out); n > 0 && out[n-1].word == r.word && out[n-1].time == r.time {

@@ -58,18 +58,16 @@ func (l *Ledger) putRun(r Run) error {
 // RunLog lists the last n runs, the newest first.
 func (l *Ledger) RunLog(n int) ([]Run, error) {
 	var out []Run
-	err := guard(func() error {
-		return l.db.View(func(tx *bolt.Tx) error {
-			c := tx.Bucket(bucketRuns).Cursor()
-			for k, v := c.Last(); k != nil && len(out) < n; k, v = c.Prev() {
-				r, err := readRun(k, v)
-				if err != nil {
-					return fmt.Errorf("%w: %w", ErrDamaged, err)
-				}
-				out = append(out, r)
+	err := l.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketRuns).Cursor()
+		for k, v := c.Last(); k != nil && len(out) < n; k, v = c.Prev() {
+			r, err := readRun(k, v)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			out = append(out, r)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // SnapshotTo writes a copy of the ledger as of one commit to w while changes go on. The copy is a ledger
@@ -36,6 +37,9 @@ func (l *Ledger) SnapshotTo(ctx context.Context, w io.Writer) (err error) {
 			return err
 		})
 	})
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
 	if err != nil {
 		return classify(err)
 	}

@@ -158,6 +158,7 @@ type stage struct {
 	batch
 	under *batch
 	now   uint32
+	spare []run // to be overwritten by the next edit
 }
 
 // fold adds a request to the batch; on its error nothing of it.
@@ -203,13 +204,14 @@ func (s *stage) apply(t *table, r Range, ev event, reason *Reason) error {
 		k := pageKey{t, from >> pageBits}
 		base := k.n << pageBits
 		to := uint32(min(uint64(r.To), uint64(base)+pageSize))
-		runs, err := editRuns(s.runs(k), int(from-base), int(to-base), func(lo, hi int, old run) (run, error) {
+		owned := s.pages[k]
+		runs, err := editRuns(s.spare, s.runs(k), int(from-base), int(to-base), func(lo, hi int, old run) (run, error) {
 			return s.change(t, Range{base + uint32(lo), base + uint32(hi)}, old, ev, reason)
 		})
 		if err != nil {
 			return err
 		}
-		s.pages[k] = runs
+		s.pages[k], s.spare = runs, owned
 		from = to
 	}
 	return nil
