@@ -1,0 +1,68 @@
+package load
+
+import (
+	"context"
+	"fmt"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// settleDoubts decides the records that an earlier run left in flight: their
+// requests were sent, or about to be, and no outcome was recorded. Of inserts, the
+// target says which it has; updates, later passes and links are absolute and
+// simply wait again. What is absent may still arrive, if its request is under way:
+// then sending it again is refused as a duplicate, and reading back finds it.
+func (l *Loader) settleDoubts(ctx context.Context) error {
+	for name, t := range l.o.Tables {
+		spans := l.book.InFlight(name)
+		if len(spans) == 0 {
+			continue
+		}
+		n := 0
+		for _, s := range spans {
+			n += s.Len()
+		}
+		l.o.Watch.Note(name, fmt.Sprintf("%d records were in flight when the last run ended; looking them up", n))
+		for _, s := range spans {
+			if err := l.settleDoubt(ctx, t, s); err != nil {
+				return fmt.Errorf("look up records of %s in flight: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Span) error {
+	released := ledger.Outcome{Range: s.Range, Result: ledger.ResultReleased, Counted: true}
+	if s.Pass != ledger.Main || s.Action != ledger.Insert || t.Link != nil {
+		return l.book.Settle(ctx, t.Name, []ledger.Outcome{released})
+	}
+	query := fmt.Sprintf("SELECT dm_seq, dm_owed, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", quote(t.Name), s.From, s.To)
+	var outcomes []ledger.Outcome
+	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		seqs, owed := b.Column(mapping.Seq), b.Column(mapping.Owed)
+		ids := make([]schema.GUID, b.Rows)
+		for i := range ids {
+			ids[i] = schema.GUID(b.Column(mapping.ID).UUIDs[i])
+		}
+		found, err := l.target.Existing(ctx, t.Schema, ids)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			o := ledger.Outcome{Range: ledger.One(uint32(seqs.Ints[i])), Result: ledger.ResultReleased, Counted: true}
+			if _, ok := found[id]; ok {
+				o.Result, o.Counted, o.Next = ledger.ResultSuccess, false, owedAfter(uint8(owed.Ints[i]), ledger.Main)
+			}
+			outcomes = append(outcomes, o)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.book.Settle(ctx, t.Name, outcomes)
+}

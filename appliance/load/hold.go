@@ -1,0 +1,94 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// FlagsSuffix names the relation that shows a table's ledger entries to SQL:
+// <table>_flags (dm_seq, action, flag, pass, ...). The appliance provides it.
+const FlagsSuffix = "_flags"
+
+// holdPiece is how many records are held back in one call to the ledger.
+const holdPiece = 10_000
+
+// holdDependants holds back the waiting records of a table whose lookups point to
+// a record that failed or is held, so that they are not sent to fail too
+// (method.md M7). For the main pass these are the lookups that the insert carries,
+// for the second pass the deferred ones.
+func (l *Loader) holdDependants(ctx context.Context, t *mapping.Table, pass ledger.Pass, deferred []string) error {
+	if pass == ledger.State {
+		return nil
+	}
+	for i := range t.Lookups {
+		lookup := &t.Lookups[i]
+		if slices.Contains(deferred, lookup.LogicalName) != (pass == ledger.Lookups) {
+			continue
+		}
+		for _, target := range lookup.Targets {
+			if !target.Staged || l.missing(target.Table) == 0 {
+				continue
+			}
+			if err := l.holdBehind(ctx, t, pass, lookup, target.Table); err != nil {
+				return fmt.Errorf("hold back records whose %s failed: %w", target.Table, err)
+			}
+		}
+	}
+	return nil
+}
+
+// missing is how many records of a table the target does not have because they
+// failed or are held.
+func (l *Loader) missing(table string) int {
+	counts, n := l.book.Counts(table), 0
+	for _, f := range []ledger.Flag{ledger.Failed, ledger.Held} {
+		n += counts.Of(f, ledger.Main, ledger.Insert)
+	}
+	return n
+}
+
+func (l *Loader) holdBehind(ctx context.Context, t *mapping.Table, pass ledger.Pass, lookup *mapping.Lookup, parent string) error {
+	flag := "U"
+	if pass != ledger.Main {
+		flag = "S"
+	}
+	query := fmt.Sprintf(`SELECT x.dm_seq, p.legacy_key FROM %[1]s x
+		JOIN %[2]s p ON p.dm_id = x.%[3]s
+		JOIN %[4]s f ON f.dm_seq = p.dm_seq AND f.flag IN ('E', 'H') AND f.pass = 'main' AND f.action = 'I'
+		JOIN %[5]s s ON s.dm_seq = x.dm_seq AND s.flag = '%[6]s' AND s.pass = '%[7]s' AND s.action <> 'N'
+		ORDER BY x.dm_seq`,
+		quote(t.Name), quote(parent), quote(lookup.LogicalName), quote(parent+FlagsSuffix), quote(t.Name+FlagsSuffix), flag, pass)
+	var holdings []ledger.Holding
+	flush := func() error {
+		err := l.book.Hold(ctx, t.Name, holdings)
+		holdings = holdings[:0]
+		return err
+	}
+	held := 0
+	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		for i := range b.Rows {
+			seq := uint32(b.Columns[0].Ints[i])
+			text := fmt.Sprintf("%s: the %s with legacy key '%s' failed or is held back", lookup.LogicalName, parent, b.Columns[1].TextAt(i))
+			holdings = append(holdings, ledger.Holding{Range: ledger.One(seq), Reason: ledger.Reason{Class: uint8(ClassParent), Text: text}})
+			held++
+			if len(holdings) >= holdPiece {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if held > 0 {
+		l.o.Watch.Note(t.Name, fmt.Sprintf("%d records held back, since the %s they point to failed", held, parent))
+	}
+	return flush()
+}

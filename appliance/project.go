@@ -1,0 +1,307 @@
+package appliance
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage"
+	"dvmigrate/ledger"
+)
+
+// Options of Open, besides what the project's own settings say.
+type Options struct {
+	Env     func(string) (string, bool) // the process's environment
+	Version string                      // of this program, kept with snapshots
+	Command string                      // what this process does, told to others that find the project in use
+	Log     *slog.Logger
+}
+
+// Project is one migration project, opened by this process alone.
+type Project struct {
+	Config *config.Config
+	Schema *schema.Schema
+
+	o      Options
+	set    [16]byte // the project's id: record ids are made from it
+	stage  *duckstage.Stage
+	ledger *ledger.Ledger
+}
+
+// InUseError says that another process works on the project.
+type InUseError struct {
+	Owner Owner
+}
+
+func (e *InUseError) Error() string {
+	if e.Owner.PID == 0 {
+		return "the project is in use by another dvmigrate process; wait for it to end"
+	}
+	return fmt.Sprintf("the project is in use by `dvmigrate %s` (process %d, since %s); wait for it to end, or stop it with Ctrl-C",
+		e.Owner.Command, e.Owner.PID, e.Owner.Since.Local().Format("2006-01-02 15:04"))
+}
+
+// ErrNotStaged says that there is nothing staged yet.
+var ErrNotStaged = errors.New("nothing is staged yet; run `dvmigrate stage` first")
+
+// Mode is how a phase needs the project.
+type Mode uint8
+
+// The modes.
+const (
+	// Settings: configuration and schema only; nothing is locked.
+	Settings Mode = iota
+	// Staging: stage and ledger for writing, made when there are none.
+	Staging
+	// Loading: the ledger for writing, the stage for reading; both must exist.
+	Loading
+)
+
+// Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
+// *InUseError, ErrNotStaged, and those of ledger and duckstage.
+func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c, err := config.Load(dir, o.Env)
+	if err != nil {
+		return nil, err
+	}
+	p := &Project{Config: c, o: o}
+	if p.Schema, err = readSchema(c.Path(c.Schema)); err != nil {
+		return nil, err
+	}
+	if mode == Settings {
+		return p, nil
+	}
+	if err := p.open(ctx, mode); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Project) open(ctx context.Context, mode Mode) error {
+	if mode == Loading && !exists(p.stagePath()) {
+		if exists(p.ledgerPath()) {
+			return fmt.Errorf("the stage %s is gone, but the ledger is there: restore a snapshot with `dvmigrate restore`, since a new stage would not know what is loaded", p.stagePath())
+		}
+		return ErrNotStaged
+	}
+	if err := p.identify(mode); err != nil {
+		return err
+	}
+	var err error
+	// The ledger's lock is the project's: it is taken first and given back last.
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log})
+	if errors.Is(err, ledger.ErrLocked) {
+		return &InUseError{Owner: readOwner(p.work())}
+	}
+	if err != nil {
+		return p.explainLedger(err)
+	}
+	if err := p.takeOwnership(); err != nil {
+		return err
+	}
+	p.stage, err = duckstage.Open(ctx, p.stagePath(), p.stageOptions(mode == Loading))
+	if err != nil {
+		return p.explainStage(err)
+	}
+	return p.registerLedger(ctx)
+}
+
+// Close closes what Open opened. The ledger comes last.
+func (p *Project) Close() error {
+	var errs []error
+	if p.stage != nil {
+		errs = append(errs, p.stage.Close())
+		p.stage = nil
+	}
+	if p.ledger != nil {
+		p.dropOwnership()
+		errs = append(errs, p.ledger.Close())
+		p.ledger = nil
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Project) work() string       { return p.Config.Path(p.Config.Work) }
+func (p *Project) stagePath() string  { return filepath.Join(p.work(), "stage.duckdb") }
+func (p *Project) ledgerPath() string { return filepath.Join(p.work(), "ledger.bolt") }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func (p *Project) stageOptions(readOnly bool) duckstage.Options {
+	s := p.Config.Stage
+	o := duckstage.Options{Temp: p.Config.TempDir(), Threads: s.Threads, ReadOnly: readOnly, Set: p.set}
+	if s.Memory > 0 {
+		o.Memory = s.Memory.String()
+	}
+	if s.TempLimit > 0 {
+		o.TempLimit = s.TempLimit.String()
+	}
+	return o
+}
+
+// identity is work/project.json: what makes this project this one.
+type identity struct {
+	Version int    `json:"version"`
+	Name    string `json:"name"`
+	Set     string `json:"set"` // 32 hexadecimal digits
+}
+
+// identify reads the project's id, or makes one when staging begins.
+func (p *Project) identify(mode Mode) error {
+	path := filepath.Join(p.work(), "project.json")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && mode == Staging {
+		return p.newIdentity(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is missing: it names the project that stage and ledger belong to; restore a snapshot", path)
+	}
+	if err != nil {
+		return err
+	}
+	var id identity
+	if err := json.Unmarshal(b, &id); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if n, err := hex.Decode(p.set[:], []byte(id.Set)); err != nil || n != len(p.set) {
+		return fmt.Errorf("read %s: set is not 32 hexadecimal digits; restore a snapshot", path)
+	}
+	return nil
+}
+
+func (p *Project) newIdentity(path string) error {
+	if exists(p.stagePath()) || exists(p.ledgerPath()) {
+		return fmt.Errorf("%s is missing, but a stage or a ledger is there: restore a snapshot, or remove the folder %s to begin anew", path, p.work())
+	}
+	if err := os.MkdirAll(p.work(), 0o700); err != nil {
+		return fmt.Errorf("make the work folder: %w", err)
+	}
+	rand.Read(p.set[:])
+	b, err := json.Marshal(identity{Version: 1, Name: p.Config.Name, Set: hex.EncodeToString(p.set[:])})
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'))
+}
+
+// writeFile writes a small file whole: under a temporary name, synced, renamed.
+func writeFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+func (p *Project) explainLedger(err error) error {
+	if errors.Is(err, ledger.ErrOtherSet) {
+		return fmt.Errorf("%w: %s belongs to another project than the stage beside it; restore a snapshot", err, p.ledgerPath())
+	}
+	if errors.Is(err, ledger.ErrDamaged) || errors.Is(err, ledger.ErrNotLedger) {
+		return fmt.Errorf("%w\nnothing was changed; restore the newest snapshot into an empty folder with `dvmigrate restore --from %s DEST` and go on there", err, p.Config.Path(p.Config.Snapshots.To))
+	}
+	return err
+}
+
+func (p *Project) explainStage(err error) error {
+	switch {
+	case errors.Is(err, duckstage.ErrOtherSet):
+		return fmt.Errorf("%w: %s belongs to another project than the ledger beside it; restore a snapshot", err, p.stagePath())
+	case errors.Is(err, duckstage.ErrDamaged):
+		return fmt.Errorf("%w\nnothing was changed; restore the newest snapshot into an empty folder with `dvmigrate restore --from %s DEST` and go on there", err, p.Config.Path(p.Config.Snapshots.To))
+	}
+	return err
+}
+
+func readSchema(path string) (*schema.Schema, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the schema file %s is missing; `dvmigrate schema pull` reads it from the environment", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s, err := schema.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// transformFile is one transform of the project.
+type transformFile struct {
+	table string
+	path  string // relative to the project folder, for messages
+	sql   string
+}
+
+// transformFiles reads the project's transforms, in order of table name.
+func (p *Project) transformFiles() ([]transformFile, error) {
+	dir := p.Config.Path(p.Config.Transforms)
+	paths, err := filepath.Glob(filepath.Join(dir, "*.sql"))
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("no transforms in %s: one SELECT a target table is expected there, in <table>.sql", dir)
+	}
+	slices.Sort(paths)
+	files := make([]transformFile, 0, len(paths))
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		rel, err := filepath.Rel(p.Config.Dir, path)
+		if err != nil {
+			rel = path
+		}
+		files = append(files, transformFile{table: strings.TrimSuffix(filepath.Base(path), ".sql"), path: rel, sql: string(b)})
+	}
+	return files, nil
+}
+
+// bound is the project's tables as they are mapped, with the order in which they
+// are loaded.
+type bound struct {
+	tables []*mapping.Table
+	byName map[string]*mapping.Table
+	plan   *plan.Plan
+}
+
+func newBound(tables []*mapping.Table) *bound {
+	b := &bound{tables: tables, byName: map[string]*mapping.Table{}, plan: plan.Order(tables)}
+	for _, t := range tables {
+		b.byName[t.Name] = t
+	}
+	return b
+}
