@@ -91,7 +91,7 @@ func choose(ctx context.Context, store *archive.Store, id string, depth archive.
 	}
 	if id == "" {
 		if len(ids) == 0 {
-			return nil, fmt.Errorf("any snapshot: %w", ErrNotFound)
+			return nil, fmt.Errorf("a snapshot in this folder: %w", ErrNotFound)
 		}
 		id = ids[0]
 	}

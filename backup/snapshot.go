@@ -79,8 +79,8 @@ func (o *Options) logger() *slog.Logger {
 // Snapshot is one set of parts in the folder.
 type Snapshot struct {
 	ID    string
-	Time  time.Time // when it was begun, in UTC; later than that of the one before it
-	Parts []Part    // in the order in which they were taken
+	Time  time.Time  // when it was begun, in UTC; later than that of the one before it
+	Parts []PartInfo // in the order in which they were taken
 	Meta  json.RawMessage
 	Size  int64 // bytes of all parts, uncompressed
 	Added int64 // bytes that this snapshot added to the folder, but for its manifest
@@ -89,8 +89,8 @@ type Snapshot struct {
 	Fault error
 }
 
-// Part is one part of a snapshot.
-type Part struct {
+// PartInfo describes one part of a snapshot.
+type PartInfo struct {
 	Name        string
 	Size        int64 // uncompressed, in bytes
 	Chunks      int
@@ -138,7 +138,7 @@ func describe(m *archive.Manifest) Snapshot {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		s.Size += p.Size
-		s.Parts = append(s.Parts, Part{
+		s.Parts = append(s.Parts, PartInfo{
 			Name:        p.Name,
 			Size:        p.Size,
 			Chunks:      len(p.Chunks),

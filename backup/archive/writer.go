@@ -167,13 +167,8 @@ func newCutter(depth, first int) *cutter {
 func (c *cutter) Write(b []byte) (int, error) {
 	n := 0
 	for n < len(b) {
-		if c.job == nil {
-			select {
-			case c.job = <-c.free:
-			case <-c.ctx.Done():
-				return n, context.Cause(c.ctx)
-			}
-			c.job.buf = c.job.buf[:0]
+		if err := c.start(); err != nil {
+			return n, err
 		}
 		k := min(len(b)-n, c.limit-len(c.job.buf))
 		c.job.buf = append(c.job.buf, b[n:n+k]...)
@@ -185,6 +180,43 @@ func (c *cutter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
+// ReadFrom spares io.Copy a buffer: it reads straight into the chunks.
+func (c *cutter) ReadFrom(r io.Reader) (int64, error) {
+	var total int64
+	for {
+		if err := c.start(); err != nil {
+			return total, err
+		}
+		have := len(c.job.buf)
+		n, err := r.Read(c.job.buf[have:c.limit])
+		total += int64(n)
+		c.job.buf = c.job.buf[:have+n]
+		if len(c.job.buf) == c.limit {
+			c.send()
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// start waits for a free job, if none is being filled.
+func (c *cutter) start() error {
+	if c.job != nil {
+		return nil
+	}
+	select {
+	case c.job = <-c.free:
+		c.job.buf = c.job.buf[:0]
+		return nil
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	}
+}
+
 func (c *cutter) send() {
 	c.order <- c.job
 	c.work <- c.job
@@ -193,7 +225,7 @@ func (c *cutter) send() {
 
 // flush sends the last chunk and reports whether the call was stopped.
 func (c *cutter) flush() error {
-	if c.job != nil {
+	if c.job != nil && len(c.job.buf) > 0 {
 		c.send()
 	}
 	if c.ctx.Err() != nil {
