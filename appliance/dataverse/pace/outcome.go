@@ -1,0 +1,75 @@
+package pace
+
+import "time"
+
+// Throttle is the facet of the service protection limits that refused a request
+// (dataverse-web-api.md 8.1).
+type Throttle uint8
+
+// The facets, and what the Limiter does about each.
+const (
+	None        Throttle = iota
+	Requests             // too many requests in the window of time: spread them
+	Time                 // too much execution time together: fewer at once
+	Concurrency          // too many at once: fewer at once
+	Other                // any other "too busy": fewer at once
+)
+
+// Outcome tells the Limiter how a request went.
+type Outcome struct {
+	Throttle   Throttle
+	RetryAfter time.Duration // 0: not said
+	Failed     bool          // not a sample of how fast the server works
+	Work       int           // records the request carried; a request counts at least 1
+	Hint       int           // x-ms-dop-hint; 0: not said
+	// Limit and Per are the numbers in the text of a Requests throttle: so many
+	// requests in that time. 0: not said.
+	Limit int
+	Per   time.Duration
+	// BurstLeft and TimeLeft are the x-ms-ratelimit headers: requests and execution
+	// time that the answering server still grants. Known only when HasLeft is set.
+	HasLeft   bool
+	BurstLeft int
+	TimeLeft  time.Duration
+}
+
+// Throttles counts throttles by facet.
+type Throttles struct{ Requests, Time, Concurrency, Other uint64 }
+
+func (t *Throttles) add(k Throttle) {
+	switch k {
+	case Requests:
+		t.Requests++
+	case Time:
+		t.Time++
+	case Concurrency:
+		t.Concurrency++
+	default:
+		t.Other++
+	}
+}
+
+// Total is the number of throttles of all facets.
+func (t Throttles) Total() uint64 { return t.Requests + t.Time + t.Concurrency + t.Other }
+
+// Stats is how things stand, for a display.
+type Stats struct {
+	InFlight  int       // requests under way
+	Waiting   int       // requests that wait for a permit
+	Window    int       // how many may be under way at once
+	Hint      int       // the server's x-ms-dop-hint; 0: not said yet
+	Rate      float64   // requests a second allowed; 0: not limited
+	Requests  uint64    // permits given so far
+	Throttled Throttles // so far
+	HeldUntil time.Time // no request before; zero or past when not held
+}
+
+// Stats tells how things stand.
+func (l *Limiter) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{
+		InFlight: l.inFlight, Waiting: l.waiting.Len(), Window: l.window.size, Hint: l.window.hint,
+		Rate: l.rate.allowed, Requests: l.requests, Throttled: l.counts, HeldUntil: l.held,
+	}
+}

@@ -1,0 +1,349 @@
+package dataverse
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"dvmigrate/appliance/dataverse/pace"
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// The bounds of one read.
+const (
+	maxPage = 5000 // rows of a page on a standard table (dataverse-web-api.md 10.1)
+	// maxQuery is well below the 32 KB that an address may have (1.1).
+	maxQuery = 30_000
+	// maxTerms bounds the conditions of one filter: the service takes 500 (10.6,
+	// unconfirmed).
+	maxTerms = 250
+)
+
+// Query says which rows of a table to read. Names and values are as OData has them;
+// the client escapes them.
+type Query struct {
+	Select   []string
+	Filter   string // statecode eq 0
+	OrderBy  string // accountid; "": the service's order, by primary key
+	Expand   string
+	Top      int // 0: all
+	PageSize int // at most 5000; 0: the service's own, 5000
+}
+
+// encode writes the query for an address. A space is %20: + is not safe everywhere.
+func (q Query) encode() string {
+	var b strings.Builder
+	add := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(name)
+		b.WriteByte('=')
+		b.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+	}
+	add("$select", strings.Join(q.Select, ","))
+	add("$filter", q.Filter)
+	add("$orderby", q.OrderBy)
+	add("$expand", q.Expand)
+	if q.Top > 0 {
+		add("$top", strconv.Itoa(q.Top))
+	}
+	return b.String()
+}
+
+// Rows calls fn with each row of a table that the query finds, as JSON, over all
+// pages. The row is valid only until fn returns; an error of fn ends the reading and
+// is returned. The service's numbers may be larger than a float64 holds: decode
+// with UseNumber.
+func (c *Client) Rows(ctx context.Context, t *schema.Table, q Query, fn func(row json.RawMessage) error) error {
+	return c.rows(ctx, t.EntitySet, q, fn)
+}
+
+func (c *Client) rows(ctx context.Context, set string, q Query, fn func(row json.RawMessage) error) error {
+	r := c.reading("Read", set, set, q.encode())
+	if q.PageSize > 0 && q.Top == 0 { // with a page size the service ignores $top (10.1)
+		r.prefer = "odata.maxpagesize=" + strconv.Itoa(min(q.PageSize, maxPage))
+	}
+	for {
+		a, err := c.send(ctx, r)
+		if err != nil {
+			return err
+		}
+		next, err := c.page(r, a, fn)
+		a.release()
+		if err != nil || next == "" {
+			return err
+		}
+		if r.path, r.query, err = c.nextPage(r, next); err != nil {
+			return err
+		}
+	}
+}
+
+// page calls fn with the rows of one page and returns the address of the next.
+func (c *Client) page(r *request, a *answer, fn func(row json.RawMessage) error) (next string, err error) {
+	strayed := func(err error) error {
+		e := r.fail(Transient, err, "the answer is not a page of rows: %v", err)
+		e.Status = a.status
+		return e
+	}
+	// Nothing of a page is handed on unless all of it is well-formed.
+	if !json.Valid(a.body()) {
+		return "", strayed(errors.New("not valid JSON"))
+	}
+	d := json.NewDecoder(bytes.NewReader(a.body()))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return "", strayed(errors.New("not an object"))
+	}
+	found := false
+	var raw json.RawMessage
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return "", strayed(err)
+		}
+		switch name {
+		case "value":
+			if t, err := d.Token(); err != nil || t != json.Delim('[') {
+				return "", strayed(errors.New("its value is not a list"))
+			}
+			for found = true; d.More(); {
+				if err := d.Decode(&raw); err != nil {
+					return "", strayed(err)
+				}
+				if err := fn(raw); err != nil {
+					return "", err
+				}
+			}
+			_, err = d.Token()
+		case "@odata.nextLink":
+			err = d.Decode(&next)
+		default:
+			err = d.Decode(&raw)
+		}
+		if err != nil {
+			return "", strayed(err)
+		}
+	}
+	if !found {
+		return "", strayed(errors.New("it has no value"))
+	}
+	return next, nil
+}
+
+// nextPage takes path and query of a next link as they are, and nothing else of it:
+// the token goes to no other host.
+func (c *Client) nextPage(r *request, link string) (path, query string, err error) {
+	u, err := url.Parse(link)
+	if err != nil {
+		return "", "", r.fail(Setup, nil, "the next page's address cannot be read")
+	}
+	path, ok := strings.CutPrefix(u.EscapedPath(), apiPath)
+	if !ok {
+		return "", "", r.fail(Setup, nil, "the next page's address %q is outside of %s", u.EscapedPath(), apiPath)
+	}
+	return path, u.RawQuery, nil
+}
+
+// Existing tells which of the records are there, by reading their primary keys.
+//
+// The filter is a chain of `or`: the service's own In function is documented for
+// text values only (dataverse-web-api.md 10.1), and its `in` operator is unconfirmed.
+func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error) {
+	found := make(map[schema.GUID]struct{}, len(ids))
+	f := filter{or: " or "}
+	read := func() error {
+		q := Query{Select: []string{t.PrimaryID}, Filter: f.take()}
+		return c.Rows(ctx, t, q, func(row json.RawMessage) error {
+			id, err := guidMember(row, t.PrimaryID)
+			if err == nil {
+				found[id] = struct{}{}
+			}
+			return err
+		})
+	}
+	for _, id := range ids {
+		f.term(t.PrimaryID, id)
+		if f.full(1) {
+			if err := read(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if f.terms > 0 {
+		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Linked tells which of the pairs are linked, by reading the intersect table.
+func (c *Client) Linked(ctx context.Context, l Link, pairs []Pair) (map[Pair]struct{}, error) {
+	found := make(map[Pair]struct{}, len(pairs))
+	f := filter{or: " or "}
+	read := func() error {
+		q := Query{Select: []string{l.col1, l.col2}, Filter: f.take()}
+		return c.rows(ctx, l.intersect, q, func(row json.RawMessage) error {
+			id1, err1 := guidMember(row, l.col1)
+			id2, err2 := guidMember(row, l.col2)
+			found[Pair{id1, id2}] = struct{}{}
+			return errors.Join(err1, err2)
+		})
+	}
+	for _, p := range pairs {
+		f.pair(l.col1, p.ID1, l.col2, p.ID2)
+		if f.full(2) {
+			if err := read(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if f.terms > 0 {
+		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// filter grows a chain of conditions up to what one address takes.
+type filter struct {
+	or    string
+	text  []byte
+	terms int
+	last  int // length of the last condition
+}
+
+func (f *filter) begin() int {
+	at := len(f.text)
+	if f.terms > 0 {
+		f.text = append(f.text, f.or...)
+	}
+	f.terms++
+	return at
+}
+
+func (f *filter) term(column string, id schema.GUID) {
+	at := f.begin()
+	f.text = id.Append(append(append(f.text, column...), " eq "...))
+	f.last = len(f.text) - at
+}
+
+func (f *filter) pair(c1 string, id1 schema.GUID, c2 string, id2 schema.GUID) {
+	at := f.begin()
+	f.text = id1.Append(append(append(append(f.text, '('), c1...), " eq "...))
+	f.text = id2.Append(append(append(append(f.text, " and "...), c2...), " eq "...))
+	f.text = append(f.text, ')')
+	f.last = len(f.text) - at
+}
+
+// full tells whether another condition of the same sort could be too much; a space
+// takes three bytes in an address, so a quarter is added.
+func (f *filter) full(conditions int) bool {
+	return (f.terms+1)*conditions > maxTerms || (len(f.text)+f.last)*5/4 > maxQuery
+}
+
+func (f *filter) take() string {
+	s := string(f.text)
+	f.text, f.terms = f.text[:0], 0
+	return s
+}
+
+// guidMember reads one id of a row.
+func guidMember(row json.RawMessage, name string) (schema.GUID, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(row, &members); err != nil {
+		return schema.GUID{}, fmt.Errorf("read row: %w", err)
+	}
+	var id schema.GUID
+	raw, ok := members[name]
+	if !ok {
+		return id, fmt.Errorf("read row: it has no %s", name)
+	}
+	if err := json.Unmarshal(raw, &id); err != nil {
+		return id, fmt.Errorf("read row: %s: %w", name, err)
+	}
+	return id, nil
+}
+
+// get reads one JSON object.
+func (c *Client) get(ctx context.Context, name, path, query string, into any) error {
+	r := c.reading(name, "", path, query)
+	a, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer a.release()
+	if err := json.Unmarshal(a.body(), into); err != nil {
+		return r.fail(Transient, err, "the answer is not the JSON expected: %v", err)
+	}
+	return nil
+}
+
+func (c *Client) reading(name, target, path, query string) *request {
+	return &request{method: http.MethodGet, name: name, target: target, path: path, query: query, header: c.read, read: true, work: 1}
+}
+
+// readMany reads several addresses in one batch and calls fn with each answer, which
+// is valid until fn returns. The batch is read again as a whole when a part of it
+// failed for a cause that passes.
+func (c *Client) readMany(ctx context.Context, target string, ops []Op, fn func(i int, body []byte) error) error {
+	all := make([]int, len(ops))
+	for i := range all {
+		all[i] = i
+	}
+	for attempt := 1; ; {
+		r := &request{method: http.MethodPost, name: "Read", target: target, header: c.batchRead, read: true}
+		worst, err := c.readOnce(ctx, r, ops, all, fn)
+		switch {
+		case err != nil || worst == nil:
+			return err
+		case worst.Kind == Throttled:
+			c.pace.Hold(facet(worst.Code), worst.RetryAfter)
+		case !passes(worst.Kind) || attempt >= c.attempts:
+			return worst
+		default:
+			if pace.Backoff(ctx, attempt, worst.RetryAfter) != nil {
+				return worst
+			}
+			attempt++
+		}
+	}
+}
+
+// readOnce sends the batch; worst is the error of a part.
+func (c *Client) readOnce(ctx context.Context, r *request, ops []Op, all []int, fn func(i int, body []byte) error) (worst *Error, err error) {
+	a, parts, err := c.exchange(ctx, r, ops, all)
+	if err != nil {
+		return nil, err
+	}
+	defer a.release()
+	for k := range ops {
+		if k >= len(parts) || !parts[k].whole {
+			return r.fail(Transient, a.cut, "the answer holds %d of %d parts", len(parts), len(ops)), nil
+		}
+		e := c.partError(parts[k], ops[k])
+		if e != nil && e.Kind == Lost {
+			e.Kind = Transient
+		}
+		if e != nil {
+			return e, nil
+		}
+	}
+	for k := range ops {
+		if err := fn(k, parts[k].body); err != nil {
+			return nil, fmt.Errorf("read %s: %s: %w", r.target, ops[k].set, err)
+		}
+	}
+	return nil, nil
+}
