@@ -15,47 +15,38 @@ type Counts struct {
 	classes [2][256]uint32 // Failed, Held by class
 }
 
-// Flag is the number of records with flag f, whatever their action. Unprocessed includes Nothing.
-func (c *Counts) Flag(f Flag) int {
-	n := 0
-	for p := range Pass(numPasses) {
-		for a := range Action(numActions) {
-			n += c.Of(f, p, a)
+// sum adds the cells that choose takes.
+func (c *Counts) sum(choose func(Entry) bool) (n int) {
+	for i, k := range c.cells {
+		if k != 0 && choose(word(i).entry(0)) {
+			n += int(k)
 		}
 	}
 	return n
 }
 
-// Of is the number of records with flag f at pass p with action a.
-func (c *Counts) Of(f Flag, p Pass, a Action) int {
-	if f >= numFlags || p >= numPasses || a >= numActions {
-		return 0
-	}
-	return int(c.cells[Entry{Flag: f, Pass: p, Action: a}.word().cell()])
+// Flag is the number of records with flag f, whatever their action. Unprocessed includes Nothing.
+func (c Counts) Flag(f Flag) int {
+	return c.sum(func(e Entry) bool { return e.Flag == f })
 }
 
 // Action is the number of records whose action is a, whatever their flag.
-func (c *Counts) Action(a Action) int {
-	n := 0
-	for f := range Flag(numFlags) {
-		for p := range Pass(numPasses) {
-			n += c.Of(f, p, a)
-		}
-	}
-	return n
+func (c Counts) Action(a Action) int {
+	return c.sum(func(e Entry) bool { return e.Action == a })
+}
+
+// Of is the number of records with flag f at pass p with action a.
+func (c Counts) Of(f Flag, p Pass, a Action) int {
+	return c.sum(func(e Entry) bool { return e.Flag == f && e.Pass == p && e.Action == a })
 }
 
 // Waiting is the number of records that Next would hand out for pass p.
-func (c *Counts) Waiting(p Pass) int {
-	n := 0
-	for a := Insert; a < numActions; a++ {
-		n += c.Of(waiting(p), p, a)
-	}
-	return n
+func (c Counts) Waiting(p Pass) int {
+	return c.sum(func(e Entry) bool { return e.Flag == waiting(p) && e.Pass == p && e.Action != Nothing })
 }
 
 // Class is the number of records with flag f (Failed or Held) and error class class.
-func (c *Counts) Class(f Flag, class uint8) int {
+func (c Counts) Class(f Flag, class uint8) int {
 	if !f.failing() {
 		return 0
 	}

@@ -140,7 +140,7 @@ func TestAFlippedByteIsNoticedOrHarmless(t *testing.T) {
 	opened, harmless, found := 0, 0, 0
 	for base := 0; base < len(b); base += 4096 {
 		offsets := []int{0, 2, 8, 9, 10, 11, 12, 15, 16, 17, 20, 21, 24, 28, 40, 48}
-		for range 8 {
+		for range 4 {
 			offsets = append(offsets, r.IntN(4096))
 		}
 		for _, off := range offsets {
@@ -249,4 +249,48 @@ func TestAFullDiskPoisonsAndLosesNothingAcknowledged(t *testing.T) {
 		t.Errorf("%d held after the new open, %d were acknowledged", c.Flag(Held), acked)
 	}
 	must(t, l.Claim(ctx, "account", Main, []Range{One(1 << 19)}))
+}
+
+// Any other failure of a commit, and damage that bbolt panics on, poison the ledger too.
+func TestATroubledDiskPoisonsAndNeverPanics(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		harm   func(t *testing.T, l *Ledger)
+		target error
+	}{
+		{"writing fails", func(t *testing.T, l *Ledger) { must(t, l.file.Close()) }, os.ErrClosed},
+		{"pages are overwritten", func(t *testing.T, l *Ledger) {
+			f, err := os.OpenFile(l.path, os.O_RDWR, 0)
+			must(t, err)
+			_, err = f.WriteAt(make([]byte, 1<<18), 8192)
+			must(t, errors.Join(err, f.Close()))
+		}, ErrDamaged},
+		{"the file is cut", func(t *testing.T, l *Ledger) { must(t, os.Truncate(l.path, 8192)) }, ErrDamaged},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, path := t.Context(), writeFile(t, sample(t))
+			l, err := Open(ctx, path, Options{})
+			must(t, err)
+			want := slices.Collect(l.Spans("account", 0))
+			c.harm(t, l)
+			err = l.Claim(ctx, "account", Main, []Range{One(1)})
+			wantErr(t, err, ErrPoisoned)
+			wantErr(t, err, c.target)
+			wantErr(t, l.Plan(ctx, "account", []Planned{{One(9), Insert}}), ErrPoisoned)
+			if !slices.Equal(want, slices.Collect(l.Spans("account", 0))) {
+				t.Error("memory shows what is not on the disk")
+			}
+			if c.target == ErrDamaged {
+				_, err := l.Failures("account", 0, 10)
+				wantErr(t, err, ErrDamaged)
+			}
+			wantErr(t, l.Close(), ErrPoisoned)
+			wantErr(t, l.Claim(ctx, "account", Main, []Range{One(1)}), ErrClosed)
+			if l, err := Open(ctx, path, Options{}); err == nil {
+				must(t, l.Close())
+			} else {
+				wantErr(t, err, ErrDamaged)
+			}
+		})
+	}
 }

@@ -19,6 +19,9 @@ import (
 // defaultLockTimeout is how long Open waits for another process when Options say nothing.
 const defaultLockTimeout = time.Second
 
+// errPanicked marks an ErrDamaged that came as a panic: bbolt may then hold its own locks for ever.
+var errPanicked = errors.New("bbolt panicked")
+
 // guard runs fn and turns a panic of bbolt, which panics on damaged pages, and a fault on the mapped
 // file into ErrDamaged.
 func guard(fn func() error) (err error) {
@@ -26,7 +29,7 @@ func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(old)
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+			err = fmt.Errorf("%w: %w: %v", ErrDamaged, errPanicked, r)
 		}
 	}()
 	return fn()
@@ -63,7 +66,7 @@ func openBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.Fi
 	}
 	defer func() {
 		if err != nil {
-			f.Close() // also when bbolt panicked in the middle; this gives the lock free
+			_ = abandon(f) // also when bbolt panicked in the middle
 		}
 	}()
 	if err := waitLock(ctx, f, !o.ReadOnly, o.lockTimeout()); err != nil {
@@ -85,6 +88,19 @@ func openBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.Fi
 		return nil, nil, err
 	}
 	return db, f, nil
+}
+
+// closeBolt closes db and its file f; cause is why, or nil.
+func closeBolt(db *bolt.DB, f *os.File, cause error) error {
+	if errors.Is(cause, errPanicked) {
+		return abandon(f)
+	}
+	return db.Close()
+}
+
+// abandon gives up a file that bbolt may still have mapped and locked.
+func abandon(f *os.File) error {
+	return errors.Join(unlock(f), f.Close())
 }
 
 // waitLock takes the lock that bbolt will take, so that nobody writes while the pages are verified.

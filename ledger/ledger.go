@@ -108,8 +108,7 @@ func open(ctx context.Context, path string, o Options, whole bool) (*Ledger, err
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
 	if err := guard(func() error { return l.start(ctx, whole) }); err != nil {
-		l.file.Close() // gives the lock free even where bbolt's Close cannot any more
-		_ = guard(l.db.Close)
+		_ = closeBolt(l.db, l.file, err)
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
 	if o.ReadOnly {
@@ -277,12 +276,7 @@ func (l *Ledger) Close() error {
 		if err == nil && !l.o.ReadOnly {
 			err = l.transact(func(tx *bolt.Tx) error { return put(tx.Bucket(bucketMeta), keyClean, []byte{1}) })
 		}
-		if errors.Is(err, ErrDamaged) {
-			// bbolt panicked within a transaction and may still hold its own locks.
-			l.closed = errors.Join(err, l.file.Close())
-			return
-		}
-		l.closed = errors.Join(err, l.db.Close())
+		l.closed = errors.Join(err, closeBolt(l.db, l.file, err))
 	})
 	return l.closed
 }

@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,11 +20,7 @@ type model struct {
 
 // take applies ev to r, or to nothing when one record refuses.
 func (m *model) take(changes []modelChange) (ok bool) {
-	entries := append([]Entry(nil), m.entries...)
-	reasons := map[uint32]Reason{}
-	for seq, r := range m.reasons {
-		reasons[seq] = r
-	}
+	entries, reasons := slices.Clone(m.entries), maps.Clone(m.reasons)
 	for _, c := range changes {
 		if c.r.From >= c.r.To || int(c.r.To) > len(entries) {
 			return false
@@ -189,8 +187,8 @@ func (t *modelTest) compare() {
 			entries = append(entries, e)
 		}
 	}
-	if d := cmp.Diff(t.m.entries, entries); d != "" {
-		t.Fatal(d)
+	if !slices.Equal(t.m.entries, entries) {
+		t.Fatal(cmp.Diff(t.m.entries, entries))
 	}
 	var want Counts
 	want.Total = uint32(len(t.m.entries))
@@ -225,8 +223,8 @@ func (t *modelTest) compare() {
 		}
 		more = len(fs) > 0
 	}
-	if d := cmp.Diff(t.m.reasons, reasons); d != "" {
-		t.Fatal(d)
+	if !maps.Equal(t.m.reasons, reasons) {
+		t.Fatal(cmp.Diff(t.m.reasons, reasons))
 	}
 }
 

@@ -27,3 +27,6 @@ func tryLock(f *os.File, exclusive bool) (held bool, err error) {
 
 // handOverLock prepares for bbolt taking the lock.
 func handOverLock(*os.File) {}
+
+// unlock gives the lock free. Closing the file is not enough: a mapping that bbolt left keeps it open.
+func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

@@ -30,6 +30,9 @@ func tryLock(f *os.File, exclusive bool) (held bool, err error) {
 
 // handOverLock gives the lock free for bbolt to take: unlike flock, a handle cannot lock a region twice.
 // In the gap another process may come first; then bbolt finds the file locked.
-func handOverLock(f *os.File) {
-	_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, lockRegion())
+func handOverLock(f *os.File) { _ = unlock(f) }
+
+// unlock gives the lock free.
+func unlock(f *os.File) error {
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, lockRegion())
 }
