@@ -1,0 +1,164 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func plainText(v any) string { return fmt.Sprint(v) }
+
+// body puts text after a valid head of two lines: its first line is line 3.
+func body(text string) string { return "version: 1\nname: x\n" + text + "\n" }
+
+func TestEveryFaultHasItsLine(t *testing.T) {
+	cases := map[string]struct{ text, want string }{
+		"an unknown key":                 {body("sorces: {}"), "3:1: unknown key `sorces`; did you mean `sources`?"},
+		"an unknown key inside":          {body("target:\n  ulr: https://a"), "4:3: unknown key `ulr`; did you mean `url`?"},
+		"a key of another mapping":       {body("batch: 5"), "3:1: unknown key `batch`; did you mean `load.batch`?"},
+		"a key like nothing":             {body("snapshots: {keep: {zzz: 1}}"), "3:20: unknown key `zzz`; known are last, hourly, daily"},
+		"an unknown key of a source":     {body("sources:\n  a: {path: a.csv, delimeter: ';'}"), "4:20: unknown key `delimeter`; did you mean `delimiter`?"},
+		"a duplicate key":                {body("load: {batch: 1}\nload: {batch: 2}"), "4:1: duplicate key `load`; it is also on line 3"},
+		"a duplicate key inside":         {body("load:\n  batch: 1\n  batch: 2"), "5:3: duplicate key `batch`; it is also on line 4"},
+		"a duplicate column type":        {body("sources:\n  a: {path: a.csv, types: {x: A, x: B}}"), "4:34: duplicate key `x`; it is also on line 4"},
+		"text for a number":              {body("load: {batch: many}"), "3:15: `load.batch`: \"many\" should be a whole number"},
+		"a quoted number":                {body("load: {batch: \"5\"}"), "3:15: `load.batch` is text in quotes and should be a whole number; leave out the quotes"},
+		"an octal number":                {body("load: {batch: 010}"), "3:15: `load.batch`: \"010\" should be a whole number"},
+		"a number for text":              {body("schema: 5"), "3:9: `schema` should be text but YAML reads `5` as a number; put it in quotes"},
+		"null in a list of texts":        {body("sources:\n  a:\n    path: a.csv\n    null: [\"\", NULL]"), "6:16: `sources.a.null[1]` should be text but YAML reads `NULL` as no value; put it in quotes"},
+		"a list for a mapping":           {body("target: [a]"), "3:9: `target` should be a mapping (key: value) but is a list"},
+		"a mapping for a value":          {body("name2: {}\nwork: {a: b}"), "4:7: `work` should be one value but is a mapping"},
+		"a value for a mapping":          {body("load: fast"), "3:7: `load` should be a mapping (key: value) but is text"},
+		"yes for true":                   {body("snapshots: {sources: yes}"), "3:22: `snapshots.sources`: \"yes\" should be true or false"},
+		"a file that is a list":          {"- a\n- b\n", "1:1: `migration.yaml` should be a mapping (key: value) but is a list"},
+		"a duration without a unit":      {body("load: {timeout: 150}"), "3:17: `load.timeout`: \"150\" is not a duration such as 90s, 15m, 1h30m or 2d"},
+		"a size without a unit":          {body("stage: {memory: 4}"), "3:17: `stage.memory`: \"4\" is not a size such as 512MB, 4GB or 2GiB"},
+		"a word that is no choice":       {body("target: {auth: client-secrt}"), "3:16: `target.auth` is \"client-secrt\"; did you mean `client-secret`?"},
+		"a format that is none":          {body("sources:\n  a: {path: a, format: xls}"), "4:24: `sources.a.format` is \"xls\"; known are csv, parquet, json, ndjson"},
+		"a number too great":             {body("load: {batch: 5000}"), "3:15: `load.batch` is 5000; the most is 1000"},
+		"a number too small":             {body("limits: {requests: 0}"), "3:20: `limits.requests` is 0; the least is 1"},
+		"a duration too short":           {body("load: {timeout: 5ms}"), "3:17: `load.timeout` is 5ms; the least is 1s"},
+		"a snapshot every second":        {body("snapshots: {every: 1s}"), "3:20: `snapshots.every` is 1s; the least is 1m; 0 turns snapshots off"},
+		"a name with capitals":           {"version: 1\nname: Acme CRM\n", "2:7: `name` is \"Acme CRM\", which does not match ^[a-z0-9_-]+$"},
+		"no version":                     {"name: x\n", "1:1: `version` is missing; write `version: 1`"},
+		"an empty needed text":           {body("work: \"\""), "3:7: `work` is missing; leave the key out to have its default"},
+		"another version":                {"version: 2\nname: x\n", "1:10: `version` is 2; the most is 1"},
+		"a variable that is not set":     {body("target:\n  tenant: ${NOT_SET}"), "4:11: `target.tenant` needs the environment variable NOT_SET, which is not set; $${ stands for ${ itself"},
+		"a broken reference":             {body("schema: a${b"), "3:9: `schema` has a ${ without a variable's name and }; $${ stands for ${ itself"},
+		"a reference for a number":       {body("load: {batch: \"${N}\"}"), "3:15: `load.batch` takes no ${NAME}; only text does; a setting's own environment variable overrides it, such as DVMIGRATE_LOAD_BATCH"},
+		"a secret in the file":           {body("target:\n  secret: hunter2"), "4:11: `target.secret` is written out in the file; a secret must come from the environment; write `secret: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
+		"a token in the file":            {body("target: {token: eyJ0}"), "3:17: `target.token` is written out in the file; a secret must come from the environment; write `token: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
+		"a number as secret":             {body("target: {secret: 12345}"), "3:18: `target.secret` is written out in the file; a secret must come from the environment; write `secret: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
+		"a secret half written out":      {body("target: {secret: \"pre${N}\"}"), "3:18: `target.secret` is written out in the file; a secret must come from the environment; write `secret: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
+		"a secret that is not set":       {body("target: {secret: \"${NOT_SET}\"}"), "3:18: `target.secret` needs the environment variable NOT_SET, which is not set; $${ stands for ${ itself"},
+		"client-secret without a client": {body("target:\n  auth: client-secret\n  tenant: t\n  secret: ${N}"), "4:3: `target.client` is missing; target.auth client-secret needs it"},
+		"a certificate that is missing":  {body("target:\n  {auth: certificate, tenant: t, client: c}"), "4:3: `target.certificate` is missing; target.auth certificate needs it"},
+		"a secret that is not used":      {body("target: {secret: \"${N}\"}"), "3:9: `target.secret` is given but target.auth default does not use it; write `auth: client-secret`"},
+		"auth none elsewhere":            {body("target:\n  url: https://a.example\n  auth: none"), "5:9: `target.auth` is none, which only serves an emulator on this machine; choose another way to sign in, such as default or client-secret"},
+		"http to elsewhere":              {body("target: {url: \"http://a.example\"}"), "3:15: `target.url` is http to another machine, which sends tokens and data in the clear; use https"},
+		"a password in the address":      {body("target: {url: \"https://u:pw@a.example\"}"), "3:15: `target.url` holds a user or password; sign-in settings are target.auth and those after it"},
+		"an address with a path":         {body("target: {url: \"https://a.example/api/data/v9.2\"}"), "3:15: `target.url` goes on after the host; leave out what follows the host, /api/data too"},
+		"an address that is none":        {body("target: {url: acme}"), "3:15: `target.url` is not an address; write it like https://acme.crm4.dynamics.com"},
+		"an address of another kind":     {body("target: {url: \"ftp://a\"}"), "3:15: `target.url` starts with \"ftp\"; write it like https://acme.crm4.dynamics.com"},
+		"a source without a path":        {body("sources:\n  a: {format: csv}"), "4:3: `sources.a.path` is missing; name the file, or several in a list"},
+		"a source with nothing":          {body("sources:\n  a:"), "4:3: `sources.a.path` is missing; name the file, or several in a list"},
+		"an empty path":                  {body("sources:\n  a: [x, \"\"]"), "4:6: `sources.a.path` holds an empty path"},
+		"a source's name":                {body("sources:\n  my-file: a.csv"), "4:3: `my-file` is no name for an entry of `sources`; it must match ^[A-Za-z_][A-Za-z0-9_]*$"},
+		"two sources alike":              {body("sources:\n  a: a.csv\n  A: b.csv"), "4:3: `sources.a` and `sources.A` differ in case only; SQL takes them for the same"},
+		"a table's name":                 {body("tables:\n  Account: {batch: 5}"), "4:3: `Account` is no name for an entry of `tables`; it must match ^[a-z_][a-z0-9_]*$"},
+		"a long quote":                   {body("sources:\n  a: {path: a, quote: ab}"), "4:23: `sources.a.quote` is \"ab\"; it may be one character (of one byte)"},
+		"a long delimiter":               {body("sources:\n  a: {path: a, delimiter: abcde}"), "4:27: `sources.a.delimiter` has 5 bytes; it may have 4"},
+		"a column twice":                 {body("sources:\n  a: {path: a, columns: [x, X]}"), "4:25: `sources.a.columns` names \"X\" twice, or not at all; names may not differ in case only"},
+		"a csv setting for parquet":      {body("sources:\n  a: {path: a, format: parquet, delimiter: x}"), "4:44: `sources.a.delimiter` means nothing for parquet"},
+		"types that are none":            {body("sources:\n  a: {path: a, types: guess}"), "4:23: `sources.a.types` is `guess`; write auto, text, or a mapping of column to type, such as {amount: \"DECIMAL(18,2)\"}"},
+		"a rate below nothing":           {body("estimate: {rates: {account: {insert: -1}}}"), "3:38: `estimate.rates.account.insert` is -1; the least is 0"},
+		"a rate that is no number":       {body("estimate: {rates: {account: {insert: .nan}}}"), "3:38: `estimate.rates.account.insert`: \".nan\" should be a number"},
+		"an anchor":                      {body("load: &l {batch: 5}"), "3:7: `load` uses an anchor or alias; write the value out"},
+		"an alias":                       {body("stage: {temp: &l x}\nwork: *l"), "4:7: `work` uses an anchor or alias; write the value out"},
+		"a merge key":                    {body("load:\n  <<: {batch: 5}"), "4:3: a key that is not plain text; anchors, merge keys and mappings as keys are not used here"},
+		"a mapping as key":               {body("? {a: b}\n: c"), "3:3: a key that is not plain text; anchors, merge keys and mappings as keys are not used here"},
+		"a second document":              {body("---\nversion: 1"), "3:1: a second YAML document; settings are one document; remove the line ---"},
+		"a tab for indentation":          {body("load:\n\tbatch: 5"), "4:1: not YAML: found character that cannot start any token"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse([]byte(tc.text), "", env("N=nnn"))
+			var faults Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("got %v", err)
+			}
+			want := File + ":" + tc.want
+			for _, f := range faults {
+				if f.Error() == want {
+					return
+				}
+			}
+			t.Errorf("got  %v\nwant %s", err, want)
+		})
+	}
+}
+
+func TestAllFaultsAtOnceInTheOrderOfTheFile(t *testing.T) {
+	const text = `version: 1
+nam: x
+target:
+  url: http://a.example
+  secret: hunter2
+load: {batch: many, timeout: 1}
+stage:
+  memry: 4GB
+`
+	_, err := parse([]byte(text), "", env("DVMIGRATE_LOAD_PARALLEL=few"))
+	want := strings.Join([]string{
+		"DVMIGRATE_LOAD_PARALLEL: `load.parallel`: \"few\" should be a whole number",
+		"migration.yaml:1:1: `name` is missing; write `name: my-project`",
+		"migration.yaml:2:1: unknown key `nam`; did you mean `name`?",
+		"migration.yaml:4:8: `target.url` is http to another machine, which sends tokens and data in the clear; use https",
+		"migration.yaml:5:11: `target.secret` is written out in the file; a secret must come from the environment; write `secret: ${NAME}` and set the variable NAME; treat what was in the file as known to others",
+		"migration.yaml:6:15: `load.batch`: \"many\" should be a whole number",
+		"migration.yaml:6:30: `load.timeout`: \"1\" is not a duration such as 90s, 15m, 1h30m or 2d",
+		"migration.yaml:8:3: unknown key `memry`; did you mean `memory`?",
+	}, "\n")
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnEmptyFileIsFaulty(t *testing.T) {
+	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "null\n"} {
+		_, err := parse([]byte(text), "", env())
+		if err == nil || !strings.Contains(err.Error(), "`version` is missing") || !strings.Contains(err.Error(), "`name` is missing") {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+}
+
+func TestAFlagsFaultHasNoLine(t *testing.T) {
+	c, err := parse([]byte(body("load: {batch: 5}")), "", env("DVMIGRATE_LOAD_PARALLEL=5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Load.Batch, c.Load.Parallel = 9999, -1
+	want := "`load.batch` is 9999; the most is 1000\n`load.parallel` is -1; the least is 0"
+	if diff := cmp.Diff(want, fmt.Sprint(c.Validate())); diff != "" {
+		t.Error(diff)
+	}
+	if err := Default().Validate(); err == nil {
+		t.Error("defaults alone are valid")
+	}
+}
+
+func TestFaultIsPlainData(t *testing.T) {
+	_, err := parse([]byte(body("sorces: {}")), "", env())
+	want := Faults{{File: File, Line: 3, Column: 1, Key: "sorces", Message: "unknown key `sorces`", Hint: "did you mean `sources`?"}}
+	if diff := cmp.Diff(want, err); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := json.Marshal(err); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,232 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// env makes a lookup of NAME=value texts.
+func env(pairs ...string) func(string) (string, bool) {
+	m := map[string]string{}
+	for _, p := range pairs {
+		name, value, _ := strings.Cut(p, "=")
+		m[name] = value
+	}
+	return func(name string) (string, bool) { v, ok := m[name]; return v, ok }
+}
+
+// project writes migration.yaml into a new folder.
+func project(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, File), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func example(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestFirstFileOfTenLines(t *testing.T) {
+	text := example(t, "first.yaml")
+	if n := strings.Count(text, "\n"); n > 10 {
+		t.Errorf("the first file has %d lines", n)
+	}
+	dir := project(t, text)
+	c, err := Load(dir, env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"sources/contacts-*.csv", "sources/more.csv"}, c.Sources["contacts"].Path); diff != "" {
+		t.Error(diff)
+	}
+	if s := c.Sources["customers"]; !s.Header || s.Quote != `"` || s.Encoding != "utf-8" || s.Types.Word != TypesAuto {
+		t.Errorf("a source given as a path has not the usual settings: %+v", s)
+	}
+	if got, want := c.Path(c.Work), filepath.Join(dir, "work"); got != want {
+		t.Errorf("Path(work) = %s, want %s", got, want)
+	}
+	if got, want := c.TempDir(), filepath.Join(dir, "work", "temp"); got != want {
+		t.Errorf("TempDir = %s, want %s", got, want)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "x")
+	if got := c.Path(elsewhere); got != elsewhere {
+		t.Errorf("an absolute path became %s", got)
+	}
+}
+
+func TestEverySettingIsRead(t *testing.T) {
+	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "READY_TOKEN=tok"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Version: 1, Name: "acme-crm", Schema: "schema.json", Transforms: "transform", Work: "work",
+		Target: Target{
+			URL: "https://acme.crm4.dynamics.com/", Auth: "client-secret", Tenant: "acme.example",
+			Client: "0f8fad5b-d9cb-469f-a165-70867728950e", Secret: NewSecret("s3cret"), Token: NewSecret("tok"),
+			Certificate: "certs/app.pem", Cloud: "public",
+		},
+		Sources: map[string]Source{
+			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesAuto}, MaxBadLines: 1000},
+			"orders": {
+				Path: []string{"a-*.csv", "b.csv"}, Format: "csv", Delimiter: ";", Quote: `"`, Escape: `\`, Header: true, Encoding: "windows-1252",
+				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}}, MaxBadLines: 10,
+			},
+		},
+		Tables:    map[string]Table{"account": {IDs: "keep", Batch: 200, Parallel: 8, Message: "bulk"}},
+		Stage:     Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
+		Load:      Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, MaxErrors: 5000},
+		Snapshots: Snapshots{To: "snapshots", Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},
+		Limits:    Limits{Requests: 8000, Window: 300 * time.Second, Execution: 20 * time.Minute, Concurrent: 100, Users: 2, Servers: 3},
+		Estimate: Estimate{Buffer: 27.5, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 4 * time.Millisecond,
+			Rates: map[string]Rate{"account": {Insert: 250, Update: 200.5}}},
+		Dir: c.Dir,
+	}
+	if diff := cmp.Diff(want.values(), c.values(), cmp.Comparer(sameSecret)); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Target.Environment(); got != "https://acme.crm4.dynamics.com" {
+		t.Errorf("Environment = %s", got)
+	}
+	if got := c.Table("account"); got.Batch != 200 || got.Parallel != 8 {
+		t.Errorf("account loads with %+v", got)
+	}
+	if got := c.Table("contact"); got.Batch != 150 || got.Parallel != 16 || got.IDs != "assign" || got.Message != "auto" {
+		t.Errorf("a table that is not named loads with %+v", got)
+	}
+}
+
+func sameSecret(a, b Secret) bool { return a.Reveal() == b.Reveal() }
+
+func TestWhoWins(t *testing.T) {
+	const head = "version: 1\nname: x\n"
+	cases := map[string]struct {
+		file  string
+		env   []string
+		flags func(*Config)
+		want  string
+	}{
+		"the default where nobody says anything": {want: "batch 100, url , memory 0, every 1h, sources false"},
+		"the file over the default": {
+			file: "load: {batch: 7}\ntarget: {url: https://file}\nstage: {memory: 1GB}\nsnapshots: {every: 2h, sources: true}",
+			want: "batch 7, url https://file, memory 1GB, every 2h, sources true"},
+		"the environment over the file": {
+			file: "load: {batch: 7}\ntarget: {url: https://file}\nstage: {memory: 1GB}\nsnapshots: {every: 2h, sources: true}",
+			env:  []string{"DVMIGRATE_LOAD_BATCH=8", "DVMIGRATE_TARGET_URL=https://env", "DVMIGRATE_STAGE_MEMORY=2GB", "DVMIGRATE_SNAPSHOTS_EVERY=0", "DVMIGRATE_SNAPSHOTS_SOURCES=false"},
+			want: "batch 8, url https://env, memory 2GB, every 0, sources false"},
+		"a flag over the environment": {
+			file:  "load: {batch: 7}",
+			env:   []string{"DVMIGRATE_LOAD_BATCH=8", "DVMIGRATE_TARGET_URL=https://env"},
+			flags: func(c *Config) { c.Load.Batch, c.Target.URL = 9, "https://flag" },
+			want:  "batch 9, url https://flag, memory 0, every 1h, sources false"},
+		"the file where the variable is empty": {
+			file: "load: {batch: 7}", env: []string{"DVMIGRATE_LOAD_BATCH="},
+			want: "batch 7, url , memory 0, every 1h, sources false"},
+		"the default where the key has no value": {
+			file: "load:\n  batch:\ntarget:\nsources:\n",
+			want: "batch 100, url , memory 0, every 1h, sources false"},
+		"the file alone for version and name": {
+			env: []string{"DVMIGRATE_VERSION=3", "DVMIGRATE_NAME=NO"}, want: "batch 100, url , memory 0, every 1h, sources false"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, err := Load(project(t, head+tc.file), env(tc.env...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.flags != nil {
+				tc.flags(c)
+			}
+			if err := c.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			v := c.values()
+			got := strings.Join([]string{
+				"batch " + plainText(v["load.batch"]), "url " + c.Target.URL, "memory " + c.Stage.Memory.String(),
+				"every " + durationText(c.Snapshots.Every), "sources " + plainText(c.Snapshots.Sources)}, ", ")
+			if got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTokenVariableNeedsNothingElse(t *testing.T) {
+	dir := project(t, "version: 1\nname: x\ntarget: {url: https://a.example, auth: client-secret}\n")
+	if _, err := Load(dir, env()); err == nil {
+		t.Error("client-secret without tenant, client and secret was taken")
+	}
+	c, err := Load(dir, env("DVMIGRATE_TOKEN=abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Target.Token.Reveal(); got != "abc" {
+		t.Errorf("token is %q", got)
+	}
+}
+
+func TestMissingFileSaysWhatToDo(t *testing.T) {
+	_, err := Load(t.TempDir(), env())
+	if !errors.Is(err, ErrNoFile) || !strings.Contains(err.Error(), "dvmigrate init") || !strings.Contains(err.Error(), "-C DIR") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTooLargeFileIsRefused(t *testing.T) {
+	_, err := Load(project(t, strings.Repeat("# filler\n", maxFile/8)), env())
+	if err == nil || !strings.Contains(err.Error(), "bytes; it may have") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRequireTarget(t *testing.T) {
+	c, err := parse([]byte("version: 1\nname: x\ntarget: {auth: default}\n"), "", env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RequireTarget(); err == nil || !strings.HasPrefix(err.Error(), "migration.yaml:3:9: `target.url` is missing") {
+		t.Errorf("got %v", err)
+	}
+	c.Target.URL = "https://a.example"
+	if err := c.RequireTarget(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	look := env("A=1", "B=${A}", "EMPTY=")
+	for text, want := range map[string]string{
+		"":                   "",
+		"no reference":       "no reference",
+		"${A}":               "1",
+		"x${A}y${A}z":        "x1y1z",
+		"${B} is not looked": "${A} is not looked",
+		"${EMPTY}.":          ".",
+		"$${A} and $A and $": "${A} and $A and $",
+		"$$${A}":             "$${A}",
+	} {
+		got, err := expand(text, look)
+		if err != nil || got != want {
+			t.Errorf("expand(%q) = %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"${", "${A", "${}", "${1}", "${A B}", "${MISSING}"} {
+		if got, err := expand(text, look); err == nil {
+			t.Errorf("expand(%q) = %q without an error", text, got)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// holder keeps a secret where fmt cannot call its methods.
+type holder struct{ c Config }
+
+func TestNoFormShowsASecret(t *testing.T) {
+	const secret = "hunter2-swordfish"
+	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "READY_TOKEN="+secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var forms []string
+	for _, v := range []any{c, *c, c.Target, &c.Target, c.Target.Secret, &c.Target.Secret, holder{*c}, []Secret{c.Target.Token}, c.values()} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%p"} {
+			forms = append(forms, fmt.Sprintf(verb, v))
+		}
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forms = append(forms, string(text))
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("m", "v", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "v", v)
+		forms = append(forms, log.String())
+	}
+	for _, form := range forms {
+		if strings.Contains(form, secret) || strings.Contains(form, fmt.Sprintf("%x", secret)) {
+			t.Errorf("a form shows the secret: %s", form)
+		}
+	}
+	if got := c.Target.Secret.Reveal(); got != secret {
+		t.Errorf("Reveal = %q", got)
+	}
+	if text := c.String(); !strings.Contains(text, "secret: (hidden)") || !strings.Contains(text, "url: https://acme.crm4.dynamics.com/") {
+		t.Errorf("String shows too little:\n%s", text)
+	}
+}
+
+func TestFaultsDoNotRepeatASecret(t *testing.T) {
+	for _, text := range []string{"target: {secret: hunter2}", "target: {token: [hunter2]}", "target: {url: \"https://u:hunter2@a\"}", "target: {secret: {a: hunter2}}"} {
+		_, err := parse([]byte(body(text)), "", env())
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestShownSettingsAreReadBackTheSame(t *testing.T) {
+	c, err := parse([]byte(strings.NewReplacer("  secret: ${DV_SECRET}\n", "", "  token: ${READY_TOKEN}\n", "", "client-secret", "default").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := strings.NewReplacer("  secret: \"\"\n", "", "  token: \"\"\n", "").Replace(c.String())
+	again, err := parse([]byte(shown), "/p", env())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, shown)
+	}
+	if again.String() != c.String() {
+		t.Errorf("read back as\n%s\nfrom\n%s", again, shown)
+	}
+}
