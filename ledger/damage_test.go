@@ -294,3 +294,26 @@ func TestATroubledDiskPoisonsAndNeverPanics(t *testing.T) {
 		})
 	}
 }
+
+// FuzzOpen overwrites a ledger file at two places and opens it: whatever comes, nothing panics.
+func FuzzOpen(f *testing.F) {
+	b := sample(f)
+	f.Add(uint32(8192), []byte{0xff, 0xff}, uint32(4096+16+8), []byte{1})
+	f.Add(uint32(16+32), []byte{9, 9, 9}, uint32(4096+16+32), []byte{9, 9, 9})
+	f.Fuzz(func(t *testing.T, at1 uint32, with1 []byte, at2 uint32, with2 []byte) {
+		bad := bytes.Clone(b)
+		copy(bad[int(at1)%len(bad):], with1)
+		copy(bad[int(at2)%len(bad):], with2)
+		l, err := Open(t.Context(), writeFile(t, bad), Options{})
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotLedger) && !errors.Is(err, ErrFormat) {
+				t.Error(err)
+			}
+			return
+		}
+		if err := l.Check(t.Context()); err != nil {
+			wantErr(t, err, ErrDamaged)
+		}
+		must(t, l.Close())
+	})
+}

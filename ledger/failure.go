@@ -158,7 +158,8 @@ func readFailure(tx *bolt.Tx, key, sealed []byte) (Failure, error) {
 const maxFailures = 1000
 
 // Failures lists a table's failed and held records from seq from on, in ascending order, at most limit
-// and never more than 1000; ask again from the last Seq + 1 until none comes.
+// and never more than 1000; ask again from the last Seq + 1 until none comes. During a load it may be
+// one commit ahead of Spans and Counts.
 func (l *Ledger) Failures(name string, from uint32, limit int) ([]Failure, error) {
 	t, ok := l.Table(name)
 	if !ok {
