@@ -80,7 +80,7 @@ func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
 	for attempt := 1; len(open) > 0; {
 		again, worst, err := c.batchRound(ctx, ops, open, errs)
 		switch {
-		case err != nil && attempt == 1 && len(open) == len(ops):
+		case err != nil && len(open) == len(ops):
 			return nil, err
 		case err != nil:
 			if KindOf(err) != Stopped { // else errs tells more of each
@@ -111,7 +111,7 @@ func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
 // those to send again and the error that decides how long to wait before.
 func (c *Client) batchRound(ctx context.Context, ops []Op, open []int, errs []error) (again []int, worst *Error, err error) {
 	r := c.writing(http.MethodPost, "$batch", "", nil)
-	r.keepCut = true
+	r.keepCut, r.pieces = true, true
 	a, parts, err := c.exchange(ctx, r, ops, open)
 	if err != nil {
 		return nil, nil, err

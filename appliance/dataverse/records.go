@@ -105,7 +105,7 @@ func (c *Client) bulk(action string, t *schema.Table, body []byte, records int) 
 	r := c.writing(http.MethodPost, action, t.EntitySet, body)
 	r.path = t.EntitySet + actionSpace + action
 	r.work = records
-	if r.elastic = t.Kind == schema.Elastic; r.elastic {
+	if r.pieces = t.Kind == schema.Elastic; r.pieces {
 		r.prefer = allDetails
 	}
 	return r

@@ -38,7 +38,7 @@ type request struct {
 	body         []byte
 	work         int  // records it carries
 	read         bool // sending it again does no harm
-	elastic      bool // a bulk request that may be applied in part
+	pieces       bool // may be applied in part: a batch, a bulk request on an elastic table
 	keepCut      bool // an answer that breaks off is of use as far as it goes
 }
 
@@ -285,16 +285,16 @@ func (c *Client) refused(r *request, res *http.Response) (*answer, *Error) {
 	return nil, c.judge(r, f)
 }
 
-// judge makes the Error of a fault; on an elastic table it minds what was applied
-// nevertheless.
+// judge makes the Error of a fault. Where no one transaction holds the whole request,
+// a server's error says nothing of what was applied before it.
 func (c *Client) judge(r *request, f fault) *Error {
 	kind := classify(f, c)
-	if r.elastic {
+	if r.pieces {
 		switch {
 		case len(f.rows) > 0:
 			kind = Partial
 		case f.status >= 500:
-			kind = Lost // no transaction undid it
+			kind = Lost
 		}
 	}
 	return f.err(r.op(), kind)
