@@ -64,7 +64,7 @@ type Source struct {
 	Null        []string `json:"null" doc:"Texts that mean no value. csv only."`
 	RowEnd      string   `json:"row_end" doc:"What ends a row, if not a line end. csv only."`
 	Columns     []string `json:"columns" doc:"Names for the columns, instead of those in the header line. csv only."`
-	Types       Types    `json:"types" doc:"Column types: auto (found by looking), text (all stay text), or a mapping of column to DuckDB type, the others found by looking. Not for parquet."`
+	Types       Types    `json:"types" doc:"Column types: auto (found by looking), text (all stay text), or a mapping of column to DuckDB type, the others staying text. Not for parquet."`
 	MaxBadLines int      `json:"max_bad_lines" min:"0" doc:"Lines that cannot be read are set aside and reported; with more than this the ingest stops."`
 }
 

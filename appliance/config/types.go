@@ -11,7 +11,7 @@ const (
 // Types is how the columns of a source get their types: by a word, or by naming them.
 type Types struct {
 	Word    string            // TypesAuto or TypesText; "" if Columns says it
-	Columns map[string]string // column to DuckDB type; the others are found by looking
+	Columns map[string]string // column to DuckDB type; the others stay text
 }
 
 func (d *decoder) types(n *yaml.Node, path string) (Types, bool) {
