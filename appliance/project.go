@@ -18,6 +18,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
@@ -39,6 +40,9 @@ type Project struct {
 	set    [16]byte // the project's id: record ids are made from it
 	stage  *duckstage.Stage
 	ledger *ledger.Ledger
+
+	tracker     *progress.Tracker // of a load that is running
+	stopControl func()
 }
 
 // InUseError says that another process works on the project.
@@ -64,6 +68,8 @@ type Mode uint8
 const (
 	// Settings: configuration and schema only; nothing is locked.
 	Settings Mode = iota
+	// NoSchema: configuration only, as before the schema was ever pulled.
+	NoSchema
 	// Staging: stage and ledger for writing, made when there are none.
 	Staging
 	// Loading: the ledger for writing, the stage for reading; both must exist.
@@ -81,6 +87,9 @@ func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, erro
 		return nil, err
 	}
 	p := &Project{Config: c, o: o}
+	if mode == NoSchema {
+		return p, nil
+	}
 	if p.Schema, err = readSchema(c.Path(c.Schema)); err != nil {
 		return nil, err
 	}
@@ -120,12 +129,20 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	if err != nil {
 		return p.explainStage(err)
 	}
-	return p.registerLedger(ctx)
+	if err := p.registerLedger(ctx); err != nil {
+		return err
+	}
+	p.stopControl = p.serveControl()
+	return nil
 }
 
 // Close closes what Open opened. The ledger comes last.
 func (p *Project) Close() error {
 	var errs []error
+	if p.stopControl != nil {
+		p.stopControl()
+		p.stopControl = nil
+	}
 	if p.stage != nil {
 		errs = append(errs, p.stage.Close())
 		p.stage = nil

@@ -13,20 +13,16 @@ import (
 	"dvmigrate/ledger"
 )
 
-const (
-	// window is how many consecutive rows one scan covers: a row group of the stage,
-	// so that a scan starts without reading what it does not need and ends soon.
-	window = 122_880
-	// spansAtOnce bounds how many stretches of waiting records are looked at together.
-	spansAtOnce = 4096
-)
+// window is how many consecutive rows one scan covers: a row group of the stage, so
+// that a scan starts without reading what it does not need and ends soon.
+const window = 122_880
 
 // feed scans the waiting records in order and hands them out in jobs.
 func (l *Loader) feed(ctx, drain context.Context, w *work, jobs chan<- *job) error {
 	f := feeder{w: w, jobs: jobs, drain: drain, query: l.query(w)}
 	from := uint32(0)
 	for drain.Err() == nil {
-		spans := l.book.Next(w.table.Name, w.pass, from, spansAtOnce)
+		spans := l.book.Next(w.table.Name, w.pass, from, window)
 		if len(spans) == 0 {
 			break
 		}

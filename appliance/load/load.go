@@ -47,6 +47,8 @@ type book interface {
 	InFlight(table string) []ledger.Span
 	Counts(table string) ledger.Counts
 	Spans(table string, from uint32) iter.Seq[ledger.Span]
+	Behind(table string) bool
+	CaughtUp(ctx context.Context, table string) error
 }
 
 // target is where the records go; *dataverse.Client is one.
@@ -168,9 +170,13 @@ func (l *Loader) step(ctx, drain context.Context, step plan.Step) error {
 		return err
 	}
 	for _, w := range l.works(t, step, pass) {
+		w.lookFirst.Store(l.book.Behind(t.Name))
 		if err := l.run(ctx, drain, w); err != nil {
 			return err
 		}
+	}
+	if pass == ledger.Main && l.book.Behind(t.Name) {
+		return l.book.CaughtUp(ctx, t.Name) // all of it has been looked at or sent
 	}
 	return nil
 }

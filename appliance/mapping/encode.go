@@ -275,7 +275,7 @@ func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
 	case column.Float:
 		return strconv.AppendFloat(dst, v.Floats[i], 'f', -1, 64)
 	case column.Decimal:
-		return appendDecimal(dst, v.Wide[i], int(v.Scale))
+		return column.AppendDecimal(dst, v.Wide[i], int(v.Scale))
 	case column.UUID:
 		dst = append(dst, '"')
 		dst = schema.GUID(v.UUIDs[i]).Append(dst)

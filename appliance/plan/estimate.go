@@ -21,6 +21,7 @@ type Work struct {
 	Table      string
 	Pass       Pass
 	Action     string // insert, update, link
+	Single     bool   // sent as single requests in a $batch: the table takes no bulk action
 	Operations int64
 	Batch      int           // records a request
 	PerRecord  time.Duration // server time a record; 0 = the default of the action
@@ -70,7 +71,7 @@ type Estimate struct {
 var defaultPerRecord = map[string]time.Duration{
 	"insert": 10 * time.Millisecond,
 	"update": 25 * time.Millisecond,
-	"link":   30 * time.Millisecond,
+	"single": 30 * time.Millisecond,
 }
 
 // Compute estimates the work, one pass after the other, one table at a time.
@@ -104,6 +105,9 @@ func row(w Work, a Assumptions) Row {
 	perRecord := w.PerRecord
 	if perRecord == 0 {
 		perRecord = defaultPerRecord[w.Action]
+		if w.Single {
+			perRecord = defaultPerRecord["single"]
+		}
 	}
 	r.Rate, r.Bound = ceiling(batch, perRecord, a)
 	if w.Rate > 0 {

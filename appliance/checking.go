@@ -1,0 +1,78 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"dvmigrate/appliance/config"
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/ingest"
+	"dvmigrate/duckstage/transform"
+)
+
+// CheckResult is what a check found to be in order.
+type CheckResult struct {
+	Version int           `json:"version"`
+	Sources int           `json:"sources"`
+	Tables  int           `json:"tables"`
+	Faults  config.Faults `json:"faults"`
+}
+
+// Check reads settings, schema, sources and transforms and reports every fault with
+// its file and line. It stages nothing and sends nothing. Faults of the settings
+// themselves are Open's.
+func (p *Project) Check(ctx context.Context) (CheckResult, error) {
+	r := CheckResult{Version: 1, Sources: len(p.Config.Sources), Faults: config.Faults{}}
+	s, err := duckstage.OpenMemory(ctx, duckstage.Options{Threads: p.Config.Stage.Threads})
+	if err != nil {
+		return r, err
+	}
+	defer s.Close()
+	for _, name := range sourceNames(p.Config, nil) {
+		if err := ingest.Preview(ctx, s, p.source(name)); err != nil {
+			r.Faults = append(r.Faults, p.sourceFault(name, err))
+		}
+	}
+	if len(r.Faults) > 0 { // transforms over missing sources would only repeat them
+		return r, nil
+	}
+	if err := transform.Prepare(ctx, s); err != nil {
+		return r, err
+	}
+	b, err := p.bind(ctx, s)
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		r.Faults = append(r.Faults, faults...)
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Tables = len(b.tables)
+	r.Faults = append(r.Faults, p.unusedTables(b)...)
+	return r, nil
+}
+
+// unusedTables are tables that the settings name but no transform makes.
+func (p *Project) unusedTables(b *bound) config.Faults {
+	var faults config.Faults
+	for name := range p.Config.Tables {
+		if b.byName[name] == nil {
+			f := p.Config.FaultAt("tables."+name, fmt.Sprintf("no transform makes the table %s", name))
+			var known []string
+			for n := range b.byName {
+				known = append(known, n)
+			}
+			if near := config.Nearest(name, known); near != "" {
+				f.Hint = "did you mean " + near + "?"
+			}
+			faults = append(faults, f)
+		}
+	}
+	return faults
+}
+
+func (p *Project) sourceFault(name string, err error) config.Fault {
+	return p.Config.FaultAt("sources."+name, err.Error())
+}

@@ -1,0 +1,251 @@
+package appliance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"dvmigrate/appliance/config"
+)
+
+// The control socket lets others look at a project while this process works on it:
+// a Unix socket in the work folder, which only its owner may open. It speaks HTTP
+// with JSON bodies; SQL answers come as one JSON value a line.
+
+// socketName is the control socket's name in the work folder.
+const socketName = "control.sock"
+
+// maxSocketPath is the longest address that a Unix socket takes on every system.
+const maxSocketPath = 100
+
+// socketPath is the control socket's address: relative where that is shorter.
+func socketPath(work string) string {
+	path := filepath.Join(work, socketName)
+	if len(path) <= maxSocketPath {
+		return path
+	}
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && len(rel) < len(path) {
+			return rel
+		}
+	}
+	return path
+}
+
+// serveControl answers on the control socket until stop is called. Where no socket
+// can be made, nobody can look in meanwhile, and nothing else is lost.
+func (p *Project) serveControl() (stop func()) {
+	path := socketPath(p.work())
+	os.Remove(path) // of a process that was killed: the ledger's lock is ours
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		p.o.Log.Warn("no control socket", "path", path, "error", err)
+		return func() {}
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		p.o.Log.Warn("control socket is open to others", "path", path, "error", err)
+	}
+	server := &http.Server{Handler: p.controlHandler(), ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // ends with Close
+	}()
+	return func() {
+		_ = server.Close()
+		<-done
+	}
+}
+
+func (p *Project) controlHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /status", func(w http.ResponseWriter, r *http.Request) {
+		s, err := p.Status(r.Context())
+		owner := readOwner(p.work())
+		s.Running = &owner
+		answer(w, s, err)
+	})
+	mux.HandleFunc("POST /errors", func(w http.ResponseWriter, r *http.Request) {
+		var f FailureFilter
+		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		list, err := p.Failures(r.Context(), f)
+		answer(w, list, err)
+	})
+	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
+		var to string
+		if err := json.NewDecoder(r.Body).Decode(&to); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		s, err := p.TakeSnapshot(r.Context(), to)
+		answer(w, s, err)
+	})
+	mux.HandleFunc("POST /sql", p.serveSQL)
+	return mux
+}
+
+// reply is what the control socket answers: a value or an error.
+type reply struct {
+	Value json.RawMessage `json:"value,omitempty"`
+	Error string          `json:"error,omitempty"`
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	var r reply
+	if err == nil {
+		r.Value, err = json.Marshal(v)
+	}
+	if err != nil {
+		r = reply{Error: err.Error()}
+	}
+	_ = json.NewEncoder(w).Encode(r) // whoever asked is gone
+}
+
+// sqlLine is one line of the answer to a statement.
+type sqlLine struct {
+	Names   []string `json:"names,omitempty"`
+	Values  []any    `json:"values,omitempty"`
+	Changed *int64   `json:"changed,omitempty"` // the last line
+	Error   string   `json:"error,omitempty"`   // or this
+}
+
+func (p *Project) serveSQL(w http.ResponseWriter, r *http.Request) {
+	var query string
+	if err := json.NewDecoder(r.Body).Decode(&query); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	out := json.NewEncoder(w)
+	first := true
+	changed, err := p.SQL(r.Context(), query, func(names []string, values []any) error {
+		line := sqlLine{Values: values}
+		if first {
+			line.Names, first = names, false
+		}
+		return out.Encode(line)
+	})
+	if err != nil {
+		_ = out.Encode(sqlLine{Error: err.Error()})
+		return
+	}
+	_ = out.Encode(sqlLine{Changed: &changed})
+}
+
+// remote is a project that another process has open.
+type remote struct{ http http.Client }
+
+// attach connects to the process that works on the project in dir; nil when it
+// does not answer.
+func attach(dir string, o Options) *remote {
+	c, err := config.Load(dir, o.Env)
+	if err != nil {
+		return nil
+	}
+	path := socketPath(c.Path(c.Work))
+	if conn, err := net.DialTimeout("unix", path, time.Second); err != nil {
+		return nil
+	} else {
+		conn.Close()
+	}
+	return &remote{http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}}}
+}
+
+func (r *remote) post(ctx context.Context, what string, body any) (io.ReadCloser, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://project/"+what, bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	res, err := r.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the process that works on the project: %w", err)
+	}
+	return res.Body, nil
+}
+
+func (r *remote) ask(ctx context.Context, what string, body, value any) error {
+	in, err := r.post(ctx, what, body)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	var rep reply
+	if err := json.NewDecoder(in).Decode(&rep); err != nil {
+		return fmt.Errorf("ask the process that works on the project: %w", err)
+	}
+	if rep.Error != "" {
+		return errors.New(rep.Error)
+	}
+	return json.Unmarshal(rep.Value, value)
+}
+
+// Status implements Viewer.
+func (r *remote) Status(ctx context.Context) (s Status, err error) {
+	err = r.ask(ctx, "status", nil, &s)
+	return s, err
+}
+
+// Failures implements Viewer.
+func (r *remote) Failures(ctx context.Context, f FailureFilter) (list FailureList, err error) {
+	err = r.ask(ctx, "errors", f, &list)
+	return list, err
+}
+
+// TakeSnapshot implements Viewer.
+func (r *remote) TakeSnapshot(ctx context.Context, to string) (s SnapshotInfo, err error) {
+	err = r.ask(ctx, "snapshot", to, &s)
+	return s, err
+}
+
+// SQL implements Viewer.
+func (r *remote) SQL(ctx context.Context, query string, row func([]string, []any) error) (int64, error) {
+	in, err := r.post(ctx, "sql", query)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	d := json.NewDecoder(bufio.NewReader(in))
+	d.UseNumber()
+	var names []string
+	for {
+		var line sqlLine
+		if err := d.Decode(&line); err != nil {
+			return 0, fmt.Errorf("the answer ended early: %w", err)
+		}
+		switch {
+		case line.Error != "":
+			return 0, errors.New(line.Error)
+		case line.Changed != nil:
+			return *line.Changed, nil
+		case line.Names != nil:
+			names = line.Names
+		}
+		if err := row(names, line.Values); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Close implements Viewer.
+func (r *remote) Close() error {
+	r.http.CloseIdleConnections()
+	return nil
+}

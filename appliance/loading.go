@@ -1,0 +1,161 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/progress"
+	"dvmigrate/backup"
+	"dvmigrate/ledger"
+)
+
+// LoadOptions are what a load may say differently from the project's settings.
+type LoadOptions struct {
+	SnapshotEvery time.Duration // negative = none; 0 = as the settings say
+	SnapshotTo    string        // "" = as the settings say
+	Parallel      int           // requests at once; 0 = as the settings say
+	Tables        []string      // only these; empty = all
+	Watch         func(progress.Snapshot)
+}
+
+// LoadResult is how a load ended.
+type LoadResult struct {
+	Version   int           `json:"version"`
+	Summary   Counts        `json:"summary"`
+	Tables    []TableStatus `json:"tables"`
+	Sent      int64         `json:"sent"` // records with an outcome in this run
+	Failed    int64         `json:"failed"`
+	Seconds   float64       `json:"seconds"`
+	Snapshots int           `json:"snapshots"`
+	Stopped   string        `json:"stopped,omitempty"` // why it ended before all was done
+}
+
+// Load sends what waits, until nothing does. When drain ends it finishes what is
+// begun and returns load.ErrDrained. Snapshots are taken meanwhile.
+func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, error) {
+	begin := time.Now()
+	r := LoadResult{Version: 1}
+	if err := p.sync(ctx); err != nil { // a staging that was killed before the ledger knew
+		return r, err
+	}
+	b, err := p.bindStaged(ctx)
+	if err != nil {
+		return r, err
+	}
+	links, err := p.links(b)
+	if err != nil {
+		return r, err
+	}
+	client, err := p.Connect()
+	if err != nil {
+		return r, err
+	}
+	defer client.Close()
+	if _, err := client.WhoAmI(ctx); err != nil {
+		return r, p.explainTarget(err)
+	}
+	p.tracker = progress.NewTracker()
+	defer func() { p.tracker = nil }()
+	loader := load.New(p.stage, p.ledger, client, load.Options{
+		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(o),
+		MaxErrors: p.Config.Load.MaxErrors, Watch: p.tracker, Log: p.o.Log,
+	})
+	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
+	if err != nil {
+		return r, err
+	}
+	background, stop := context.WithCancel(ctx)
+	snapshots := p.snapshotEvery(background, o)
+	err = loader.Run(ctx, drain)
+	stop()
+	r.Snapshots = <-snapshots
+	live := p.tracker.Snapshot()
+	r.Sent, r.Failed = live.Done+live.Failed+live.Held, live.Failed
+	note := "done"
+	if err != nil {
+		note = err.Error()
+		r.Stopped = note
+	}
+	endErr := p.ledger.EndRun(context.WithoutCancel(ctx), ledger.Run{ID: run, Start: begin, Command: "load", Records: r.Sent, Failed: r.Failed, Note: note})
+	s, statusErr := p.Status(ctx)
+	r.Summary, r.Tables, r.Seconds = s.Summary, s.Tables, time.Since(begin).Seconds()
+	if err != nil {
+		return r, p.explainTarget(err)
+	}
+	return r, errors.Join(endErr, statusErr)
+}
+
+// parallel is the number of workers: as said, or as many as the limits could ever
+// carry; the client's pace decides how many are really under way.
+func (p *Project) parallel(o LoadOptions) int {
+	if o.Parallel > 0 {
+		return o.Parallel
+	}
+	if p.Config.Load.Parallel > 0 {
+		return p.Config.Load.Parallel
+	}
+	return p.Config.Limits.Concurrent * p.Config.Limits.Users
+}
+
+var messages = map[string]load.Message{"auto": load.Auto, "bulk": load.Bulk, "batch": load.Batch, "single": load.Single}
+
+func (p *Project) loadSettings(table string) load.Settings {
+	t := p.Config.Table(table)
+	return load.Settings{Batch: t.Batch, Parallel: t.Parallel, Message: messages[t.Message]}
+}
+
+// snapshotEvery takes snapshots until ctx ends, and then says how many.
+func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions) <-chan int {
+	done := make(chan int, 1)
+	every := o.SnapshotEvery
+	if every == 0 {
+		every = p.Config.Snapshots.Every
+	}
+	if every <= 0 {
+		done <- 0
+		return done
+	}
+	go func() {
+		n := 0
+		_ = backup.Every(ctx, every, func(ctx context.Context) error {
+			s, err := p.Snapshot(ctx, o.SnapshotTo)
+			if err == nil {
+				n++
+				p.tracker.Note("", fmt.Sprintf("snapshot %s taken, %d bytes new", s.ID, s.Added))
+			}
+			return err
+		}, func(err error) { p.tracker.Note("", "no snapshot: "+err.Error()) })
+		done <- n
+	}()
+	return done
+}
+
+// explainTarget says what a person can do about a target that does not answer as
+// it should.
+func (p *Project) explainTarget(err error) error {
+	target := host(p.Config.Target.URL)
+	switch dataverse.KindOf(err) {
+	case dataverse.Unreachable:
+		hint := "is the address right, and does this machine reach it (proxy, firewall)?"
+		if p.Config.Target.Loopback() {
+			hint = "is the emulator running? start it with `dvmigrate emulator` in another terminal"
+		}
+		return fmt.Errorf("%w\ncannot reach %s: %s", err, target, hint)
+	case dataverse.SignIn:
+		return &SignInError{err}
+	}
+	return err
+}
+
+// SignInError says that the target does not know, or not admit, who sends.
+type SignInError struct{ Err error }
+
+func (e *SignInError) Error() string {
+	return e.Err.Error() + "\nsign in again (DVMIGRATE_TOKEN, or target.auth in migration.yaml), and check that the application user exists in the environment and has a role"
+}
+
+func (e *SignInError) Unwrap() error { return e.Err }

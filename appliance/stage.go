@@ -1,0 +1,275 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/preflight"
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/ingest"
+	"dvmigrate/duckstage/transform"
+)
+
+// StageWatch is told how staging goes: what is being done, and how far, in percent
+// (negative = not known).
+type StageWatch func(what string, percent float64)
+
+// SourceResult is what came of one source.
+type SourceResult struct {
+	Name     string  `json:"name"`
+	Files    int     `json:"files"`
+	Rows     int64   `json:"rows"`
+	Rejected int64   `json:"rejected"` // lines set aside
+	Bytes    int64   `json:"bytes"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// TableResult is what came of one table's transform.
+type TableResult struct {
+	Name    string  `json:"name"`
+	Rows    int64   `json:"rows"`
+	New     int64   `json:"new"`
+	Changed int64   `json:"changed"`
+	Same    int64   `json:"same"`
+	Gone    int64   `json:"gone"`
+	Held    int64   `json:"held"` // rows that do not fit the target, or point nowhere
+	Seconds float64 `json:"seconds"`
+}
+
+// StageResult is what staging did.
+type StageResult struct {
+	Version int            `json:"version"`
+	Sources []SourceResult `json:"sources"`
+	Tables  []TableResult  `json:"tables"`
+	Seconds float64        `json:"seconds"`
+}
+
+// Stage brings the sources into the stage, transforms them, and tells the ledger
+// what is to be done. Nothing of an earlier staging changes unless all of it
+// succeeds. only names the sources to read anew; empty = all.
+func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (StageResult, error) {
+	begin := time.Now()
+	r := StageResult{Version: 1, Sources: []SourceResult{}, Tables: []TableResult{}}
+	if err := p.refuseInFlight(); err != nil {
+		return r, err
+	}
+	// An earlier run may have been killed between the stage and the ledger.
+	if err := p.sync(ctx); err != nil {
+		return r, err
+	}
+	for _, name := range sourceNames(p.Config, only) {
+		watch("reading "+name, 0)
+		res, err := ingest.Run(ctx, p.stage, p.source(name), func(percent float64) { watch("reading "+name, percent) })
+		if err != nil {
+			return r, fmt.Errorf("source %s: %w", name, err)
+		}
+		r.Sources = append(r.Sources, SourceResult{Name: name, Files: res.Files, Rows: res.Rows, Rejected: res.Rejected, Bytes: res.Bytes, Seconds: res.Seconds})
+	}
+	b, err := p.bind(ctx, p.stage)
+	if err != nil {
+		return r, err
+	}
+	specs, err := p.transforms(b)
+	if err != nil {
+		return r, err
+	}
+	results, err := transform.Run(ctx, p.stage, specs, transform.Options{}, func(table string, percent float64) { watch("transforming "+table, percent) })
+	if err != nil {
+		return r, err
+	}
+	for _, t := range results {
+		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Seconds: t.Seconds})
+	}
+	watch("writing the ledger", -1)
+	if err := p.sync(ctx); err != nil {
+		return r, err
+	}
+	if err := p.createViews(ctx); err != nil {
+		return r, err
+	}
+	r.Seconds = time.Since(begin).Seconds()
+	return r, nil
+}
+
+// refuseInFlight keeps a new staging from an unfinished load: records whose answer
+// was lost must be looked up first, with the rows that were sent.
+func (p *Project) refuseInFlight() error {
+	for _, t := range p.ledger.Tables() {
+		n := 0
+		for _, s := range p.ledger.InFlight(t.Name) {
+			n += s.Len()
+		}
+		if n > 0 {
+			return fmt.Errorf("%d records of %s were in flight when the last load ended; run `dvmigrate load` first, which looks them up", n, t.Name)
+		}
+	}
+	return nil
+}
+
+func sourceNames(c *config.Config, only []string) []string {
+	var names []string
+	for name := range c.Sources {
+		if len(only) == 0 || slices.Contains(only, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// source translates a source of the settings into ingest's own.
+func (p *Project) source(name string) ingest.Source {
+	s := p.Config.Sources[name]
+	paths := make([]string, len(s.Path))
+	for i, path := range s.Path {
+		paths[i] = p.Config.Path(path)
+	}
+	return ingest.Source{Name: name, Dir: p.Config.Dir, Paths: paths, Format: s.Format, Delimiter: s.Delimiter, Quote: s.Quote, Escape: s.Escape,
+		Header: s.Header, Encoding: s.Encoding, Null: s.Null, RowEnd: s.RowEnd, Columns: s.Columns,
+		Auto: s.Types.Word == config.TypesAuto, Types: s.Types.Columns, MaxBadLines: s.MaxBadLines}
+}
+
+// describer describes what a SELECT yields: the stage, or an empty one in memory.
+type describer interface {
+	Describe(ctx context.Context, query string) ([]duckstage.ColumnInfo, error)
+}
+
+// bind maps every transform to its table. All faults of all transforms come back
+// together, as config.Faults with file and line.
+func (p *Project) bind(ctx context.Context, d describer) (*bound, error) {
+	files, err := p.transformFiles()
+	if err != nil {
+		return nil, err
+	}
+	staged := func(table string) bool {
+		return slices.ContainsFunc(files, func(f transformFile) bool { return f.table == table })
+	}
+	var tables []*mapping.Table
+	var faults config.Faults
+	for _, f := range files {
+		columns, err := d.Describe(ctx, f.sql)
+		var sqlError *duckstage.SQLError
+		if errors.As(err, &sqlError) {
+			faults = append(faults, config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint})
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.path, err)
+		}
+		selected := make([]mapping.Selected, len(columns))
+		for i, c := range columns {
+			selected[i] = mapping.Selected{Name: c.Name, SQLType: c.SQLType}
+		}
+		t, found := mapping.Bind(p.Schema, f.table, selected, staged)
+		for _, fault := range found {
+			faults = append(faults, explain(f, fault))
+		}
+		if len(found) == 0 {
+			tables = append(tables, t)
+			faults = append(faults, p.settingFaults(f, t)...)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return newBound(tables), nil
+}
+
+// explain turns a mapping fault into one with file, line and a suggestion.
+func explain(f transformFile, fault mapping.Fault) config.Fault {
+	out := config.Fault{File: f.path, Key: fault.Column, Message: fault.Message}
+	if fault.Column != "" {
+		out.Line, out.Column = findWord(f.sql, fault.Column)
+		out.Message = "column " + fault.Column + ": " + fault.Message
+	} else if fault.Unknown {
+		out.Message = "table " + fault.Table + ": " + fault.Message
+	}
+	if fault.Unknown {
+		name := fault.Column
+		if name == "" {
+			name = fault.Table
+		}
+		if near := config.Nearest(name, fault.Known); near != "" {
+			out.Hint = "did you mean " + near + "?"
+		}
+	}
+	return out
+}
+
+// findWord finds where a name stands in a SQL text, its last place being the
+// likeliest: SELECT a.x + b.y AS name. Line and column count from 1; 0 = not found.
+func findWord(sql, word string) (line, column int) {
+	at := -1
+	for i := 0; i+len(word) <= len(sql); i++ {
+		if sql[i:i+len(word)] == word && !wordByte(sql, i-1) && !wordByte(sql, i+len(word)) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return 0, 0
+	}
+	line, column = 1, 1
+	for _, r := range sql[:at] {
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+	}
+	return line, column
+}
+
+func wordByte(s string, i int) bool {
+	return i >= 0 && i < len(s) && (s[i] == '_' || s[i] >= '0' && s[i] <= '9' || s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z')
+}
+
+// settingFaults are settings of a table that do not go with its transform.
+func (p *Project) settingFaults(f transformFile, t *mapping.Table) config.Faults {
+	keep := p.Config.Table(t.Name).IDs == "keep"
+	if keep && !t.KeepID {
+		return config.Faults{{File: f.path, Message: fmt.Sprintf("ids: keep asks for the source's own ids, but the SELECT does not yield %s", t.Schema.PrimaryID)}}
+	}
+	if !keep && t.KeepID {
+		line, column := findWord(f.sql, t.Schema.PrimaryID)
+		return config.Faults{{File: f.path, Line: line, Column: column, Key: t.Schema.PrimaryID,
+			Message: fmt.Sprintf("column %s: ids are assigned by dvmigrate", t.Schema.PrimaryID),
+			Hint:    fmt.Sprintf("leave the column out, or set tables: {%s: {ids: keep}}", t.Name)}}
+	}
+	return nil
+}
+
+// transforms translates the mapped tables into what the stage computes.
+func (p *Project) transforms(b *bound) ([]transform.Table, error) {
+	files, err := p.transformFiles()
+	if err != nil {
+		return nil, err
+	}
+	var out []transform.Table
+	for _, f := range files {
+		t := b.byName[f.table]
+		spec := transform.Table{Name: t.Name, File: filepath.ToSlash(f.path), SQL: f.sql, Owed: t.OwedSQL(b.plan.Deferred(t.Name))}
+		if t.KeepID {
+			spec.KeepID = t.Schema.PrimaryID
+		}
+		for _, c := range t.Columns {
+			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType})
+		}
+		for _, l := range t.Lookups {
+			lookup := transform.Lookup{Column: l.LogicalName}
+			for _, target := range l.Targets {
+				lookup.Targets = append(lookup.Targets, transform.Target{Table: target.Table, Staged: target.Staged})
+			}
+			spec.Lookups = append(spec.Lookups, lookup)
+		}
+		for _, c := range preflight.Checks(t) {
+			spec.Checks = append(spec.Checks, transform.Check{Column: c.Column, Bad: c.Bad, Message: c.Message})
+		}
+		out = append(out, spec)
+	}
+	return out, nil
+}

@@ -1,0 +1,113 @@
+package appliance
+
+import (
+	"context"
+	"time"
+
+	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/progress"
+	"dvmigrate/ledger"
+)
+
+// Counts is how many records stand where (method.md M3). Source is all that this
+// migration has to do something with; the others add up to it.
+type Counts struct {
+	Source      int64 `json:"source"`
+	Processed   int64 `json:"processed"`   // P: everything is done
+	Success     int64 `json:"success"`     // S: the target has the row, a later pass is owed
+	InFlight    int64 `json:"inFlight"`    // F: sent, no outcome recorded yet
+	Unprocessed int64 `json:"unprocessed"` // U
+	Error       int64 `json:"error"`       // E
+	Held        int64 `json:"held"`        // H
+}
+
+func (c *Counts) add(o Counts) {
+	c.Source += o.Source
+	c.Processed += o.Processed
+	c.Success += o.Success
+	c.InFlight += o.InFlight
+	c.Unprocessed += o.Unprocessed
+	c.Error += o.Error
+	c.Held += o.Held
+}
+
+// TableStatus is how one table stands.
+type TableStatus struct {
+	Name string `json:"name"`
+	Counts
+	Classes map[string]int64 `json:"classes,omitempty"` // failed and held records by class
+	Next    string           `json:"next,omitempty"`    // the pass that records wait for
+}
+
+// RunStatus is one start-to-stop of the loader.
+type RunStatus struct {
+	Start   time.Time  `json:"start"`
+	End     *time.Time `json:"end,omitempty"` // nil: running, or it was killed
+	Records int64      `json:"records"`
+	Failed  int64      `json:"failed"`
+	Note    string     `json:"note,omitempty"`
+}
+
+// Status is how the whole migration stands.
+type Status struct {
+	Version int                `json:"version"`
+	Project string             `json:"project"`
+	Summary Counts             `json:"summary"`
+	Tables  []TableStatus      `json:"tables"`
+	Runs    []RunStatus        `json:"runs"`           // newest first, at most ten
+	Live    *progress.Snapshot `json:"live,omitempty"` // of a load that is running now
+	Running *Owner             `json:"running,omitempty"`
+}
+
+// Status reads how the migration stands, from the ledger's memory.
+func (p *Project) Status(context.Context) (Status, error) {
+	s := Status{Version: 1, Project: p.Config.Name, Tables: []TableStatus{}, Runs: []RunStatus{}}
+	for _, t := range p.ledger.Tables() {
+		ts := tableStatus(t.Name, p.ledger.Counts(t.Name))
+		s.Summary.add(ts.Counts)
+		s.Tables = append(s.Tables, ts)
+	}
+	runs, err := p.ledger.RunLog(10)
+	if err != nil {
+		return s, err
+	}
+	for _, r := range runs {
+		rs := RunStatus{Start: r.Start, Records: r.Records, Failed: r.Failed, Note: r.Note}
+		if !r.End.IsZero() {
+			rs.End = &r.End
+		}
+		s.Runs = append(s.Runs, rs)
+	}
+	if p.tracker != nil {
+		live := p.tracker.Snapshot()
+		s.Live = &live
+	}
+	return s, nil
+}
+
+func tableStatus(name string, c ledger.Counts) TableStatus {
+	ts := TableStatus{Name: name, Counts: Counts{
+		Source:    int64(c.Total) - int64(c.Action(ledger.Nothing)),
+		Processed: int64(c.Flag(ledger.Processed)),
+		Success:   int64(c.Flag(ledger.Success)),
+		InFlight:  int64(c.Flag(ledger.InFlight)),
+		Error:     int64(c.Flag(ledger.Failed)),
+		Held:      int64(c.Flag(ledger.Held)),
+	}}
+	ts.Unprocessed = int64(c.Waiting(ledger.Main))
+	for class, name := range load.ClassNames() {
+		if n := c.Class(ledger.Failed, uint8(class)) + c.Class(ledger.Held, uint8(class)); n > 0 {
+			if ts.Classes == nil {
+				ts.Classes = map[string]int64{}
+			}
+			ts.Classes[name] = int64(n)
+		}
+	}
+	for _, pass := range []ledger.Pass{ledger.Main, ledger.Lookups, ledger.Files, ledger.State} {
+		if c.Waiting(pass) > 0 {
+			ts.Next = pass.String()
+			break
+		}
+	}
+	return ts
+}

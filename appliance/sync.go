@@ -1,0 +1,203 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// sync tells the ledger what the stage holds: which records are new, changed or
+// gone, and which must not be sent. It is done once a staging and may be repeated
+// at will: a table whose generation the ledger knows is left alone.
+func (p *Project) sync(ctx context.Context) error {
+	tables, err := p.stagedTables(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[string]ledger.Table{}
+	for _, t := range p.ledger.Tables() {
+		known[t.Name] = t
+	}
+	for _, t := range tables {
+		if known[t.Name].Generation == t.Generation {
+			continue
+		}
+		if err := p.syncTable(ctx, t, known[t.Name].Generation); err != nil {
+			return fmt.Errorf("write the ledger of %s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// stagedTable is a table as the stage's catalogue has it.
+type stagedTable struct {
+	Name       string
+	Number     uint16
+	Generation string
+	Next       uint32 // every seq is below
+}
+
+func (p *Project) stagedTables(ctx context.Context) ([]stagedTable, error) {
+	var out []stagedTable
+	query := "SELECT name, number, generation, next_seq FROM dm.tables WHERE data IS NOT NULL ORDER BY name"
+	err := p.stage.Rows(ctx, query, nil, func(scan func(...any) error) error {
+		var t stagedTable
+		var generation uint32
+		var next int64
+		if err := scan(&t.Name, &t.Number, &generation, &next); err != nil {
+			return err
+		}
+		t.Generation, t.Next = strconv.FormatUint(uint64(generation), 10), uint32(next)
+		out = append(out, t)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the staged tables: %w", err)
+	}
+	return out, nil
+}
+
+func (p *Project) syncTable(ctx context.Context, t stagedTable, before string) error {
+	// The generation is noted last, when everything of it is in the ledger.
+	if err := p.ledger.Define(ctx, ledger.Table{Name: t.Name, Number: t.Number, Count: t.Next, Generation: before}); err != nil {
+		return err
+	}
+	s := syncer{p: p, table: t, link: p.Schema.Link(t.Name) != nil}
+	query := fmt.Sprintf(`SELECT dm_seq, dm_change, dm_hold FROM "%s" ORDER BY dm_seq`, t.Name)
+	err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error { return s.take(ctx, b) })
+	if err == nil {
+		err = s.gone(t.Next)
+	}
+	if err == nil {
+		err = s.flush(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return p.ledger.Define(ctx, ledger.Table{Name: t.Name, Number: t.Number, Count: t.Next, Generation: t.Generation})
+}
+
+// syncer gathers what is to be written for one table.
+type syncer struct {
+	p     *Project
+	table stagedTable
+	link  bool
+	next  uint32 // the first seq not seen yet
+
+	plan  []ledger.Planned
+	retry []ledger.Range
+	holds []ledger.Holding
+}
+
+// syncPiece bounds how much is gathered before it is written.
+const syncPiece = 10_000
+
+func (s *syncer) take(ctx context.Context, b *column.Batch) error {
+	seqs, change, hold := b.Column(mapping.Seq), b.Column("dm_change"), b.Column("dm_hold")
+	for i := range b.Rows {
+		seq := uint32(seqs.Ints[i])
+		if err := s.gone(seq); err != nil {
+			return err
+		}
+		s.next = seq + 1
+		s.row(seq, string(change.TextAt(i)), hold, i)
+		if len(s.plan)+len(s.retry)+len(s.holds) >= syncPiece {
+			if err := s.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// row decides what one staged row means for its record.
+func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
+	e, _ := s.p.ledger.Entry(s.table.Name, seq)
+	waits := e.Flag == ledger.Unprocessed && e.Action != ledger.Nothing
+	switch {
+	case e.Action == ledger.Nothing:
+		s.do(seq, ledger.Insert)
+		waits = true
+	case change == "U" || change == "I":
+		if inTarget(e) && !s.link {
+			s.do(seq, ledger.Update)
+		} else {
+			s.do(seq, ledger.Insert)
+		}
+		waits = true
+	case e.Flag == ledger.Held && e.Pass == ledger.Main && hold.Null(i):
+		s.retry = addRange(s.retry, seq)
+	}
+	if waits && !hold.Null(i) {
+		text := string(hold.TextAt(i))
+		s.holds = append(s.holds, ledger.Holding{Range: ledger.One(seq), Reason: ledger.Reason{Class: uint8(holdClass(text)), Text: text}})
+	}
+}
+
+// inTarget reports whether the target has the record.
+func inTarget(e ledger.Entry) bool {
+	return e.Flag == ledger.Processed || e.Flag == ledger.Success || e.Pass != ledger.Main || e.Action == ledger.Update
+}
+
+// holdClass tells an orphan from a row that does not fit.
+func holdClass(text string) load.Class {
+	if strings.Contains(text, "with legacy key") {
+		return load.ClassOrphan
+	}
+	return load.ClassPrevalidate
+}
+
+func (s *syncer) do(seq uint32, action ledger.Action) {
+	if n := len(s.plan); n > 0 && s.plan[n-1].To == seq && s.plan[n-1].Action == action {
+		s.plan[n-1].To++
+		return
+	}
+	s.plan = append(s.plan, ledger.Planned{Range: ledger.One(seq), Action: action})
+}
+
+func addRange(ranges []ledger.Range, seq uint32) []ledger.Range {
+	if n := len(ranges); n > 0 && ranges[n-1].To == seq {
+		ranges[n-1].To++
+		return ranges
+	}
+	return append(ranges, ledger.One(seq))
+}
+
+// gone withdraws the records up to seq that are no longer supplied and that the
+// target does not have; what it has is reported by staging and stays.
+func (s *syncer) gone(seq uint32) error {
+	for ; s.next < seq; s.next++ {
+		e, ok := s.p.ledger.Entry(s.table.Name, s.next)
+		if ok && e.Action != ledger.Nothing && !inTarget(e) {
+			s.do(s.next, ledger.Nothing)
+		}
+	}
+	return nil
+}
+
+func (s *syncer) flush(ctx context.Context) error {
+	l, name := s.p.ledger, s.table.Name
+	if len(s.plan) > 0 {
+		if err := l.Plan(ctx, name, s.plan); err != nil {
+			return err
+		}
+	}
+	if len(s.retry) > 0 {
+		if _, err := l.Retry(ctx, name, ledger.Filter{Flags: []ledger.Flag{ledger.Held}, Ranges: s.retry}); err != nil {
+			return err
+		}
+	}
+	if len(s.holds) > 0 {
+		if err := l.Hold(ctx, name, s.holds); err != nil {
+			return err
+		}
+	}
+	s.plan, s.retry, s.holds = s.plan[:0], s.retry[:0], s.holds[:0]
+	return nil
+}

@@ -1,0 +1,73 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/column"
+)
+
+// Viewer looks at a project: this process has it open, or asks the one that has.
+type Viewer interface {
+	Status(ctx context.Context) (Status, error)
+	Failures(ctx context.Context, f FailureFilter) (FailureList, error)
+	// SQL runs one statement. row is called for each row with the columns' names and
+	// values: nil, bool, int64, float64, json.Number or string. changed counts the
+	// rows that a statement changed which is no query.
+	SQL(ctx context.Context, query string, row func(names []string, values []any) error) (changed int64, err error)
+	TakeSnapshot(ctx context.Context, to string) (SnapshotInfo, error)
+	Close() error
+}
+
+// View opens a project to look at it. While another process works on it, that one is
+// asked.
+func View(ctx context.Context, dir string, o Options) (Viewer, error) {
+	p, err := Open(ctx, dir, Loading, o)
+	var inUse *InUseError
+	if !errors.As(err, &inUse) {
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
+	if r := attach(dir, o); r != nil {
+		return r, nil
+	}
+	return nil, err
+}
+
+// SQL implements Viewer on the project's own stage, which is open for reading only.
+func (p *Project) SQL(ctx context.Context, query string, row func([]string, []any) error) (int64, error) {
+	var names []string
+	var values []any
+	return p.stage.Query(ctx, query, func(columns []duckstage.ColumnInfo, b *column.Batch) error {
+		if names == nil {
+			for _, c := range columns {
+				names = append(names, c.Name)
+			}
+			values = make([]any, len(names))
+		}
+		if b.Rows == 0 {
+			return row(names, nil)
+		}
+		for i := range b.Rows {
+			for k := range b.Columns {
+				values[k] = b.Columns[k].Value(i)
+			}
+			if err := row(names, values); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TakeSnapshot implements Viewer.
+func (p *Project) TakeSnapshot(ctx context.Context, to string) (SnapshotInfo, error) {
+	s, err := p.Snapshot(ctx, to)
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	return snapshotInfo(s), nil
+}

@@ -1,0 +1,179 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+
+	"dvmigrate/appliance/load"
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// The ledger as SQL sees it. Two table functions read it, fresh at every query and
+// while a load goes on:
+//
+//	ledger_entries(table)   one row a record: dm_seq, action, flag, pass, attempts, class, changed_at
+//	ledger_failures(table)  one row a failed or held record: dm_seq, class, http, code, message
+//
+// createViews makes the relations of method.md M3 from them: <table>_flags,
+// <table>_success, <table>_error, and flags over all tables.
+
+// chunk is the most rows that a batch of a table function has.
+const chunk = 2048
+
+// registerLedger teaches the stage's SQL to read the ledger.
+func (p *Project) registerLedger(ctx context.Context) error {
+	err := p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_entries", Args: []string{"VARCHAR"},
+		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "action", SQLType: "VARCHAR"}, {Name: "flag", SQLType: "VARCHAR"},
+			{Name: "pass", SQLType: "VARCHAR"}, {Name: "attempts", SQLType: "UTINYINT"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "changed_at", SQLType: "TIMESTAMP"}},
+		Open: p.entryRows})
+	if err != nil {
+		return err
+	}
+	return p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_failures", Args: []string{"VARCHAR"},
+		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "http", SQLType: "USMALLINT"},
+			{Name: "code", SQLType: "VARCHAR"}, {Name: "message", SQLType: "VARCHAR"}},
+		Open: p.failureRows})
+}
+
+// entryRows reads a table's entries, spread out to one row a record.
+func (p *Project) entryRows(_ context.Context, args []any) (duckstage.Reading, error) {
+	name, _ := args[0].(string)
+	table, ok := p.ledger.Table(name)
+	if !ok {
+		return duckstage.Reading{}, fmt.Errorf("the ledger has no table %q", name)
+	}
+	next, stop := iter.Pull(p.ledger.Spans(name, 0))
+	var span ledger.Span
+	fill := func(b *column.Batch, limit int, want []bool) error {
+		for b.Rows < limit {
+			if span.From >= span.To {
+				if span, ok = next(); !ok {
+					return nil
+				}
+			}
+			n := min(limit-b.Rows, span.Len())
+			fillEntries(b, span, n, want)
+			span.From += uint32(n)
+			b.Rows += n
+		}
+		return nil
+	}
+	return duckstage.Reading{Rows: int64(table.Count), Fill: fill, Close: stop}, nil
+}
+
+// fillEntries adds n rows of one span.
+func fillEntries(b *column.Batch, span ledger.Span, n int, want []bool) {
+	c := b.Columns
+	words := [...]string{1: span.Action.String(), 2: span.Flag.String(), 3: span.Pass.String(), 5: className(span.Entry)}
+	for i := range n {
+		if want[0] {
+			c[0].Ints = append(c[0].Ints, int64(span.From)+int64(i))
+		}
+		for k, word := range words {
+			if word != "" && want[k] || k == 5 && want[k] {
+				appendText(&c[k], word, b.Rows+i)
+			}
+		}
+		if want[4] {
+			c[4].Ints = append(c[4].Ints, int64(span.Attempts))
+		}
+		if want[6] {
+			c[6].Ints = append(c[6].Ints, span.Changed().UnixMicro())
+			if span.Time == 0 {
+				c[6].SetNull(b.Rows+i, chunk)
+			}
+		}
+	}
+}
+
+// appendText adds a text; the empty one is null.
+func appendText(v *column.Vector, s string, row int) {
+	v.AppendText(s)
+	if s == "" {
+		v.SetNull(row, chunk)
+	}
+}
+
+// failureRows reads a table's failures, page by page.
+func (p *Project) failureRows(_ context.Context, args []any) (duckstage.Reading, error) {
+	name, _ := args[0].(string)
+	if _, ok := p.ledger.Table(name); !ok {
+		return duckstage.Reading{}, fmt.Errorf("the ledger has no table %q", name)
+	}
+	from := uint32(0)
+	fill := func(b *column.Batch, limit int, _ []bool) error {
+		page, err := p.ledger.Failures(name, from, min(limit, failurePage))
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		from = page[len(page)-1].Seq + 1
+		for i, f := range page {
+			c := b.Columns
+			c[0].Ints = append(c[0].Ints, int64(f.Seq))
+			appendText(&c[1], className(f.Entry), i)
+			c[2].Ints = append(c[2].Ints, int64(f.HTTP))
+			if f.HTTP == 0 {
+				c[2].SetNull(i, chunk)
+			}
+			appendText(&c[3], codeText(f.Code), i)
+			appendText(&c[4], f.Text, i)
+		}
+		b.Rows = len(page)
+		return nil
+	}
+	return duckstage.Reading{Fill: fill}, nil
+}
+
+// codeText is an error code as the Web API writes it; none is empty.
+func codeText(code uint32) string {
+	if code == 0 {
+		return ""
+	}
+	return fmt.Sprintf("0x%08x", code)
+}
+
+// className is the error class of an entry in words; empty for entries without one.
+func className(e ledger.Entry) string {
+	if e.Flag != ledger.Failed && e.Flag != ledger.Held {
+		return ""
+	}
+	return load.Class(e.Class).String()
+}
+
+// createViews makes the relations over stage and ledger, for the tables staged now.
+func (p *Project) createViews(ctx context.Context) error {
+	tables, err := p.stagedTables(ctx)
+	if err != nil {
+		return err
+	}
+	var all []string
+	for _, t := range tables {
+		q := func(suffix string) string { return quoteName(t.Name + suffix) }
+		name := quoteText(t.Name)
+		all = append(all, fmt.Sprintf("SELECT %s AS table_name, * FROM %s", name, q(load.FlagsSuffix)))
+		for _, view := range []string{
+			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM ledger_entries(%s)", q(load.FlagsSuffix), name),
+			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, s.dm_id AS record_id, f.action, f.flag, f.pass, f.attempts, f.changed_at
+				FROM %s s JOIN %s f USING (dm_seq) WHERE f.flag IN ('S', 'P')`, q("_success"), q(""), q(load.FlagsSuffix)),
+			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, s.dm_id AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
+				FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq)`, q("_error"), name, q(""), q(load.FlagsSuffix)),
+		} {
+			if _, err := p.stage.Exec(ctx, view); err != nil {
+				return fmt.Errorf("make the views of %s: %w", t.Name, err)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	_, err = p.stage.Exec(ctx, "CREATE OR REPLACE VIEW flags AS "+strings.Join(all, " UNION ALL "))
+	return err
+}
+
+func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
