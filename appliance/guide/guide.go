@@ -1,0 +1,53 @@
+// Package guide is the user guide: Markdown pages that ship inside the program.
+// It promises a page for every name that Pages lists, in the order in which one
+// reads them; it does not format them.
+package guide
+
+import (
+	"embed"
+	"strings"
+)
+
+//go:embed *.md
+var files embed.FS
+
+// names are the pages in reading order. Each is the name of a file here.
+var names = []string{
+	"start", "project", "transforms", "stage", "plan", "estimate", "load", "errors", "sql",
+	"snapshots", "emulator", "security", "json", "exit-status",
+}
+
+// Page is one page of the guide.
+type Page struct {
+	Name  string // as given to `dvmigrate guide`
+	Title string // its first line, without the mark of a heading
+	Text  string // Markdown, the title included; ends with a line end
+}
+
+// Pages returns all pages in reading order.
+func Pages() []Page {
+	pages := make([]Page, len(names))
+	for i, name := range names {
+		pages[i] = read(name)
+	}
+	return pages
+}
+
+// Find returns the page of that name; false when there is none.
+func Find(name string) (Page, bool) {
+	for _, n := range names {
+		if n == name {
+			return read(name), true
+		}
+	}
+	return Page{}, false
+}
+
+func read(name string) Page {
+	b, err := files.ReadFile(name + ".md")
+	if err != nil {
+		panic(err) // the file is part of the program
+	}
+	title, _, _ := strings.Cut(string(b), "\n")
+	return Page{Name: name, Title: strings.TrimPrefix(title, "# "), Text: string(b)}
+}

@@ -1,0 +1,86 @@
+package guide
+
+import (
+	"io/fs"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"dvmigrate/appliance/config"
+)
+
+func TestEveryFileIsAPage(t *testing.T) {
+	found, err := fs.Glob(files, "*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range names {
+		want = append(want, name+".md")
+	}
+	slices.Sort(want)
+	if !slices.Equal(found, want) {
+		t.Errorf("files %v, pages %v", found, want)
+	}
+}
+
+func TestPagesFitATerminal(t *testing.T) {
+	for _, p := range Pages() {
+		lines := strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
+		if len(lines) >= 80 || !strings.HasPrefix(p.Text, "# "+p.Title+"\n") || p.Title == "" || !strings.HasSuffix(p.Text, "\n") {
+			t.Errorf("%s: %d lines, title %q", p.Name, len(lines), p.Title)
+		}
+		for i, l := range lines {
+			if len([]rune(l)) > 100 && !strings.HasPrefix(l, "|") || strings.ContainsRune(l, '\t') {
+				t.Errorf("%s: line %d has %d characters or a tab", p.Name, i+1, len([]rune(l)))
+			}
+		}
+	}
+}
+
+func TestFindKnowsEveryPage(t *testing.T) {
+	for _, p := range Pages() {
+		if got, ok := Find(p.Name); !ok || got != p {
+			t.Errorf("Find(%q) = %v, %v", p.Name, got, ok)
+		}
+	}
+	if _, ok := Find("guide.go"); ok {
+		t.Error("a page that is none")
+	}
+}
+
+func TestPagesPointToPages(t *testing.T) {
+	mention := regexp.MustCompile("`dvmigrate guide ([a-z-]+)`")
+	for _, p := range Pages() {
+		for _, m := range mention.FindAllStringSubmatch(p.Text, -1) {
+			if _, ok := Find(m[1]); !ok || m[1] == p.Name {
+				t.Errorf("%s mentions the page %q", p.Name, m[1])
+			}
+		}
+	}
+}
+
+func TestTheSettingsPageHasEveryKey(t *testing.T) {
+	page, _ := Find("project")
+	var walk func(reflect.Type)
+	walk = func(typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Map:
+			walk(typ.Elem())
+		case reflect.Struct:
+			for f := range typ.Fields() {
+				key := f.Tag.Get("json")
+				if key == "" || key == "-" {
+					continue
+				}
+				if !regexp.MustCompile(`(?m)[ {]` + key + `:`).MatchString(page.Text) {
+					t.Errorf("project.md does not show %s", key)
+				}
+				walk(f.Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[config.Config]())
+}
