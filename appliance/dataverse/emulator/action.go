@@ -8,7 +8,12 @@ import (
 // makeActions lists the unbound actions, by name, and those bound to a set or row,
 // by name without the namespace.
 func makeActions() (unbound, bound map[string]func(*call) error) {
-	return map[string]func(*call) error{}, map[string]func(*call) error{}
+	unbound = map[string]func(*call) error{}
+	bound = map[string]func(*call) error{"DeleteMultiple": (*call).postDeleteMultiple}
+	for _, a := range []bulkAction{{"CreateMultiple", "create"}, {"UpdateMultiple", "update"}, {"UpsertMultiple", "upsert"}} {
+		bound[a.name] = a.post
+	}
+	return unbound, bound
 }
 
 // isOperation reports whether a name is an unbound function or action.
@@ -30,8 +35,11 @@ func (c *call) postBound() error {
 func (c *call) operate(from map[string]func(*call) error, name string) error {
 	fn := from[name]
 	if fn == nil {
-		return errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s/%s'.", c.api, c.path)
+		return c.errNoOperation()
 	}
-	c.message = name
 	return fn(c)
+}
+
+func (c *call) errNoOperation() error {
+	return errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s/%s'.", c.api, c.path)
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -20,12 +21,21 @@ type call struct {
 	body   []byte
 	segs   []segment
 	prefer preferences
-	user   schema.GUID // the systemuser who calls
+	user   schema.GUID // the systemuser whose rows these become: the caller, or who is impersonated
+	caller schema.GUID // the systemuser the token belongs to
 	// message is the name the service gives the operation (Create, UpdateMultiple,
 	// RetrieveMultiple …): limits, faults, costs and statistics go by it.
 	message string
 	table   *table // of the first segment; nil for functions and metadata
 	records int    // rows the call carries, for cost and statistics
+
+	token     string // the bearer token
+	ref       string // "set(key)" of the row written
+	contentID string // inside a change set
+	inBatch   bool
+	cost      time.Duration // simulated server time
+	abort     abortKind
+	plugins   []*faultRule // plug-in faults that look at this call's rows
 
 	tx   *tx               // inside a change set: the transaction of the set
 	refs map[string]string // inside a change set: Content-ID -> entity reference "set(key)"

@@ -16,9 +16,9 @@ type apiError struct {
 	retryAfter int
 	// details are further string properties of the error object, sent only when
 	// annotations were asked for.
-	details [][2]string
-	// contentID names the operation of a change set that failed.
-	contentID string
+	details   [][2]string
+	html      string // a page of the front door instead of the JSON body
+	challenge bool   // a 401: no body, WWW-Authenticate
 }
 
 func (e *apiError) Error() string {

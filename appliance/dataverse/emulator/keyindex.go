@@ -78,6 +78,9 @@ func sameKeyValue(a, b value) bool {
 	if a.kind == kindText && b.kind == kindText {
 		return foldKey(a.text) == foldKey(b.text)
 	}
+	if a.kind == kindRef || a.kind == kindGUID { // a key in a URL does not name the target
+		return a.guid == b.guid
+	}
 	return a == b
 }
 

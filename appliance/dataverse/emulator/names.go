@@ -41,6 +41,15 @@ type table struct {
 	createdOnBehalf, modifiedOnBehalf, versionNumber       *column
 	overriddenCreatedOn, owningUser, owningTeam, owningBU  *column
 	firstName, lastName, fullName, organization, partition *column
+	activityType                                           *column
+
+	defaults              []assign // of choices and yes/no, on create
+	openState, openStatus int32    // what a new row starts with
+	initialStateOnly      bool     // a new row always starts open (section 4.5)
+	closedRefuses         bool     // a closed row's columns cannot be changed (method.md M4)
+	autoNumbers           []*column
+	money                 []*column
+	parties               *relation // of an activity: its activityparty rows
 }
 
 // column is a schema column with its place in a row.
@@ -53,6 +62,7 @@ type column struct {
 	base    *column  // of a computed <col>_base: the money column
 	derived derivation
 	wire    string // the property's name in JSON: name, or _name_value
+	system  bool   // set by the service alone: a value in a body is ignored
 }
 
 // relation is one lookup column's relationship to one target.
@@ -60,7 +70,7 @@ type relation struct {
 	schema.Relationship
 	from   *table
 	col    *column
-	target *table
+	target *table // nil for ownerid: any of col.targets, the value says which
 }
 
 // manyToMany is one N:N relationship. Links are kept in store.links[idx].
@@ -117,6 +127,7 @@ func newModel(s *schema.Schema) (*model, error) {
 		m.addRelations(t)
 	}
 	m.addLinks()
+	m.addParties()
 	for _, t := range m.tables {
 		t.nameWellKnown()
 		if err := t.addKeys(); err != nil {
@@ -131,13 +142,20 @@ func (m *model) addColumns(t *table) error {
 		c := &column{Column: sc, idx: len(t.cols), t: t, storage: storageOf(sc), wire: sc.LogicalName}
 		t.cols = append(t.cols, c)
 		t.byName[sc.LogicalName] = c
+		if sc.NoWebAPI || sc.Type == schema.PartyList {
+			continue // not in $metadata
+		}
 		if !sc.Type.IsLookup() {
 			t.props[sc.LogicalName] = property{col: c}
 			continue
 		}
 		c.wire = "_" + sc.LogicalName + "_value"
 		t.props[c.wire] = property{readOnly: c}
-		for _, name := range sc.Targets {
+		names := sc.Targets
+		if sc.Type == schema.Owner {
+			names = []string{"systemuser", "team"} // the schema may say owner, the type both derive from
+		}
+		for _, name := range names {
 			if target := m.byName[name]; target != nil {
 				c.targets = append(c.targets, target)
 			}
@@ -154,7 +172,7 @@ func (m *model) addColumns(t *table) error {
 func (m *model) addRelations(t *table) {
 	for _, r := range t.ManyToOne {
 		c, target := t.byName[r.Column], m.byName[r.Target]
-		if c == nil || target == nil {
+		if c == nil || c.Type == schema.Owner || target == nil {
 			continue
 		}
 		if !slices.Contains(c.targets, target) {
@@ -169,6 +187,29 @@ func (m *model) addRelations(t *table) {
 		if r.Collection != "" {
 			target.collections[r.Collection] = rel
 			target.props[r.Collection] = property{collection: rel}
+		}
+	}
+}
+
+// addOwner gives the owner column its navigation property: one for users and teams.
+func (t *table) addOwner() {
+	if t.owner == nil {
+		return
+	}
+	rel := &relation{Relationship: schema.Relationship{Column: t.owner.LogicalName, Target: "owner", Nav: t.owner.LogicalName}, from: t, col: t.owner}
+	t.navs[rel.Nav] = rel
+	t.props[rel.Nav] = property{nav: rel}
+}
+
+func (m *model) addParties() {
+	for _, t := range m.tables {
+		if !t.isActivity() {
+			continue
+		}
+		for _, r := range t.collections {
+			if r.from.LogicalName == "activityparty" && r.col.LogicalName == "activityid" {
+				t.parties = r
+			}
 		}
 	}
 }
@@ -206,13 +247,67 @@ func (t *table) nameWellKnown() {
 		"owninguser": &t.owningUser, "owningteam": &t.owningTeam, "owningbusinessunit": &t.owningBU,
 		"firstname": &t.firstName, "lastname": &t.lastName, "fullname": &t.fullName,
 		"organizationid": &t.organization, "partitionid": &t.partition,
+		"activitytypecode": &t.activityType,
 	} {
 		*at = t.byName[name]
 	}
 	if t.owner != nil && t.owner.Type != schema.Owner {
 		t.owner = nil
 	}
+	t.addOwner()
 	t.nameDerived()
+	t.nameDefaults()
+}
+
+// nameDefaults notes what a create fills in, and which columns the service alone sets.
+func (t *table) nameDefaults() {
+	for _, c := range []*column{t.createdOn, t.modifiedOn, t.createdBy, t.modifiedBy, t.createdOnBehalf, t.modifiedOnBehalf,
+		t.versionNumber, t.owningUser, t.owningTeam, t.owningBU, t.activityType, t.organization, t.exchangeRate} {
+		if c != nil && (c != t.exchangeRate || t.LogicalName != "transactioncurrency") {
+			c.system = true
+		}
+	}
+	for _, c := range t.cols {
+		switch {
+		case c.AutoNumber != "":
+			t.autoNumbers = append(t.autoNumbers, c)
+		case c.Type == schema.Money && c.derived == notDerived:
+			t.money = append(t.money, c)
+		case c.Default == nil || c.system || !c.Writable(false):
+		case c.Type == schema.YesNo:
+			t.defaults = append(t.defaults, assign{c, boolValue(*c.Default != 0)})
+		case c.Type == schema.Choice && (len(c.Options) == 0 || c.Option(*c.Default) != nil):
+			t.defaults = append(t.defaults, assign{c, intValue(int64(*c.Default))})
+		}
+	}
+	builtInActivity := t.isActivity() && !t.Custom
+	switch t.LogicalName {
+	case "opportunity":
+		t.initialStateOnly, t.closedRefuses = true, true
+	case "quote", "salesorder", "invoice", "incident":
+		t.initialStateOnly = true
+	default:
+		t.initialStateOnly, t.closedRefuses = builtInActivity, builtInActivity
+	}
+	t.openState, t.openStatus = 0, 1
+	if t.status != nil {
+		t.openStatus = t.defaultStatus(0)
+	}
+}
+
+// defaultStatus is the status reason a row gets with a state.
+func (t *table) defaultStatus(state int32) int32 {
+	if t.state != nil {
+		if o := t.state.Option(state); o != nil && o.DefaultStatus != nil {
+			return *o.DefaultStatus
+		}
+	}
+	for _, o := range t.status.Options {
+		if o.State != nil && *o.State == state {
+			return o.Value
+		}
+	}
+	return state + 1
 }
 
 // nameDerived marks the columns whose value is computed when read.

@@ -210,8 +210,37 @@ func (c *call) run() error {
 		}
 		return errMethod(c.method)
 	}
-	if r.message != "" {
-		c.message = r.message
+	c.message = c.messageOf(sh, r)
+	hit := c.srv.faults.occasion(c)
+	if hit != nil {
+		if err := hit.before(c); err != nil {
+			return err
+		}
 	}
-	return r.handle(c)
+	err = r.handle(c)
+	if sh != shapeBatch {
+		c.charge()
+	}
+	if err != nil {
+		return err
+	}
+	if hit != nil {
+		return hit.after(c)
+	}
+	return nil
+}
+
+// messageOf is the service's name for the operation.
+func (c *call) messageOf(sh shape, r route) string {
+	switch sh {
+	case shapeOperation:
+		return c.segs[0].name
+	case shapeBoundSet, shapeBoundRow:
+		return strings.TrimPrefix(c.segs[1].name, namespace)
+	case shapeRow:
+		if c.method == http.MethodPatch && c.header.Get("If-Match") == "" {
+			return "Upsert"
+		}
+	}
+	return r.message
 }

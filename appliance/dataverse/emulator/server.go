@@ -4,9 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -14,13 +16,18 @@ import (
 
 // Server is one environment. It is an http.Handler, safe for concurrent use.
 type Server struct {
-	opts   Options
-	model  *model
-	store  *store
-	routes map[shape]map[string]route
+	opts    Options
+	model   *model
+	store   *store
+	routes  map[shape]map[string]route
+	limiter *limiter
+	faults  faultBook
+	stats   stats
 
 	functions, boundFunctions map[string]func(*call) error
 	actions, boundActions     map[string]func(*call) error
+
+	lastID atomic.Int64 // of the ids that the server makes, 48 bits
 }
 
 // New makes the environment: it compiles the schema, opens the state file if one
@@ -30,51 +37,201 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, model: m, store: newStore(m, func() int64 { return time.Now().Unix() })}
+	if o.MaxBody == 0 {
+		o.MaxBody = 128 << 20
+	}
+	s := &Server{opts: o, model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), limiter: newLimiter(o.Limits)}
+	s.lastID.Store(time.Now().UnixMilli() << 8)
 	s.routes = s.makeRoutes()
 	s.functions, s.boundFunctions = makeFunctions()
 	s.actions, s.boundActions = makeActions()
+	s.faults.order(o.Faults)
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	s.store.discard = o.Discard
 	return s, nil
 }
 
-// Close writes what is left to write and closes the state file.
-func (s *Server) Close() error { return nil }
+// Close closes the state file. Requests must have ended.
+func (s *Server) Close() error { return s.store.log.close() }
 
 const apiPrefix = "/api/data/"
 
-// ServeHTTP answers one request of the Web API.
+// ServeHTTP answers one request: of the Web API, or for a token.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/oauth2/v2.0/token") || strings.HasSuffix(r.URL.Path, "/oauth2/token") {
+		serveToken(w, r)
+		return
+	}
+	start := time.Now()
 	c, err := s.newCall(r)
+	node, pinned := s.limiter.server(r)
+	var in *admission
+	if err == nil {
+		var refused *apiError
+		if in, refused = s.limiter.admit(c.token, node); refused != nil {
+			err = refused
+			drain(r)
+		}
+	}
+	if err == nil {
+		err = c.readBody(w, r)
+	}
 	if err == nil {
 		err = c.run()
+		c.wait(r)
 	}
 	if err != nil {
 		c.fail(err)
 	}
-	c.write(w)
+	if in != nil {
+		in.release()
+		in.headers(w.Header())
+	}
+	if !pinned {
+		cookie := "ARRAffinity=" + strconv.FormatInt(int64(node), 16) + ";Path=/;HttpOnly"
+		if r.TLS != nil {
+			cookie += ";Secure"
+		}
+		w.Header()["Set-Cookie"] = []string{cookie}
+	}
+	s.stats.note(c, err, time.Since(start))
+	c.send(w)
 }
 
-// newCall reads a request. The call is usable for answering also when there is an
-// error.
+// drain reads a little of a refused body so that the connection can be kept.
+func drain(r *http.Request) { io.CopyN(io.Discard, r.Body, 256<<10) }
+
+// serveToken is the token endpoint of section 2: every client gets a token that
+// names it, so that limits are counted per client.
+func serveToken(w http.ResponseWriter, r *http.Request) {
+	client := r.PostFormValue("client_id")
+	if client == "" {
+		client = newGUID().String()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"emulator-`)
+	w.Write(appendString(nil, client)[1:])
+	io.WriteString(w, "}")
+}
+
+// newCall reads a request but for its body. The call is usable for answering also
+// when there is an error.
 func (s *Server) newCall(r *http.Request) (*call, error) {
 	scheme := "http://"
 	if r.TLS != nil {
 		scheme = "https://"
 	}
-	c := &call{srv: s, method: r.Method, header: r.Header, prefer: parsePrefer(r.Header), user: UserID, message: "Unknown"}
+	c := &call{srv: s, method: r.Method, header: r.Header, prefer: parsePrefer(r.Header), user: UserID, caller: UserID, message: "Unknown"}
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), apiPrefix)
 	version, path, slash := strings.Cut(rest, "/")
 	c.api = scheme + r.Host + apiPrefix + version
 	c.path = path
-	if !ok || !slash && version == "" || !strings.HasPrefix(version, "v9.") {
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !bearer || token == "" || token == "expired" {
+		return c, errUnauthorized()
+	}
+	c.token = token
+	if !ok || !slash && version == "" || !apiVersion(version) {
 		return c, errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s%s%s'.", scheme, r.Host, r.URL.Path)
 	}
-	var err error
-	if c.query, err = parseQuery(r.URL.RawQuery); err != nil {
-		return c, err
+	if len(r.URL.EscapedPath())+len(r.URL.RawQuery) > 32768 {
+		return c, errorf(http.StatusRequestURITooLong, "", "The request URL is too long.")
 	}
-	c.body, err = io.ReadAll(r.Body)
+	var err error
+	c.query, err = parseQuery(r.URL.RawQuery)
+	if err == nil {
+		err = c.impersonate()
+	}
 	return c, err
+}
+
+// apiVersion reports whether the service has the version: 9.0 to 9.2.
+func apiVersion(v string) bool { return v == "v9.0" || v == "v9.1" || v == "v9.2" }
+
+// impersonate makes the user of MSCRMCallerID or CallerObjectId the one who acts
+// (section 9).
+func (c *call) impersonate() error {
+	t := c.srv.model.byName["systemuser"]
+	id := c.header.Get("MSCRMCallerID")
+	oid := c.header.Get("CallerObjectId")
+	if id == "" && oid == "" || t == nil {
+		return nil
+	}
+	return c.view(func(tx *tx) error {
+		if g, err := schema.ParseGUID(id); err == nil && tx.exists(t, g) {
+			c.user = g
+			return nil
+		}
+		if col := t.byName["azureactivedirectoryobjectid"]; oid != "" && col != nil {
+			found := false
+			tx.scan(t, schema.GUID{}, func(r row) bool {
+				if found = strings.EqualFold(r.value(col).String(), oid); found {
+					c.user = r.id
+				}
+				return !found
+			})
+			if found {
+				return nil
+			}
+		}
+		return errorf(http.StatusForbidden, "0x80072560", "The user is not a member of the organization.")
+	})
+}
+
+func (c *call) readBody(w http.ResponseWriter, r *http.Request) error {
+	most := c.srv.opts.MaxBody
+	if r.ContentLength > most {
+		return errTooLarge()
+	}
+	if r.ContentLength >= 0 {
+		c.body = make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, c.body); err != nil {
+			return errPayload(c.setName(), "System.IO.IOException: Stream was not readable.")
+		}
+		return nil
+	}
+	var err error
+	c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return errTooLarge()
+	}
+	return err
+}
+
+func errTooLarge() *apiError {
+	return errorf(http.StatusRequestEntityTooLarge, "0x8004418A", "Request message length is too large.")
+}
+
+// wait spends the server time that the call costs, and the latency.
+func (c *call) wait(r *http.Request) {
+	d := c.cost + c.srv.opts.Cost.PerRequest
+	if !c.inBatch {
+		d += c.srv.opts.Latency
+	}
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+// charge adds what the call's rows cost.
+func (c *call) charge() {
+	cost := c.srv.opts.Cost
+	each := cost.PerRecord
+	if c.table != nil {
+		if own, ok := cost.Tables[c.table.LogicalName]; ok {
+			each = own
+		}
+	}
+	c.cost += time.Duration(c.records) * each
 }
 
 // fail turns an error into the answer.
@@ -83,14 +240,29 @@ func (c *call) fail(err error) {
 	if !errors.As(err, &e) {
 		e = errorf(http.StatusInternalServerError, "0x80040216", "An unexpected error occurred. %v", err)
 	}
-	c.res = response{status: e.status, body: e.appendJSON(nil, c.prefer.wants("Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus"))}
-	c.set("Content-Type", jsonType)
+	c.res = response{status: e.status}
+	switch {
+	case e.html != "":
+		c.res.body = []byte(e.html)
+		c.set("Content-Type", "text/html")
+	case e.challenge:
+		org, _, _ := strings.Cut(c.api, apiPrefix)
+		c.set("WWW-Authenticate", "Bearer authorization_uri=https://login.microsoftonline.com/"+OrganizationID.String()+"/oauth2/authorize, resource_id="+org+"/")
+	default:
+		c.res.body = e.appendJSON(nil, c.prefer.wants("Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus"))
+		c.set("Content-Type", jsonType)
+	}
 	if e.retryAfter > 0 {
 		c.set("Retry-After", strconv.Itoa(e.retryAfter))
 	}
 }
 
-func (c *call) write(w http.ResponseWriter) {
+// send writes the answer, or ends the connection as a fault asked for.
+func (c *call) send(w http.ResponseWriter) {
+	if c.abort == abortReset {
+		reset(w)
+		return
+	}
 	h := w.Header()
 	for name, vals := range c.res.header {
 		h[name] = vals
@@ -99,14 +271,37 @@ func (c *call) write(w http.ResponseWriter) {
 	h["OData-Version"] = []string{"4.0"}
 	h["x-ms-service-request-id"] = []string{id}
 	h["REQ_ID"] = []string{id}
+	h["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
 	if c.res.entityID != "" {
 		h["OData-EntityId"] = []string{c.res.entityID}
 	}
 	if c.srv.opts.DopHint > 0 {
 		h["x-ms-dop-hint"] = []string{strconv.Itoa(c.srv.opts.DopHint)}
 	}
+	if c.abort == abortCut {
+		h["Content-Length"] = []string{strconv.Itoa(max(len(c.res.body), 1))}
+		w.WriteHeader(c.res.status)
+		w.Write(c.res.body[:len(c.res.body)/2])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	if c.res.status != http.StatusNoContent {
+		h["Content-Length"] = []string{strconv.Itoa(len(c.res.body))}
+	}
 	w.WriteHeader(c.res.status)
 	w.Write(c.res.body)
+}
+
+// reset closes the connection without an answer.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil { // HTTP/2: the stream is reset
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
 }
 
 // newGUID makes a random id.

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"crypto/sha1"
-	"errors"
 	"strings"
 	"sync"
 
@@ -11,6 +10,7 @@ import (
 
 // store holds every row and link. Reading it, in short:
 //
+//	r, err := c.findRow(tx, c.table, c.segs[0].key) // the row of set(key), see key.go
 //	s.view(func(tx *tx) error {
 //		r, ok := tx.row(t, id)           // one row by primary key
 //		tx.scan(t, after, func(r row) bool) // all rows after an id, in primary-key order
@@ -31,8 +31,9 @@ import (
 // mu protects everything below it. Whole transactions run under the write lock;
 // what does not need the store (reading the body, checking types) is done before.
 type store struct {
-	model *model
-	now   func() int64 // seconds since 1970
+	model   *model
+	now     func() int64 // seconds since 1970
+	discard bool         // keep only ids of the rows written
 
 	mu       sync.RWMutex
 	tables   []tableData
@@ -42,6 +43,9 @@ type store struct {
 	sharedNo map[schema.GUID]int
 	numbers  map[*column]int64 // auto-number: the last number given
 	log      *stateLog         // nil without a state file
+	commits  changes           // since the start
+
+	newShared []schema.GUID // shared ids not yet in the state file
 
 	// reverseMu protects the building of reverse indexes, which happens under the
 	// read lock.
@@ -162,15 +166,15 @@ func organizationValue(c *column) value {
 
 // tx is the store held still for one call. Only a tx made by update may write.
 type tx struct {
-	s    *store
-	undo []func()
-	log  []byte // the state record so far, when there is a state file
-	buf  []byte
-	vals []value
+	s        *store
+	writable bool
+	logging  bool // writes are to go to the state file
+	undo     []undoStep
+	log      []byte // the state record so far
+	changes  changes
+	buf      []byte  // for encoding a row
+	vals     []value // for building a row
 }
-
-// errReadOnly is a programming mistake: a write through a tx of view.
-var errReadOnly = errors.New("write in a read transaction")
 
 // view runs fn with the store held still for reading.
 func (s *store) view(fn func(*tx) error) error {

@@ -1,27 +1,137 @@
 package emulator
 
-func (c *call) postRow() error        { return errNotImplemented("Create") }
-func (c *call) patchRow() error       { return errNotImplemented("Update") }
-func (c *call) deleteRow() error      { return errNotImplemented("Delete") }
-func (c *call) getProperty() error    { return errNotImplemented("Retrieve") }
-func (c *call) getRawProperty() error { return errNotImplemented("Retrieve") }
-func (c *call) putProperty() error    { return errNotImplemented("Update") }
-func (c *call) deleteProperty() error { return errNotImplemented("Update") }
-func (c *call) putParties() error     { return errNotImplemented("Update") }
-func (c *call) postRef() error        { return errNotImplemented("Associate") }
-func (c *call) putRef() error         { return errNotImplemented("Associate") }
-func (c *call) deleteRef() error      { return errNotImplemented("Disassociate") }
-func (c *call) postBatch() error      { return errNotImplemented("ExecuteBatch") }
+import (
+	"net/http"
+	"strings"
 
-type stateLog struct{}
+	"dvmigrate/appliance/dataverse/schema"
+)
 
-func divideMoney(m, rate value) value { return m }
-func (s *store) share(g [16]byte) int {
-	n, ok := s.sharedNo[g]
-	if !ok {
-		n = len(s.shared)
-		s.shared = append(s.shared, g)
-		s.sharedNo[g] = n
+// postRow answers POST {set}: create (section 3.1).
+func (c *call) postRow() error {
+	c.records = 1
+	rec, err := c.decodeRow(c.table, false)
+	if err != nil {
+		return err
 	}
-	return n
+	if rec.ref != "" || c.table.LogicalName == "activityparty" {
+		return errorf(http.StatusBadRequest, "0x80040800", "The 'Create' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", c.table.LogicalName)
+	}
+	var id schema.GUID
+	err = c.change(func(w *writer) error {
+		id, err = w.create(rec)
+		if e, ok := err.(*apiError); ok && e.code == "0x80040237" && id == rec.id {
+			return errDuplicateID()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	ref := c.table.EntitySet + "(" + id.String() + ")"
+	c.ref = ref
+	if c.prefer.representation {
+		return c.represent(ref, http.StatusCreated)
+	}
+	c.res.entityID = c.api + "/" + ref
+	return c.noContent()
+}
+
+// patchRow answers PATCH {set}({key}): update or upsert (sections 3.2, 3.3).
+func (c *call) patchRow() error {
+	c.records = 1
+	key, err := parseKey(c.table, c.segs[0].key)
+	if err != nil {
+		return err
+	}
+	rec, err := c.decodeRow(c.table, true)
+	if err != nil {
+		return err
+	}
+	created := false
+	ifMatch, createOnly := c.header.Get("If-Match"), c.header.Get("If-None-Match") == "*"
+	err = c.change(func(w *writer) error {
+		old, err := w.tx.find(key)
+		if err != nil {
+			if ifMatch != "" || c.prefer.noUpsert {
+				return err
+			}
+			if rec, err = c.decodeRow(c.table, false); err != nil {
+				return err
+			}
+			created = true
+		} else if createOnly {
+			return errDuplicateID()
+		} else if err := matches(ifMatch, old); err != nil {
+			return err
+		}
+		_, _, err = w.upsert(key, rec)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	ref := c.table.EntitySet + "(" + key.text + ")"
+	c.ref = ref
+	if c.prefer.representation {
+		if created {
+			return c.represent(ref, http.StatusCreated)
+		}
+		return c.represent(ref, http.StatusOK)
+	}
+	c.res.entityID = c.api + "/" + c.table.EntitySet + "(" + c.segs[0].key + ")"
+	if key.key == nil {
+		c.res.entityID = c.api + "/" + ref
+	}
+	return c.noContent()
+}
+
+// matches checks an If-Match header against a row (section 3.7).
+func matches(ifMatch string, r row) error {
+	if ifMatch == "" || ifMatch == "*" || ifMatch == r.etag() {
+		return nil
+	}
+	return errVersion()
+}
+
+// etag is the row's version as an entity tag.
+func (r row) etag() string { return `W/"` + intValue(r.version).String() + `"` }
+
+// deleteRow answers DELETE {set}({key}) (section 3.5).
+func (c *call) deleteRow() error {
+	c.records = 1
+	return c.change(func(w *writer) error {
+		old, err := c.findRow(w.tx, c.table, c.segs[0].key)
+		if err != nil {
+			return err
+		}
+		if err := matches(c.header.Get("If-Match"), old); err != nil {
+			return err
+		}
+		if err := w.remove(old); err != nil {
+			return err
+		}
+		return c.noContent()
+	})
+}
+
+// represent answers a write with the row, read as a GET with the call's own query
+// options would (return=representation).
+func (c *call) represent(ref string, status int) error {
+	set, key, _ := strings.Cut(strings.TrimSuffix(ref, ")"), "(")
+	get := &call{srv: c.srv, method: http.MethodGet, api: c.api, path: ref, header: http.Header{}, prefer: c.prefer,
+		user: c.user, caller: c.caller, table: c.table, tx: c.tx, segs: []segment{{name: set, key: key, hasKey: true}}}
+	for _, p := range c.query {
+		if status == http.StatusCreated && c.method == http.MethodPost || p.name != "$expand" {
+			get.query = append(get.query, p)
+		}
+	}
+	get.prefer.representation = false
+	if err := get.getRow(); err != nil {
+		return err
+	}
+	c.res = get.res
+	c.res.status = status
+	c.applied("return=representation")
+	return nil
 }

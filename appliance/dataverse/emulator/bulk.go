@@ -1,0 +1,138 @@
+package emulator
+
+import (
+	"net/http"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// bulkAction is CreateMultiple, UpdateMultiple or UpsertMultiple (section 6).
+type bulkAction struct {
+	name   string
+	action string // as schema.Table.Bulk names it
+}
+
+// post answers the action: all rows or none, one error without the row's place.
+func (a bulkAction) post(c *call) error {
+	t := c.table
+	if c.segs[0].hasKey {
+		return c.errNoOperation()
+	}
+	if !t.CanBulk(a.action) && !(a.action == "upsert" && t.CanBulk("create") && t.CanBulk("update")) {
+		return errorf(http.StatusBadRequest, "0x80040203", "%s is not enabled on the entity %s", a.name, t.LogicalName)
+	}
+	recs, err := c.decodeTargets(a)
+	if err != nil {
+		return inPayload(t.EntitySet, err)
+	}
+	c.records = len(recs)
+	ids := make([]schema.GUID, len(recs))
+	err = c.change(func(w *writer) error {
+		for i, rec := range recs {
+			if ids[i], err = w.bulk(a.action, rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if a.action != "create" {
+		return c.noContent()
+	}
+	return c.json(http.StatusOK, c.appendIDs(nil, a.name, ids))
+}
+
+func (c *call) appendIDs(dst []byte, name string, ids []schema.GUID) []byte {
+	dst = appendString(append(dst, `{"@odata.context":`...), c.api+"/$metadata#"+namespace+name+"Response")
+	dst = append(dst, `,"Ids":[`...)
+	for i, id := range ids {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '"')
+		dst = append(id.Append(dst), '"')
+	}
+	return append(dst, "]}"...)
+}
+
+// decodeTargets reads {"Targets":[…]}.
+func (c *call) decodeTargets(a bulkAction) ([]*record, error) {
+	if err := c.checkContentType(); err != nil {
+		return nil, err
+	}
+	d := c.newDecoder(a.action == "update")
+	d.upsert = a.action == "upsert"
+	var recs []*record
+	found := false
+	if err := d.expect('{'); err != nil {
+		return nil, err
+	}
+	for first := true; ; first = false {
+		more, err := d.next('}', first)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+		name, err := d.name()
+		if err != nil {
+			return nil, err
+		}
+		if name != "Targets" {
+			return nil, errPayload(c.table.EntitySet, "Microsoft.OData.ODataException: The parameter '"+name+"' in the request payload is not a valid parameter for the operation '"+a.name+"'.")
+		}
+		found = true
+		if recs, err = d.records(c.table, 0); err != nil {
+			return nil, err
+		}
+	}
+	if !found {
+		return nil, errorf(http.StatusBadRequest, "0x80040203", "The required parameter 'Targets' is missing from the request '%s'.", a.name)
+	}
+	for _, rec := range recs {
+		if !rec.typed {
+			return nil, errPayload(c.table.EntitySet, "Microsoft.OData.ODataException: An item of the parameter 'Targets' has no '@odata.type' annotation, and its type cannot be inferred.")
+		}
+	}
+	return recs, d.end()
+}
+
+// bulk applies one target of a bulk action.
+func (w *writer) bulk(action string, rec *record) (schema.GUID, error) {
+	if action == "create" {
+		return w.create(rec)
+	}
+	key := rowKey{t: rec.t, id: rec.id}
+	if rec.ref != "" {
+		var err error
+		if key, err = w.c.parseRef(rec.ref); err != nil {
+			return rec.id, err
+		}
+		if key.t != rec.t {
+			return rec.id, errSegment(key.t.EntitySet)
+		}
+	} else if rec.id.IsZero() {
+		if action == "upsert" {
+			return w.create(rec)
+		}
+		return rec.id, errorf(http.StatusBadRequest, "0x80040203", "Entity Id must be specified for Update.")
+	}
+	if action == "upsert" {
+		id, _, err := w.upsert(key, rec)
+		return id, err
+	}
+	old, err := w.tx.find(key)
+	if err != nil {
+		if key.key == nil {
+			return key.id, errNoRows(rec.t, key.id)
+		}
+		return key.id, err
+	}
+	return old.id, w.update(old, rec)
+}
+
+// postDeleteMultiple answers DeleteMultiple, which only elastic tables have.
+func (c *call) postDeleteMultiple() error { return errNotImplemented("DeleteMultiple") }
