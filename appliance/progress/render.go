@@ -10,35 +10,32 @@ const quiet = 60
 
 // Render returns the lines that show a run on a terminal of width cells: what runs, a
 // line for each table that runs, the total. No line is wider; where there is no room,
-// the parts that matter least go first. The lines hold no control characters, whatever
-// names and texts hold.
+// the columns that matter least are left out. The lines hold no control characters,
+// whatever names and texts hold.
 func Render(s Snapshot, width int) []string {
 	if width < 1 {
 		return nil
 	}
 	lines := []string{fit(headline(s), width)}
-	running, names := []Table{}, cells("total")
+	if len(s.Tables) == 0 {
+		return lines
+	}
+	var rows []row
 	for _, t := range s.Tables {
-		if t.State == Running {
-			running = append(running, t)
-			names = max(names, cells(t.title()))
+		if t.State == Running || len(s.Tables) == 1 {
+			rows = append(rows, newRow(t.title(), t.Counts, t.Speed, s))
 		}
 	}
-	names = min(names, max(5, width/3))
-	if len(running) != 1 || len(s.Tables) > 1 { // with one table alone the total says it all
-		for _, t := range running {
-			lines = append(lines, row(t.title(), t.Counts, t.Speed, s, names, width))
-		}
+	if len(s.Tables) > 1 { // one alone is the total
+		rows = append(rows, newRow("total", s.Total.Counts, s.Total.Speed, s))
 	}
-	if len(s.Tables) > 0 {
-		lines = append(lines, row("total", s.Total.Counts, s.Total.Speed, s, names, width))
-	}
-	return lines
+	return append(lines, grid(rows, width)...)
 }
 
-// title names a pass of a table; the first pass, the insert, goes without saying.
+// title names a pass of a table; the first one, by whichever name, goes without saying.
 func (t Table) title() string {
-	if t.Pass == "" || t.Pass == "insert" {
+	switch t.Pass {
+	case "", "main", "insert", "link":
 		return t.Name
 	}
 	return t.Name + " (" + t.Pass + ")"
@@ -51,6 +48,9 @@ func headline(s Snapshot) string {
 		parts = append(parts, s.Phase)
 	}
 	parts = append(parts, spell(s.Elapsed))
+	if condition := condition(s); condition != "" {
+		parts = append(parts, condition)
+	}
 	if n := len(s.Tables); n > 0 {
 		ended := 0
 		for _, t := range s.Tables {
@@ -58,7 +58,7 @@ func headline(s Snapshot) string {
 				ended++
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%d of %d tables and passes done", ended, n))
+		parts = append(parts, fmt.Sprintf("%d of %d steps done", ended, n))
 	}
 	if s.Doing != "" {
 		what := s.Doing
@@ -66,9 +66,6 @@ func headline(s Snapshot) string {
 			what += fmt.Sprintf(" %.0f %%", s.Percent)
 		}
 		parts = append(parts, what)
-	}
-	if condition := condition(s); condition != "" {
-		parts = append(parts, condition)
 	}
 	return strings.Join(parts, " · ")
 }
@@ -88,54 +85,105 @@ func condition(s Snapshot) string {
 	return ""
 }
 
-// row is the line of a table or of the total. Its parts are in the order in which they
-// are given up, last first, where the line is too narrow for all.
-func row(name string, c Counts, v Speed, s Snapshot, names, width int) string {
-	line := pad(name, names) + "  " + percent(c)
-	parts := []string{
-		left(v, s),
-		fmt.Sprintf("%s/s", rate(v.Rate)),
-		troubles(c),
-		grouped(c.settled()) + " of " + grouped(c.Total),
-	}
-	taken := 0
-	room := width - cells(line)
-	for taken < len(parts) && cells(parts[taken])+2 <= room {
-		room -= gap(parts[taken])
-		taken++
-	}
-	if taken == len(parts) && room >= 14 {
-		line += "  " + bar(c, min(30, room-2))
-	}
-	for _, i := range []int{3, 1, 2, 0} { // as they are read
-		if i < taken && parts[i] != "" {
-			line += "  " + parts[i]
-		}
-	}
-	return fit(line, width)
+// The columns of a row, in the order in which they are read.
+const (
+	nameColumn = iota
+	percentColumn
+	barColumn
+	countColumn
+	rateColumn
+	leftColumn
+	troubleColumn
+	columns
+)
+
+// importance is the order in which columns get room.
+var importance = []int{nameColumn, percentColumn, leftColumn, troubleColumn, rateColumn, countColumn}
+
+// The bar takes what room is left, if that is enough to be a bar.
+const (
+	shortestBar = 12
+	longestBar  = 30
+)
+
+// row is a line of the grid: a table that runs, or the total.
+type row struct {
+	text [columns]string
+	done float64 // percent, for the bar
 }
 
-// gap is the room that a part takes with the space before it.
-func gap(part string) int {
-	if part == "" {
-		return 0
+func newRow(name string, c Counts, v Speed, s Snapshot) row {
+	speed := v.Rate
+	if s.Ended {
+		speed = v.Average
 	}
-	return cells(part) + 2
+	r := row{done: max(0, c.Percent())}
+	r.text = [columns]string{
+		nameColumn:    clean(name),
+		percentColumn: percent(c),
+		countColumn:   grouped(c.settled()) + " of " + grouped(c.Total),
+		rateColumn:    rate(speed) + "/s",
+		leftColumn:    left(v, s),
+		troubleColumn: troubles(c),
+	}
+	return r
+}
+
+// grid sets the rows in columns as wide as their widest text.
+func grid(rows []row, width int) []string {
+	var widths [columns]int
+	for _, r := range rows {
+		for i, text := range r.text {
+			widths[i] = max(widths[i], cells(text))
+		}
+	}
+	widths[nameColumn] = min(widths[nameColumn], max(5, width/3))
+	const gap = 2
+	room, shown := width+gap, [columns]bool{}
+	for _, i := range importance {
+		if widths[i] == 0 {
+			continue // nothing to show, as when there are no troubles
+		}
+		if widths[i]+gap > room {
+			break
+		}
+		room, shown[i] = room-widths[i]-gap, true
+	}
+	if shown[countColumn] && room >= shortestBar+gap {
+		widths[barColumn], shown[barColumn] = min(room-gap, longestBar), true
+	}
+	lines := make([]string, len(rows))
+	for n, r := range rows {
+		var parts []string
+		for i, text := range r.text {
+			switch {
+			case !shown[i]:
+			case i == barColumn:
+				parts = append(parts, bar(r.done, widths[i]))
+			case i == nameColumn || i == troubleColumn:
+				parts = append(parts, pad(text, widths[i]))
+			default:
+				parts = append(parts, strings.Repeat(" ", widths[i]-cells(text))+text)
+			}
+		}
+		lines[n] = fit(strings.TrimRight(strings.Join(parts, strings.Repeat(" ", gap)), " "), width)
+	}
+	return lines
 }
 
 func percent(c Counts) string {
 	p := c.Percent()
 	if p < 0 {
-		return "  -  %"
+		return "-%"
 	}
 	if p > 99.9 && c.Remaining() > 0 {
 		p = 99.9 // 100 is for what is done
 	}
-	return fmt.Sprintf("%5.1f%%", p)
+	return fmt.Sprintf("%.1f%%", p)
 }
 
-func bar(c Counts, width int) string {
-	full := int(max(0, c.Percent()) / 100 * float64(width-2))
+func bar(done float64, width int) string {
+	full := int(done / 100 * float64(width-2))
 	return "[" + strings.Repeat("#", full) + strings.Repeat("-", width-2-full) + "]"
 }
 
@@ -176,16 +224,17 @@ func Line(s Snapshot) string {
 		}
 	}
 	if c, v := s.Total.Counts, s.Total.Speed; len(s.Tables) > 0 {
-		fmt.Fprintf(&b, ": %s of %s records (%s), ", grouped(c.settled()), grouped(c.Total), strings.TrimSpace(percent(c)))
+		fmt.Fprintf(&b, ": %s of %s records (%s), ", grouped(c.settled()), grouped(c.Total), percent(c))
 		if s.Ended {
 			fmt.Fprintf(&b, "%s/s on average", rate(v.Average))
 		} else {
 			fmt.Fprintf(&b, "%s/s", rate(v.Rate))
 		}
-		for _, part := range []string{troubles(c), left(v, s)} {
-			if part != "" {
-				b.WriteString(", " + part)
-			}
+		if trouble := troubles(c); trouble != "" {
+			b.WriteString(", " + trouble)
+		}
+		if rest := left(v, s); rest != "" && (v.Left >= 0 || condition(s) == "") { // the condition is the reason
+			b.WriteString(", " + rest)
 		}
 		var names []string
 		for _, t := range s.Tables {
