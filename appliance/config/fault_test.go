@@ -162,3 +162,36 @@ func TestFaultIsPlainData(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestASettingThatCannotBeReadIsNotAlsoMissing(t *testing.T) {
+	for _, text := range []string{"version: 1\nname: 5\n", "version: one\nname: x\n", "a: [\n"} {
+		_, err := parse([]byte(text), "", env())
+		var faults Faults
+		if !errors.As(err, &faults) || len(faults) != 1 {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for url, valid := range map[string]bool{
+		"https://acme.crm4.dynamics.com": true, "https://acme.crm4.dynamics.com/": true, "HTTPS://Acme.crm.dynamics.com:443": true,
+		"http://localhost:8080": true, "http://127.0.0.1:9": true, "http://127.9.9.9": true, "http://[::1]:8080": true,
+		"http://localhost.example": false, "http://10.0.0.1": false, "http://0.0.0.0": false, "https://": false, "https:acme": false, "https://a/x": false, "https://a?b": false, "https://a#b": false,
+		"//a": false, "a.example": false, "https://a b": false,
+	} {
+		c, err := parse([]byte(body("target: {url: \""+url+"\"}")), "", env())
+		if (err == nil) != valid {
+			t.Errorf("%s: %v", url, err)
+		}
+		if err == nil && strings.HasPrefix(url, "http:") {
+			c.Target.Auth = "none"
+			if err := c.Validate(); err != nil || !c.Target.Loopback() {
+				t.Errorf("%s: auth none on this machine: %v", url, err)
+			}
+		}
+	}
+	if got := (Target{URL: "HTTPS://Acme.crm.Dynamics.com/"}).Environment(); got != "https://acme.crm.dynamics.com" {
+		t.Errorf("Environment = %s", got)
+	}
+}

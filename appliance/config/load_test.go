@@ -139,6 +139,9 @@ func TestWhoWins(t *testing.T) {
 		"the default where the key has no value": {
 			file: "load:\n  batch:\ntarget:\nsources:\n",
 			want: "batch 100, url , memory 0, every 1h, sources false"},
+		"the file alone for what is inside a named entry": {
+			file: "tables: {account: {batch: 5}}\nload: {batch: 7}", env: []string{"DVMIGRATE_TABLES_ACCOUNT_BATCH=6"},
+			want: "batch 7, url , memory 0, every 1h, sources false"},
 		"the file alone for version and name": {
 			env: []string{"DVMIGRATE_VERSION=3", "DVMIGRATE_NAME=NO"}, want: "batch 100, url , memory 0, every 1h, sources false"},
 	}
