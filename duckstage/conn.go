@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -171,6 +172,17 @@ func (c *Conn) rollback() error {
 	var refused *SQLError
 	var fatal *FatalError
 	if errors.As(err, &refused) || errors.As(err, &fatal) {
+		return nil
+	}
+	return err
+}
+
+// Checkpoint writes the log into the database file, if no reader of an older state
+// forbids it: a later one will then.
+func (c *Conn) Checkpoint(ctx context.Context) error {
+	_, err := c.Exec(ctx, "CHECKPOINT")
+	var refused *SQLError
+	if errors.As(err, &refused) && strings.Contains(refused.Message, "Cannot CHECKPOINT") {
 		return nil
 	}
 	return err

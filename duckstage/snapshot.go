@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // A snapshot is the bytes of the database file. When DuckDB could not fold its log
@@ -60,15 +59,7 @@ func (s *Stage) fold(ctx context.Context) error {
 	if s.ro || logSize(s.path) == 0 {
 		return nil
 	}
-	err := s.read(ctx, func(c *Conn) error {
-		_, err := c.Exec(ctx, "CHECKPOINT")
-		return err
-	})
-	var refused *SQLError
-	if errors.As(err, &refused) && strings.Contains(refused.Message, "Cannot CHECKPOINT") {
-		return nil
-	}
-	return err
+	return s.read(ctx, func(c *Conn) error { return c.Checkpoint(ctx) })
 }
 
 // copyLog appends the log and the trailer when there is a log. Opening the log lets go
@@ -174,12 +165,14 @@ func (r Restorer) restore(ctx context.Context, src io.Reader) error {
 	if err != nil {
 		return err
 	}
-	nextLog, err := splitLog(f, size, logPath(next))
-	if err != nil {
+	if err := splitLog(f, size, logPath(next)); err != nil {
 		return err
 	}
 	defer os.Remove(logPath(next))
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := foldRestored(ctx, next); err != nil {
 		return err
 	}
 	if err := os.Remove(logPath(r.Path)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -188,40 +181,48 @@ func (r Restorer) restore(ctx context.Context, src io.Reader) error {
 	if err := os.Rename(next, r.Path); err != nil {
 		return err
 	}
-	if nextLog {
-		if err := os.Rename(logPath(next), logPath(r.Path)); err != nil {
-			return err
-		}
-	}
 	return syncFolder(filepath.Dir(r.Path))
+}
+
+// foldRestored opens the restored file, which proves that it is a stage, and closes it,
+// which folds its log: one rename then puts all of it in place.
+func foldRestored(ctx context.Context, path string) error {
+	s, err := Open(ctx, path, Options{})
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if n := logSize(path); n > 0 {
+		return fmt.Errorf("%d bytes of log could not be folded", n)
+	}
+	return nil
 }
 
 // splitLog cuts the log and the trailer off, when the snapshot has them, and writes the
 // log to its own file.
-func splitLog(f *os.File, size int64, path string) (bool, error) {
+func splitLog(f *os.File, size int64, path string) error {
 	trailer := make([]byte, trailerSize)
 	if size < trailerSize {
-		return false, fmt.Errorf("%w: the snapshot has only %d bytes", ErrDamaged, size)
+		return fmt.Errorf("%w: the snapshot has only %d bytes", ErrDamaged, size)
 	}
 	if _, err := f.ReadAt(trailer, size-trailerSize); err != nil {
-		return false, err
+		return err
 	}
 	if string(trailer[:8]) != trailerMagic {
-		return false, nil
+		return nil
 	}
 	main, log := int64(binary.BigEndian.Uint64(trailer[8:])), int64(binary.BigEndian.Uint64(trailer[16:]))
 	if main < 0 || log < 0 || main > size || log > size || main+log+trailerSize != size {
-		return false, fmt.Errorf("%w: the snapshot's lengths do not add up", ErrDamaged)
+		return fmt.Errorf("%w: the snapshot's lengths do not add up", ErrDamaged)
 	}
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return false, err
+		return err
 	}
 	_, err = io.Copy(out, io.NewSectionReader(f, main, log))
-	if err := errors.Join(err, out.Sync(), out.Close(), f.Truncate(main)); err != nil {
-		return false, err
-	}
-	return true, nil
+	return errors.Join(err, out.Sync(), out.Close(), f.Truncate(main))
 }
 
 // readerWithContext ends a long read when its context does.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ type Stage struct {
 	gate   *semaphore.Weighted
 	fatal  atomic.Pointer[FatalError]
 	closed atomic.Bool
+	laid   atomic.Bool // the schemas exist: connections may name them
 
 	// file is the database file, opened for snapshots and closed after DuckDB. Closing
 	// any descriptor of it earlier would drop DuckDB's lock (engines.md part I, 4, danger 2).
@@ -125,7 +127,7 @@ func (s *Stage) open(ctx context.Context, o Options) error {
 	if s.ro {
 		dsn += "&access_mode=READ_ONLY"
 	}
-	connector, err := duckdb.NewConnector(dsn, prepareConn)
+	connector, err := duckdb.NewConnector(dsn, s.prepareConn)
 	if err != nil {
 		return openError(s.path, err)
 	}
@@ -143,12 +145,27 @@ func (s *Stage) open(ctx context.Context, o Options) error {
 	if err := s.configure(ctx, o); err != nil {
 		return err
 	}
-	return s.bootstrap(ctx)
+	if err := s.bootstrap(ctx); err != nil {
+		return err
+	}
+	s.laid.Store(true)
+	s.db.SetMaxIdleConns(0) // the connections so far have no search path
+	s.db.SetMaxIdleConns(idleConns)
+	return nil
 }
 
-// prepareConn is run by the driver on every new connection.
-func prepareConn(conn driver.ExecerContext) error {
-	for _, set := range sessionSettings {
+// idleConns is how many connections are kept for reuse: opening one costs more than
+// most small queries.
+const idleConns = 8
+
+// prepareConn is run by the driver on every new connection. Names are looked up among
+// the relations first and then among the sources.
+func (s *Stage) prepareConn(conn driver.ExecerContext) error {
+	settings := sessionSettings
+	if s.laid.Load() {
+		settings = append(slices.Clip(settings), "SET search_path='main,source'")
+	}
+	for _, set := range settings {
 		if _, err := conn.ExecContext(context.Background(), set, nil); err != nil {
 			return fmt.Errorf("prepare connection: %w", err)
 		}
@@ -221,6 +238,22 @@ func (s *Stage) release() error {
 
 // Path is the stage's file; "" in memory.
 func (s *Stage) Path() string { return s.path }
+
+// Scratch makes a folder for files that are needed for a short while. What a crash
+// leaves there is removed when the stage is opened again.
+func (s *Stage) Scratch() (string, error) {
+	if s.path == "" {
+		return "", errors.New("scratch folder: the stage has no file")
+	}
+	if err := os.MkdirAll(filepath.Dir(s.temp), 0o700); err != nil {
+		return "", fmt.Errorf("scratch folder: %w", err)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(s.temp), filepath.Base(s.temp)+"-")
+	if err != nil {
+		return "", fmt.Errorf("scratch folder: %w", err)
+	}
+	return dir, nil
+}
 
 // usable says why the stage cannot be used, if so.
 func (s *Stage) usable() error {

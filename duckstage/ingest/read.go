@@ -1,0 +1,116 @@
+package ingest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"dvmigrate/duckstage"
+)
+
+// pattern makes a path match only itself where DuckDB would read it as a pattern.
+var pattern = strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]")
+
+// list writes texts as an SQL list.
+func list(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, t := range texts {
+		quoted[i] = duckstage.Quote(t)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+func pathList(paths []string) string {
+	escaped := make([]string, len(paths))
+	for i, p := range paths {
+		escaped[i] = pattern.Replace(p)
+	}
+	return list(escaped)
+}
+
+// Names of the connection's temporary tables that read_csv puts refused lines into.
+const (
+	rejectErrors = "dm_reject_errors"
+	rejectScans  = "dm_reject_scans"
+)
+
+// readCSV is the table function that reads paths. Every setting is given, so that
+// DuckDB guesses nothing but types, and those only when it is asked to.
+func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, error) {
+	delim, quote, escape, header := src.Delimiter, src.Quote, src.Escape, !src.NoHeader
+	if rewritten {
+		delim, quote, escape, header = ",", `"`, `"`, false
+		columns = slices.Insert(slices.Clone(columns), 0, lineColumn)
+	}
+	args := []string{
+		pathList(paths),
+		fmt.Sprintf("header=%v", header),
+		"delim=" + duckstage.Quote(delim),
+		"quote=" + duckstage.Quote(quote),
+		"escape=" + duckstage.Quote(escape),
+		"nullstr=" + list(append([]string{""}, src.Null...)),
+		"strict_mode=true", "null_padding=false", "skip=0", "comment=''",
+		"store_rejects=true", "rejects_table=" + duckstage.Quote(rejectErrors), "rejects_scan=" + duckstage.Quote(rejectScans),
+		fmt.Sprintf("rejects_limit=%d", src.rejectsLimit()),
+	}
+	for name := range src.Types {
+		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
+			return "", fmt.Errorf("a type is given for %q, which is no column", name)
+		}
+	}
+	if src.AutoTypes {
+		args = append(args, "auto_detect=true", "sample_size=100000", "names="+list(columns))
+		if declared := src.typesOf(columns, ""); declared != "" {
+			args = append(args, "types={"+declared+"}")
+		}
+	} else {
+		args = append(args, "auto_detect=false", "columns={"+src.typesOf(columns, "VARCHAR")+"}")
+	}
+	if len(paths) > 1 {
+		args = append(args, "filename='dm_file'")
+	}
+	return "read_csv(" + strings.Join(args, ", ") + ")", nil
+}
+
+// rejectsLimit is how many refusals of a file DuckDB need record: enough to see that
+// there are too many. Zero is no limit.
+func (src *Source) rejectsLimit() int {
+	if src.MaxBadLines < 0 {
+		return 0
+	}
+	// One line may be refused for several columns.
+	return 10*src.MaxBadLines + 100
+}
+
+// typesOf writes the fields of a struct of types; columns without a declared type get
+// other, or are left out when that is empty.
+func (src *Source) typesOf(columns []string, other string) string {
+	var fields []string
+	for _, c := range columns {
+		t := other
+		for name, declared := range src.Types {
+			if strings.EqualFold(name, c) {
+				t = declared
+			}
+		}
+		if t != "" {
+			fields = append(fields, duckstage.Quote(c)+": "+duckstage.Quote(t))
+		}
+	}
+	return strings.Join(fields, ", ")
+}
+
+// readOther is the table function for formats that bring their own types.
+func (src *Source) readOther(paths []string) string {
+	args := pathList(paths)
+	if len(paths) > 1 {
+		args += ", filename='dm_file'"
+	}
+	switch src.Format {
+	case Parquet:
+		return "read_parquet(" + args + ")"
+	case NDJSON:
+		return "read_json(" + args + ", format='newline_delimited')"
+	}
+	return "read_json(" + args + ", format='auto')"
+}
