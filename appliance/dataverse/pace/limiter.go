@@ -160,7 +160,7 @@ func (p Permit) Done(o Outcome) {
 // slow it down again.
 func (l *Limiter) throttled(p Permit, o Outcome, now time.Time) {
 	l.counts.add(o.Throttle)
-	if !p.started.Before(l.acted) {
+	if p.started.After(l.acted) {
 		l.acted = now
 		l.volley++
 		if o.Throttle == Requests {

@@ -7,8 +7,9 @@ const (
 	defaultStart = 4
 	defaultMax   = 52
 
+	roundShare   = 3                      // a round has so many requests for each of the window
 	roundTime    = 250 * time.Millisecond // a round of measuring lasts at least so long
-	growthPause  = 30 * time.Second       // no growth after a step that brought nothing
+	growthPause  = 5 * time.Second        // no growth after a step that brought nothing, at first
 	growthRest   = 5 * time.Minute        // the longest such pause
 	throttleRest = 10 * time.Second       // no growth after a throttle
 	lidTime      = 5 * time.Minute        // how long a throttled size is remembered
@@ -17,7 +18,7 @@ const (
 
 // window is the number of requests that may be in flight, and why it has that size.
 //
-// It works in rounds. A round ends when twice the window's number of requests have
+// It works in rounds. A round ends when three times the window's requests have
 // come back; if they were held up by the window, it tries a step more, and compares
 // the round after with the one before: a step after which each request takes
 // longer, and the records per second do not rise by at least a quarter of what the
@@ -121,7 +122,7 @@ func (w *window) done(now time.Time, took time.Duration, o Outcome) {
 	w.count++
 	w.work += max(o.Work, 1)
 	w.spent += took
-	if w.count < 2*w.size || now.Sub(w.began) < roundTime {
+	if w.count < roundShare*w.size || now.Sub(w.began) < roundTime {
 		return
 	}
 	s := sample{

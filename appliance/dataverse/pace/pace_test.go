@@ -1,0 +1,390 @@
+package pace
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// server answers requests in simulated time: at most workers at once make headway,
+// the rest queue.
+type server struct {
+	limiter *Limiter
+	workers chan struct{}
+	each    time.Duration
+}
+
+// serve sends requests from clients goroutines for so long.
+func (s *server) serve(clients int, d time.Duration) {
+	end := time.Now().Add(d)
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				p, err := s.limiter.Acquire(context.Background())
+				if err != nil {
+					return
+				}
+				s.workers <- struct{}{}
+				time.Sleep(s.each)
+				<-s.workers
+				p.Done(Outcome{Work: 100})
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestWindowBounds: never more in flight than the window, under many waiters.
+func TestWindowBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Start: 3, Max: 3})
+		var mu sync.Mutex
+		now, most := 0, 0
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				p, err := l.Acquire(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				now--
+				mu.Unlock()
+				p.Done(Outcome{})
+			})
+		}
+		wg.Wait()
+		if most != 3 {
+			t.Errorf("%d at once, want 3", most)
+		}
+		if s := l.Stats(); s.InFlight != 0 || s.Waiting != 0 || s.Requests != 50 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+// TestWindowGrowsWhileItPays: a server with room for all takes the window to its
+// ceiling.
+func TestWindowGrowsWhileItPays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{})
+		s := server{limiter: l, workers: make(chan struct{}, 1000), each: 200 * time.Millisecond}
+		s.serve(100, 30*time.Second)
+		if got := l.Stats().Window; got != 52 {
+			t.Errorf("window %d, want 52", got)
+		}
+	})
+}
+
+// TestWindowStopsWhereLatencyRises: a server that works on 8 at once and queues the
+// rest silently gets few more than 8.
+func TestWindowStopsWhereLatencyRises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{})
+		s := server{limiter: l, workers: make(chan struct{}, 8), each: 200 * time.Millisecond}
+		s.serve(100, 60*time.Second)
+		if got := l.Stats().Window; got < 8 || got > 12 {
+			t.Errorf("window %d, want about 8", got)
+		}
+	})
+}
+
+// TestWindowNeedsDemand: what is not used does not grow.
+func TestWindowNeedsDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{})
+		s := server{limiter: l, workers: make(chan struct{}, 1000), each: 200 * time.Millisecond}
+		s.serve(2, 30*time.Second)
+		if got := l.Stats().Window; got != 4 {
+			t.Errorf("window %d, want 4", got)
+		}
+	})
+}
+
+// TestHint: the first hint is where the window goes, and its ceiling.
+func TestHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, test := range []struct {
+			o          Options
+			hint, want int
+		}{{Options{}, 20, 20}, {Options{}, 2, 2}, {Options{}, 500, 52}, {Options{Max: 10}, 20, 10}, {Options{}, 0, 4}} {
+			l := New(test.o)
+			p, _ := l.Acquire(t.Context())
+			p.Done(Outcome{Hint: test.hint})
+			if got := l.Stats().Window; got != test.want {
+				t.Errorf("%+v, hint %d: window %d, want %d", test.o, test.hint, got, test.want)
+			}
+		}
+		l := New(Options{})
+		p, _ := l.Acquire(t.Context())
+		p.Done(Outcome{Hint: 6})
+		s := server{limiter: l, workers: make(chan struct{}, 1000), each: 200 * time.Millisecond}
+		s.serve(100, 30*time.Second)
+		if got := l.Stats().Window; got != 6 {
+			t.Errorf("window %d grew beyond the hint", got)
+		}
+		beyond := New(Options{BeyondHint: true})
+		p, _ = beyond.Acquire(t.Context())
+		p.Done(Outcome{Hint: 6})
+		s.limiter = beyond
+		s.serve(100, 30*time.Second)
+		if got := beyond.Stats().Window; got != 52 {
+			t.Errorf("window %d, want 52 beyond the hint", got)
+		}
+	})
+}
+
+// TestThrottleHoldsAll: one Retry-After stops every request of the user, for that
+// long and at most a tenth more.
+func TestThrottleHoldsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{})
+		began := time.Now()
+		p, _ := l.Acquire(t.Context())
+		p.Done(Outcome{Throttle: Time, RetryAfter: 27 * time.Second})
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				p, err := l.Acquire(t.Context())
+				if took := time.Since(began); err != nil || took < 27*time.Second || took > 30*time.Second {
+					t.Errorf("went out after %v, %v", took, err)
+				}
+				p.Done(Outcome{})
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// TestHoldIsBounded: absurd Retry-Afters are cut, missing ones grow from a second.
+func TestHoldIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := func(l *Limiter, o Outcome) time.Duration {
+			p, err := l.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Done(o)
+			return time.Until(l.Stats().HeldUntil)
+		}
+		for _, test := range []struct{ after, low, high time.Duration }{
+			{time.Hour, 300 * time.Second, 330 * time.Second},
+			{time.Millisecond, time.Second, 1100 * time.Millisecond},
+		} {
+			if got := next(New(Options{}), Outcome{Throttle: Other, RetryAfter: test.after}); got < test.low || got > test.high {
+				t.Errorf("Retry-After %v holds %v", test.after, got)
+			}
+		}
+		l := New(Options{})
+		for want := time.Second; want <= 8*time.Second; want *= 2 {
+			if got := next(l, Outcome{Throttle: Other}); got < want || got > want*11/10 {
+				t.Errorf("without Retry-After: held %v, want %v", got, want)
+			}
+		}
+	})
+}
+
+// TestVolleyShrinksOnce: the throttles of requests that went out together count as
+// one lesson.
+func TestVolleyShrinksOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Start: 20})
+		var permits []Permit
+		for range 20 {
+			p, _ := l.Acquire(t.Context())
+			permits = append(permits, p)
+		}
+		time.Sleep(time.Second)
+		for _, p := range permits {
+			p.Done(Outcome{Throttle: Concurrency, RetryAfter: time.Second})
+		}
+		s := l.Stats()
+		if s.Window != 14 || s.Throttled.Concurrency != 20 {
+			t.Errorf("stats %+v, want a window of 14", s)
+		}
+		for range 40 { // down to the floor, and not below
+			p, _ := l.Acquire(t.Context())
+			time.Sleep(time.Millisecond)
+			p.Done(Outcome{Throttle: Time})
+		}
+		if got := l.Stats().Window; got != 1 {
+			t.Errorf("window %d, want the floor 1", got)
+		}
+	})
+}
+
+// TestThrottledSizeIsRemembered: after a throttle the window does not come back to
+// where it was for minutes, and then tries again.
+func TestThrottledSizeIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Start: 10})
+		var permits []Permit
+		for range 10 {
+			p, _ := l.Acquire(t.Context())
+			permits = append(permits, p)
+		}
+		for _, p := range permits {
+			p.Done(Outcome{Throttle: Concurrency, RetryAfter: time.Second})
+		}
+		s := server{limiter: l, workers: make(chan struct{}, 1000), each: 200 * time.Millisecond}
+		s.serve(100, 2*time.Minute)
+		if got := l.Stats().Window; got != 9 {
+			t.Errorf("window %d, want 9, one below where it was throttled", got)
+		}
+		s.serve(100, 4*time.Minute)
+		if got := l.Stats().Window; got <= 9 {
+			t.Errorf("window %d still, after the memory has faded", got)
+		}
+	})
+}
+
+// TestRequestsThrottle: after too many requests they go out evenly, at the rate that
+// was borne, with the window as it was.
+func TestRequestsThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Start: 50})
+		limit := func(d time.Duration) (sent int) {
+			for end := time.Now().Add(d); time.Now().Before(end); sent++ {
+				p, err := l.Acquire(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Millisecond)
+				p.Done(Outcome{})
+			}
+			return sent
+		}
+		sent := limit(60 * time.Second) // some 6,000
+		p, _ := l.Acquire(t.Context())
+		p.Done(Outcome{Throttle: Requests, RetryAfter: 240 * time.Second, Limit: 6000, Per: 300 * time.Second})
+		s := l.Stats()
+		if want := float64(sent) / 300 * 0.95; math.Abs(s.Rate-want) > 1 || s.Window != 50 {
+			t.Errorf("stats %+v, want a rate of %.1f and a window of 50", s, want)
+		}
+		time.Sleep(time.Until(s.HeldUntil))
+		if got := float64(limit(100*time.Second)) / 100; math.Abs(got-s.Rate) > 1 {
+			t.Errorf("%.1f requests a second went out, want %.1f", got, s.Rate)
+		}
+		before := l.Stats().Rate
+		limit(320 * time.Second)
+		if after := l.Stats().Rate; after <= before {
+			t.Errorf("rate %.2f after a quiet span, was %.2f", after, before)
+		}
+	})
+}
+
+// TestScarceGrant: the headers say that little is left, and the rate comes down
+// before the server throttles, once for the span.
+func TestScarceGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{})
+		for i := range 100 {
+			p, _ := l.Acquire(t.Context())
+			time.Sleep(10 * time.Millisecond)
+			p.Done(Outcome{HasLeft: true, BurstLeft: 8000 - i*80, TimeLeft: time.Minute})
+		}
+		first := l.Stats().Rate
+		if first < 20 || first > 8000.0/300 {
+			t.Errorf("rate %.1f, want what 8000 in 300 s allow", first)
+		}
+		p, _ := l.Acquire(t.Context())
+		p.Done(Outcome{HasLeft: true, BurstLeft: 10})
+		if got := l.Stats().Rate; got != first {
+			t.Errorf("rate %.1f fell again at once, from %.1f", got, first)
+		}
+	})
+}
+
+// TestWaitsEnd: a context ends every wait: for the window, for a hold, for a backoff.
+func TestWaitsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Start: 1, Max: 1})
+		p, _ := l.Acquire(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("wait for the window: %v", err)
+		}
+		p.Done(Outcome{Throttle: Other, RetryAfter: time.Hour})
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("wait for a hold: %v", err)
+		}
+		if _, err := l.Acquire(ctx); err == nil {
+			t.Error("a permit for an ended context")
+		}
+		if err := Backoff(ctx, 1, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("backoff: %v", err)
+		}
+		if s := l.Stats(); s.Waiting != 0 || s.InFlight != 0 {
+			t.Errorf("stats %+v after all waits ended", s)
+		}
+	})
+}
+
+// TestFirstComeFirstServed: nobody overtakes.
+func TestFirstComeFirstServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Start: 1, Max: 1})
+		p, _ := l.Acquire(t.Context())
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				p, _ := l.Acquire(t.Context())
+				order = append(order, i) // one permit: one at a time
+				p.Done(Outcome{})
+			})
+			synctest.Wait()
+		}
+		p.Done(Outcome{})
+		wg.Wait()
+		for i, got := range order {
+			if got != i {
+				t.Fatalf("order %v", order)
+			}
+		}
+	})
+}
+
+// TestBackoffGrows: doubled each time, bounded, and at least what the service asks.
+func TestBackoffGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, test := range []struct {
+			attempt int
+			atLeast time.Duration
+			low     time.Duration
+		}{{1, 0, 500 * time.Millisecond}, {2, 0, time.Second}, {4, 0, 4 * time.Second}, {50, 0, 30 * time.Second}, {1, 20 * time.Second, 20 * time.Second}} {
+			began := time.Now()
+			if err := Backoff(t.Context(), test.attempt, test.atLeast); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took < test.low || took > test.low*3/2 {
+				t.Errorf("attempt %d waits %v, want %v and up to half more", test.attempt, took, test.low)
+			}
+		}
+	})
+}
+
+// BenchmarkPermit is what a request costs here without contention.
+func BenchmarkPermit(b *testing.B) {
+	l := New(Options{})
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		p, _ := l.Acquire(ctx)
+		p.Done(Outcome{Work: 500})
+	}
+}
