@@ -74,7 +74,7 @@ func attributeCommon(t *table, c *column, k attributeKind) object {
 		{"EntityLogicalName", t.LogicalName},
 		{"IsCustomAttribute", strings.Contains(c.LogicalName, "_") && c.PartOf == "" && c.CalculationOf == ""},
 		{"IsPrimaryId", c == t.id},
-		{"IsValidODataAttribute", !c.NoWebAPI},
+		{"IsValidODataAttribute", !c.hidden()},
 		{"IsPrimaryName", c.LogicalName == t.PrimaryName},
 		{"IsValidForCreate", writable(c.NoCreate)},
 		{"IsValidForRead", !c.NoRead},
@@ -111,6 +111,20 @@ func attributeCommon(t *table, c *column, k attributeKind) object {
 		{"CanModifyAdditionalSettings", managed(true, "canmodifyadditionalsettings")},
 		{"AttributeTypeName", object{{"Value", k.name}}},
 	}
+}
+
+// hidden reports whether the column is not in $metadata and so in no answer: one
+// marked so, or the label that goes with a lookup or a choice, such as
+// parentaccountidname, which the Web API gives as an annotation instead (12.2).
+func (c *column) hidden() bool {
+	if c.NoWebAPI || c.Type == schema.PartyList {
+		return true
+	}
+	if c.PartOf == "" || c.t == nil {
+		return false
+	}
+	of := c.t.byName[c.PartOf]
+	return of != nil && (of.Type.IsLookup() || of.Type.HasOptions())
 }
 
 var requiredLevels = map[string]string{

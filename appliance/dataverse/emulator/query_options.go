@@ -17,7 +17,9 @@ type options struct {
 	apply   string
 	token   string // $skiptoken
 	delta   string // $deltatoken
-	raw     []param
+	// fetchXML is the query as FetchXML (section 10.6), which excludes all others.
+	fetchXML string
+	raw      []param
 }
 
 // orderItem is one property of $orderby.
@@ -49,6 +51,9 @@ func parseOptions(query []param) (options, error) {
 	}
 	seen := map[string]bool{}
 	for _, p := range query {
+		if p.name == "fetchXml" {
+			o.fetchXML = p.value
+		}
 		if !strings.HasPrefix(p.name, "$") {
 			continue
 		}
@@ -177,6 +182,7 @@ func (o *options) setNested(text string, depth int) error {
 		if !ok {
 			return errSyntax(text, 0)
 		}
+		o.raw = append(o.raw, param{name, val})
 		if name == "$expand" {
 			items, err := parseExpandAt(val, depth+1)
 			if err != nil {

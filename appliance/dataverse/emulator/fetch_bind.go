@@ -1,0 +1,234 @@
+package emulator
+
+import (
+	"strconv"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// fetchQuery is FetchXML bound to tables. nodes holds the entity and its links,
+// parents before children; a joined row has one row a node.
+type fetchQuery struct {
+	xml     *fetchXML
+	call    *call
+	nodes   []*fetchNode
+	outputs []fetchOutput
+	orders  []fetchSort
+	aggs    []aggregation
+	keys    []fetchOutput // groupby
+	sources []fetchOutput // of aggs: what each takes in
+	filter  fetchTest     // of the entity: tried when all is joined
+}
+
+type fetchNode struct {
+	t        *table
+	alias    string
+	parent   int
+	from, to *column // this table's column, and the parent's
+	outer    bool
+	filter   fetchTest
+	byValue  map[string][]schema.GUID // from's values, where no index has them
+}
+
+// joined is a row of each node; one that an outer link did not find has no table.
+type joined []row
+
+// fetchOutput is one property of the answer.
+type fetchOutput struct {
+	node     int
+	col      *column
+	name     string
+	grouping string // dategrouping
+}
+
+type fetchSort struct {
+	out  fetchOutput
+	name string // of an aggregate query: the alias
+	desc bool
+}
+
+func (o fetchOutput) value(j joined) value {
+	if j[o.node].t == nil {
+		return value{}
+	}
+	v := j[o.node].value(o.col)
+	if o.grouping == "" || v.isNull() {
+		return v
+	}
+	t := v.time()
+	switch o.grouping {
+	case "day":
+		return intValue(int64(t.Day()))
+	case "week":
+		_, week := t.ISOWeek()
+		return intValue(int64(week))
+	case "month":
+		return intValue(int64(t.Month()))
+	case "quarter":
+		return intValue(int64(t.Month()+2) / 3)
+	}
+	return intValue(int64(t.Year()))
+}
+
+// bindFetch checks every name of the query.
+func (c *call) bindFetch(f *fetchXML) (*fetchQuery, error) {
+	q := &fetchQuery{xml: f, call: c}
+	if err := q.addNode(&f.Entity, -1); err != nil {
+		return nil, err
+	}
+	if err := q.bindEntity(&f.Entity, new(int)); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// addNode adds an entity and its links, in the order bindEntity walks them.
+func (q *fetchQuery) addNode(e *fetchEntity, parent int) error {
+	t := q.call.srv.model.byName[e.Name]
+	if t == nil {
+		return errNoTable(e.Name)
+	}
+	n := &fetchNode{t: t, alias: e.Alias, parent: parent}
+	at := len(q.nodes)
+	if parent >= 0 {
+		if n.alias == "" {
+			n.alias = e.Name + strconv.Itoa(at)
+		}
+		if e.LinkType != "" && e.LinkType != "inner" && e.LinkType != "outer" {
+			return errFetch("The link-type '%s' is not supported.", e.LinkType)
+		}
+		n.outer = e.LinkType == "outer"
+		var err error
+		if n.from, err = t.fetchColumn(e.From); err != nil {
+			return err
+		}
+		if n.to, err = q.nodes[parent].t.fetchColumn(e.To); err != nil {
+			return err
+		}
+	}
+	q.nodes = append(q.nodes, n)
+	for i := range e.Links {
+		if err := q.addNode(&e.Links[i], at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchColumn finds a column by its logical name.
+func (t *table) fetchColumn(name string) (*column, error) {
+	if c := t.byName[name]; c != nil && !c.NoRead {
+		return c, nil
+	}
+	return nil, errorf(400, "0x80041103", "'%s' entity doesn't contain attribute with Name = '%s' and NameMapping = 'Logical'.", t.LogicalName, name)
+}
+
+// bindEntity binds what stands inside the element of node *next, then its links.
+func (q *fetchQuery) bindEntity(e *fetchEntity, next *int) error {
+	at := *next
+	*next++
+	n := q.nodes[at]
+	if err := q.bindAttributes(e, at); err != nil {
+		return err
+	}
+	for _, o := range e.Orders {
+		s := fetchSort{name: o.Alias, desc: isTrue(o.Descending)}
+		if o.Alias == "" {
+			col, err := n.t.fetchColumn(o.Attribute)
+			if err != nil {
+				return err
+			}
+			s.out = fetchOutput{node: at, col: col}
+		}
+		q.orders = append(q.orders, s)
+	}
+	var tests []fetchTest
+	for i := range e.Filters {
+		t, err := q.bindFilter(&e.Filters[i], at)
+		if err != nil {
+			return err
+		}
+		tests = append(tests, t)
+	}
+	if len(tests) > 0 {
+		n.filter = func(tx *tx, j joined) bool {
+			for _, t := range tests {
+				if !t(tx, j) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	if at == 0 {
+		q.filter, n.filter = n.filter, nil
+	}
+	for i := range e.Links {
+		if err := q.bindEntity(&e.Links[i], next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *fetchQuery) bindAttributes(e *fetchEntity, at int) error {
+	n := q.nodes[at]
+	if e.All != nil || at == 0 && len(e.Attributes) == 0 && !isTrue(q.xml.Aggregate) {
+		for _, c := range n.t.cols {
+			if !c.NoRead && !c.hidden() {
+				q.outputs = append(q.outputs, q.output(at, c, ""))
+			}
+		}
+	}
+	for _, a := range e.Attributes {
+		c, err := n.t.fetchColumn(a.Name)
+		if err != nil {
+			return err
+		}
+		out := q.output(at, c, a.Alias)
+		switch {
+		case !isTrue(q.xml.Aggregate):
+			q.outputs = append(q.outputs, out)
+		case a.Alias == "":
+			return errFetch("An attribute of an aggregate query has no alias.")
+		case isTrue(a.GroupBy):
+			if out.grouping = a.DateGrouping; out.grouping != "" && valueKind(c) != kindTime && valueKind(c) != kindDate {
+				return errFetch("The dategrouping of attribute '%s' needs a date.", a.Name)
+			}
+			q.keys = append(q.keys, out)
+		default:
+			if err := q.addAggregate(a, out); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// output names a property: the alias given, else the column's own name for the
+// entity and alias.name for a link.
+func (q *fetchQuery) output(at int, c *column, alias string) fetchOutput {
+	name := c.wire
+	if at > 0 {
+		name = q.nodes[at].alias + "." + c.LogicalName
+	}
+	return fetchOutput{node: at, col: c, name: or(alias, name)}
+}
+
+var fetchMethods = map[string]string{"count": "count", "countcolumn": "countcolumn", "sum": "sum", "avg": "average", "min": "min", "max": "max"}
+
+func (q *fetchQuery) addAggregate(a fetchAttribute, out fetchOutput) error {
+	agg := aggregation{method: fetchMethods[a.Aggregate], col: out.col, alias: a.Alias}
+	if agg.method == "" {
+		return errFetch("Aggregate function '%s' is not known.", a.Aggregate)
+	}
+	if agg.method == "countcolumn" && isTrue(a.Distinct) {
+		agg.method = "countdistinct"
+	}
+	if err := checkAggregation(agg); err != nil {
+		return err
+	}
+	q.aggs = append(q.aggs, agg)
+	q.sources = append(q.sources, out)
+	return nil
+}

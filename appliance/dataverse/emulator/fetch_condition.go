@@ -1,0 +1,200 @@
+package emulator
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// fetchTest tells whether a joined row satisfies a filter.
+type fetchTest func(tx *tx, j joined) bool
+
+func (q *fetchQuery) bindFilter(f *fetchFilter, at int) (fetchTest, error) {
+	any := f.Type == "or"
+	var tests []fetchTest
+	for i := range f.Conditions {
+		t, err := q.bindCondition(&f.Conditions[i], at)
+		if err != nil {
+			return nil, err
+		}
+		tests = append(tests, t)
+	}
+	for i := range f.Filters {
+		t, err := q.bindFilter(&f.Filters[i], at)
+		if err != nil {
+			return nil, err
+		}
+		tests = append(tests, t)
+	}
+	if len(tests) == 0 {
+		return func(*tx, joined) bool { return true }, nil
+	}
+	return func(tx *tx, j joined) bool {
+		for _, t := range tests {
+			if t(tx, j) == any {
+				return any
+			}
+		}
+		return !any
+	}, nil
+}
+
+// bindCondition compiles one condition, on the entity it stands in or on the link
+// that entityname names.
+func (q *fetchQuery) bindCondition(c *fetchCondition, at int) (fetchTest, error) {
+	if c.EntityName != "" {
+		at = slices.IndexFunc(q.nodes, func(n *fetchNode) bool {
+			return n.alias == c.EntityName || n.alias == "" && n.t.LogicalName == c.EntityName
+		})
+		if at < 0 {
+			return nil, errFetch("The entityname '%s' of a condition is the alias of no link-entity.", c.EntityName)
+		}
+	}
+	col, err := q.nodes[at].t.fetchColumn(c.Attribute)
+	if err != nil {
+		return nil, err
+	}
+	if c.ValueOf != "" {
+		return nil, errFetch("The attribute valueof of a condition is not supported.")
+	}
+	test, err := q.bindOperator(c, col)
+	if err != nil {
+		return nil, err
+	}
+	return func(tx *tx, j joined) bool {
+		if j[at].t == nil {
+			return test(value{})
+		}
+		return test(j[at].value(col))
+	}, nil
+}
+
+var fetchComparators = map[string]string{"eq": "eq", "ne": "ne", "neq": "ne", "gt": "gt", "ge": "ge", "lt": "lt", "le": "le"}
+
+// bindOperator compiles the comparison of one value.
+func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) bool, error) {
+	texts := c.Values
+	if c.Value != nil {
+		texts = append([]string{*c.Value}, texts...)
+	}
+	switch c.Operator {
+	case "null":
+		return value.isNull, nil
+	case "not-null":
+		return func(v value) bool { return !v.isNull() }, nil
+	case "eq-userid", "ne-userid":
+		return func(v value) bool { return (v.guid == q.call.user && !v.isNull()) == (c.Operator == "eq-userid") }, nil
+	case "like", "not-like", "begins-with", "not-begin-with", "ends-with", "not-end-with":
+		return bindLike(c.Operator, texts)
+	}
+	if test := q.bindDate(c.Operator, col, texts); test != nil {
+		return test, nil
+	}
+	values := make([]value, len(texts))
+	for i, text := range texts {
+		v, ok := fetchValue(col, text)
+		if !ok {
+			return nil, errorf(400, "0x80040203", "The value '%s' of condition '%s' is not valid for attribute '%s'.", clip(text), c.Operator, c.Attribute)
+		}
+		values[i] = v
+	}
+	if op := fetchComparators[c.Operator]; op != "" && len(values) == 1 {
+		return func(v value) bool { return holdsValues(op, v, values[0]) }, nil
+	}
+	if test := setTest(fetchSets[c.Operator], col, values); test != nil {
+		return test, nil
+	}
+	return nil, errFetch("The condition operator '%s' is not supported for attribute '%s' with %d values.", c.Operator, c.Attribute, len(values))
+}
+
+var fetchSets = map[string]string{"in": "In", "not-in": "NotIn", "between": "Between", "not-between": "NotBetween",
+	"contain-values": "ContainValues", "not-contain-values": "DoesNotContainValues"}
+
+// bindLike compiles the operators on text. like takes % for any text and _ for any
+// character.
+func bindLike(op string, texts []string) (func(value) bool, error) {
+	if len(texts) != 1 {
+		return nil, errFetch("The condition operator '%s' needs one value.", op)
+	}
+	pattern := strings.ToLower(texts[0])
+	switch op {
+	case "begins-with", "not-begin-with":
+		pattern += "%"
+	case "ends-with", "not-end-with":
+		pattern = "%" + pattern
+	}
+	want := !strings.HasPrefix(op, "not-")
+	return func(v value) bool {
+		return (!v.isNull() && likeMatch(pattern, strings.ToLower(v.String()))) == want
+	}, nil
+}
+
+// likeMatch matches a pattern of LIKE, going back to the last % where it must.
+func likeMatch(pattern, text string) bool {
+	p, t := []rune(pattern), []rune(text)
+	star, mark := -1, 0
+	i, j := 0, 0
+	for j < len(t) {
+		switch {
+		case i < len(p) && p[i] == '%':
+			star, mark = i, j
+			i++
+		case i < len(p) && (p[i] == '_' || p[i] == t[j]):
+			i, j = i+1, j+1
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(string(p[i:]), "%") == ""
+}
+
+// bindDate compiles the operators about time, which are the query functions under
+// other names: last-x-days is LastXDays.
+func (q *fetchQuery) bindDate(op string, c *column, texts []string) func(value) bool {
+	if k := valueKind(c); k != kindTime && k != kindDate {
+		return nil
+	}
+	name := ""
+	for part := range strings.SplitSeq(strings.Replace(op, "olderthan", "older-than", 1), "-") {
+		if part != "" {
+			name += strings.ToUpper(part[:1]) + part[1:]
+		}
+	}
+	name = strings.Replace(name, "Seven", "7", 1)
+	var values []value
+	if len(texts) == 1 {
+		if n, err := strconv.Atoi(texts[0]); err == nil {
+			values = append(values, intValue(int64(n)))
+		} else if v, ok := fetchValue(c, texts[0]); ok {
+			values = append(values, v)
+		}
+	}
+	return dateTest(name, q.call.srv.store.now(), values)
+}
+
+// fetchValue reads a condition's text in the form of the column's values. A yes/no
+// is 0, 1, false or true; a GUID may stand in braces; a date may have a time.
+func fetchValue(c *column, text string) (value, bool) {
+	switch valueKind(c) {
+	case kindText:
+		return textValue(text), true
+	case kindBool:
+		return boolValue(text == "1" || text == "true"), text == "0" || text == "1" || text == "true" || text == "false"
+	case kindGUID, kindRef:
+		g, err := schema.ParseGUID(strings.Trim(text, "{}"))
+		return guidValue(g), err == nil
+	case kindTime, kindDate:
+		n, ok := parseTime(strings.Replace(text, " ", "T", 1))
+		if valueKind(c) == kindDate {
+			return value{kind: kindDate, n: time.Unix(n, 0).UTC().Truncate(24*time.Hour).Unix() / 86400}, ok
+		}
+		return value{kind: kindTime, n: n}, ok
+	}
+	return literalFor(c, literal{kind: litNumber, text: text})
+}
