@@ -53,7 +53,7 @@ func TestFirstFileOfTenLines(t *testing.T) {
 	if diff := cmp.Diff([]string{"sources/contacts-*.csv", "sources/more.csv"}, c.Sources["contacts"].Path); diff != "" {
 		t.Error(diff)
 	}
-	if s := c.Sources["customers"]; !s.Header || s.Quote != `"` || s.Encoding != "utf-8" || s.Types.Word != TypesAuto {
+	if s := c.Sources["customers"]; !s.Header || s.Quote != `"` || s.Encoding != "utf-8" || s.Types.Word != TypesText {
 		t.Errorf("a source given as a path has not the usual settings: %+v", s)
 	}
 	if got, want := c.Path(c.Work), filepath.Join(dir, "work"); got != want {
@@ -81,7 +81,7 @@ func TestEverySettingIsRead(t *testing.T) {
 			Certificate: "certs/app.pem", Cloud: "public",
 		},
 		Sources: map[string]Source{
-			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesAuto}, MaxBadLines: 1000},
+			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000},
 			"orders": {
 				Path: []string{"a-*.csv", "b.csv"}, Format: "csv", Delimiter: ";", Quote: `"`, Escape: `\`, Header: true, Encoding: "windows-1252",
 				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}}, MaxBadLines: 10,

@@ -56,7 +56,7 @@ type Target struct {
 type Source struct {
 	Path        []string `json:"path" short:"yes" doc:"File or files; * and ? stand for any characters. Relative paths start at the project folder."`
 	Format      string   `json:"format" enum:",csv,parquet,json,ndjson" doc:"Form of the file; when left out, told by the ending of its name."`
-	Delimiter   string   `json:"delimiter" doc:"What stands between columns, up to 4 bytes; when left out, found by looking at the file. csv only."`
+	Delimiter   string   `json:"delimiter" doc:"What stands between columns; when left out, a comma, or a tab in a .tsv file. csv only."`
 	Quote       string   `json:"quote" doc:"Character around values; empty for none. csv only."`
 	Escape      string   `json:"escape" doc:"Character before a quote within quotes; when left out, the quote itself. csv only."`
 	Header      bool     `json:"header" doc:"Whether the first line holds the column names. csv only."`
@@ -64,7 +64,7 @@ type Source struct {
 	Null        []string `json:"null" doc:"Texts that mean no value. csv only."`
 	RowEnd      string   `json:"row_end" doc:"What ends a row, if not a line end. csv only."`
 	Columns     []string `json:"columns" doc:"Names for the columns, instead of those in the header line. csv only."`
-	Types       Types    `json:"types" doc:"Column types: auto (found by looking), text (all stay text), or a mapping of column to DuckDB type, the others staying text. Not for parquet."`
+	Types       Types    `json:"types" doc:"Column types: text (values stay as they are in the file, so that 00123 keeps its zeros), auto (found by looking), or a mapping of column to DuckDB type, the others staying text. csv only."`
 	MaxBadLines int      `json:"max_bad_lines" min:"0" doc:"Lines that cannot be read are set aside and reported; with more than this the ingest stops."`
 }
 
@@ -123,7 +123,7 @@ type Estimate struct {
 	Buffer  float64         `json:"buffer" min:"0" max:"500" doc:"Percent added for what goes wrong."`
 	Window  time.Duration   `json:"window" min:"0s" doc:"Time that the cutover may take; the estimate says whether the load fits."`
 	Latency time.Duration   `json:"latency" min:"0s" max:"1m" doc:"Time of one request that does nothing: the network and the front door."`
-	Record  time.Duration   `json:"record" min:"0s" max:"1m" doc:"Server time for one record, where no rate is stated."`
+	Record  time.Duration   `json:"record" min:"0s" max:"1m" doc:"Server time for one record, where no rate is stated; 0 for published orders of magnitude."`
 	Rates   map[string]Rate `json:"rates" match:"^[a-z_][a-z0-9_]*$" doc:"Measured or stated speed of a table, under its logical name."`
 }
 
@@ -153,11 +153,11 @@ func (c *Config) setDefaults() {
 	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
 	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Users: 1, Servers: 1}
-	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 5 * time.Millisecond}
+	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond}
 }
 
 func (s *Source) setDefaults() {
-	*s = Source{Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesAuto}, MaxBadLines: 1000}
+	*s = Source{Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000}
 }
 
 func (t *Table) setDefaults() { *t = Table{IDs: "assign", Message: "auto"} }

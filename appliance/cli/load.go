@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
+	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/progress"
+)
+
+var loadEntry = entry{name: "load", summary: "send what waits; Ctrl-C finishes what is begun; run again to go on",
+	long: `Each record is loaded exactly once: its intent is on the disk before the request leaves, its
+outcome before it counts, and a lost answer is settled by reading the record back. One bad
+row costs the rest nothing. Records that failed or are held back: exit status 3.`,
+	make: func() command { return &loadCommand{} }}
+
+type loadCommand struct {
+	every    time.Duration
+	to       string
+	parallel int
+}
+
+func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
+	f.DurationVar(&c.every, "snapshot-every", 0, "time from one snapshot to the next, such as 30m; negative for none (default: as migration.yaml says)")
+	f.DurationVar(&c.every, "every", 0, "the same")
+	_ = f.MarkHidden("every")
+	f.StringVar(&c.to, "snapshot-to", "", "folder of the snapshots (default: as migration.yaml says)")
+	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
+}
+
+func (c *loadCommand) Validate(args []string) error {
+	if c.parallel < 0 {
+		return errors.New("--parallel must not be negative")
+	}
+	return noArgs(args)
+}
+
+func (c *loadCommand) Run(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Loading, "load")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	watching, stop := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	meter := env.meter()
+	go func() {
+		defer close(followed)
+		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
+	}()
+	r, err := p.Load(ctx, env.Drain, appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel})
+	stop()
+	<-followed
+	if err != nil && !errors.Is(err, load.ErrDrained) && !errors.Is(err, load.ErrTooManyErrors) {
+		return err
+	}
+	if env.json {
+		if jerr := env.printJSON(r); jerr != nil {
+			return jerr
+		}
+	} else {
+		printCounts(env, r.Tables, r.Summary)
+		env.say("\n%s records sent in %s", count(r.Sent), duration(r.Seconds))
+		printNext(env, r.Summary)
+	}
+	switch {
+	case err != nil:
+		return err
+	case r.Summary.Error+r.Summary.Held > 0:
+		return rejects()
+	}
+	return nil
+}
+
+func printNext(env *Env, s appliance.Counts) {
+	switch {
+	case s.Error+s.Held > 0:
+		env.say("%s failed, %s held back: dvmigrate errors; mend, dvmigrate stage, dvmigrate retry, dvmigrate load", count(s.Error), count(s.Held))
+	case s.Unprocessed+s.Success+s.InFlight > 0:
+		env.say("not done yet: dvmigrate load goes on")
+	default:
+		env.say("everything is done. Next: dvmigrate reconcile")
+	}
+}
+
+// printCounts prints how each table stands.
+func printCounts(env *Env, tables []appliance.TableStatus, sum appliance.Counts) {
+	line := func(name string, c appliance.Counts, next string) []string {
+		return []string{name, count(c.Source), count(c.Processed), count(c.Success), count(c.InFlight), count(c.Unprocessed), count(c.Error), count(c.Held), next}
+	}
+	var rows [][]string
+	for _, t := range tables {
+		rows = append(rows, line(t.Name, t.Counts, t.Next))
+	}
+	rows = append(rows, line("total", sum, ""))
+	printTable(env.Stdout, []column{left("table"), right("source"), right("processed P"), right("success S"), right("in flight F"), right("waiting U"), right("error E"), right("held H"), left("next pass")}, rows)
+}
+
+// status
+
+var statusEntry = entry{name: "status", summary: "how each table stands, also while a load runs", make: func() command { return &statusCommand{} }}
+
+type statusCommand struct{}
+
+func (c *statusCommand) AddFlags(*pflag.FlagSet)      {}
+func (c *statusCommand) Validate(args []string) error { return noArgs(args) }
+
+func (c *statusCommand) Run(ctx context.Context, env *Env) error {
+	v, err := appliance.View(ctx, env.dir, env.options("status"))
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	s, err := v.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(s)
+	}
+	printCounts(env, s.Tables, s.Summary)
+	if s.Running != nil {
+		env.say("\n`dvmigrate %s` is working on it (process %d, since %s)", s.Running.Command, s.Running.PID, s.Running.Since.Local().Format("15:04"))
+	}
+	if s.Live != nil {
+		env.say("%s", progress.Line(*s.Live))
+		return nil
+	}
+	if len(s.Runs) > 0 {
+		r := s.Runs[0]
+		if r.End == nil {
+			env.say("\nthe last load, begun %s, was killed; dvmigrate load looks up what was in flight and goes on", r.Start.Local().Format("2006-01-02 15:04"))
+		} else {
+			env.say("\nlast load: %s, %s records, %s", r.Start.Local().Format("2006-01-02 15:04"), count(r.Records), r.Note)
+		}
+	}
+	return nil
+}

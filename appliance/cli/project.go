@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
+	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/load"
+)
+
+// options are what the appliance is told of this process.
+func (e *Env) options(command string) appliance.Options {
+	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command}
+}
+
+func (e *Env) open(ctx context.Context, mode appliance.Mode, command string) (*appliance.Project, error) {
+	return appliance.Open(ctx, e.dir, mode, e.options(command))
+}
+
+// statusOf is the exit status that an error leads to.
+func statusOf(err error) int {
+	var exit *exitError
+	var inUse *appliance.InUseError
+	var signIn *appliance.SignInError
+	switch {
+	case errors.As(err, &exit):
+		return exit.status
+	case errors.As(err, &inUse):
+		return Locked
+	case errors.As(err, &signIn):
+		return SignIn
+	case errors.Is(err, load.ErrDrained), errors.Is(err, context.Canceled):
+		return Interrupted
+	}
+	return Failed
+}
+
+// check
+
+var checkEntry = entry{name: "check", summary: "find every fault in settings, schema, sources and SQL; sends nothing", make: func() command { return &checkCommand{} }}
+
+type checkCommand struct{}
+
+func (c *checkCommand) AddFlags(*pflag.FlagSet)      {}
+func (c *checkCommand) Validate(args []string) error { return noArgs(args) }
+
+func (c *checkCommand) Run(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Settings, "check")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	r, err := p.Check(ctx)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		if err := env.printJSON(r); err != nil {
+			return err
+		}
+		if len(r.Faults) > 0 {
+			return &exitError{status: Failed}
+		}
+		return nil
+	}
+	if len(r.Faults) > 0 {
+		return r.Faults
+	}
+	env.say("in order: %d sources, %d tables. Next: dvmigrate stage", r.Sources, r.Tables)
+	return nil
+}
+
+// plan
+
+var planEntry = entry{name: "plan", summary: "the order in which tables are loaded, with the reason for each", make: func() command { return &planCommand{} }}
+
+type planCommand struct{}
+
+func (c *planCommand) AddFlags(*pflag.FlagSet)      {}
+func (c *planCommand) Validate(args []string) error { return noArgs(args) }
+
+func (c *planCommand) Run(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Loading, "plan")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	plan, err := p.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(map[string]any{"version": 1, "steps": plan.Steps})
+	}
+	var rows [][]string
+	for i, s := range plan.Steps {
+		rows = append(rows, []string{fmt.Sprint(i + 1), fmt.Sprint(s.Wave + 1), s.Table, string(s.Pass), s.Reason})
+	}
+	printTable(env.Stdout, []column{right("step"), right("wave"), left("table"), left("pass"), left("why")}, rows)
+	return nil
+}
+
+// schema
+
+var schemaEntry = entry{name: "schema", args: "pull [TABLE...] | config", summary: "pull the target's tables and columns; or print the settings' JSON Schema",
+	long: `schema pull reads tables, columns, keys, relationships and choices from the environment and
+writes the project's schema file, with which check, stage, estimate and the emulator work
+offline. Without names it reads every table. What lookups point to is needed too.
+schema config prints the JSON Schema of migration.yaml, for editors.`,
+	make: func() command { return &schemaCommand{} }}
+
+type schemaCommand struct {
+	what   string
+	tables []string
+	output string
+}
+
+func (c *schemaCommand) AddFlags(f *pflag.FlagSet) {
+	f.StringVarP(&c.output, "output", "o", "", "file to write instead of the project's schema file; - for the terminal")
+}
+
+func (c *schemaCommand) Validate(args []string) error {
+	if len(args) == 0 || args[0] != "pull" && args[0] != "config" {
+		return errors.New("say `schema pull` or `schema config`")
+	}
+	c.what, c.tables = args[0], args[1:]
+	if c.what == "config" && len(c.tables) > 0 {
+		return errors.New("`schema config` takes no argument")
+	}
+	return nil
+}
+
+func (c *schemaCommand) Run(ctx context.Context, env *Env) error {
+	if c.what == "config" {
+		_, err := env.Stdout.Write(config.JSONSchema())
+		return err
+	}
+	meter := env.meter()
+	s, path, err := appliance.PullSchema(ctx, env.dir, c.tables, env.options("schema pull"), func(done, total int) {
+		meter.line(fmt.Sprintf("reading the schema: %d of %d tables", done, total))
+	})
+	meter.clear()
+	if err != nil {
+		return err
+	}
+	if c.output == "-" {
+		return s.Write(env.Stdout)
+	}
+	if c.output != "" {
+		path = c.output
+	}
+	if err := appliance.WriteSchema(path, s); err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(map[string]any{"version": 1, "tables": len(s.Tables), "file": path})
+	}
+	env.say("wrote %s: %d tables", path, len(s.Tables))
+	return nil
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
+)
+
+var stageEntry = entry{name: "stage", summary: "read the sources into DuckDB, transform them, give keys, record ids and flags",
+	long: `Nothing of an earlier staging changes unless all of this one succeeds. Lines that cannot be
+read and rows that do not fit the target are set aside with the reason (exit status 3):
+see ` + "`dvmigrate errors`" + ` and, for lines, ` + "`dvmigrate sql -c 'FROM dm.rejects'`" + `.`,
+	make: func() command { return &stageCommand{} }}
+
+type stageCommand struct{ sources []string }
+
+func (c *stageCommand) AddFlags(f *pflag.FlagSet) {
+	f.StringSliceVar(&c.sources, "source", nil, "read only these sources anew; the others stay as they were staged")
+}
+
+func (c *stageCommand) Validate(args []string) error { return noArgs(args) }
+
+func (c *stageCommand) Run(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Staging, "stage")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	meter := env.meter()
+	r, err := p.Stage(env.Drain, c.sources, func(what string, percent float64) {
+		if percent >= 0 {
+			what = fmt.Sprintf("%s %3.0f %%", what, percent)
+		}
+		meter.line(what)
+	})
+	meter.clear()
+	if err != nil {
+		return err
+	}
+	rejected, held := int64(0), int64(0)
+	for _, s := range r.Sources {
+		rejected += s.Rejected
+	}
+	for _, t := range r.Tables {
+		held += t.Held
+	}
+	if env.json {
+		if err := env.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		printStaged(env, r, rejected, held)
+	}
+	if rejected+held > 0 {
+		return rejects()
+	}
+	return nil
+}
+
+func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
+	var rows [][]string
+	for _, s := range r.Sources {
+		rows = append(rows, []string{s.Name, count(s.Rows), count(s.Rejected), size(s.Bytes), duration(s.Seconds)})
+	}
+	printTable(env.Stdout, []column{left("source"), right("rows"), right("bad lines"), right("size"), right("time")}, rows)
+	fmt.Fprintln(env.Stdout)
+	rows = nil
+	for _, t := range r.Tables {
+		rows = append(rows, []string{t.Name, count(t.Rows), count(t.New), count(t.Changed), count(t.Same), count(t.Gone), count(t.Held), duration(t.Seconds)})
+	}
+	printTable(env.Stdout, []column{left("table"), right("rows"), right("new"), right("changed"), right("same"), right("gone"), right("held back"), right("time")}, rows)
+	fmt.Fprintln(env.Stdout)
+	var aside []string
+	if rejected > 0 {
+		aside = append(aside, count(rejected)+" lines could not be read (dvmigrate sql -c 'FROM dm.rejects')")
+	}
+	if held > 0 {
+		aside = append(aside, count(held)+" rows do not fit the target (dvmigrate errors)")
+	}
+	if len(aside) > 0 {
+		env.say("set aside: %s", strings.Join(aside, "; "))
+	}
+	env.say("staged in %s. Next: dvmigrate estimate, or dvmigrate load", duration(r.Seconds))
+}
