@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -31,4 +32,15 @@ func TestFullDiskForReal(t *testing.T) {
 		t.Error("the old snapshot comes back different")
 	}
 	mustTake(t, o, &blob{name: "ledger", data: noise(3, 900_000)}) // there is room again
+}
+
+// A pipe would make the snapshot wait for somebody who writes to it.
+func TestPipeIsNotTaken(t *testing.T) {
+	root := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(root, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Files("config", root, []string{"pipe"}).SnapshotTo(context.Background(), io.Discard); err == nil {
+		t.Error("a pipe was taken")
+	}
 }

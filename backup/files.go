@@ -32,8 +32,8 @@ type FileSet struct {
 // Files returns the part of that name made of the files under root that paths name:
 // slash-separated, relative to root. A path is a file or a folder with all that is in
 // it, and must exist, or a pattern as of path.Match, which may match nothing. Links to
-// files within root are followed; other links and special files are an error. Empty
-// folders are not kept.
+// files within root are followed, and come back as files; links out of root, links to
+// folders inside a folder, and special files are an error. Empty folders are not kept.
 func Files(name, root string, paths []string) *FileSet {
 	return &FileSet{name: name, root: root, paths: slices.Clone(paths)}
 }
