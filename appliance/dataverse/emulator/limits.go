@@ -84,6 +84,17 @@ func (l *limiter) server(r *http.Request) (n int, pinned bool) {
 	return l.turn, false
 }
 
+// reset forgets what was counted, but for the requests that are running.
+func (l *limiter) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.users {
+		m.dropped += len(m.spans)
+		*m = meter{running: m.running, dropped: m.dropped}
+	}
+	l.stats = limitStats{now: l.stats.now}
+}
+
 // admission is a request that was let in, until it is released.
 type admission struct {
 	l     *limiter

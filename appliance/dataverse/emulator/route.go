@@ -89,19 +89,18 @@ func splitPath(path string) ([]segment, error) {
 	}
 	var segs []segment
 	for part := range strings.SplitSeq(path, "/") {
-		name, key, hasKey := strings.Cut(part, "(")
+		plain, err := url.PathUnescape(part)
+		if err != nil || plain == "" {
+			return nil, errURL("Bad Request - Error in query syntax.")
+		}
+		name, key, hasKey := strings.Cut(plain, "(")
 		if hasKey {
 			if !strings.HasSuffix(key, ")") {
 				return nil, errURL("Bad Request - Error in query syntax.")
 			}
 			key = key[:len(key)-1]
 		}
-		n, err1 := url.PathUnescape(name)
-		k, err2 := url.PathUnescape(key)
-		if err1 != nil || err2 != nil || n == "" {
-			return nil, errURL("Bad Request - Error in query syntax.")
-		}
-		segs = append(segs, segment{n, k, hasKey})
+		segs = append(segs, segment{name, key, hasKey})
 	}
 	return segs, nil
 }

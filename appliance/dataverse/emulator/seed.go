@@ -14,6 +14,12 @@ import (
 // open puts in what is there from the start: the state file's rows, else the rows
 // every environment has and the seed.
 func (s *Server) open() error {
+	if s.opts.StatePath != "" {
+		fresh, err := s.store.openState(s.opts.StatePath)
+		if err != nil || !fresh {
+			return err
+		}
+	}
 	return s.seed()
 }
 

@@ -74,3 +74,10 @@ func (s *stats) last(n int) []traced {
 	}
 	return lines
 }
+
+func (s *stats) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests, s.statuses, s.codes, s.records, s.n = nil, nil, nil, nil, 0
+	clear(s.trace[:])
+}

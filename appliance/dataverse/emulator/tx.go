@@ -28,7 +28,7 @@ func (s *store) update(fn func(*tx) error) error {
 	tx := &tx{s: s, writable: true, logging: s.log != nil}
 	err := fn(tx)
 	if err == nil && len(tx.log) > 0 {
-		err = s.log.append(tx.log)
+		err = s.appendState(tx.log)
 	}
 	if err != nil {
 		tx.rollback(0)
