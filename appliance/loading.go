@@ -18,8 +18,6 @@ type LoadOptions struct {
 	SnapshotEvery time.Duration // negative = none; 0 = as the settings say
 	SnapshotTo    string        // "" = as the settings say
 	Parallel      int           // requests at once; 0 = as the settings say
-	Tables        []string      // only these; empty = all
-	Watch         func(progress.Snapshot)
 }
 
 // LoadResult is how a load ended.
@@ -58,23 +56,26 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	if _, err := client.WhoAmI(ctx); err != nil {
 		return r, p.explainTarget(err)
 	}
-	p.tracker = progress.NewTracker()
-	defer func() { p.tracker = nil }()
+	tracker := progress.New()
+	tracker.Phase("load")
+	p.tracker.Store(tracker)
+	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, client, load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(o),
-		MaxErrors: p.Config.Load.MaxErrors, Watch: p.tracker, Log: p.o.Log,
+		MaxErrors: p.Config.Load.MaxErrors, Watch: tracker, Log: p.o.Log,
 	})
 	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
 	if err != nil {
 		return r, err
 	}
 	background, stop := context.WithCancel(ctx)
-	snapshots := p.snapshotEvery(background, o)
+	snapshots := p.snapshotEvery(background, o, tracker)
 	err = loader.Run(ctx, drain)
 	stop()
 	r.Snapshots = <-snapshots
-	live := p.tracker.Snapshot()
-	r.Sent, r.Failed = live.Done+live.Failed+live.Held, live.Failed
+	tracker.Finish()
+	total := tracker.Snapshot().Total
+	r.Sent, r.Failed = total.Done+total.Failed+total.Held, total.Failed
 	note := "done"
 	if err != nil {
 		note = err.Error()
@@ -109,7 +110,7 @@ func (p *Project) loadSettings(table string) load.Settings {
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.
-func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions) <-chan int {
+func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions, tracker *progress.Tracker) <-chan int {
 	done := make(chan int, 1)
 	every := o.SnapshotEvery
 	if every == 0 {
@@ -125,10 +126,10 @@ func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions) <-chan int {
 			s, err := p.Snapshot(ctx, o.SnapshotTo)
 			if err == nil {
 				n++
-				p.tracker.Note("", fmt.Sprintf("snapshot %s taken, %d bytes new", s.ID, s.Added))
+				tracker.Note("", fmt.Sprintf("snapshot %s taken, %d bytes new", s.ID, s.Added))
 			}
 			return err
-		}, func(err error) { p.tracker.Note("", "no snapshot: "+err.Error()) })
+		}, func(err error) { tracker.Note("", "no snapshot: "+err.Error()) })
 		done <- n
 	}()
 	return done

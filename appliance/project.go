@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
@@ -41,7 +42,7 @@ type Project struct {
 	stage  *duckstage.Stage
 	ledger *ledger.Ledger
 
-	tracker     *progress.Tracker // of a load that is running
+	tracker     atomic.Pointer[progress.Tracker] // of a load that is running
 	stopControl func()
 }
 

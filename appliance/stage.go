@@ -65,11 +65,11 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	}
 	for _, name := range sourceNames(p.Config, only) {
 		watch("reading "+name, 0)
-		res, err := ingest.Run(ctx, p.stage, p.source(name), func(percent float64) { watch("reading "+name, percent) })
+		res, err := ingest.Run(ctx, p.stage, p.source(name), func(done, total int64) { watch("reading "+name, percent(done, total)) })
 		if err != nil {
 			return r, fmt.Errorf("source %s: %w", name, err)
 		}
-		r.Sources = append(r.Sources, SourceResult{Name: name, Files: res.Files, Rows: res.Rows, Rejected: res.Rejected, Bytes: res.Bytes, Seconds: res.Seconds})
+		r.Sources = append(r.Sources, SourceResult{Name: name, Files: len(res.Files), Rows: res.Rows, Rejected: res.Rejected, Bytes: res.Bytes, Seconds: res.Seconds})
 	}
 	b, err := p.bind(ctx, p.stage)
 	if err != nil {
@@ -95,6 +95,14 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+// percent is how much of total is done; negative where that is not known.
+func percent(done, total int64) float64 {
+	if total <= 0 {
+		return -1
+	}
+	return 100 * float64(done) / float64(total)
 }
 
 // refuseInFlight keeps a new staging from an unfinished load: records whose answer
@@ -130,9 +138,13 @@ func (p *Project) source(name string) ingest.Source {
 	for i, path := range s.Path {
 		paths[i] = p.Config.Path(path)
 	}
-	return ingest.Source{Name: name, Dir: p.Config.Dir, Paths: paths, Format: s.Format, Delimiter: s.Delimiter, Quote: s.Quote, Escape: s.Escape,
-		Header: s.Header, Encoding: s.Encoding, Null: s.Null, RowEnd: s.RowEnd, Columns: s.Columns,
-		Auto: s.Types.Word == config.TypesAuto, Types: s.Types.Columns, MaxBadLines: s.MaxBadLines}
+	quote := s.Quote
+	if quote == "" {
+		quote = ingest.NoQuote
+	}
+	return ingest.Source{Name: name, Dir: p.Config.Dir, Paths: paths, Format: s.Format, Delimiter: s.Delimiter, Quote: quote, Escape: s.Escape,
+		NoHeader: !s.Header, Columns: s.Columns, Encoding: s.Encoding, Null: s.Null, RowEnd: s.RowEnd,
+		Types: s.Types.Columns, AutoTypes: s.Types.Word == config.TypesAuto, MaxBadLines: s.MaxBadLines}
 }
 
 // describer describes what a SELECT yields: the stage, or an empty one in memory.

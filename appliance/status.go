@@ -78,8 +78,7 @@ func (p *Project) Status(context.Context) (Status, error) {
 		}
 		s.Runs = append(s.Runs, rs)
 	}
-	if p.tracker != nil {
-		live := p.tracker.Snapshot()
+	if live, ok := p.Live(); ok {
 		s.Live = &live
 	}
 	return s, nil

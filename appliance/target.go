@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/url"
@@ -40,15 +41,15 @@ func (p *Project) certificate() string {
 
 // signInKind is the way to sign in: a ready token wins, and an emulator on this
 // machine takes any.
-func signInKind(p *Project) string {
+func signInKind(p *Project) identity.Kind {
 	t := p.Config.Target
 	switch {
 	case !t.Token.IsZero():
-		return "token"
+		return identity.Token
 	case t.Loopback() && (t.Auth == "default" || t.Auth == "none"):
-		return "none"
+		return identity.None
 	}
-	return t.Auth
+	return identity.Kind(t.Auth)
 }
 
 // links makes the requests' names of the N:N link tables.
@@ -67,23 +68,32 @@ func (p *Project) links(b *bound) (map[string]dataverse.Link, error) {
 	return links, nil
 }
 
-// PullSchema reads the target's schema: the named tables with every table that
-// their lookups point to as far as it goes by name only, or all tables.
-func PullSchema(ctx context.Context, dir string, tables []string, o Options, progress func(done, total int)) (*schema.Schema, error) {
+// PullSchema reads the target's schema: the named tables, or all. It also says which
+// file of the project it belongs into.
+func PullSchema(ctx context.Context, dir string, tables []string, o Options, progress func(done, total int)) (*schema.Schema, string, error) {
 	p, err := Open(ctx, dir, NoSchema, o)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	client, err := p.Connect()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer client.Close()
 	s, err := client.Schema(ctx, tables, progress)
 	if err != nil {
-		return nil, fmt.Errorf("read the schema of %s: %w", host(p.Config.Target.URL), err)
+		return nil, "", fmt.Errorf("read the schema of %s: %w", host(p.Config.Target.URL), err)
 	}
-	return s, nil
+	return s, p.Config.Path(p.Config.Schema), nil
+}
+
+// WriteSchema writes a schema file whole.
+func WriteSchema(path string, s *schema.Schema) error {
+	var b bytes.Buffer
+	if err := s.Write(&b); err != nil {
+		return err
+	}
+	return writeFile(path, b.Bytes())
 }
 
 func host(address string) string {

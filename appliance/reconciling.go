@@ -1,0 +1,54 @@
+package appliance
+
+import (
+	"context"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/progress"
+	"dvmigrate/appliance/reconcile"
+	"dvmigrate/duckstage"
+)
+
+// Reconcile compares what is in the target with what was loaded. values says
+// whether the columns are compared too, limit how many mismatches of a table are
+// kept.
+func (p *Project) Reconcile(ctx context.Context, values bool, limit int, watch func(table string, done, total int64)) (reconcile.Result, error) {
+	b, err := p.bindStaged(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	links, err := p.links(b)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	client, err := p.Connect()
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	defer client.Close()
+	if _, err := client.WhoAmI(ctx); err != nil {
+		return reconcile.Result{}, p.explainTarget(err)
+	}
+	numbers := map[string]uint16{}
+	for _, t := range p.ledger.Tables() {
+		numbers[t.Name] = t.Number
+	}
+	r, err := reconcile.Run(ctx, p.stage, p.ledger, client, reconcile.Options{Tables: b.tables, Links: links, Values: values, Limit: limit, Watch: watch,
+		RecordSeq: func(table string, id schema.GUID) (uint32, bool) {
+			number, seq, ok := duckstage.ParseRecordID(p.set, id)
+			return seq, ok && number == numbers[table]
+		}})
+	if err != nil {
+		return r, p.explainTarget(err)
+	}
+	return r, nil
+}
+
+// Live is the state of a load that is running in this process; false when none is.
+func (p *Project) Live() (progress.Snapshot, bool) {
+	t := p.tracker.Load()
+	if t == nil {
+		return progress.Snapshot{}, false
+	}
+	return t.Snapshot(), true
+}
