@@ -1,0 +1,171 @@
+package emulator
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func rule(t testing.TB, text string) Fault {
+	t.Helper()
+	f, err := ParseFault(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestParseFaultRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                          "is not name=value",
+		"nth=3":                     "kind is missing",
+		"kind=flood":                `kind: "flood" is none of`,
+		"kind=502,nth=0":            "nth: 0 is less than 1",
+		"kind=502,p=2":              "p: 2 is not above 0 and up to 1",
+		"kind=502,url=(":            "url: error parsing regexp",
+		"kind=502,colour=red":       "colour: unknown",
+		"kind=plugin,table=account": "a plugin fault needs column",
+		"kind=delay":                "a delay fault needs delay",
+	} {
+		if _, err := ParseFault(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		status  int // 0: no answer
+		code    string
+		text    string
+		applied bool
+	}{
+		{"kind=429-requests,retry-after=7", 429, "0x80072322", "exceeded the limit of 6000 over time window of 300 seconds", false},
+		{"kind=429-time", 429, "0x80072321", "1,200,000 milliseconds", false},
+		{"kind=429-concurrency", 429, "0x80072326", "exceeded the limit of 52", false},
+		{"kind=deadlock", 500, "0x80044150", "Sql Number: 1205", false},
+		{"kind=sql-timeout", 500, "0x80044151", "Sql Number: -2", false},
+		{"kind=502", 502, "", "<html>", false},
+		{"kind=503", 503, "", "<html>", false},
+		{"kind=504", 504, "", "<html>", false},
+		{"kind=401", 401, "", "", false},
+		{"kind=403", 403, "0x80040220", "is missing prvCreateAccount privilege", false},
+		{"kind=reset-before", 0, "", "", false},
+		{"kind=reset-after", 0, "", "", true},
+		{"kind=cut", 0, "", "", true},
+		{"kind=504-after", 504, "", "<html>", true},
+		{"kind=delay,delay=1ms", 204, "", "", true},
+		{`kind=plugin,column=name,value=^Bad,text="No, thanks"`, 400, "0x80040265", "No, thanks", false},
+		{"kind=502,table=contact", 204, "", "", true},
+		{"kind=502,message=Update", 204, "", "", true},
+		{"kind=502,url=POST contacts", 204, "", "", true},
+		{"kind=502,url=^POST acc", 502, "", "<html>", false},
+		{"kind=502,nth=2", 204, "", "", true},
+		{"kind=502,every=1", 502, "", "<html>", false},
+		{"kind=502,p=1,seed=4", 502, "", "<html>", false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			e := start(t, func(o *Options) { o.Faults = []Fault{rule(t, c.rule)} })
+			a, err := e.try("POST", "accounts", `{"name":"Bad"}`)
+			if c.status == 0 && err == nil && a.status != 204 {
+				t.Errorf("answered %d %s, want no whole answer", a.status, a.body)
+			}
+			if c.status != 0 && (err != nil || a.status != c.status || a.code() != c.code) {
+				t.Errorf("answered %d %s %v, want %d %s", a.status, a.body, err, c.status, c.code)
+			}
+			e.has(a, c.text)
+			if c.status == 429 && a.header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+			if n := e.srv.Stats().Rows["account"]; (n == 1) != c.applied {
+				t.Errorf("%d accounts, applied should be %v", n, c.applied)
+			}
+		})
+	}
+}
+
+func TestFaultInChangeSetRollsBack(t *testing.T) {
+	e := start(t, func(o *Options) { o.Faults = []Fault{rule(t, "kind=deadlock,message=Create,nth=2")} })
+	body := batch(changeSet(part("POST accounts", `{}`, contentID(1)), part("POST accounts", `{}`, contentID(2))))
+	a := e.do("POST", "$batch", body, "Content-Type", batchType)
+	if a.status != 500 {
+		t.Errorf("7.3: the outer status is %d, want that of the error", a.status)
+	}
+	e.has(a, "Content-ID: 2", "Sql Number: 1205")
+	if n := e.srv.Stats().Rows["account"]; n != 0 {
+		t.Errorf("%d accounts of a change set that failed", n)
+	}
+}
+
+func TestPluginRefusesOneRowOfABulk(t *testing.T) {
+	e := start(t, func(o *Options) { o.Faults = []Fault{rule(t, "kind=plugin,table=account,column=name,value=7$")} })
+	a := e.do("POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", string(bulkBody(0, 10)), "Prefer", `odata.include-annotations="*"`)
+	if a.status != 400 || a.code() != "0x80040265" {
+		t.Fatalf("answered %d %s", a.status, a.body)
+	}
+	e.has(a, `"@Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus":"0"`, `"@Microsoft.PowerApps.CDS.InnerError.Message"`)
+	if n := e.srv.Stats().Rows["account"]; n != 0 {
+		t.Errorf("6.3: %d accounts stayed", n)
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	e := seeded(t)
+	web := httptest.NewServer(e.srv.Admin())
+	defer web.Close()
+	e.want(412, "0x80040237", "POST", "accounts", `{"accountid":"`+acc1+`"}`)
+	var s Stats
+	if err := json.Unmarshal([]byte(e.do("GET", web.URL+"/stats", "").body), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Requests["Create"] != 7 || s.Rows["account"] != 2 || s.Statuses["412"] != 1 || s.Duplicates != 1 || s.Created < 6 {
+		t.Errorf("counts are wrong: %+v", s)
+	}
+	a := e.do("GET", web.URL+"/export?table=contact", "")
+	if lines := strings.Split(strings.TrimSpace(a.body), "\n"); len(lines) != 2 {
+		t.Errorf("export: %s", a.body)
+	}
+	e.has(a, `"contactid":"`+con1+`","firstname":"Ann"`, `"_parentcustomerid_value":"`+acc1+`","_parentcustomerid_table":"account"`)
+	e.has(e.do("GET", web.URL+"/trace?n=1", ""), `"status":412`, `"message":"Create"`, `"code":"0x80040237"`)
+	if a := e.do("POST", web.URL+"/faults", "kind=nonsense"); a.status != 400 {
+		t.Errorf("a wrong rule was taken: %d", a.status)
+	}
+	e.do("POST", web.URL+"/faults", "kind=502,times=1\n")
+	e.want(502, "", "GET", "accounts("+acc1+")/name", "")
+	e.want(200, "", "GET", "accounts("+acc1+")/name", "")
+	if n := e.srv.Stats().Faults[FaultGateway502]; n != 1 {
+		t.Errorf("%d faults counted", n)
+	}
+	e.do("POST", web.URL+"/reset", "")
+	if s := e.srv.Stats(); len(s.Requests) != 0 || s.Rows["account"] != 2 || s.Created != 0 {
+		t.Errorf("after the reset: %+v", s)
+	}
+}
+
+func TestCostIsPerRow(t *testing.T) {
+	e := start(t, func(o *Options) {
+		o.Cost = Cost{PerRecord: time.Hour, Tables: map[string]time.Duration{"account": 2 * time.Millisecond}}
+	})
+	begin := time.Now()
+	e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", string(bulkBody(0, 10)))
+	if took := time.Since(begin); took < 20*time.Millisecond {
+		t.Errorf("ten rows of 2 ms took %v", took)
+	}
+}
+
+func TestTokenEndpoint(t *testing.T) {
+	e := start(t)
+	org := strings.TrimSuffix(e.url, "/api/data/v9.2")
+	a := e.do("POST", org+"/tenant/oauth2/v2.0/token", "client_id=app&grant_type=client_credentials", "Content-Type", "application/x-www-form-urlencoded")
+	var tok struct {
+		Type  string `json:"token_type"`
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &tok); err != nil || a.status != http.StatusOK || tok.Type != "Bearer" || tok.Token != "emulator-app" {
+		t.Errorf("answered %d %s", a.status, a.body)
+	}
+}

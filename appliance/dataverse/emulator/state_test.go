@@ -1,0 +1,160 @@
+package emulator
+
+import (
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// reopened closes nothing: it opens a copy of the state file, as after a kill.
+func reopened(t *testing.T, path string) (*env, error) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened(t, data)
+}
+
+func opened(t *testing.T, data []byte) (*env, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copy")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	srv, err := New(Options{Schema: world(t), StatePath: path})
+	if err != nil {
+		return nil, err
+	}
+	web := httptest.NewServer(srv)
+	t.Cleanup(func() { web.Close(); srv.Close() })
+	return &env{t, srv, web.URL + "/api/data/v9.2"}, nil
+}
+
+// dump is all that a server holds.
+func (e *env) dump() string {
+	var b strings.Builder
+	for _, t := range e.srv.model.tables {
+		fmt.Fprintf(&b, "== %s\n", t.LogicalName)
+		e.srv.Export(&b, t.LogicalName)
+	}
+	for i, l := range e.srv.store.links {
+		fmt.Fprintf(&b, "links %d: %d %d\n", i, l[0].n, l[1].n)
+	}
+	return b.String()
+}
+
+func TestStateSurvivesAKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	e := seeded(t, func(o *Options) { o.StatePath = path })
+	e.want(204, "", "POST", "accounts("+acc1+")/contoso_account_contact/$ref", `{"@odata.id":"contacts(`+con2+`)"}`)
+	e.want(204, "", "POST", "accounts("+acc2+")/contoso_account_contact/$ref", `{"@odata.id":"contacts(`+con2+`)"}`)
+	e.want(204, "", "DELETE", "accounts("+acc2+")/contoso_account_contact("+con2+")/$ref", "")
+	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"name":"`+strings.Repeat("longer ", 20)+`"}`)
+	e.want(204, "", "POST", "contoso_orders", `{}`)
+	e.want(204, "", "DELETE", "tasks("+tsk1+")", "")
+	e.want(412, "0x80060892", "POST", "accounts", `{"accountnumber":"A-1"}`) // undone: must not be in the file
+	again, err := reopened(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := e.dump(), again.dump(); a != b {
+		t.Errorf("the reopened state differs:\n%s\nwas\n%s", b, a)
+	}
+	again.want(412, "0x80060892", "POST", "accounts", `{"accountnumber":"A-1"}`) // keys are indexed again
+	a := again.do("POST", "contoso_orders?$select=contoso_name", `{}`, "Prefer", "return=representation")
+	again.has(a, `"contoso_name":"SO-01002`)
+	if got, want := again.srv.store.version, e.srv.store.version; got < want {
+		t.Errorf("versions start again at %d, were at %d", got, want)
+	}
+}
+
+// A kill can tear the last record at any byte: what was answered before is there.
+func TestStateTornAnywhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	e := seeded(t, func(o *Options) { o.StatePath = path })
+	before, _ := os.ReadFile(path)
+	want := e.dump()
+	e.want(204, "", "POST", "accounts", `{"name":"last"}`)
+	after, _ := os.ReadFile(path)
+	for n := len(before); n < len(after); n++ {
+		again, err := opened(t, after[:n])
+		if err != nil {
+			t.Fatalf("cut at %d of %d: %v", n, len(after), err)
+		}
+		if got := again.dump(); got != want {
+			t.Fatalf("cut at %d of %d: the state differs:\n%s", n, len(after), got)
+		}
+	}
+	flipped := append([]byte{}, after...)
+	flipped[len(before)-1] ^= 1
+	if _, err := opened(t, flipped); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("a byte that changed in the middle was not noticed: %v", err)
+	}
+}
+
+func TestStateOfAnotherSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	seeded(t, func(o *Options) { o.StatePath = path })
+	other, _ := schema.New(worldTables()[:3], nil)
+	if _, err := New(Options{Schema: other, StatePath: path}); err == nil || !strings.Contains(err.Error(), "another schema") {
+		t.Errorf("opened with another schema: %v", err)
+	}
+}
+
+func TestSeed(t *testing.T) {
+	e := start(t, func(o *Options) {
+		o.Seed = map[string]io.Reader{}
+	}, func(o *Options) {
+		o.Seed["systemuser"] = strings.NewReader(`{"systemuserid":"` + gid(8, 1) + `","firstname":"Ann"}` + "\n\n" + `{"systemuserid":"` + UserID.String() + `","firstname":"Changed"}`)
+		o.Seed["account"] = strings.NewReader(`{"accountid":"` + acc1 + `","parentaccountid@odata.bind":"accounts(` + acc2 + `)"}` + "\n" + `{"accountid":"` + acc2 + `"}`)
+	})
+	e.has(e.do("GET", "systemusers("+UserID.String()+")?$select=firstname", ""), `"Changed"`)
+	e.want(204, "", "POST", "accounts", `{"ownerid@odata.bind":"systemusers(`+gid(8, 1)+`)"}`)
+	e.has(e.do("GET", "accounts("+acc1+")?$select=_parentaccountid_value", ""), acc2)
+	if _, err := New(Options{Schema: world(t), Seed: map[string]io.Reader{"account": strings.NewReader(`{"nosuch":1}`)}}); err == nil || !strings.Contains(err.Error(), "seed table account: line 1") {
+		t.Errorf("a wrong seed: %v", err)
+	}
+}
+
+func TestDiscard(t *testing.T) {
+	e := start(t, func(o *Options) { o.Discard = true })
+	e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", string(bulkBody(0, 50)))
+	e.want(400, "0x80044331", "POST", "accounts", `{"accountnumber":"`+strings.Repeat("x", 30)+`"}`)
+	e.want(204, "", "POST", "accounts", `{"primarycontactid@odata.bind":"contacts(`+gid(9, 9)+`)"}`)
+	e.want(412, "0x80040237", "POST", "accounts", `{"accountid":"`+gid(6, 3)+`"}`)
+	e.want(204, "", "PATCH", "accounts("+gid(6, 3)+")", `{"name":"x"}`)
+	e.has(e.do("GET", "systemusers("+UserID.String()+")?$select=lastname", ""), `"loader"`)
+	if n := e.srv.Stats().Rows["account"]; n != 51 {
+		t.Errorf("%d accounts counted, want 51", n)
+	}
+}
+
+// Many writers at once: every row is there once, and readers see whole requests.
+func TestConcurrentWriters(t *testing.T) {
+	e := start(t)
+	var done sync.WaitGroup
+	for w := range 8 {
+		done.Go(func() {
+			for i := range 10 {
+				e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", string(bulkBody(w*1000+i*20, 20)))
+				e.want(204, "", "PATCH", "accounts("+gid(6, w*1000+i*20)+")", `{"name":"changed"}`)
+				e.want(204, "", "PATCH", "accounts(accountnumber='shared')", fmt.Sprintf(`{"name":"%d"}`, w))
+				if n := e.srv.Stats().Rows["account"]; n > 1 && n%20 > 1 {
+					t.Errorf("half a request is to be seen: %d rows", n)
+				}
+			}
+		})
+	}
+	done.Wait()
+	if n := e.srv.Stats().Rows["account"]; n != 1601 {
+		t.Errorf("%d accounts, want 1601", n)
+	}
+}
