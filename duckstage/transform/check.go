@@ -1,0 +1,235 @@
+package transform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dvmigrate/duckstage"
+)
+
+// session prepares a connection for the user's SQL: where names are looked up, and the
+// two macros, which return one type so that they can be mixed in one column.
+const session = `SET search_path='source,main';
+CREATE OR REPLACE TEMP MACRO ref(target, key) AS CASE WHEN key IS NULL THEN NULL
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR} END;
+CREATE OR REPLACE TEMP MACRO existing(target, id) AS CASE WHEN id IS NULL THEN NULL
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': NULL::VARCHAR, 'dm_id': id::VARCHAR} END`
+
+// endSession gives the connection back as it was.
+const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing`
+
+// within runs fn with a connection for the user's SQL.
+func within(ctx context.Context, stage *duckstage.Stage, fn func(*duckstage.Conn) error) error {
+	return stage.With(ctx, func(c *duckstage.Conn) error {
+		if _, err := c.Exec(ctx, session); err != nil {
+			return fmt.Errorf("prepare transform: %w", err)
+		}
+		err := fn(c)
+		_, endErr := c.Exec(context.WithoutCancel(ctx), endSession)
+		return errors.Join(err, endErr)
+	})
+}
+
+// Describe returns the columns of a user's SELECT without running it.
+func Describe(ctx context.Context, stage *duckstage.Stage, sql string) (cols []duckstage.ColumnInfo, err error) {
+	err = within(ctx, stage, func(c *duckstage.Conn) error {
+		cols, err = c.Describe(ctx, sql)
+		return err
+	})
+	return cols, err
+}
+
+// Verify looks at every table's SELECT, checks and expressions without running them, and
+// returns what Run would refuse: a TableError for each table that has a fault, with a
+// duckstage.SQLError inside where SQL is wrong.
+func Verify(ctx context.Context, stage *duckstage.Stage, tables []Table) []error {
+	var faults []error
+	err := within(ctx, stage, func(c *duckstage.Conn) error {
+		_, faults = build(ctx, c, tables)
+		return nil
+	})
+	if err != nil {
+		faults = append(faults, err)
+	}
+	return faults
+}
+
+// job is a table on its way through Run.
+type job struct {
+	Table
+	sql    string          // the SELECT without what follows it
+	given  map[string]bool // lower-case names of the SELECT's columns
+	types  map[string]string
+	number uint16
+	next   int64  // the first row number that was never given
+	later  bool   // there is a staging before, whose rows have numbers already
+	former string // the table that staging's relation reads, in schema dm
+	result Result
+
+	raw  string // the first pass's table
+	data string // the relation's table; the same as raw when one pass is enough
+	seqs string // of a later staging: rowid in raw (r) and row number (seq)
+}
+
+// build checks the tables and makes the jobs.
+func build(ctx context.Context, c *duckstage.Conn, tables []Table) ([]*job, []error) {
+	var jobs []*job
+	var faults []error
+	for i, t := range tables {
+		j, err := newJob(ctx, c, t)
+		if err == nil && slices.ContainsFunc(tables[:i], func(o Table) bool { return strings.EqualFold(o.Name, t.Name) }) {
+			err = errors.New("the table is there twice")
+		}
+		if err != nil {
+			faults = append(faults, &TableError{Table: t.Name, File: t.File, Err: err})
+			continue
+		}
+		jobs = append(jobs, j)
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	for _, j := range jobs {
+		if err := j.checkTargets(ctx, c, jobs); err != nil {
+			faults = append(faults, &TableError{Table: j.Name, File: j.File, Err: err})
+		}
+	}
+	return jobs, faults
+}
+
+func newJob(ctx context.Context, c *duckstage.Conn, t Table) (*job, error) {
+	cols, err := c.Describe(ctx, t.SQL)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{Table: t, given: map[string]bool{}, types: map[string]string{}}
+	if j.sql, err = duckstage.One(t.SQL); err != nil {
+		return nil, err
+	}
+	for _, col := range cols {
+		low := strings.ToLower(col.Name)
+		if j.given[low] {
+			return nil, fmt.Errorf("the SELECT has two columns called %s", col.Name)
+		}
+		j.given[low] = true
+		j.types[low] = col.SQLType
+	}
+	if err := j.checkColumns(); err != nil {
+		return nil, err
+	}
+	return j, j.checkExpressions(ctx, c)
+}
+
+// checkColumns compares what the SELECT gives with what is asked for.
+func (j *job) checkColumns() error {
+	if !j.given["legacy_key"] {
+		return errors.New("the SELECT has no column legacy_key: the source's own id of the row")
+	}
+	var seen []string
+	need := func(name string) error {
+		if !j.given[strings.ToLower(name)] {
+			return fmt.Errorf("the SELECT has no column %s", name)
+		}
+		if indexFold(seen, name) >= 0 {
+			return fmt.Errorf("column %s is there twice", name)
+		}
+		seen = append(seen, name)
+		return nil
+	}
+	for _, col := range j.Columns {
+		if err := need(col.Name); err != nil {
+			return err
+		}
+	}
+	for _, l := range j.Lookups {
+		if err := need(l.Column); err != nil {
+			return err
+		}
+		if len(l.Targets) == 0 {
+			return fmt.Errorf("lookup %s has no target", l.Column)
+		}
+		if t := j.types[strings.ToLower(l.Column)]; strings.HasPrefix(t, "STRUCT") && !isReference(t) {
+			return fmt.Errorf("lookup %s is a %s: use ref('table', key) or existing('table', id)", l.Column, t)
+		} else if len(l.Targets) > 1 && !isReference(t) && t != nullType {
+			return fmt.Errorf("lookup %s may point to several tables: use ref('table', key) or existing('table', id)", l.Column)
+		}
+	}
+	if j.KeepID != "" && !j.given[strings.ToLower(j.KeepID)] {
+		return fmt.Errorf("the SELECT has no column %s for the record id", j.KeepID)
+	}
+	return nil
+}
+
+// nullType is the type DuckDB gives to a column that is NULL in every row.
+const nullType = `"NULL"`
+
+// isReference reports whether a type is that of ref and existing.
+func isReference(sqlType string) bool {
+	return strings.HasPrefix(sqlType, "STRUCT(dm_table VARCHAR, dm_key VARCHAR, dm_id VARCHAR)")
+}
+
+// checkExpressions lets DuckDB read the casts, the checks and the passes owed, over a
+// relation of the right columns and no rows.
+func (j *job) checkExpressions(ctx context.Context, c *duckstage.Conn) error {
+	for _, col := range j.Columns {
+		if err := describeExpr(ctx, c, "CAST(NULL AS "+col.SQLType+")", ""); err != nil {
+			return fmt.Errorf("type %s of column %s: %w", col.SQLType, col.Name, err)
+		}
+	}
+	relation := j.emptyRelation()
+	for _, check := range j.Checks {
+		for _, expr := range []string{check.Bad, check.Message} {
+			if err := describeExpr(ctx, c, expr, relation); err != nil {
+				return fmt.Errorf("check of column %s, %s: %w", check.Column, expr, err)
+			}
+		}
+	}
+	if j.Owed != "" {
+		if err := describeExpr(ctx, c, "CAST("+j.Owed+" AS UTINYINT)", relation); err != nil {
+			return fmt.Errorf("passes owed, %s: %w", j.Owed, err)
+		}
+	}
+	return nil
+}
+
+func describeExpr(ctx context.Context, c *duckstage.Conn, expr, relation string) error {
+	q := "SELECT (" + expr + "\n)"
+	if relation != "" {
+		q += " FROM (" + relation + ")"
+	}
+	_, err := c.Describe(ctx, q)
+	return err
+}
+
+// emptyRelation selects nulls of the relation's columns.
+func (j *job) emptyRelation() string {
+	cols := []string{"''::VARCHAR AS legacy_key", "NULL::TIMESTAMP AS dm_created_at"}
+	for _, col := range j.Columns {
+		cols = append(cols, "NULL::"+col.SQLType+" AS "+duckstage.Ident(col.Name))
+	}
+	for _, l := range j.Lookups {
+		cols = append(cols, "NULL::UUID AS "+duckstage.Ident(l.Column))
+		if len(l.Targets) > 1 {
+			cols = append(cols, "NULL::VARCHAR AS "+duckstage.Ident(l.Column+"__table"))
+		}
+	}
+	return "SELECT " + strings.Join(cols, ", ")
+}
+
+// checkTargets looks for the relation of every staged target.
+func (j *job) checkTargets(ctx context.Context, c *duckstage.Conn, jobs []*job) error {
+	for _, l := range j.Lookups {
+		for _, t := range l.Targets {
+			if !t.Staged || slices.ContainsFunc(jobs, func(o *job) bool { return o.Name == t.Table }) {
+				continue
+			}
+			if err := describeExpr(ctx, c, "legacy_key || dm_id::VARCHAR", "SELECT * FROM main."+duckstage.Ident(t.Table)); err != nil {
+				return fmt.Errorf("lookup %s points to %s, which is not staged", l.Column, t.Table)
+			}
+		}
+	}
+	return nil
+}

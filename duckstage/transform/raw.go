@@ -1,0 +1,167 @@
+package transform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"dvmigrate/duckstage"
+)
+
+// lookupParts are the names, in the raw table, of what the SELECT says of a lookup:
+// the table it points to, its legacy key, its GUID.
+type lookupParts struct{ table, key, guid string }
+
+func partsOf(i int) lookupParts {
+	return lookupParts{fmt.Sprintf("dm_table_%d", i), fmt.Sprintf("dm_key_%d", i), fmt.Sprintf("dm_guid_%d", i)}
+}
+
+// rawSelect is the first pass: the user's SELECT with every value cast. The inner level
+// casts once; the outer one compares each value with what it was cast from.
+func (j *job) rawSelect(arrival string) string {
+	inner := []string{"CAST(u.legacy_key AS VARCHAR) AS legacy_key"}
+	if j.given["dm_created_at"] {
+		inner = append(inner, "coalesce(TRY_CAST(u.dm_created_at AS TIMESTAMP), "+arrival+") AS dm_created_at")
+	} else {
+		inner = append(inner, arrival+" AS dm_created_at")
+	}
+	outer := []string{"legacy_key", "dm_created_at"}
+	var faults []string
+	if j.KeepID != "" {
+		id := "u." + duckstage.Ident(j.KeepID)
+		inner = append(inner, "TRY_CAST(CAST("+id+" AS VARCHAR) AS UUID) AS dm_id", "CAST("+id+" AS VARCHAR) AS dm_raw_id")
+		outer = append(outer, "dm_id")
+		name := strings.ReplaceAll(j.KeepID, "'", "''")
+		faults = append(faults, "WHEN dm_raw_id IS NULL THEN '"+name+": there is no record id'",
+			"WHEN dm_id IS NULL THEN '"+name+": ' || "+shown("dm_raw_id")+" || ' is not a GUID'")
+	}
+	for i, col := range j.Columns {
+		name, value := duckstage.Ident(col.Name), "u."+duckstage.Ident(col.Name)
+		outer = append(outer, name)
+		if strings.EqualFold(j.types[strings.ToLower(col.Name)], col.SQLType) {
+			inner = append(inner, value+" AS "+name)
+			continue
+		}
+		inner = append(inner, "TRY_CAST("+value+" AS "+col.SQLType+") AS "+name)
+		if strings.EqualFold(col.SQLType, "VARCHAR") {
+			continue // everything has a text
+		}
+		from := fmt.Sprintf("dm_raw_%d", i)
+		inner = append(inner, value+" AS "+from)
+		faults = append(faults, j.castFault(col, from))
+	}
+	for i, l := range j.Lookups {
+		for _, part := range j.lookupValues(i, l) {
+			inner = append(inner, part.value+" AS "+part.name)
+			outer = append(outer, part.name)
+		}
+	}
+	outer = append(outer, j.lastColumns(faults)...)
+	return "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + " FROM (\n" + j.sql + "\n) AS u)"
+}
+
+// lastColumns are the first pass's judgement. Where there are lookups, the checks wait
+// for the second pass, which knows where they point to.
+func (j *job) lastColumns(faults []string) []string {
+	if len(j.Lookups) > 0 {
+		return []string{caseOf(faults) + " AS dm_hold"}
+	}
+	cols := []string{caseOf(append(faults, j.checkFaults()...)) + " AS dm_hold", j.owed() + " AS dm_owed"}
+	if !j.later {
+		cols = append(cols, "'I' AS dm_change")
+	}
+	return cols
+}
+
+// castFault is the fault of a value that is not what its column takes. DuckDB rounds
+// "10.6" to an integer; that is a fault too, since the value would not be what it was.
+func (j *job) castFault(col Column, from string) string {
+	name := duckstage.Ident(col.Name)
+	base, _, _ := strings.Cut(strings.ToUpper(col.SQLType), "(")
+	article := "a"
+	if strings.ContainsRune("AEIOU", rune(base[0])) && base != "UUID" {
+		article = "an"
+	}
+	bad := from + " IS NOT NULL AND " + name + " IS NULL"
+	if whole[base] {
+		switch t := j.types[strings.ToLower(col.Name)]; {
+		case t == "VARCHAR":
+			bad += " OR contains(" + from + ", '.') AND TRY_CAST(" + from + " AS DECIMAL(38,10)) <> " + name
+		case t == "DOUBLE", t == "FLOAT", strings.HasPrefix(t, "DECIMAL"):
+			bad += " OR " + from + " <> " + name
+		}
+	}
+	return "WHEN " + bad + " THEN " + duckstage.Quote(col.Name+": ") + " || " + shown(from) + " || " + duckstage.Quote(" is not "+article+" "+base)
+}
+
+// whole are the types that have no fraction.
+var whole = map[string]bool{"TINYINT": true, "SMALLINT": true, "INTEGER": true, "BIGINT": true, "HUGEINT": true}
+
+// shown is an SQL expression that quotes a value in a message, cut to a hundred characters.
+func shown(value string) string { return "'''' || left(CAST(" + value + " AS VARCHAR), 100) || ''''" }
+
+// checkFaults are the table's own checks.
+func (j *job) checkFaults() []string {
+	faults := make([]string, len(j.Checks))
+	for i, c := range j.Checks {
+		faults[i] = "WHEN (" + c.Bad + "\n) THEN " + duckstage.Quote(c.Column+": ") + " || (" + c.Message + "\n)"
+	}
+	return faults
+}
+
+func caseOf(faults []string) string {
+	if len(faults) == 0 {
+		return "NULL::VARCHAR"
+	}
+	return "CASE " + strings.Join(faults, " ") + " END"
+}
+
+func (j *job) owed() string {
+	if j.Owed == "" {
+		return "0::UTINYINT"
+	}
+	return "coalesce(CAST((" + j.Owed + "\n) AS UTINYINT), 0::UTINYINT)"
+}
+
+type namedValue struct{ name, value string }
+
+// lookupValues are the parts that the SELECT gives of a lookup.
+func (j *job) lookupValues(i int, l Lookup) []namedValue {
+	parts, value := partsOf(i), "u."+duckstage.Ident(l.Column)
+	if !isReference(j.types[strings.ToLower(l.Column)]) {
+		text := "CAST(" + value + " AS VARCHAR)"
+		if l.Targets[0].Staged {
+			return []namedValue{{parts.key, text}}
+		}
+		return []namedValue{{parts.guid, text}}
+	}
+	return []namedValue{
+		{parts.table, value + ".dm_table"},
+		{parts.key, value + ".dm_key"},
+		{parts.guid, value + ".dm_id"},
+	}
+}
+
+// fill runs the first pass.
+func (j *job) fill(ctx context.Context, c *duckstage.Conn, arrival string, report func(float64)) error {
+	q := "CREATE TABLE " + j.raw + " AS " + j.rawSelect(arrival)
+	_, err := c.ExecProgress(ctx, report, q)
+	return inUserText(err, q, j.sql)
+}
+
+// inUserText moves the place of an error from the statement that was run to the user's
+// part of it, which begins on a line of its own. A place outside of it is dropped.
+func inUserText(err error, query, user string) error {
+	var e *duckstage.SQLError
+	if !errors.As(err, &e) || e.Line == 0 {
+		return err
+	}
+	at := strings.Index(query, "\n"+user+"\n")
+	moved := *e
+	moved.Line -= 1 + strings.Count(query[:max(at, 0)], "\n")
+	if at < 0 || moved.Line < 1 || moved.Line > 1+strings.Count(user, "\n") {
+		moved.Line, moved.Column = 0, 0
+	}
+	return &moved
+}

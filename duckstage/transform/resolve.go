@@ -1,0 +1,258 @@
+package transform
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dvmigrate/duckstage"
+)
+
+// resolver is what the second pass needs to know of all tables.
+type resolver struct {
+	set  [16]byte
+	jobs []*job
+}
+
+// keysOf selects legacy_key and dm_id of every row of a staged table.
+func (r *resolver) keysOf(table string) string {
+	at := slices.IndexFunc(r.jobs, func(j *job) bool { return j.Name == table })
+	if at < 0 { // staged before, and not now
+		return "SELECT legacy_key, dm_id FROM main." + duckstage.Ident(table)
+	}
+	j := r.jobs[at]
+	switch {
+	case j.KeepID != "":
+		return "SELECT legacy_key, dm_id FROM " + j.raw
+	case j.later:
+		return "SELECT t.legacy_key, " + r.recordID(j, "s.seq") + " AS dm_id FROM " + j.raw + " t JOIN " + j.seqs + " s ON s.r = t.rowid"
+	}
+	return "SELECT legacy_key, " + r.recordID(j, "rowid") + " AS dm_id FROM " + j.raw
+}
+
+func (r *resolver) recordID(j *job, seq string) string {
+	return duckstage.RecordIDSQL(r.set, j.number, "CAST("+seq+" AS UINTEGER)")
+}
+
+// resolved is the second pass: row numbers, lookups, checks and what has changed. The
+// inner level joins, the outer one judges.
+func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) string {
+	inner := []string{"t.legacy_key", "t.dm_created_at"}
+	from := " FROM " + j.raw + " t"
+	if j.later {
+		inner = append(inner, "s.seq AS dm_seq", "p.dm_before")
+		from += " JOIN " + j.seqs + " s ON s.r = t.rowid LEFT JOIN (" + j.formerHashes(before) + ") p ON p.dm_seq = s.seq"
+	} else {
+		inner = append(inner, "t.rowid AS dm_seq")
+	}
+	outer := []string{"dm_seq", "legacy_key", "dm_created_at"}
+	for _, col := range j.compared()[:len(j.compared())-j.lookupColumns()] {
+		inner = append(inner, "t."+duckstage.Ident(col.Name))
+		outer = append(outer, duckstage.Ident(col.Name))
+	}
+	faults := []string{"WHEN dm_first IS NOT NULL THEN dm_first"}
+	inner = append(inner, "t.dm_hold AS dm_first")
+	for i, l := range j.Lookups {
+		part := r.lookup(j, i, l)
+		inner, outer = append(inner, part.columns...), append(outer, part.names...)
+		from += part.joins
+		faults = append(faults, part.faults...)
+	}
+	if len(j.Lookups) == 0 {
+		inner = append(inner, "t.dm_owed")
+		outer = append(outer, "dm_first AS dm_hold", "dm_owed")
+	} else {
+		outer = append(outer, caseOf(append(faults, j.checkFaults()...))+" AS dm_hold", j.owed()+" AS dm_owed")
+	}
+	outer = append(outer, j.change())
+	q := "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + from + ")"
+	if sorted {
+		q += " ORDER BY dm_seq"
+	}
+	return q
+}
+
+// compared are the columns whose change makes a row a changed one, in the relation's
+// order: the kept id, the plain columns, the lookups.
+func (j *job) compared() []Column {
+	var cols []Column
+	if j.KeepID != "" {
+		cols = append(cols, Column{"dm_id", "UUID"})
+	}
+	cols = append(cols, j.Columns...)
+	for _, l := range j.Lookups {
+		cols = append(cols, Column{l.Column, "UUID"})
+		if len(l.Targets) > 1 {
+			cols = append(cols, Column{l.Column + "__table", "VARCHAR"})
+		}
+	}
+	return cols
+}
+
+// lookupColumns is how many of the compared columns belong to lookups.
+func (j *job) lookupColumns() int {
+	n := len(j.Lookups)
+	for _, l := range j.Lookups {
+		if len(l.Targets) > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// formerHashes selects the staging before: row number and hash. A column it did not have
+// counts as null, so that a new column changes only rows that have a value in it. Hashes
+// are compared within one run and never stored: DuckDB's change between versions.
+func (j *job) formerHashes(before []duckstage.ColumnInfo) string {
+	values := []string{"0"}
+	for _, col := range j.compared() {
+		value := "NULL::" + col.SQLType
+		if slices.ContainsFunc(before, func(b duckstage.ColumnInfo) bool { return strings.EqualFold(b.Name, col.Name) }) {
+			value = "TRY_CAST(" + duckstage.Ident(col.Name) + " AS " + col.SQLType + ")"
+		}
+		values = append(values, value)
+	}
+	return "SELECT dm_seq, hash(" + strings.Join(values, ", ") + ") AS dm_before FROM main." + duckstage.Ident(j.Name)
+}
+
+func (j *job) change() string {
+	if !j.later {
+		return "'I' AS dm_change"
+	}
+	values := []string{"0"}
+	for _, col := range j.compared() {
+		values = append(values, duckstage.Ident(col.Name))
+	}
+	return "CASE WHEN dm_before IS NULL THEN 'I' WHEN dm_before <> hash(" + strings.Join(values, ", ") + ") THEN 'U' ELSE 'N' END AS dm_change"
+}
+
+// lookupSQL is a lookup's share of the second pass.
+type lookupSQL struct {
+	columns, names []string // of the inner level, and what the outer one takes of them
+	joins          string
+	faults         []string
+}
+
+// lookup resolves one lookup: its GUID where the SELECT gives one, else the record id of
+// the row that has the key in the table it names.
+func (r *resolver) lookup(j *job, i int, l Lookup) lookupSQL {
+	parts := partsOf(i)
+	reference := isReference(j.types[strings.ToLower(l.Column)])
+	key, guid, table := "t."+parts.key, "t."+parts.guid, "t."+parts.table
+	if !reference && l.Targets[0].Staged {
+		guid = "NULL::VARCHAR"
+	} else if !reference {
+		key = "NULL::VARCHAR"
+	}
+	if !reference {
+		table = duckstage.Quote(l.Targets[0].Table)
+	}
+	name := duckstage.Ident(l.Column)
+	q := lookupSQL{names: []string{name}}
+	id := "TRY_CAST(" + guid + " AS UUID)"
+	for n, t := range l.Targets {
+		if !t.Staged {
+			continue
+		}
+		alias := fmt.Sprintf("k_%d_%d", i, n)
+		// Given a GUID, the key is not asked for.
+		when := key
+		if reference {
+			when = "CASE WHEN " + table + " = " + duckstage.Quote(t.Table) + " AND " + guid + " IS NULL THEN " + key + " END"
+		}
+		q.joins += " LEFT JOIN (" + r.keysOf(t.Table) + ") " + alias + " ON " + alias + ".legacy_key = " + when
+		id += ", " + alias + ".dm_id"
+	}
+	id = "coalesce(" + id + ", NULL::UUID)"
+	fault := lookupFault(l, key, guid, table, id, reference)
+	faultName := fmt.Sprintf("dm_fault_%d", i)
+	q.columns = []string{id + " AS " + name, fault + " AS " + faultName}
+	q.faults = []string{"WHEN " + faultName + " IS NOT NULL THEN " + faultName}
+	if len(l.Targets) > 1 {
+		of := duckstage.Ident(l.Column + "__table")
+		q.columns = append(q.columns, "CASE WHEN "+id+" IS NOT NULL THEN "+table+" END AS "+of)
+		q.names = append(q.names, of)
+	}
+	return q
+}
+
+// lookupFault says why a lookup leads nowhere; null when it leads somewhere or is empty.
+func lookupFault(l Lookup, key, guid, table, id string, reference bool) string {
+	name := duckstage.Quote(l.Column + ": ")
+	var all, staged []string
+	for _, t := range l.Targets {
+		all = append(all, t.Table)
+		if t.Staged {
+			staged = append(staged, duckstage.Quote(t.Table))
+		}
+	}
+	var faults []string
+	if reference {
+		quoted := make([]string, len(all))
+		for i, t := range all {
+			quoted[i] = duckstage.Quote(t)
+		}
+		faults = append(faults, "WHEN ("+key+" IS NOT NULL OR "+guid+" IS NOT NULL) AND coalesce("+table+" NOT IN ("+strings.Join(quoted, ", ")+"), true) THEN "+
+			name+" || 'it cannot point to table ' || coalesce("+shown(table)+", 'null') || "+duckstage.Quote(", only to "+strings.Join(all, ", ")))
+	}
+	faults = append(faults, "WHEN "+guid+" IS NOT NULL AND TRY_CAST("+guid+" AS UUID) IS NULL THEN "+name+" || "+shown(guid)+" || ' is not a GUID'")
+	if reference && len(staged) < len(all) {
+		known := "false"
+		if len(staged) > 0 {
+			known = table + " IN (" + strings.Join(staged, ", ") + ")"
+		}
+		faults = append(faults, "WHEN "+guid+" IS NULL AND "+key+" IS NOT NULL AND NOT ("+known+") THEN "+
+			name+" || 'table ' || "+table+" || ' is not staged, so that its rows are named with existing() and a GUID'")
+	}
+	faults = append(faults, "WHEN "+key+" IS NOT NULL AND "+id+" IS NULL THEN "+name+" || 'no ' || "+table+" || ' with legacy key ' || "+shown(key))
+	return caseOf(faults)
+}
+
+// resolve runs the second pass. The join normally leaves the rows in order; where it
+// does not (it was spilled to disk, or turned round because the other side is larger)
+// they are sorted afterwards.
+func (r *resolver) resolve(ctx context.Context, c *duckstage.Conn, j *job, report func(float64)) error {
+	sorted := true
+	var before []duckstage.ColumnInfo
+	var err error
+	if j.later {
+		if before, err = c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name)); err != nil {
+			return err
+		}
+		if sorted, err = inOrder(ctx, c, j.seqs, "seq", "r"); err != nil {
+			return err
+		}
+	}
+	if _, err := c.ExecProgress(ctx, report, "CREATE TABLE "+j.data+" AS "+r.resolved(j, before, !sorted)); err != nil {
+		return fmt.Errorf("resolve lookups: %w", err)
+	}
+	if sorted, err = inOrder(ctx, c, j.data, "dm_seq", "rowid"); err != nil || sorted {
+		return err
+	}
+	again := j.data + "_sorted"
+	_, err = c.Exec(ctx, fmt.Sprintf("CREATE TABLE %[1]s AS SELECT * FROM %[2]s ORDER BY dm_seq; DROP TABLE %[2]s; ALTER TABLE %[1]s RENAME TO %[3]s",
+		again, j.data, strings.TrimPrefix(j.data, "dm.")))
+	if err != nil {
+		return fmt.Errorf("sort rows: %w", err)
+	}
+	return nil
+}
+
+// view is the relation over the data table. Record ids are computed, not stored.
+func (r *resolver) view(j *job) string {
+	seq, id := "dm_seq", "dm_id"
+	if j.raw == j.data {
+		seq = "rowid"
+	}
+	if j.KeepID == "" {
+		id = r.recordID(j, seq)
+	}
+	cols := []string{seq + " AS dm_seq", id + " AS dm_id", "legacy_key", "dm_created_at", "dm_owed", "dm_hold", "dm_change"}
+	for _, col := range j.compared() {
+		if col.Name != "dm_id" {
+			cols = append(cols, duckstage.Ident(col.Name))
+		}
+	}
+	return "CREATE OR REPLACE VIEW main." + duckstage.Ident(j.Name) + " AS SELECT " + strings.Join(cols, ", ") + " FROM " + j.data
+}
