@@ -67,7 +67,7 @@ type Client struct {
 	read      http.Header       // of every read; shared, never changed
 	write     http.Header       // of every write; shared, never changed
 	batchRead http.Header       // of a batch that only reads; shared, never changed
-	own       map[string]string // Options.Headers, by canonical name
+	own       map[string]string // Options.Headers as header lines, by canonical name
 	part      []byte            // the same as they stand in a batch's parts
 	run       schema.GUID
 	log       *slog.Logger
@@ -139,10 +139,10 @@ func (c *Client) With(headers map[string]string) (*Client, error) {
 			return nil, fmt.Errorf("set header %q: the client sets it itself", name)
 		}
 		d.write[key] = []string{value}
-		d.own[key] = value
+		d.own[key] = name + ": " + value
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.own)) {
-		d.part = append(append(append(append(d.part, name...), ": "...), d.own[name]...), "\r\n"...)
+		d.part = append(append(d.part, d.own[name]...), "\r\n"...)
 	}
 	return &d, nil
 }

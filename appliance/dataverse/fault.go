@@ -3,6 +3,7 @@ package dataverse
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -188,7 +189,7 @@ func retryAfter(s string, now time.Time) time.Duration {
 	if s = strings.TrimSpace(s); s == "" {
 		return 0
 	}
-	if n, err := strconv.ParseFloat(s, 64); err == nil {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(n) {
 		return time.Duration(max(min(n, 3600), 0) * float64(time.Second))
 	}
 	if t, err := http.ParseTime(s); err == nil {

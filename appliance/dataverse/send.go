@@ -195,7 +195,7 @@ func (c *Client) roundTrip(parent context.Context, r *request, token string) (*a
 	}
 	if err != nil && !r.keepCut {
 		a.release()
-		e := r.fail(Lost, ended(parent, err), "the answer (HTTP %d) broke off: %v", res.StatusCode, bare(err))
+		e := r.fail(Lost, ended(parent), "the answer (HTTP %d) broke off: %v", res.StatusCode, bare(err))
 		e.Status = res.StatusCode
 		return nil, e
 	}
@@ -221,6 +221,9 @@ func (c *Client) httpRequest(ctx context.Context, r *request, token string, body
 	if r.contentType != "" {
 		h["Content-Type"] = []string{r.contentType}
 	}
+	if r.body == nil {
+		delete(h, "Content-Type")
+	}
 	u := &url.URL{Scheme: c.scheme, Host: c.host, RawQuery: r.query}
 	u.RawPath = apiPath + r.path
 	u.Path, _ = url.PathUnescape(u.RawPath) // of our own making: always readable
@@ -236,7 +239,7 @@ func (c *Client) httpRequest(ctx context.Context, r *request, token string, body
 // noAnswer judges a round trip without any answer: before a connection was there
 // nothing was sent, after it nothing is known.
 func (c *Client) noAnswer(parent context.Context, r *request, err error, connected bool, took time.Duration) *Error {
-	cause := ended(parent, err)
+	cause := ended(parent)
 	switch {
 	case connected && parent.Err() != nil:
 		return r.fail(Lost, cause, "stopped after %.1fs while waiting for the answer", took.Seconds())
@@ -250,12 +253,13 @@ func (c *Client) noAnswer(parent context.Context, r *request, err error, connect
 	return r.fail(Unreachable, cause, "cannot connect to %s: %v: is the address right, and is a proxy needed?", c.base, bare(err))
 }
 
-// ended is the cause of an error: that of the caller's context when it has ended.
-func ended(parent context.Context, err error) error {
-	if parent.Err() != nil {
-		return context.Cause(parent)
+// ended is the cause with which the caller's context has ended; nil when it has not.
+// Network errors are told in words only, as they may hold what must not show.
+func ended(parent context.Context) error {
+	if parent.Err() == nil {
+		return nil
 	}
-	return errors.New(bare(err))
+	return context.Cause(parent)
 }
 
 // bare is an error's text without the address it was about, whose query may be long,
