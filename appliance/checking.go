@@ -8,7 +8,6 @@ import (
 	"dvmigrate/appliance/config"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/ingest"
-	"dvmigrate/duckstage/transform"
 )
 
 // CheckResult is what a check found to be in order.
@@ -36,9 +35,6 @@ func (p *Project) Check(ctx context.Context) (CheckResult, error) {
 	}
 	if len(r.Faults) > 0 { // transforms over missing sources would only repeat them
 		return r, nil
-	}
-	if err := transform.Prepare(ctx, s); err != nil {
-		return r, err
 	}
 	b, err := p.bind(ctx, s)
 	var faults config.Faults

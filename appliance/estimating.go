@@ -94,19 +94,19 @@ func (p *Project) stepWork(ctx context.Context, b *bound, step plan.Step) ([]pla
 	}
 	switch step.Pass {
 	case plan.Insert:
-		out := []plan.Work{p.work(b, step, "insert", waiting(ledger.Insert))}
+		out := []plan.Work{p.workOf(b, step, "insert", waiting(ledger.Insert))}
 		if n := waiting(ledger.Update); n > 0 {
-			out = append(out, p.work(b, step, "update", n))
+			out = append(out, p.workOf(b, step, "update", n))
 		}
 		return out, nil
 	case plan.Link:
-		return []plan.Work{p.work(b, step, "link", waiting(ledger.Insert))}, nil
+		return []plan.Work{p.workOf(b, step, "link", waiting(ledger.Insert))}, nil
 	}
 	n, err := p.owed(ctx, step)
 	if err != nil {
 		return nil, err
 	}
-	return []plan.Work{p.work(b, step, "update", n)}, nil
+	return []plan.Work{p.workOf(b, step, "update", n)}, nil
 }
 
 // owed counts the records that still owe a later pass, those included whose insert
@@ -123,7 +123,7 @@ func (p *Project) owed(ctx context.Context, step plan.Step) (int64, error) {
 	return n, err
 }
 
-func (p *Project) work(b *bound, step plan.Step, action string, n int64) plan.Work {
+func (p *Project) workOf(b *bound, step plan.Step, action string, n int64) plan.Work {
 	settings := p.Config.Table(step.Table)
 	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Operations: n, Batch: settings.Batch}
 	t := b.byName[step.Table]

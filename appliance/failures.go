@@ -86,7 +86,7 @@ func (f FailureFilter) classes() []uint8 {
 }
 
 func (f FailureFilter) chooses(e ledger.Failure) bool {
-	return (len(f.Classes) == 0 || slices.Contains(f.classes(), e.Class)) && (len(f.Flags) == 0 || slices.Contains(f.Flags, e.Flag.String()))
+	return (len(f.Classes) == 0 || slices.Contains(f.classes(), e.Reason.Class)) && (len(f.Flags) == 0 || slices.Contains(f.Flags, e.Flag.String()))
 }
 
 // failurePage is how many failures are looked up together.
@@ -158,7 +158,7 @@ func (p *Project) nameFailures(ctx context.Context, table string, page []ledger.
 	for _, e := range page {
 		n := names[e.Seq]
 		row := Failure{Table: table, LegacyKey: n.key, RecordID: n.id, Flag: e.Flag.String(), Pass: e.Pass.String(), Attempts: int(e.Attempts),
-			Class: load.Class(e.Class).String(), HTTP: int(e.HTTP), Code: codeText(e.Code), Message: e.Text, Changed: e.Changed().Format(time.RFC3339)}
+			Class: load.Class(e.Reason.Class).String(), HTTP: int(e.HTTP), Code: codeText(e.Code), Message: e.Text, Changed: e.Changed().Format(time.RFC3339)}
 		out.Errors = append(out.Errors, row)
 	}
 	return nil

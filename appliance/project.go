@@ -177,8 +177,8 @@ func (p *Project) stageOptions(readOnly bool) duckstage.Options {
 	return o
 }
 
-// identity is work/project.json: what makes this project this one.
-type identity struct {
+// projectID is work/project.json: what makes this project this one.
+type projectID struct {
 	Version int    `json:"version"`
 	Name    string `json:"name"`
 	Set     string `json:"set"` // 32 hexadecimal digits
@@ -197,7 +197,7 @@ func (p *Project) identify(mode Mode) error {
 	if err != nil {
 		return err
 	}
-	var id identity
+	var id projectID
 	if err := json.Unmarshal(b, &id); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
@@ -215,7 +215,7 @@ func (p *Project) newIdentity(path string) error {
 		return fmt.Errorf("make the work folder: %w", err)
 	}
 	rand.Read(p.set[:])
-	b, err := json.Marshal(identity{Version: 1, Name: p.Config.Name, Set: hex.EncodeToString(p.set[:])})
+	b, err := json.Marshal(projectID{Version: 1, Name: p.Config.Name, Set: hex.EncodeToString(p.set[:])})
 	if err != nil {
 		return err
 	}

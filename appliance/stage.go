@@ -79,7 +79,7 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	if err != nil {
 		return r, err
 	}
-	results, err := transform.Run(ctx, p.stage, specs, transform.Options{}, func(table string, percent float64) { watch("transforming "+table, percent) })
+	results, err := transform.Run(ctx, p.stage, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
 	if err != nil {
 		return r, err
 	}
@@ -147,14 +147,9 @@ func (p *Project) source(name string) ingest.Source {
 		Types: s.Types.Columns, AutoTypes: s.Types.Word == config.TypesAuto, MaxBadLines: s.MaxBadLines}
 }
 
-// describer describes what a SELECT yields: the stage, or an empty one in memory.
-type describer interface {
-	Describe(ctx context.Context, query string) ([]duckstage.ColumnInfo, error)
-}
-
-// bind maps every transform to its table. All faults of all transforms come back
-// together, as config.Faults with file and line.
-func (p *Project) bind(ctx context.Context, d describer) (*bound, error) {
+// bind maps every transform to its table, over the sources that s has. All faults of
+// all transforms come back together, as config.Faults with file and line.
+func (p *Project) bind(ctx context.Context, s *duckstage.Stage) (*bound, error) {
 	files, err := p.transformFiles()
 	if err != nil {
 		return nil, err
@@ -165,7 +160,7 @@ func (p *Project) bind(ctx context.Context, d describer) (*bound, error) {
 	var tables []*mapping.Table
 	var faults config.Faults
 	for _, f := range files {
-		columns, err := d.Describe(ctx, f.sql)
+		columns, err := transform.Describe(ctx, s, f.sql)
 		var sqlError *duckstage.SQLError
 		if errors.As(err, &sqlError) {
 			faults = append(faults, config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint})

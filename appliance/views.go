@@ -3,7 +3,6 @@ package appliance
 import (
 	"context"
 	"fmt"
-	"iter"
 	"strings"
 
 	"dvmigrate/appliance/load"
@@ -46,23 +45,39 @@ func (p *Project) entryRows(_ context.Context, args []any) (duckstage.Reading, e
 	if !ok {
 		return duckstage.Reading{}, fmt.Errorf("the ledger has no table %q", name)
 	}
-	next, stop := iter.Pull(p.ledger.Spans(name, 0))
-	var span ledger.Span
+	var spans []ledger.Span // read ahead
+	from := uint32(0)
 	fill := func(b *column.Batch, limit int, want []bool) error {
 		for b.Rows < limit {
-			if span.From >= span.To {
-				if span, ok = next(); !ok {
+			if len(spans) == 0 {
+				if spans = p.someSpans(name, from, spans); len(spans) == 0 {
 					return nil
 				}
+				from = spans[len(spans)-1].To
 			}
+			span := &spans[0]
 			n := min(limit-b.Rows, span.Len())
-			fillEntries(b, span, n, want)
-			span.From += uint32(n)
+			fillEntries(b, *span, n, want)
 			b.Rows += n
+			if span.From += uint32(n); span.From == span.To {
+				spans = spans[1:]
+			}
 		}
 		return nil
 	}
-	return duckstage.Reading{Rows: int64(table.Count), Fill: fill, Close: stop}, nil
+	return duckstage.Reading{Rows: int64(table.Count), Fill: fill}, nil
+}
+
+// someSpans reads the next spans of a table. (iter.Pull would do it more simply, but
+// its coroutine may not be resumed from DuckDB's threads.)
+func (p *Project) someSpans(table string, from uint32, reuse []ledger.Span) []ledger.Span {
+	spans := reuse[:0]
+	for s := range p.ledger.Spans(table, from) {
+		if spans = append(spans, s); len(spans) == 1024 {
+			break
+		}
+	}
+	return spans
 }
 
 // fillEntries adds n rows of one span.

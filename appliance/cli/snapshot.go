@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -26,11 +27,12 @@ func (c *snapshotCommand) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer v.Close()
-	to, err := absolute(c.to)
-	if err != nil {
-		return err
+	if c.to != "" { // whoever takes it may work in another folder
+		if c.to, err = filepath.Abs(c.to); err != nil {
+			return err
+		}
 	}
-	s, err := v.TakeSnapshot(ctx, to)
+	s, err := v.TakeSnapshot(ctx, c.to)
 	if err != nil {
 		return err
 	}

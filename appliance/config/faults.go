@@ -64,3 +64,13 @@ type origin struct {
 	file         string
 	line, column int
 }
+
+// FaultAt returns a fault of the setting at a path such as sources.orders, with the
+// place where the file has it.
+func (c *Config) FaultAt(path, message string) Fault {
+	f := Fault{Key: path, Message: message}
+	if o, ok := c.origins[path]; ok {
+		f.File, f.Line, f.Column = o.file, o.line, o.column
+	}
+	return f
+}

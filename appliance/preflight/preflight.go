@@ -23,7 +23,7 @@ import (
 type Check struct {
 	Column  string
 	Bad     string // SQL predicate over the staged row's columns; true = refused
-	Message string // SQL expression that says why, naming the value
+	Message string // SQL expression that says why; the column's name is put before it
 }
 
 // Checks lists the conditions for the records of one table.
@@ -47,30 +47,30 @@ func columnChecks(c mapping.Column) []Check {
 		// without counting characters.
 		if c.MaxLength > 0 {
 			add(fmt.Sprintf("strlen(%s) > %d AND length(%s) > %d", col, c.MaxLength, col, c.MaxLength),
-				message(name, fmt.Sprintf("'longer than %d characters: ' || length(%s)", c.MaxLength, col)))
+				fmt.Sprintf("'longer than %d characters: ' || length(%s)", c.MaxLength, col))
 		}
 	case schema.Choice, schema.State, schema.Status:
 		if len(c.Options) > 0 {
 			add(fmt.Sprintf("%s NOT IN (%s)", col, optionList(c.Options)),
-				message(name, fmt.Sprintf("%s || ' is not an option; known are %s'", col, optionList(c.Options))))
+				fmt.Sprintf("%s || ' is not an option; known are %s'", col, optionList(c.Options)))
 		}
 	case schema.Choices:
 		if len(c.Options) > 0 {
 			add(fmt.Sprintf(`len(list_filter(string_split(%s, ','), x -> TRY_CAST(x AS INTEGER) IS NULL OR TRY_CAST(x AS INTEGER) NOT IN (%s))) > 0`, col, optionList(c.Options)),
-				message(name, fmt.Sprintf("%s || ' has a value that is not an option; known are %s'", col, optionList(c.Options))))
+				fmt.Sprintf("%s || ' has a value that is not an option; known are %s'", col, optionList(c.Options)))
 		}
 	case schema.Integer, schema.BigInt, schema.Decimal, schema.Float, schema.Money:
 		if c.Min != nil {
-			add(fmt.Sprintf("%s < %s", col, number(*c.Min)), message(name, fmt.Sprintf("%s || ' is below the minimum %s'", col, number(*c.Min))))
+			add(fmt.Sprintf("%s < %s", col, number(*c.Min)), fmt.Sprintf("%s || ' is below the minimum %s'", col, number(*c.Min)))
 		}
 		if c.Max != nil {
-			add(fmt.Sprintf("%s > %s", col, number(*c.Max)), message(name, fmt.Sprintf("%s || ' is above the maximum %s'", col, number(*c.Max))))
+			add(fmt.Sprintf("%s > %s", col, number(*c.Max)), fmt.Sprintf("%s || ' is above the maximum %s'", col, number(*c.Max)))
 		}
 	case schema.DateTime: // dataverse-web-api.md 4.4
-		add(fmt.Sprintf("%s < DATE '1753-01-01'", col), message(name, fmt.Sprintf("%s || ' is before 1753-01-01, the earliest date'", col)))
+		add(fmt.Sprintf("%s < DATE '1753-01-01'", col), fmt.Sprintf("%s || ' is before 1753-01-01, the earliest date'", col))
 	}
 	if c.Required == schema.SystemRequired && c.Default == nil && !isOurs(c) {
-		add(col+" IS NULL", message(name, "'is required by Dataverse but empty'"))
+		add(col+" IS NULL", "'is required by Dataverse but empty'")
 	}
 	return checks
 }
@@ -78,10 +78,6 @@ func columnChecks(c mapping.Column) []Check {
 // isOurs reports whether an empty required column is filled by the service.
 func isOurs(c mapping.Column) bool {
 	return c.Type == schema.State || c.Type == schema.Status || c.Type == schema.UniqueID || c.AutoNumber != ""
-}
-
-func message(column, expression string) string {
-	return fmt.Sprintf("'%s: ' || %s", column, expression)
 }
 
 func optionList(options []schema.Option) string {
