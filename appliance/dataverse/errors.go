@@ -72,14 +72,15 @@ func (k Kind) String() string {
 // Certain reports whether it is certain that nothing of the request was applied.
 func (k Kind) Certain() bool { return k != 0 && k != Lost && k != Partial }
 
-// Concerns tells whom a kind stops: the records of the request only (true), or
-// everything of the same sort (false).
-func (k Kind) Concerns() bool {
+// StopsAll reports whether other requests of the same sort will end the same way, so
+// that there is no use in sending them; else the error is of this request alone.
+// Unsupported is not among them, as another way is open.
+func (k Kind) StopsAll() bool {
 	switch k {
-	case SignIn, Setup, Unsupported, Unreachable, Stopped, Throttled:
-		return false
+	case SignIn, Setup, Unreachable, Stopped, Throttled:
+		return true
 	}
-	return true
+	return false
 }
 
 // RowStatus is one record that an elastic table refused (dataverse-web-api.md 6.3).

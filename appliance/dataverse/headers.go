@@ -19,6 +19,10 @@ func (c *Client) outcome(r *request, a *answer, e *Error) pace.Outcome {
 	if e == nil {
 		return o
 	}
+	switch e.Kind {
+	case RowFault, Duplicate, NotFound, Conflict, Partial: // worked on and answered
+		return o
+	}
 	o.Failed = true
 	switch e.Kind {
 	case Throttled:

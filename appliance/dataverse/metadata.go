@@ -212,7 +212,7 @@ const (
 // through a cast (dataverse-web-api.md 12.2, 12.3).
 var columnCasts = []struct{ name, query string }{
 	{"String", "$select=LogicalName,MaxLength,FormatName"},
-	{"Memo", "$select=LogicalName,MaxLength"},
+	{"Memo", "$select=LogicalName,MaxLength,Format"},
 	{"Integer", "$select=LogicalName,MinValue,MaxValue,Format"},
 	{"Decimal", "$select=LogicalName,MinValue,MaxValue,Precision"},
 	{"Double", "$select=LogicalName,MinValue,MaxValue,Precision"},

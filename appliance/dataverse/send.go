@@ -3,6 +3,7 @@ package dataverse
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -305,12 +306,17 @@ func (c *Client) judge(r *request, f fault) *Error {
 }
 
 // strange finds a success that the service cannot have meant: a page of a proxy or
-// a sign-in in place of JSON.
+// a sign-in in place of JSON, or JSON that a read cannot use.
 func (c *Client) strange(r *request, a *answer) *Error {
 	if a.status == http.StatusNoContent || a.buf.Len() == 0 {
 		return nil
 	}
 	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if r.read && media == "application/json" && !json.Valid(a.body()) {
+		e := r.fail(Lost, nil, "the answer is broken JSON")
+		e.Status = a.status
+		return e
+	}
 	if media == "application/json" || media == "text/plain" || strings.HasPrefix(media, "multipart/") {
 		return nil
 	}
