@@ -8,7 +8,11 @@ import (
 // makeActions lists the unbound actions, by name, and those bound to a set or row,
 // by name without the namespace.
 func makeActions() (unbound, bound map[string]func(*call) error) {
-	unbound = map[string]func(*call) error{}
+	unbound = map[string]func(*call) error{
+		"SetAutoNumberSeed":      (*call).setAutoNumberSeed,
+		"GetAutoNumberSeed":      (*call).getAutoNumberSeed,
+		"GetNextAutoNumberValue": (*call).getNextAutoNumber,
+	}
 	bound = map[string]func(*call) error{"DeleteMultiple": (*call).postDeleteMultiple}
 	for _, a := range []bulkAction{{"CreateMultiple", "create"}, {"UpdateMultiple", "update"}, {"UpsertMultiple", "upsert"}} {
 		bound[a.name] = a.post

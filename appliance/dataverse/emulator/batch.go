@@ -12,6 +12,9 @@ import (
 // maxBatch is the number of operations a $batch may carry (section 7.1).
 const maxBatch = 1000
 
+// maxPartURL is how long the URL of a part may be (section 1.1).
+const maxPartURL = 65536
+
 // errStream is what the service makes of wrong line ends (section 1.9).
 func errStream() *apiError {
 	return errPayload("", "System.ArgumentException: Stream was not readable.")
@@ -168,6 +171,9 @@ func (c *call) part(op batchOp, tx *tx, refs map[string]string) (*call, error) {
 	p := &call{srv: c.srv, method: op.method, api: c.api, header: op.header, prefer: parsePrefer(op.header), body: op.body,
 		user: c.user, caller: c.caller, token: c.token, message: "Unknown", tx: tx, refs: refs, contentID: op.contentID, inBatch: true}
 	target := op.url
+	if len(target) > maxPartURL {
+		return p, errURL("The request URL is too long: a part of a batch may have up to %d characters.", maxPartURL)
+	}
 	if _, rest, ok := strings.Cut(target, apiPrefix); ok {
 		_, target, _ = strings.Cut(rest, "/")
 	}

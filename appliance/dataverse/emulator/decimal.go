@@ -50,8 +50,9 @@ func joinDecimal(neg bool, whole, frac string) string {
 // smallInt reads an exponent of at most two digits.
 func smallInt(s string) (int, bool) {
 	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+"), "0")
-	if len(s) > 2 || !allDigits(s) {
+	digits := strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+")
+	s = strings.TrimLeft(digits, "0")
+	if digits == "" || len(s) > 2 || !allDigits(s) {
 		return 0, false
 	}
 	n := 0

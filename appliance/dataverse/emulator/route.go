@@ -99,10 +99,27 @@ func splitPath(path string) ([]segment, error) {
 				return nil, errURL("Bad Request - Error in query syntax.")
 			}
 			key = key[:len(key)-1]
+			if i := dangerous(key); i >= 0 {
+				return nil, errURL("A potentially dangerous Request.Path value was detected from the client (%c).", key[i])
+			}
 		}
 		segs = append(segs, segment{name, key, hasKey})
 	}
 	return segs, nil
+}
+
+// dangerous finds, inside the texts of a key, a character that no URL may carry there
+// even encoded (section 3.4); -1 when there is none.
+func dangerous(key string) int {
+	quoted := false
+	for i := range len(key) {
+		if key[i] == '\'' {
+			quoted = !quoted
+		} else if quoted && strings.IndexByte(`/<>*%&:\?+`, key[i]) >= 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 // parseQuery decodes the query options in order. A plus sign is a blank.

@@ -20,7 +20,10 @@ func (s *Server) open() error {
 			return err
 		}
 	}
-	return s.seed()
+	if err := s.seed(); err != nil {
+		return err
+	}
+	return s.store.endSeed()
 }
 
 // seed writes the first rows: who is who, then Options.Seed.

@@ -29,8 +29,9 @@ import (
 //	'L' link id[16] id[16] version  a link made
 //	'U' link id[16] id[16] version  a link removed
 //	'N' table column number         an auto-number column's last number
+//	'E'                             the rows that exist from the start are all there
 //
-// A last record that is torn is cut off when the file is opened: it was never
+// A file without an 'E' is one whose making was interrupted, and is begun again. A last record that is torn is cut off when the file is opened: it was never
 // answered.
 const stateMagic = "DVMEMUL1"
 
@@ -58,6 +59,10 @@ func (s *store) openState(path string) (fresh bool, err error) {
 		f.Close()
 		return false, fmt.Errorf("open state %s: %w", path, err)
 	}
+	if !s.seeded {
+		fresh, l.size = true, 0
+		s.wipe()
+	}
 	if err := f.Truncate(l.size); err != nil {
 		f.Close()
 		return false, fmt.Errorf("open state: cut the torn end: %w", err)
@@ -71,6 +76,14 @@ func (s *store) openState(path string) (fresh bool, err error) {
 		return true, l.write([]byte(stateMagic), s.model.layout())
 	}
 	return false, nil
+}
+
+// endSeed marks the state file as having all rows that exist from the start.
+func (s *store) endSeed() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.appendState([]byte{'E'})
 }
 
 var errTorn = errors.New("torn")
@@ -297,6 +310,8 @@ func (s *store) apply(payload []byte) error {
 			if c := r.below(len(s.model.tables[t].cols)); !r.bad {
 				s.numbers[s.model.tables[t].cols[c]] = int64(r.uint())
 			}
+		case 'E':
+			s.seeded = true
 		default:
 			r.bad = true
 		}

@@ -46,6 +46,7 @@ type store struct {
 	commits  changes           // since the start
 
 	newShared []schema.GUID // shared ids not yet in the state file
+	seeded    bool          // the state file has the rows that exist from the start
 
 	// reverseMu protects the building of reverse indexes, which happens under the
 	// read lock.
@@ -70,12 +71,19 @@ type tombstone struct {
 type linkData [2]sorted[pair, int64]
 
 func newStore(m *model, now func() int64) *store {
-	s := &store{model: m, now: now, tables: make([]tableData, len(m.tables)), links: make([]linkData, len(m.links)),
-		sharedNo: map[schema.GUID]int{}, numbers: map[*column]int64{}}
-	for i, t := range m.tables {
+	s := &store{model: m, now: now}
+	s.wipe()
+	return s
+}
+
+// wipe makes the store empty.
+func (s *store) wipe() {
+	s.tables, s.links = make([]tableData, len(s.model.tables)), make([]linkData, len(s.model.links))
+	s.version, s.shared, s.newShared = 0, nil, nil
+	s.sharedNo, s.numbers = map[schema.GUID]int{}, map[*column]int64{}
+	for i, t := range s.model.tables {
 		s.tables[i].keys = make([]keyIndex, len(t.keys))
 	}
-	return s
 }
 
 // row is one record as it lies in the store.

@@ -49,6 +49,7 @@ func (c *call) patchRow() error {
 		return err
 	}
 	created := false
+	var id schema.GUID
 	ifMatch, createOnly := c.header.Get("If-Match"), c.header.Get("If-None-Match") == "*"
 	err = c.change(func(w *writer) error {
 		old, err := w.tx.find(key)
@@ -65,13 +66,13 @@ func (c *call) patchRow() error {
 		} else if err := matches(ifMatch, old); err != nil {
 			return err
 		}
-		_, _, err = w.upsert(key, rec)
+		id, _, err = w.upsert(key, rec)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	ref := c.table.EntitySet + "(" + key.text + ")"
+	ref := c.table.EntitySet + "(" + id.String() + ")"
 	c.ref = ref
 	if c.prefer.representation {
 		if created {

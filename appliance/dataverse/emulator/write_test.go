@@ -53,6 +53,8 @@ func TestWrites(t *testing.T) {
 		{"3.4 a quote in a key is doubled", "PATCH", "accounts(accountnumber='O%27%27Two')", `{"name":"x"}`, []string{"If-Match", "*"}, 204, "", ""},
 		{"3.4 names that are no key are refused", "GET", "accounts(name='One')", "", nil, 400, "0x80060888", "The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.account'. Ensure that the names and number of key properties match"},
 		{"3.4 a lookup in a key goes by its value name", "PATCH", "contoso_orders(_contoso_accountid_value=" + acc1 + ",contoso_no=7)", `{"contoso_name":"x"}`, []string{"If-Match", "*"}, 204, "", ""},
+		{"3.4 some characters break a key in a URL even when encoded", "GET", "accounts(accountnumber='A%2B1')", "", nil, 400, "0x80060888", "A potentially dangerous Request.Path value was detected from the client (+)."},
+		{"3.4 a slash in a key does too", "GET", "accounts(accountnumber='A%2F1')", "", nil, 400, "0x80060888", "(/)"},
 		{"trap 38: braces are refused", "GET", "accounts({" + acc1 + "})", "", nil, 400, "0x80060888", ""},
 		{"trap 38: an id of zeros is refused", "GET", "accounts(00000000-0000-0000-0000-000000000000)", "", nil, 400, "0x80040203", ""},
 		{"1.8 an alternate key is unique", "PATCH", "accounts(" + acc2 + ")", `{"accountnumber":"A-1"}`, nil, 412, "0x80060892", "The entity key contoso_AccNo requires that this set of attributes contains unique values."},
@@ -120,6 +122,7 @@ func TestUpsertByKey(t *testing.T) {
 	e.want(204, "", "PATCH", "accounts(accountnumber='URL')", `{"accountnumber":"BODY"}`)
 	e.want(404, "0x80060891", "GET", "accounts(accountnumber='URL')", "")
 	e.want(200, "", "GET", "accounts(accountnumber='BODY')", "")
+	e.has(e.want(201, "", "PATCH", "accounts(accountnumber='URL2')?$select=accountnumber", `{"accountnumber":"BODY2"}`, "Prefer", "return=representation"), `"accountnumber":"BODY2"`)
 }
 
 func TestRepresentation(t *testing.T) {
@@ -230,4 +233,54 @@ func TestActivityParties(t *testing.T) {
 		t.Errorf("4.8: %d parties after replacing them, want 1", n)
 	}
 	e.want(400, "0x80040800", "POST", "activityparties", `{"participationtypemask":1}`)
+}
+
+func TestAutoNumberSeed(t *testing.T) {
+	e := start(t)
+	column := `"EntityName":"contoso_order","AttributeName":"contoso_name"`
+	e.want(204, "", "POST", "SetAutoNumberSeed", `{`+column+`,"Value":10000}`)
+	e.has(e.do("POST", "GetNextAutoNumberValue", `{`+column+`}`), `"NextAutoNumberValue":10000`)
+	e.has(e.do("POST", "contoso_orders?$select=contoso_name", `{}`, "Prefer", "return=representation"), `"contoso_name":"SO-10000`)
+	e.want(400, "0x80041103", "POST", "SetAutoNumberSeed", `{"EntityName":"account","AttributeName":"name","Value":1}`)
+}
+
+func TestImpersonation(t *testing.T) {
+	e := start(t)
+	ann := gid(8, 1)
+	e.want(204, "", "POST", "systemusers", `{"systemuserid":"`+ann+`","firstname":"Ann"}`)
+	a := e.do("POST", "accounts?$select=_createdby_value,_createdonbehalfby_value,_ownerid_value", `{}`, "Prefer", "return=representation", "MSCRMCallerID", ann)
+	e.has(a, `"_createdby_value":"`+ann+`"`, `"_createdonbehalfby_value":"`+UserID.String()+`"`, `"_ownerid_value":"`+ann+`"`)
+	e.want(403, "0x80072560", "POST", "accounts", `{}`, "MSCRMCallerID", gid(9, 9))
+}
+
+func TestOwners(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "systemusers", `{"systemuserid":"`+gid(8, 1)+`","isdisabled":true}`)
+	e.want(204, "", "POST", "teams", `{"teamid":"`+gid(8, 2)+`","teamtype":1}`)
+	e.want(400, "0x8004022B", "POST", "accounts", `{"ownerid@odata.bind":"systemusers(`+gid(8, 1)+`)"}`)
+	e.want(400, "0x80040229", "POST", "accounts", `{"ownerid@odata.bind":"teams(`+gid(8, 2)+`)"}`)
+}
+
+func TestStateTransitions(t *testing.T) {
+	e := start(t, func(o *Options) {
+		order := o.Schema.Table("contoso_order")
+		order.StateTransitions = true
+		order.Column("statuscode").Options[1].Next = []int32{3} // from Inactive only to a status that Active lacks
+	})
+	e.want(204, "", "POST", "contoso_orders", `{"contoso_orderid":"`+ord1+`","statecode":1}`)
+	e.want(400, "0x8004F00E", "PATCH", "contoso_orders("+ord1+")", `{"statecode":0}`)
+}
+
+func TestBodyTooLarge(t *testing.T) {
+	e := start(t, func(o *Options) { o.MaxBody = 100 })
+	e.want(413, "0x8004418A", "POST", "accounts", `{"description":"`+strings.Repeat("x", 100)+`"}`)
+}
+
+func TestBaseFollowsTheCurrency(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "transactioncurrencies", `{"transactioncurrencyid":"`+gid(7, 1)+`","exchangerate":2}`)
+	e.want(204, "", "POST", "accounts", `{"accountid":"`+acc1+`","revenue":10}`)
+	e.has(e.do("GET", "accounts("+acc1+")?$select=revenue_base", ""), `"revenue_base":10.0000`)
+	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"transactioncurrencyid@odata.bind":"transactioncurrencies(`+gid(7, 1)+`)"}`)
+	e.has(e.do("GET", "accounts("+acc1+")?$select=revenue,revenue_base", ""), `"revenue":10.0000`, `"revenue_base":5.0000`)
 }
