@@ -302,18 +302,14 @@ func TestMetadataDocument(t *testing.T) {
 		`<FunctionImport Name="WhoAmI" Function="Microsoft.Dynamics.CRM.WhoAmI" />`, `<Action Name="CreateMultiple" IsBound="true">`)
 }
 
-// TestMetadataDocumentReal serves the schemas of two real organisations and reads
-// them back.
+// TestMetadataDocumentReal serves the schema of a real organisation and reads it
+// back.
 func TestMetadataDocumentReal(t *testing.T) {
-	for _, file := range []string{"bcgov-jag-lcrb-2020.xml.gz", "simple-odata-crm_schema.xml.gz"} {
-		t.Run(file, func(t *testing.T) {
-			s := realSchema(t, file)
-			e := start(t, func(o *Options) { o.Schema = s })
-			checkDocument(t, e.want(200, "", "GET", "$metadata?annotations=true", "").body, s)
-			if got := e.values("EntityDefinitions?$select=LogicalName&$expand=Attributes($select=LogicalName),Keys,ManyToOneRelationships,ManyToManyRelationships"); len(got) != len(s.Tables) {
-				t.Errorf("%d definitions of %d tables", len(got), len(s.Tables))
-			}
-		})
+	s := realSchema(t, "simple-odata-crm_schema.xml.gz")
+	e := start(t, func(o *Options) { o.Schema = s })
+	checkDocument(t, e.want(200, "", "GET", "$metadata?annotations=true", "").body, s)
+	if got := e.values("EntityDefinitions?$select=LogicalName&$expand=Attributes($select=LogicalName),Keys,ManyToOneRelationships,ManyToManyRelationships"); len(got) != len(s.Tables) {
+		t.Errorf("%d definitions of %d tables", len(got), len(s.Tables))
 	}
 }
 
