@@ -1,0 +1,180 @@
+package reconcile
+
+import (
+	"slices"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// field is one column on its way back.
+type field struct {
+	name   string // the column, in the stage and in the table
+	read   string // the member of the target's row that has its value
+	kind   kind
+	digits int // of numbers: after the point; negative: not known, at most -digits
+
+	compared  bool // false: only read for an alternate key
+	onCreate  bool // an insert writes it
+	onUpdate  bool // an update writes it
+	defaulted bool // where nothing is staged, the service puts a value of its own
+	lookup    bool
+	state     bool
+}
+
+// kind is how a value is written in the stage and in JSON.
+type kind uint8
+
+const (
+	text      kind = iota
+	choices        // integers in a text, as a set
+	integer        // also choice, state, status reason
+	decimal        // also currency
+	float          //
+	boolean        //
+	date           // without a time
+	timestamp      // to the second
+	guid           // also lookups
+)
+
+// vectorType is how the stage holds a kind.
+var vectorType = [...]column.Type{text: column.Text, choices: column.Text, integer: column.Int, decimal: column.Decimal, float: column.Float,
+	boolean: column.Bool, date: column.Date, timestamp: column.Timestamp, guid: column.UUID}
+
+// The two columns of a record's creation: what is written into the first reads back
+// from the second (dataverse-web-api.md 4.13).
+const (
+	overriddenCreatedOn = "overriddencreatedon"
+	createdOn           = "createdon"
+)
+
+// fieldsOf lists what is to be read of a table: all that was loaded when values are
+// compared, else only the columns of its alternate keys. A key with a column that
+// is not loaded cannot be compared and is left out.
+func fieldsOf(t *mapping.Table, values bool) (fields []field, keys []key) {
+	for _, c := range t.Columns {
+		if f, ok := columnField(t.Schema, c); ok {
+			fields = append(fields, f)
+		}
+	}
+	for i := range t.Lookups {
+		if c := t.Lookups[i].Column; !c.NoRead {
+			f := newField(c, guid)
+			f.read, f.lookup = "_"+c.LogicalName+"_value", true
+			f.defaulted = f.defaulted || c.Type == schema.Owner || c.LogicalName == "transactioncurrencyid"
+			fields = append(fields, f)
+		}
+	}
+	if !values {
+		fields = slices.DeleteFunc(fields, func(f field) bool { return !inKey(t.Schema, f.name) })
+	}
+	for i := range fields {
+		fields[i].compared = values
+	}
+	for _, k := range t.Schema.Keys {
+		if bound, ok := bindKey(k, fields); ok {
+			keys = append(keys, bound)
+		}
+	}
+	return fields, keys
+}
+
+func inKey(t *schema.Table, name string) bool {
+	return slices.ContainsFunc(t.Keys, func(k schema.Key) bool { return slices.Contains(k.Columns, name) })
+}
+
+func newField(c *schema.Column, k kind) field {
+	return field{name: c.LogicalName, read: c.LogicalName, kind: k, onCreate: c.Writable(false), onUpdate: c.Writable(true),
+		defaulted: c.Default != nil || c.AutoNumber != "" || c.Required == schema.SystemRequired}
+}
+
+// columnField is the field of a column; false when its value cannot be compared.
+func columnField(t *schema.Table, c mapping.Column) (field, bool) {
+	k, ok := kindOf(c.Column)
+	if !ok || c.NoRead {
+		return field{}, false
+	}
+	f := newField(c.Column, k)
+	switch c.Type {
+	case schema.State, schema.Status:
+		f.state, f.defaulted = true, true
+	case schema.YesNo: // has a default even where the schema does not say which
+		f.defaulted = true
+	case schema.Decimal:
+		f.digits = digits(c.Precision, 10)
+	case schema.Float:
+		f.digits = digits(c.Precision, 5)
+	case schema.Money:
+		f.digits = digits(c.Precision, 4)
+		if c.PrecisionSource != 0 { // the organisation's or the currency's (4.3)
+			f.digits = -4
+		}
+	}
+	if f.name == overriddenCreatedOn {
+		f.read, f.defaulted, f.onUpdate = createdOn, true, false
+		ok = t.Column(createdOn) != nil
+	}
+	return f, ok
+}
+
+// kindOf is how the values of a column are compared; false for those that do not
+// read back as written: an image is a thumbnail (dataverse-web-api.md 4.1).
+func kindOf(c *schema.Column) (kind, bool) {
+	switch c.Type {
+	case schema.Text, schema.Memo, schema.TableName:
+		return text, true
+	case schema.Choices:
+		return choices, true
+	case schema.Integer, schema.BigInt, schema.Choice, schema.State, schema.Status:
+		return integer, true
+	case schema.Decimal, schema.Money:
+		return decimal, true
+	case schema.Float:
+		return float, true
+	case schema.YesNo:
+		return boolean, true
+	case schema.DateTime:
+		if c.DateBehavior == schema.DateOnly {
+			return date, true
+		}
+		return timestamp, true
+	case schema.UniqueID:
+		return guid, true
+	}
+	return 0, false
+}
+
+// digits is a column's precision, or -most where the schema does not say.
+func digits(precision *int, most int) int {
+	if precision == nil || *precision < 0 || *precision > most {
+		return -most
+	}
+	return *precision
+}
+
+// written reports whether the last write of a record with the action, as far as the
+// ledger knows, carried the field.
+func (f *field) written(action ledger.Action, x expectation) bool {
+	switch {
+	case !f.compared || !x.values:
+		return false
+	case f.state:
+		return x.state
+	case action == ledger.Update:
+		return f.onUpdate
+	}
+	return f.onCreate
+}
+
+// members names what a read of the target selects.
+func members(primary string, fields []field) []string {
+	names := []string{primary}
+	for _, f := range fields {
+		if !slices.Contains(names, f.read) {
+			names = append(names, f.read)
+		}
+	}
+	return names
+}

@@ -1,0 +1,277 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+const (
+	// page is the most rows that the service gives at once (dataverse-web-api.md 10.1).
+	page = 5000
+	// A group of target rows is compared at once: several pages, because each scan of
+	// the stage reads at least a row group, and for kept ids the whole id column.
+	groupRows  = 20_000
+	groupBytes = 32 << 20
+)
+
+// records compares the records of an ordinary table.
+type records struct {
+	*comparison
+	fields []field
+	keys   []key
+	group  group
+	stored []string // the stage's columns that a comparison reads
+}
+
+// group is some rows of the target, their values as JSON.
+type group struct {
+	rows   []targetRow
+	values []extent // len(fields) a row
+	arena  []byte
+}
+
+type targetRow struct {
+	id       schema.GUID
+	seq      uint32
+	assigned bool // the id is one that this migration assigned
+	matched  bool // of an id that we did not assign: the row is ours, or a duplicate of ours
+}
+
+type extent struct{ from, to int }
+
+func newRecords(w *comparison) *records {
+	r := &records{comparison: w}
+	r.fields, r.keys = fieldsOf(w.table, w.o.Values)
+	r.stored = []string{mapping.Seq, mapping.ID}
+	if w.o.Values {
+		for _, f := range r.fields {
+			r.stored = append(r.stored, f.name)
+		}
+	}
+	return r
+}
+
+func (r *records) run(ctx context.Context, c client) error {
+	t := r.table.Schema
+	q := dataverse.Query{Select: members(t.PrimaryID, r.fields), OrderBy: t.PrimaryID, PageSize: page}
+	found := map[string]json.RawMessage{}
+	err := c.Rows(ctx, t, q, func(row json.RawMessage) error {
+		clear(found)
+		if err := json.Unmarshal(row, &found); err != nil {
+			return fmt.Errorf("read a row of the target: %w", err)
+		}
+		if err := r.add(found); err != nil {
+			return err
+		}
+		if len(r.group.rows) >= groupRows || len(r.group.arena) >= groupBytes {
+			return r.flush(ctx)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.flush(ctx)
+}
+
+// add takes one row of the target into the group.
+func (r *records) add(found map[string]json.RawMessage) error {
+	id, err := guidMember(found, r.table.Schema.PrimaryID)
+	if err != nil {
+		return err
+	}
+	row := targetRow{id: id}
+	if r.o.RecordSeq != nil {
+		row.seq, row.assigned = r.o.RecordSeq(r.table.Name, id)
+	}
+	g := &r.group
+	g.rows = append(g.rows, row)
+	for i := range r.fields {
+		from := len(g.arena)
+		g.arena = append(g.arena, found[r.fields[i].read]...)
+		g.values = append(g.values, extent{from, len(g.arena)})
+	}
+	return nil
+}
+
+// guidMember reads one id of a row.
+func guidMember(found map[string]json.RawMessage, name string) (schema.GUID, error) {
+	id, err := schema.ParseGUID(string(unquote(found[name])))
+	if err != nil {
+		return id, fmt.Errorf("read a row of the target: %s: %w", name, err)
+	}
+	return id, nil
+}
+
+// value is field k of a row of the group, in JSON.
+func (r *records) value(row, k int) []byte {
+	e := r.group.values[row*len(r.fields)+k]
+	return r.group.arena[e.from:e.to]
+}
+
+// flush compares the group: rows whose id we assigned by their number, other ids by
+// what the stage has kept, and what remains by alternate key.
+func (r *records) flush(ctx context.Context) error {
+	if len(r.group.rows) == 0 {
+		return nil
+	}
+	var assigned, unknown []int
+	for i := range r.group.rows {
+		if r.group.rows[i].assigned {
+			assigned = append(assigned, i)
+		} else {
+			unknown = append(unknown, i)
+		}
+	}
+	if err := r.compareAssigned(ctx, assigned); err != nil {
+		return err
+	}
+	if r.table.KeepID || r.o.RecordSeq == nil {
+		if err := r.compareKept(ctx, unknown); err != nil {
+			return err
+		}
+	}
+	others := unknown[:0]
+	for _, i := range unknown {
+		if !r.group.rows[i].matched {
+			others = append(others, i)
+		}
+	}
+	r.result.Others += int64(len(others))
+	if err := r.duplicates(ctx, others); err != nil {
+		return err
+	}
+	r.group = group{rows: r.group.rows[:0], values: r.group.values[:0], arena: r.group.arena[:0]}
+	r.o.Watch(r.table.Name, r.result.Target, r.result.Source)
+	return nil
+}
+
+// pending is a row of the group that waits for its staged row.
+type pending struct {
+	row    int
+	action ledger.Action
+	expect expectation
+}
+
+// meetRow notes that a row of the group is ours; ok is true when its values are to be
+// compared.
+func (r *records) meetRow(row int, seq uint32) (p pending, ok bool) {
+	x, action, again := r.meet(seq, Mismatch{RecordID: r.group.rows[row].id.String()})
+	return pending{row, action, x}, r.o.Values && x.values && !again
+}
+
+// compareAssigned compares the rows whose number is in their id.
+func (r *records) compareAssigned(ctx context.Context, rows []int) error {
+	wanted := map[uint32]pending{}
+	var first, last uint32
+	for _, row := range rows {
+		seq := r.group.rows[row].seq
+		p, ok := r.meetRow(row, seq)
+		if !ok {
+			continue
+		}
+		if len(wanted) == 0 {
+			first, last = seq, seq
+		}
+		first, last = min(first, seq), max(last, seq)
+		wanted[seq] = p
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	query := selectFrom(r.table.Name, r.stored) + " WHERE " + quote(mapping.Seq) + " BETWEEN ? AND ?"
+	args := []any{int64(first), int64(last)}
+	if uint64(last-first) > 8*uint64(len(wanted)) { // mostly rows that are not wanted
+		seqs := make([]string, 0, len(wanted))
+		for seq := range wanted {
+			seqs = append(seqs, strconv.FormatUint(uint64(seq), 10))
+		}
+		query += " AND " + isIn(mapping.Seq, "UINTEGER")
+		args = append(args, strings.Join(seqs, separator))
+	}
+	return r.scan(ctx, query, args, r.stored, func(v []*column.Vector, n int) error {
+		for i := range n {
+			seq := uint32(v[0].Ints[i])
+			if p, ok := wanted[seq]; ok {
+				if err := r.compareRow(p, seq, v, i); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// compareKept finds the rows whose id was kept from the source, and compares them.
+func (r *records) compareKept(ctx context.Context, rows []int) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	wanted := map[schema.GUID][]int{}
+	ids := make([]string, len(rows))
+	for k, row := range rows {
+		id := r.group.rows[row].id
+		wanted[id] = append(wanted[id], row)
+		ids[k] = id.String()
+	}
+	query := selectFrom(r.table.Name, r.stored) + " WHERE " + isIn(mapping.ID, "UUID")
+	err := r.scan(ctx, query, []any{strings.Join(ids, separator)}, r.stored, func(v []*column.Vector, n int) error {
+		for i := range n {
+			seq, id := uint32(v[0].Ints[i]), schema.GUID(v[1].UUIDs[i])
+			same := wanted[id]
+			delete(wanted, id)
+			for _, row := range same {
+				r.group.rows[row].matched = true
+				p, ok := r.meetRow(row, seq)
+				if !ok {
+					continue
+				}
+				if err := r.compareRow(p, seq, v, i); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(wanted) == 0 {
+		return err
+	}
+	return r.meetGone(ctx, wanted)
+}
+
+// compareRow compares one row of the target with row i of the stage, whose columns
+// are r.stored.
+func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) error {
+	differs := false
+	for k := range r.fields {
+		f, staged, got := &r.fields[k], v[k+2], r.value(p.row, k)
+		if staged.Type != vectorType[f.kind] {
+			return fmt.Errorf("column %s is staged as %s, not as %s; stage it again", f.name, staged.Type, vectorType[f.kind])
+		}
+		if !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got) {
+			continue
+		}
+		differs = true
+		if r.examples.room(Different) {
+			m := Mismatch{Kind: Different, RecordID: r.group.rows[p.row].id.String(), Column: f.read}
+			m.Want, m.Got = excerpt(f.wantText(staged, i), gotText(got))
+			if f.lookup {
+				m.Column = f.name
+			}
+			r.examples.add(example{Mismatch: m, seq: seq, staged: true})
+		}
+	}
+	if differs {
+		r.result.Different++
+	}
+	return nil
+}
