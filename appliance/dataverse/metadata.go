@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -141,19 +140,31 @@ func (p *pull) schema(ctx context.Context, names []string) (*schema.Schema, erro
 	return schema.New(append(tables, more...), links)
 }
 
-// tables reads tables side by side.
+// tables reads tables side by side; the first error stops all.
 func (p *pull) tables(ctx context.Context, names []string) ([]*schema.Table, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	tables := make([]*schema.Table, len(names))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(tablesAtOnce)
-	for i, name := range names {
-		g.Go(func() error {
-			t, err := p.table(ctx, name)
-			tables[i] = t
-			return err
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(tablesAtOnce, len(names)) {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(names) {
+					return
+				}
+				t, err := p.table(ctx, names[i])
+				if err != nil {
+					stop(err)
+					return
+				}
+				tables[i] = t
+			}
 		})
 	}
-	return tables, g.Wait()
+	workers.Wait()
+	return tables, context.Cause(ctx)
 }
 
 // table reads one table in one batch: its columns, what each type of column has of
