@@ -69,8 +69,7 @@ func isTrue(s string) bool { return s == "true" || s == "1" }
 
 // errFetch is the answer to FetchXML that is not understood.
 func errFetch(format string, args ...any) *apiError {
-	e := errorf(http.StatusBadRequest, "0x80041104", format, args...)
-	return e
+	return errorf(http.StatusBadRequest, "0x80041104", format, args...)
 }
 
 // The bounds of a FetchXML query (sections 8.6, 10.6).

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"net/http"
 	"strconv"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -120,7 +121,7 @@ func (t *table) fetchColumn(name string) (*column, error) {
 	if c := t.byName[name]; c != nil && !c.NoRead {
 		return c, nil
 	}
-	return nil, errorf(400, "0x80041103", "'%s' entity doesn't contain attribute with Name = '%s' and NameMapping = 'Logical'.", t.LogicalName, name)
+	return nil, errorf(http.StatusBadRequest, "0x80041103", "'%s' entity doesn't contain attribute with Name = '%s' and NameMapping = 'Logical'.", t.LogicalName, name)
 }
 
 // bindEntity binds what stands inside the element of node *next, then its links.

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 type fetchTest func(tx *tx, j joined) bool
 
 func (q *fetchQuery) bindFilter(f *fetchFilter, at int) (fetchTest, error) {
-	any := f.Type == "or"
+	either := f.Type == "or"
 	var tests []fetchTest
 	for i := range f.Conditions {
 		t, err := q.bindCondition(&f.Conditions[i], at)
@@ -34,11 +35,11 @@ func (q *fetchQuery) bindFilter(f *fetchFilter, at int) (fetchTest, error) {
 	}
 	return func(tx *tx, j joined) bool {
 		for _, t := range tests {
-			if t(tx, j) == any {
-				return any
+			if t(tx, j) == either {
+				return either
 			}
 		}
-		return !any
+		return !either
 	}, nil
 }
 
@@ -97,7 +98,7 @@ func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) b
 	for i, text := range texts {
 		v, ok := fetchValue(col, text)
 		if !ok {
-			return nil, errorf(400, "0x80040203", "The value '%s' of condition '%s' is not valid for attribute '%s'.", clip(text), c.Operator, c.Attribute)
+			return nil, errorf(http.StatusBadRequest, "0x80040203", "The value '%s' of condition '%s' is not valid for attribute '%s'.", clip(text), c.Operator, c.Attribute)
 		}
 		values[i] = v
 	}

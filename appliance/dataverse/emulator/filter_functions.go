@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (b binding) bindCRMTest(n crmTest) (predicate, error) {
 		}
 		v, ok := textFor(a.col, l)
 		if !ok {
-			return nil, errorf(400, "0x80040203", "The value '%s' of function '%s%s' is not valid for the property '%s'.", l.text, namespace, n.fn, n.path)
+			return nil, errorf(http.StatusBadRequest, "0x80040203", "The value '%s' of function '%s%s' is not valid for the property '%s'.", l.text, namespace, n.fn, n.path)
 		}
 		values[i] = v
 	}

@@ -137,7 +137,10 @@ func (p *parser) primary() (node, error) {
 	if p.is("(") {
 		return p.called(names)
 	}
-	return p.comparison(operand{path: p.unscope(names)})
+	if names, err = p.unscope(names); err != nil {
+		return nil, err
+	}
+	return p.comparison(operand{path: names})
 }
 
 // path reads names with slashes between them.
@@ -157,12 +160,18 @@ func (p *parser) path() (path, error) {
 	}
 }
 
-// unscope takes the lambda's variable off the front of a path.
-func (p *parser) unscope(names path) path {
-	if n := len(p.scope); n > 0 && len(names) > 1 && names[0] == p.scope[n-1] {
-		return names[1:]
+// unscope takes the lambda's variable off the front of a path. Inside a lambda
+// only the variable's own properties may be named: the service has no condition
+// that compares the two ends of a collection.
+func (p *parser) unscope(names path) (path, error) {
+	n := len(p.scope)
+	if n == 0 {
+		return names, nil
 	}
-	return names
+	if len(names) < 2 || names[0] != p.scope[n-1] {
+		return nil, errURL("The path '%s' inside a lambda expression does not begin with its variable '%s'.", names, p.scope[n-1])
+	}
+	return names[1:], nil
 }
 
 // called reads what follows a name and an open bracket.
@@ -189,7 +198,10 @@ func (p *parser) notCall() (node, error) {
 }
 
 func (p *parser) lambda(nav path, all bool) (node, error) {
-	names := p.unscope(nav)
+	names, err := p.unscope(nav)
+	if err != nil {
+		return nil, err
+	}
 	if len(names) != 1 {
 		return nil, unsupported("A lambda expression on the path '%s'", nav)
 	}
@@ -261,7 +273,9 @@ func (p *parser) crmTest(fn string) (node, error) {
 		}
 		switch {
 		case name == "PropertyName" && lit.kind == litString:
-			t.path = p.unscope(strings.Split(lit.text, "/"))
+			if t.path, err = p.unscope(strings.Split(lit.text, "/")); err != nil {
+				return nil, err
+			}
 		case name == "PropertyValues" && lit.kind == litList:
 			t.values = lit.list
 		case name == "PropertyValue" || name == "PropertyValue1" || name == "PropertyValue2":
@@ -311,7 +325,10 @@ func (p *parser) operand() (operand, error) {
 		if err == nil && p.is("(") {
 			err = errURL("An unknown function with name '%s' was found. This may also be a function import or a key lookup on a navigation property, which is not allowed.", names)
 		}
-		return operand{path: p.unscope(names)}, err
+		if err == nil {
+			names, err = p.unscope(names)
+		}
+		return operand{path: names}, err
 	}
 	lit, err := p.literal()
 	return operand{lit: lit}, err

@@ -190,6 +190,7 @@ func TestQueryRefuses(t *testing.T) {
 		{query("$filter", "name eq 'x' name"), "Syntax error"},
 		{query("$filter", strings.Repeat("(", 500)), "Recursion depth"},
 		{query("$filter", "Microsoft.Dynamics.CRM.Nonsense(PropertyName='name')"), "not supported"},
+		{query("$filter", "contact_customer_accounts/any(c:firstname eq 'Ann')"), "does not begin with its variable"},
 		{query("$orderby", "Name"), "Could not find a property named 'Name'"},
 		{query("$orderby", "name up"), "Syntax error"},
 		{query("$expand", "nothing"), "Could not find a property named 'nothing'"},
