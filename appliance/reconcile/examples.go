@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -57,9 +59,25 @@ func (x *examples) pick() []example {
 	}
 	picked := make([]example, 0, n)
 	for _, kind := range kindOrder {
-		picked = append(picked, x.byKind[kind][:taken[kind]]...)
+		some := x.byKind[kind][:taken[kind]]
+		slices.SortStableFunc(some, byRow)
+		picked = append(picked, some...)
 	}
 	return picked
+}
+
+// byRow orders mismatches by staged row, those without one last: the stage gives
+// rows in any order, and two runs should read alike.
+func byRow(a, b example) int {
+	switch {
+	case a.staged != b.staged && a.staged:
+		return -1
+	case a.staged != b.staged:
+		return 1
+	case a.staged:
+		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.RecordID, b.RecordID))
+	}
+	return cmp.Compare(a.Got, b.Got)
 }
 
 // explain gives the mismatches to be shown their table, legacy key and record id.
