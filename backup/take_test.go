@@ -229,21 +229,25 @@ func TestFullDisk(t *testing.T) {
 }
 
 // TestCrashAtEveryStep lets every single operation of a Take fail in turn, from the
-// first to the last, in three ways: once, so that it can clean up; with a power cut that
-// loses all that was not synced; and with one that does not lose the names of files.
+// first to the last: once, so that it can clean up, or by a power cut that takes back
+// what was not synced, with more or fewer of the names. The Take removes the older of
+// two snapshots and its pack, too.
 func TestCrashAtEveryStep(t *testing.T) {
 	base := t.TempDir()
 	contents := make(map[string][]byte)
 	keep := Retention{Last: 2}
-	for i := range 2 {
-		data := slices.Concat(noise(1, 600_000), noise(byte(10+i), 300_000))
+	for _, data := range [][]byte{noise(5, 900_000), slices.Concat(noise(1, 600_000), noise(10, 300_000))} {
 		contents[mustTake(t, Options{Dir: base, Keep: keep}, &blob{name: "ledger", data: data}).ID] = data
 	}
 	fresh := slices.Concat(noise(1, 600_000), noise(20, 300_000))
-	for name, way := range map[string]struct{ fatal, lost bool }{
-		"an operation fails once":       {false, false},
-		"power cut, names are lost":     {true, true},
-		"power cut, names are not lost": {true, false},
+	for name, way := range map[string]struct {
+		fatal bool
+		loss  loss
+	}{
+		"an operation fails once":       {fatal: false},
+		"power cut, no name is lost":    {fatal: true, loss: noNames},
+		"power cut, one name is lost":   {fatal: true, loss: oldestName},
+		"power cut, all names are lost": {fatal: true, loss: allNames},
 	} {
 		t.Run(name, func(t *testing.T) {
 			steps := 0
@@ -251,8 +255,8 @@ func TestCrashAtEveryStep(t *testing.T) {
 				dir := copyFolder(t, base)
 				f := newFaults(t, steps, way.fatal)
 				s, err := Take(context.Background(), Options{Dir: dir, Keep: keep, files: f}, &blob{name: "ledger", data: fresh})
-				if way.fatal && f.tripped {
-					f.powerCut(t, way.lost)
+				if way.fatal { // at the latest when all is done
+					f.powerCut(t, way.loss)
 				}
 				checkAfterCrash(t, steps, dir, contents, fresh, s, err)
 				again := mustTake(t, Options{Dir: dir, Keep: keep}, &blob{name: "ledger", data: fresh})
@@ -318,4 +322,66 @@ func TestNewestIsTheLastTakenAlsoWhenTheClockIsSetBack(t *testing.T) {
 	if got := restored(t, o.Dir, "", "ledger"); string(got) != "after" {
 		t.Errorf("the newest is %q", got)
 	}
+}
+
+// liar is a disk that changes one bit of what it is given.
+type liar struct {
+	archive.OS
+	at int64 // which byte of which kind of file
+	in string
+}
+
+func (l *liar) Create(name string) (archive.File, error) {
+	f, err := l.OS.Create(name)
+	if err != nil || !strings.Contains(name, l.in) {
+		return f, err
+	}
+	return &lyingFile{File: f, at: l.at}, nil
+}
+
+type lyingFile struct {
+	archive.File
+	at int64 // counts down
+}
+
+func (l *lyingFile) Write(b []byte) (int, error) {
+	if l.at >= 0 && l.at < int64(len(b)) {
+		b = bytes.Clone(b)
+		b[l.at] ^= 1
+	}
+	l.at -= int64(len(b))
+	return l.File.Write(b)
+}
+
+func TestWhatIsWrittenWrongIsNoticedBeforeTheSnapshotCounts(t *testing.T) {
+	for _, in := range []string{".pack", ".manifest"} {
+		for _, at := range []int64{0, 45, 150} {
+			o := Options{Dir: t.TempDir(), files: &liar{in: in, at: at}}
+			_, err := Take(context.Background(), o, &blob{name: "ledger", data: noise(1, 300_000)})
+			if !errors.Is(err, archive.ErrDamaged) {
+				t.Errorf("byte %d of %s: %v", at, in, err)
+			}
+			if names := fileNames(t, o.Dir); !slices.Equal(names, []string{"lock"}) {
+				t.Errorf("byte %d of %s: left behind %v", at, in, names)
+			}
+		}
+	}
+}
+
+// What a crash left may be what fills the disk: it goes before anything is written.
+func TestLeftoversGoFirst(t *testing.T) {
+	o := Options{Dir: t.TempDir()}
+	mustTake(t, o, &blob{name: "ledger", data: []byte("x")})
+	before := fileNames(t, o.Dir)
+	orphan := archive.NewID(time.Now())
+	for _, name := range []string{orphan + ".pack", orphan + ".pack.tmp", orphan + ".manifest.tmp"} {
+		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte("left by a crash"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustTake(t, o, &meddler{blob: blob{name: "ledger"}, call: func() {
+		if names := fileNames(t, o.Dir); !slices.Equal(names, before) {
+			t.Errorf("while the first part is copied there are %v", names)
+		}
+	}})
 }
