@@ -138,3 +138,25 @@ func BenchmarkReadBack500(b *testing.B) {
 	}
 	b.ReportMetric(500*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// BenchmarkPages reads a table of 100,000 rows in pages of 5,000, and looks
+// through all of it for none.
+func BenchmarkPages(b *testing.B) {
+	var seed strings.Builder
+	for i := range 100_000 {
+		seed.WriteString(`{"contactid":"` + gid(2, i+1) + `","firstname":"Ann","lastname":"L"}` + "\n")
+	}
+	e := start(b, seedOf("contact", seed.String()))
+	for name, path := range map[string]string{
+		"page": "contacts?$select=contactid,firstname,lastname",
+		"scan": "contacts?" + query("$select", "contactid", "$filter", "lastname eq 'none'"),
+		"sort": "contacts?" + query("$select", "contactid", "$orderby", "lastname desc"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			e := &env{b, e.srv, e.url}
+			for b.Loop() {
+				e.want(200, "", "GET", path, "")
+			}
+		})
+	}
+}
