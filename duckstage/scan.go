@@ -81,52 +81,67 @@ func (s *Stage) stream(ctx context.Context, query string, args []any, fn func([]
 }
 
 func (c *Conn) stream(ctx context.Context, query string, args []any, fn func([]ColumnInfo, *column.Batch) error) ([]ColumnInfo, error) {
-	stmt, err := c.prepare(ctx, query)
+	cols, err := c.execute(ctx, query, query, args, nil, fn)
+	if !errors.Is(err, errNeedsCast) {
+		return cols, err
+	}
+	one, err := One(query)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { mapping.DestroyPrepare(stmt) }()
-	cols, readers := readersOf(*stmt)
-	if cast, ok := castList(cols, readers); ok {
-		one, err := One(query)
-		if err != nil {
-			return nil, err
-		}
-		wrapped, err := c.prepare(ctx, "SELECT "+cast+" FROM (\n"+one+"\n) AS t("+columnNumbers(len(cols))+")")
-		if err != nil {
-			return nil, err
-		}
-		mapping.DestroyPrepare(stmt)
-		stmt = wrapped
-		_, readers = readersOf(*stmt)
+	wrapped := "SELECT " + castList(cols) + " FROM (\n" + one + "\n) AS t(" + columnNumbers(len(cols)) + ")"
+	return c.execute(ctx, query, wrapped, args, cols, fn)
+}
+
+// errNeedsCast says that a result has columns that only their text can be read of.
+var errNeedsCast = errors.New("a column must be cast")
+
+// execute runs a statement, which is query or made from it, and hands out its rows as
+// they come. Shown are the columns fn is told of; the result's own when nil.
+func (c *Conn) execute(ctx context.Context, query, statement string, args []any, shown []ColumnInfo, fn func([]ColumnInfo, *column.Batch) error) ([]ColumnInfo, error) {
+	stmt, err := c.prepare(ctx, statement)
+	if err != nil {
+		return nil, err
 	}
+	defer mapping.DestroyPrepare(stmt)
 	if err := bind(*stmt, args); err != nil {
 		return nil, err
 	}
-	err = c.fetch(ctx, query, *stmt, batchFor(cols, readers), func(b *column.Batch) error { return fn(cols, b) })
-	return cols, err
-}
-
-// fetch executes a bound statement and hands out its chunks as they are made.
-func (c *Conn) fetch(ctx context.Context, query string, stmt mapping.PreparedStatement, batch *scanBatch, fn func(*column.Batch) error) error {
+	// Seen here, a cast costs nothing. With parameters the types are known only when
+	// the statement runs.
+	if cols, readers := preparedLayout(*stmt); len(args) == 0 && needsCast(readers) {
+		return cols, errNeedsCast
+	}
 	defer c.interruptWhenDone(ctx)()
 	var pending mapping.PendingResult
 	// Deprecated in DuckDB's C interface without a successor: everything else holds the
 	// whole result in memory, outside memory_limit (engines.md part I, 5).
-	if bindings.PendingPreparedStreaming(stmt, &pending) == mapping.StateError {
+	if bindings.PendingPreparedStreaming(*stmt, &pending) == mapping.StateError {
 		err := c.s.explain(ctx, query, duckError(mapping.PendingError(pending)))
 		mapping.DestroyPending(&pending)
-		return err
+		return nil, err
 	}
 	var res mapping.Result
 	state := mapping.ExecutePending(pending, &res)
 	mapping.DestroyPending(&pending)
 	defer mapping.DestroyResult(&res)
 	if state == mapping.StateError {
-		return c.s.explain(ctx, query, duckError(mapping.ResultError(&res)))
+		return nil, c.s.explain(ctx, query, duckError(mapping.ResultError(&res)))
 	}
+	cols, readers := resultLayout(&res)
+	if needsCast(readers) {
+		return cols, errNeedsCast
+	}
+	if shown == nil {
+		shown = cols
+	}
+	return shown, c.fetch(ctx, query, &res, batchFor(cols, readers), func(b *column.Batch) error { return fn(shown, b) })
+}
+
+// fetch hands out the chunks of a result as they are made.
+func (c *Conn) fetch(ctx context.Context, query string, res *mapping.Result, batch *scanBatch, fn func(*column.Batch) error) error {
 	for {
-		chunk := mapping.FetchChunk(res)
+		chunk := mapping.FetchChunk(*res)
 		if chunk.Ptr == nil {
 			break
 		}
@@ -143,7 +158,7 @@ func (c *Conn) fetch(ctx context.Context, query string, stmt mapping.PreparedSta
 			return err
 		}
 	}
-	if text := mapping.ResultError(&res); text != "" {
+	if text := mapping.ResultError(res); text != "" {
 		return c.s.explain(ctx, query, duckError(text))
 	}
 	if ctx.Err() != nil {
@@ -185,23 +200,20 @@ func (c *Conn) interruptWhenDone(ctx context.Context) (stop func()) {
 }
 
 // castList writes a select list that turns columns without a reader into text, or
-// timestamps of other units into microseconds. It reports false when none needs it.
-func castList(cols []ColumnInfo, readers []reader) (string, bool) {
-	var list []string
-	need := false
+// timestamps of other units into microseconds.
+func castList(cols []ColumnInfo) string {
+	list := make([]string, len(cols))
 	for i, col := range cols {
-		expr := fmt.Sprintf("c%d", i)
-		if readers[i].fill == nil {
-			need = true
-			to := "VARCHAR"
-			if strings.HasPrefix(col.SQLType, "TIMESTAMP") {
-				to = "TIMESTAMP"
-			}
-			expr = "CAST(" + expr + " AS " + to + ")"
+		list[i] = fmt.Sprintf("c%d", i)
+		switch {
+		case strings.HasPrefix(col.SQLType, "TIMESTAMP_"):
+			list[i] = "CAST(" + list[i] + " AS TIMESTAMP)"
+		case !readable[col.SQLType] && !strings.HasPrefix(col.SQLType, "DECIMAL("):
+			list[i] = "CAST(" + list[i] + " AS VARCHAR)"
 		}
-		list = append(list, expr+" AS "+Ident(col.Name))
+		list[i] += " AS " + Ident(col.Name)
 	}
-	return strings.Join(list, ", "), need
+	return strings.Join(list, ", ")
 }
 
 func columnNumbers(n int) string {

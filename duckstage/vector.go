@@ -2,6 +2,7 @@ package duckstage
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/duckdb/duckdb-go/v2/mapping"
@@ -47,17 +48,40 @@ func (b *scanBatch) fill(chunk mapping.DataChunk) {
 	}
 }
 
-// readersOf lists a prepared statement's columns and how to read them.
-func readersOf(stmt mapping.PreparedStatement) ([]ColumnInfo, []reader) {
-	n := int(mapping.PreparedStatementColumnCount(stmt))
+// preparedLayout lists a prepared statement's columns and how to read them.
+func preparedLayout(stmt mapping.PreparedStatement) ([]ColumnInfo, []reader) {
+	return layoutOf(int(mapping.PreparedStatementColumnCount(stmt)), func(i mapping.IdxT) (string, mapping.LogicalType) {
+		return mapping.PreparedStatementColumnName(stmt, i), mapping.PreparedStatementColumnLogicalType(stmt, i)
+	})
+}
+
+// resultLayout lists a result's columns and how to read them.
+func resultLayout(res *mapping.Result) ([]ColumnInfo, []reader) {
+	return layoutOf(int(mapping.ColumnCount(res)), func(i mapping.IdxT) (string, mapping.LogicalType) {
+		return mapping.ColumnName(res, i), mapping.ColumnLogicalType(res, i)
+	})
+}
+
+func layoutOf(n int, column func(mapping.IdxT) (string, mapping.LogicalType)) ([]ColumnInfo, []reader) {
 	cols, readers := make([]ColumnInfo, n), make([]reader, n)
 	for i := range n {
-		lt := mapping.PreparedStatementColumnLogicalType(stmt, mapping.IdxT(i))
-		cols[i] = ColumnInfo{Name: mapping.PreparedStatementColumnName(stmt, mapping.IdxT(i)), SQLType: typeName(lt)}
+		name, lt := column(mapping.IdxT(i))
+		cols[i] = ColumnInfo{Name: name, SQLType: typeName(lt)}
 		readers[i] = readerOf(lt)
 		mapping.DestroyLogicalType(&lt)
 	}
 	return cols, readers
+}
+
+func needsCast(readers []reader) bool {
+	return slices.ContainsFunc(readers, func(r reader) bool { return r.fill == nil })
+}
+
+// readable are the types that readerOf has a reader for, beside DECIMAL.
+var readable = map[string]bool{
+	"BOOLEAN": true, "TINYINT": true, "SMALLINT": true, "INTEGER": true, "BIGINT": true, "UTINYINT": true, "USMALLINT": true,
+	"UINTEGER": true, "UBIGINT": true, "HUGEINT": true, "FLOAT": true, "DOUBLE": true, "DATE": true, "TIMESTAMP": true,
+	"TIMESTAMP WITH TIME ZONE": true, "UUID": true, "VARCHAR": true,
 }
 
 // scalarNames are the SQL names of the types that have no parameters.
