@@ -69,6 +69,15 @@ func (p *Project) unusedTables(b *bound) config.Faults {
 	return faults
 }
 
+// explainSource says where the settings name the source that could not be read.
+func (p *Project) explainSource(name string, err error) error {
+	f := p.Config.FaultAt("sources."+name, err.Error())
+	if f.File == "" || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w\nthe source is set in %s, line %d; nothing of an earlier staging was changed", err, f.File, f.Line)
+}
+
 func (p *Project) sourceFault(name string, err error) config.Fault {
 	return p.Config.FaultAt("sources."+name, err.Error())
 }

@@ -138,14 +138,11 @@ func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions, tracker *pro
 // explainTarget says what a person can do about a target that does not answer as
 // it should.
 func (p *Project) explainTarget(err error) error {
-	target := host(p.Config.Target.URL)
 	switch dataverse.KindOf(err) {
 	case dataverse.Unreachable:
-		hint := "is the address right, and does this machine reach it (proxy, firewall)?"
 		if p.Config.Target.Loopback() {
-			hint = "is the emulator running? start it with `dvmigrate emulator` in another terminal"
+			return fmt.Errorf("%w\nis the emulator running? start it with `dvmigrate emulator` in another terminal", err)
 		}
-		return fmt.Errorf("%w\ncannot reach %s: %s", err, target, hint)
 	case dataverse.SignIn:
 		return &SignInError{err}
 	}

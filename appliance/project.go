@@ -49,9 +49,13 @@ type Project struct {
 // InUseError says that another process works on the project.
 type InUseError struct {
 	Owner Owner
+	Stage bool // only the stage is, by a program that need not be dvmigrate: Owner.Command is its file
 }
 
 func (e *InUseError) Error() string {
+	if e.Stage {
+		return fmt.Sprintf("the stage is in use by %s (process %d); wait for it to end, or close the file there", e.Owner.Command, e.Owner.PID)
+	}
 	if e.Owner.PID == 0 {
 		return "the project is in use by another dvmigrate process; wait for it to end"
 	}
@@ -105,11 +109,12 @@ func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, erro
 }
 
 func (p *Project) open(ctx context.Context, mode Mode) error {
-	if mode == Loading && !exists(p.stagePath()) {
-		if exists(p.ledgerPath()) {
-			return fmt.Errorf("the stage %s is gone, but the ledger is there: restore a snapshot with `dvmigrate restore`, since a new stage would not know what is loaded", p.stagePath())
-		}
+	staged, booked := exists(p.stagePath()), exists(p.ledgerPath())
+	switch {
+	case !staged && !booked && mode == Loading:
 		return ErrNotStaged
+	case staged && !booked: // the ledger is made before the stage
+		return p.halfGone("ledger", p.ledgerPath())
 	}
 	if err := p.identify(mode); err != nil {
 		return err
@@ -126,6 +131,11 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	if err := p.takeOwnership(); err != nil {
 		return err
 	}
+	if !staged && len(p.ledger.Tables()) > 0 {
+		return p.halfGone("stage", p.stagePath())
+	} else if !staged && mode == Loading { // the first staging was killed at once
+		return ErrNotStaged
+	}
 	p.stage, err = duckstage.Open(ctx, p.stagePath(), p.stageOptions(mode == Loading))
 	if err != nil {
 		return p.explainStage(err)
@@ -135,6 +145,18 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	p.stopControl = p.serveControl()
 	return nil
+}
+
+// halfGone says that stage or ledger is missing beside the other: alone, the other
+// does not know which record of the target is whose.
+func (p *Project) halfGone(what, path string) error {
+	return fmt.Errorf("the %s %s is gone, and without it nothing says which record is loaded\n%s, or remove the folder %s to begin anew with a target that has none of the records",
+		what, path, p.restoreHint(), p.work())
+}
+
+// restoreHint is what to do where the project's files are of no use any more.
+func (p *Project) restoreHint() string {
+	return fmt.Sprintf("restore the newest snapshot into an empty folder with `dvmigrate restore --from %s DEST` and go on there", p.Config.Path(p.Config.Snapshots.To))
 }
 
 // Close closes what Open opened. The ledger comes last.
@@ -192,24 +214,27 @@ func (p *Project) identify(mode Mode) error {
 		return p.newIdentity(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is missing: it names the project that stage and ledger belong to; restore a snapshot", path)
+		return fmt.Errorf("%s is missing: it names the project that stage and ledger belong to\n%s", path, p.restoreHint())
 	}
 	if err != nil {
 		return err
 	}
 	var id projectID
 	if err := json.Unmarshal(b, &id); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return fmt.Errorf("read %s: %w\n%s", path, err, p.restoreHint())
 	}
-	if n, err := hex.Decode(p.set[:], []byte(id.Set)); err != nil || n != len(p.set) {
-		return fmt.Errorf("read %s: set is not 32 hexadecimal digits; restore a snapshot", path)
+	if len(id.Set) != 2*len(p.set) {
+		return fmt.Errorf("read %s: set is not 32 hexadecimal digits\n%s", path, p.restoreHint())
+	}
+	if _, err := hex.Decode(p.set[:], []byte(id.Set)); err != nil {
+		return fmt.Errorf("read %s: set: %w\n%s", path, err, p.restoreHint())
 	}
 	return nil
 }
 
 func (p *Project) newIdentity(path string) error {
 	if exists(p.stagePath()) || exists(p.ledgerPath()) {
-		return fmt.Errorf("%s is missing, but a stage or a ledger is there: restore a snapshot, or remove the folder %s to begin anew", path, p.work())
+		return fmt.Errorf("%s is missing, but a stage or a ledger is there\n%s, or remove the folder %s to begin anew with a target that has none of the records", path, p.restoreHint(), p.work())
 	}
 	if err := os.MkdirAll(p.work(), 0o700); err != nil {
 		return fmt.Errorf("make the work folder: %w", err)
@@ -240,21 +265,28 @@ func writeFile(path string, b []byte) error {
 }
 
 func (p *Project) explainLedger(err error) error {
-	if errors.Is(err, ledger.ErrOtherSet) {
-		return fmt.Errorf("%w: %s belongs to another project than the stage beside it; restore a snapshot", err, p.ledgerPath())
-	}
-	if errors.Is(err, ledger.ErrDamaged) || errors.Is(err, ledger.ErrNotLedger) {
-		return fmt.Errorf("%w\nnothing was changed; restore the newest snapshot into an empty folder with `dvmigrate restore --from %s DEST` and go on there", err, p.Config.Path(p.Config.Snapshots.To))
+	switch {
+	case errors.Is(err, ledger.ErrOtherSet):
+		return fmt.Errorf("%w than project.json and the stage beside it\nput back the project's own ledger, or %s", err, p.restoreHint())
+	case errors.Is(err, ledger.ErrFormat):
+		return fmt.Errorf("%w\nnothing was changed; go on with the release of dvmigrate that wrote it", err)
+	case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrNotLedger):
+		return fmt.Errorf("%w\nnothing was changed; %s", err, p.restoreHint())
 	}
 	return err
 }
 
 func (p *Project) explainStage(err error) error {
+	var locked *duckstage.LockedError
 	switch {
+	case errors.As(err, &locked):
+		return &InUseError{Owner: Owner{PID: locked.PID, Command: locked.Process}, Stage: true}
 	case errors.Is(err, duckstage.ErrOtherSet):
-		return fmt.Errorf("%w: %s belongs to another project than the ledger beside it; restore a snapshot", err, p.stagePath())
-	case errors.Is(err, duckstage.ErrDamaged):
-		return fmt.Errorf("%w\nnothing was changed; restore the newest snapshot into an empty folder with `dvmigrate restore --from %s DEST` and go on there", err, p.Config.Path(p.Config.Snapshots.To))
+		return fmt.Errorf("%w than project.json and the ledger beside it\nput back the project's own stage, or %s", err, p.restoreHint())
+	case errors.Is(err, duckstage.ErrVersion):
+		return fmt.Errorf("%w\nnothing was changed; go on with the release of dvmigrate that wrote it", err)
+	case errors.Is(err, duckstage.ErrDamaged), errors.Is(err, duckstage.ErrNotStage):
+		return fmt.Errorf("%w\nnothing was changed; %s", err, p.restoreHint())
 	}
 	return err
 }

@@ -67,7 +67,7 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 		watch("reading "+name, 0)
 		res, err := ingest.Run(ctx, p.stage, p.source(name), func(done, total int64) { watch("reading "+name, percent(done, total)) })
 		if err != nil {
-			return r, fmt.Errorf("source %s: %w", name, err)
+			return r, p.explainSource(name, err)
 		}
 		r.Sources = append(r.Sources, SourceResult{Name: name, Files: len(res.Files), Rows: res.Rows, Rejected: res.Rejected, Bytes: res.Bytes, Seconds: res.Seconds})
 	}

@@ -80,9 +80,12 @@ func PullSchema(ctx context.Context, dir string, tables []string, o Options, pro
 		return nil, "", err
 	}
 	defer client.Close()
+	if len(tables) == 0 {
+		tables = nil // all
+	}
 	s, err := client.Schema(ctx, tables, progress)
 	if err != nil {
-		return nil, "", fmt.Errorf("read the schema of %s: %w", host(p.Config.Target.URL), err)
+		return nil, "", p.explainTarget(fmt.Errorf("read the schema of %s: %w", host(p.Config.Target.URL), err))
 	}
 	return s, p.Config.Path(p.Config.Schema), nil
 }

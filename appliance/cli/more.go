@@ -78,7 +78,7 @@ func (c *guideCommand) Run(_ context.Context, env *Env) error {
 		for _, p := range pages {
 			known = append(known, p.Name)
 		}
-		return usagef("guide: no page %q%s", c.page, didYouMean(c.page, known))
+		return usagef("guide: no page %q%s\nrun `dvmigrate guide` for the list of pages", c.page, didYouMean(c.page, known))
 	}
 	if env.json {
 		return env.printJSON(map[string]any{"version": 1, "page": p})

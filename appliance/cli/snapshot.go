@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -61,6 +63,8 @@ func (c *snapshotsCommand) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 		dir = p.Config.Path(p.Config.Snapshots.To)
+	} else if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
 	}
 	list, err := appliance.Snapshots(dir)
 	if err != nil {
