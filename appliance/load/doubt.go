@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -16,7 +18,8 @@ import (
 // simply wait again. What is absent may still arrive, if its request is under way:
 // then sending it again is refused as a duplicate, and reading back finds it.
 func (l *Loader) settleDoubts(ctx context.Context) error {
-	for name, t := range l.o.Tables {
+	for _, name := range slices.Sorted(maps.Keys(l.o.Tables)) {
+		t := l.o.Tables[name]
 		spans := l.book.InFlight(name)
 		if len(spans) == 0 {
 			continue
@@ -63,6 +66,9 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 	})
 	if err != nil {
 		return err
+	}
+	if len(outcomes) < s.Len() {
+		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
 	}
 	return l.book.Settle(ctx, t.Name, outcomes)
 }

@@ -19,11 +19,18 @@ const holdPiece = 10_000
 
 // holdDependants holds back the waiting records of a table whose lookups point to
 // a record that failed or is held, so that they are not sent to fail too
-// (method.md M7). For the main pass these are the lookups that the insert carries,
+// (method.md M7). Those held back before are looked at anew, so that they follow when
+// their parent is mended. For the main pass these are the lookups that the insert carries,
 // for the second pass the deferred ones.
 func (l *Loader) holdDependants(ctx context.Context, t *mapping.Table, pass ledger.Pass, deferred []string) error {
 	if pass == ledger.State {
 		return nil
+	}
+	if l.book.Counts(t.Name).Class(ledger.Held, uint8(ClassParent)) > 0 { // their parents may be there by now
+		f := ledger.Filter{Flags: []ledger.Flag{ledger.Held}, Classes: []uint8{uint8(ClassParent)}, Passes: []ledger.Pass{pass}}
+		if _, err := l.book.Retry(ctx, t.Name, f); err != nil {
+			return fmt.Errorf("let records wait again: %w", err)
+		}
 	}
 	for i := range t.Lookups {
 		lookup := &t.Lookups[i]

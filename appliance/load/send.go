@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
@@ -12,15 +13,18 @@ import (
 )
 
 const (
-	// maxTries is how often records are sent again for a cause that passes, on top of
-	// what the client tries itself, before they wait for another sweep.
-	maxTries = 4
+	// maxTries is how often records are sent again as they are for a cause that passes,
+	// on top of what the client tries itself, before less is sent at once.
+	maxTries = 2
 	// maxAttempts is after how many claims a record that is never taken for a passing
 	// cause is given up as failed.
-	maxAttempts = 10
+	maxAttempts = 5
 	// fewEnough is the size at which a refused bulk request is no longer halved but
 	// sent as a $batch, whose parts are answered one by one.
 	fewEnough = 16
+	// maxRefusals is how many bulk requests of one job may be refused in the search for
+	// guilty rows. Where there are more, halving costs more than a $batch of the rest.
+	maxRefusals = 12
 )
 
 // sender sends the records of one claimed job and notes each one's outcome.
@@ -28,6 +32,10 @@ type sender struct {
 	l *Loader
 	w *work
 	j *job
+
+	refusals int   // bulk requests of this job that were refused
+	looked   bool  // the job's records were read back: those left are not there by id
+	passing  error // the last cause that kept records waiting
 }
 
 // send sends the records in set, which are claimed, and settles in j.results what
@@ -37,21 +45,23 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if len(set) == 0 {
 		return nil
 	}
-	if s.w.lookFirst.Load() && !s.w.update && s.w.table.Link == nil && tries == 0 {
+	if tries == 0 && s.w.insert() && s.w.lookFirst.Load() {
 		rest, err := s.readBack(ctx, set)
 		if err != nil {
-			return s.unsure(err)
+			return s.stop(set, readBackError(err))
 		}
 		s.w.lookFirst.Store(len(rest) < len(set))
 		if len(rest) < len(set) {
 			return s.send(ctx, rest, 1)
 		}
 	}
-	if Message(s.w.message.Load()) != Bulk {
-		return s.each(ctx, set, tries)
+	switch Message(s.w.message.Load()) {
+	case Bulk:
+		return s.decide(ctx, set, tries, s.bulk(ctx, set))
+	case Single:
+		return s.singly(ctx, set, tries)
 	}
-	err := s.bulk(ctx, set)
-	return s.decide(ctx, set, tries, err)
+	return s.each(ctx, set, tries)
 }
 
 func (s *sender) bulk(ctx context.Context, set []int) error {
@@ -62,7 +72,7 @@ func (s *sender) bulk(ctx context.Context, set []int) error {
 	return s.l.target.CreateMany(ctx, s.w.table.Schema, body, len(set))
 }
 
-// decide acts on the answer to one bulk request.
+// decide acts on the answer to a request that was applied as a whole or not at all.
 func (s *sender) decide(ctx context.Context, set []int, tries int, err error) error {
 	if err == nil {
 		s.note(set, outcome{result: ledger.ResultSuccess})
@@ -78,43 +88,49 @@ func (s *sender) decide(ctx context.Context, set []int, tries int, err error) er
 	case dataverse.RolledBack, dataverse.Transient:
 		return s.again(ctx, set, tries, err)
 	case dataverse.TooBig:
-		s.shrink(len(set))
-		if len(set) == 1 {
-			s.fail(set, err)
-			return nil
-		}
-		return s.halves(ctx, set, tries)
+		return s.tooBig(ctx, set, tries, err)
 	case dataverse.Unsupported:
-		s.w.message.Store(uint32(Batch))
-		s.l.o.Watch.Note(s.w.table.Name, "does not take bulk requests; going on with $batch")
-		return s.send(ctx, set, tries)
+		if Message(s.w.message.Load()) == Bulk {
+			s.l.o.Watch.Note(s.w.table.Name, "does not take bulk requests; going on with $batch")
+			s.w.message.Store(uint32(Batch))
+			s.w.shrinkTo(s.w.inBatch)
+			return s.send(ctx, set, tries)
+		}
 	case dataverse.Partial:
 		return s.partial(ctx, set, tries, err)
-	case dataverse.Throttled, dataverse.Stopped, dataverse.SignIn, dataverse.Setup, dataverse.Unreachable:
-		return s.stop(set, err)
 	}
-	return err // of unknown kind: nothing is certain, so nothing is noted
+	return s.stop(set, err)
 }
 
-// stop gives the records back, since nothing of them was applied, and ends the load.
+// stop ends the load. The records wait again if it is certain that nothing of them
+// was applied.
 func (s *sender) stop(set []int, err error) error {
-	s.note(set, outcome{result: ledger.ResultReleased})
+	if k := dataverse.KindOf(err); k.Certain() {
+		s.note(set, outcome{result: ledger.ResultReleased})
+	}
 	return err
 }
 
-// unsure ends the load with records left in flight: only a look at the target can
-// tell, and that failed too.
-func (s *sender) unsure(err error) error { return fmt.Errorf("read records back: %w", err) }
+func readBackError(err error) error { return fmt.Errorf("read records back: %w", err) }
 
-// narrow searches a refused request for the guilty rows: by halves while it is
-// large, then one by one in a $batch.
+// narrow searches a refused request for the guilty rows: those that the message
+// names, else by halves while it is large, then one by one in a $batch.
 func (s *sender) narrow(ctx context.Context, set []int, tries int, err error) error {
 	if len(set) == 1 {
-		s.fail(set, err)
-		return nil
+		return s.refuse(ctx, set[0], err)
 	}
-	if len(set) == len(s.j.seqs) {
+	if s.refusals++; s.refusals == 1 {
 		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("a request of %d records was refused, looking for the guilty ones: %s", len(set), short(err)))
+	}
+	if s.refusals > maxRefusals {
+		return s.each(ctx, set, tries)
+	}
+	if named := s.named(set, err); len(named) > 0 && len(named) <= len(set)/2 {
+		others := slices.DeleteFunc(slices.Clone(set), func(i int) bool { _, found := slices.BinarySearch(named, i); return found })
+		if err := s.each(ctx, named, tries); err != nil {
+			return s.release(others, err)
+		}
+		return s.send(ctx, others, max(tries, 1))
 	}
 	if len(set) <= fewEnough {
 		return s.each(ctx, set, tries)
@@ -125,77 +141,100 @@ func (s *sender) narrow(ctx context.Context, set []int, tries int, err error) er
 func (s *sender) halves(ctx context.Context, set []int, tries int) error {
 	half := len(set) / 2
 	if err := s.send(ctx, set[:half], max(tries, 1)); err != nil {
-		s.note(set[half:], outcome{result: ledger.ResultReleased}) // not applied: what they were part of was refused
-		return err
+		return s.release(set[half:], err) // what they were part of was not applied
 	}
 	return s.send(ctx, set[half:], max(tries, 1))
 }
 
-// shrink makes the table's following requests smaller.
-func (s *sender) shrink(refused int) {
-	n := int32(max(refused/2, 1))
-	if old := s.w.batch.Load(); n < old && s.w.batch.CompareAndSwap(old, n) {
-		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("requests were too big or too slow; going on with %d records each", n))
-	}
+// release lets records wait again that certainly were not applied, when an error
+// stops the load.
+func (s *sender) release(set []int, err error) error {
+	s.note(set, outcome{result: ledger.ResultReleased})
+	return err
 }
 
-// duplicate is a bulk create of which some record is there already: an earlier
-// request whose answer was lost, or a target that is ahead of a restored ledger.
-// Our ids are our own, so a record with one of them is ours.
+// tooBig sends less at once, now and from now on.
+func (s *sender) tooBig(ctx context.Context, set []int, tries int, err error) error {
+	if len(set) == 1 {
+		s.fail(set[0], err)
+		return nil
+	}
+	if n := len(set) / 2; s.w.shrinkTo(n) {
+		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("requests were too big or too slow; going on with %d records each", n))
+	}
+	return s.halves(ctx, set, tries)
+}
+
+// duplicate is a create of which some record is there already: an earlier request
+// whose answer was lost, or a target that is ahead of a restored ledger. Our ids are
+// our own, so a record with one of them is ours.
 func (s *sender) duplicate(ctx context.Context, set []int, tries int, err error) error {
-	if s.w.update {
+	switch {
+	case s.w.table.Link != nil: // linked already
+		s.note(set, outcome{result: ledger.ResultSuccess})
+		return nil
+	case s.w.update, s.looked && len(set) > 1:
 		return s.narrow(ctx, set, tries, err)
 	}
 	rest, rerr := s.readBack(ctx, set)
-	if rerr != nil {
-		return s.unsure(rerr)
-	}
-	if len(rest) == len(set) { // not by id: an alternate key is taken
+	switch {
+	case rerr != nil: // the request was refused, so nothing of it was applied
+		return s.release(set, readBackError(rerr))
+	case len(rest) == len(set): // not by id: an alternate key is taken
 		return s.narrow(ctx, set, tries, err)
 	}
 	s.w.lookFirst.Store(true)
 	return s.send(ctx, rest, max(tries, 1))
 }
 
-// lost is a request without an answer. An update is absolute and may be sent
-// again; of creates, the ids tell what was applied.
+// lost is a request without an answer. An update or a link is absolute and may be
+// sent again; of creates, the ids tell what was applied.
 func (s *sender) lost(ctx context.Context, set []int, tries int, err error) error {
 	if ctx.Err() != nil {
 		return err // stopped at once: the next run looks them up
 	}
-	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to a request of %d records was lost, reading them back: %s", len(set), short(err)))
+	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to a request of %d records was lost, finding out what became of it: %s", len(set), short(err)))
 	rest := set
-	if !s.w.update && s.w.table.Link == nil {
+	if s.w.insert() {
 		var rerr error
 		if rest, rerr = s.readBack(ctx, set); rerr != nil {
-			return s.unsure(errors.Join(rerr, err))
+			return readBackError(errors.Join(rerr, err))
 		}
 	}
+	s.looked = false // the request may be under way still
 	return s.again(ctx, rest, tries, err)
 }
 
-// again sends records once more that a passing cause kept out, within bounds.
+// again sends records once more that a passing cause kept out: as they are, then in
+// smaller requests, since some causes come with size and some with one row.
 func (s *sender) again(ctx context.Context, set []int, tries int, err error) error {
-	if len(set) == 0 {
+	switch {
+	case len(set) == 0:
 		return nil
-	}
-	if tries < maxTries {
+	case tries < maxTries:
 		return s.send(ctx, set, tries+1)
-	}
-	if s.l.attempts(s.w, s.j.seqs[set[0]]) >= maxAttempts {
-		s.fail(set, err)
+	case len(set) == 1 || s.refusals >= maxRefusals:
+		s.later(set, err)
 		return nil
 	}
-	s.note(set, outcome{result: ledger.ResultReleased, counted: true})
-	return nil
+	s.refusals++
+	if len(set) <= fewEnough {
+		return s.each(ctx, set, tries)
+	}
+	return s.halves(ctx, set, tries)
 }
 
-// attempts is how often a record was claimed.
-func (l *Loader) attempts(w *work, seq uint32) int {
-	for span := range l.book.Spans(w.table.Name, seq) {
-		return int(span.Attempts)
+// later lets records wait for another sweep, or gives those up that were tried too
+// often.
+func (s *sender) later(set []int, err error) {
+	s.passing = err
+	for _, i := range set {
+		if e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i]); e.Attempts >= maxAttempts {
+			s.fail(i, err)
+		} else {
+			s.j.results[i] = outcome{result: ledger.ResultReleased, counted: true}
+		}
 	}
-	return 0
 }
 
 // readBack notes as done what the target has of the set, and returns the rest.
@@ -215,15 +254,14 @@ func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error
 			rest = append(rest, i)
 		}
 	}
+	s.looked = s.looked || len(set) == len(s.j.seqs)
 	return rest, nil
 }
 
 // partial is a bulk request to an elastic table, where each record stands alone.
 func (s *sender) partial(ctx context.Context, set []int, tries int, err error) error {
 	var e *dataverse.Error
-	if !errors.As(err, &e) {
-		return err
-	}
+	errors.As(err, &e)
 	bad := map[int]int{}
 	for _, r := range e.Rows {
 		bad[r.Index] = r.Status
@@ -236,119 +274,10 @@ func (s *sender) partial(ctx context.Context, set []int, tries int, err error) e
 		case status == http.StatusTooManyRequests || status >= 500:
 			retry = append(retry, i)
 		default:
-			s.fail([]int{i}, err)
+			s.fail(i, err)
 		}
 	}
 	return s.again(ctx, retry, tries, err)
-}
-
-// each sends the records one by one within a $batch, so that each has its own
-// answer.
-func (s *sender) each(ctx context.Context, set []int, tries int) error {
-	errs, err := s.l.target.Batch(ctx, s.ops(set))
-	if err != nil {
-		return s.decideBatch(ctx, set, tries, err)
-	}
-	var again, doubt []int
-	var last, stop error
-	for k, i := range set {
-		e := errs[k]
-		switch dataverse.KindOf(e) {
-		case 0:
-			if e != nil {
-				return e
-			}
-			s.note(set[k:k+1], outcome{result: ledger.ResultSuccess})
-		case dataverse.Duplicate:
-			if s.w.table.Link != nil { // linked already
-				s.note(set[k:k+1], outcome{result: ledger.ResultSuccess})
-			} else if s.w.update {
-				s.fail(set[k:k+1], e)
-			} else {
-				doubt, last = append(doubt, i), e
-			}
-		case dataverse.Lost:
-			doubt, last = append(doubt, i), e
-		case dataverse.RolledBack, dataverse.Transient, dataverse.TooBig:
-			again, last = append(again, i), e
-		case dataverse.Throttled, dataverse.Stopped, dataverse.SignIn, dataverse.Setup, dataverse.Unreachable, dataverse.Unsupported:
-			s.note(set[k:k+1], outcome{result: ledger.ResultReleased})
-			stop = e
-		default:
-			s.fail(set[k:k+1], e)
-		}
-	}
-	if stop != nil {
-		s.note(again, outcome{result: ledger.ResultReleased})
-		return stop
-	}
-	return errors.Join(s.settleDoubt(ctx, doubt, errs, set, tries), s.again(ctx, again, tries, last))
-}
-
-// settleDoubt decides single creates that were answered with a duplicate, or not
-// at all: what is in the target under its id is done; a duplicate that is not
-// there by id clashes on an alternate key.
-func (s *sender) settleDoubt(ctx context.Context, doubt []int, errs []error, set []int, tries int) error {
-	if len(doubt) == 0 {
-		return nil
-	}
-	rest := doubt
-	if !s.w.update && s.w.table.Link == nil {
-		var err error
-		if rest, err = s.readBack(ctx, doubt); err != nil {
-			return s.unsure(err)
-		}
-	}
-	byRecord := make(map[int]error, len(set))
-	for k, i := range set {
-		byRecord[i] = errs[k]
-	}
-	var again []int
-	var last error
-	for _, i := range rest {
-		if e := byRecord[i]; dataverse.KindOf(e) == dataverse.Duplicate {
-			s.fail([]int{i}, e)
-		} else {
-			again, last = append(again, i), e
-		}
-	}
-	return s.again(ctx, again, tries, last)
-}
-
-// decideBatch acts on a $batch that failed as a whole.
-func (s *sender) decideBatch(ctx context.Context, set []int, tries int, err error) error {
-	switch dataverse.KindOf(err) {
-	case dataverse.Lost:
-		return s.lost(ctx, set, tries, err)
-	case dataverse.TooBig:
-		s.shrink(len(set))
-		if len(set) == 1 {
-			s.fail(set, err)
-			return nil
-		}
-		return s.halves(ctx, set, tries)
-	case dataverse.RolledBack, dataverse.Transient:
-		return s.again(ctx, set, tries, err)
-	case 0:
-		return err
-	}
-	return s.stop(set, err)
-}
-
-// ops are the single requests of a $batch.
-func (s *sender) ops(set []int) []dataverse.Op {
-	ops := make([]dataverse.Op, len(set))
-	for k, i := range set {
-		switch {
-		case s.w.table.Link != nil:
-			ops[k] = dataverse.AssociateOp(s.w.link, s.j.links[i])
-		case s.w.update:
-			ops[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
-		default:
-			ops[k] = dataverse.CreateOp(s.w.table.Schema, s.w.encoder.CreateBody(nil, s.j.record(i)))
-		}
-	}
-	return ops
 }
 
 // note gives the records one outcome.
@@ -358,7 +287,12 @@ func (s *sender) note(set []int, o outcome) {
 	}
 }
 
-// fail notes records as failed for good.
-func (s *sender) fail(set []int, err error) {
-	s.note(set, outcome{result: ledger.ResultFailed, reason: reasonOf(err)})
+// fail notes a record as failed for good.
+func (s *sender) fail(i int, err error) {
+	r := reasonOf(err)
+	var e *dataverse.Error
+	if s.w.table.Link == nil && errors.As(err, &e) && e.Kind == dataverse.NotFound && s.w.update && slices.Contains(e.IDs, s.j.ids[i]) {
+		r.Class = uint8(ClassMissing)
+	}
+	s.j.results[i] = outcome{result: ledger.ResultFailed, reason: r}
 }

@@ -1,0 +1,132 @@
+package load
+
+import (
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/ledger"
+)
+
+// job is the records of one claim, and so of one request when all goes well. Its
+// records are named by their place in it. Jobs are used again, for their memory.
+type job struct {
+	w      *work
+	seqs   []uint32
+	owed   []uint8
+	ids    []schema.GUID
+	links  []dataverse.Pair // of an N:N link table
+	body   []byte           // {"Targets":[record,record
+	starts []uint32         // where record i begins in body
+	ends   []uint32         // and where it ends
+
+	results []outcome // one a record; the zero value = none yet
+	places  []int     // 0, 1, 2, ...
+}
+
+type outcome struct {
+	result  ledger.Result
+	counted bool
+	reason  *ledger.Reason
+}
+
+const bodyOpen, bodyClose = `{"Targets":[`, `]}`
+
+// put gives a job's memory back.
+func (w *work) put(j *job) {
+	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], body: j.body[:0],
+		starts: j.starts[:0], ends: j.ends[:0], results: j.results[:0], places: j.places[:0]}
+	w.jobs.Put(j)
+}
+
+func (j *job) add(seq uint32, owed uint8, rows *mapping.Rows, i int) {
+	j.places = append(j.places, len(j.seqs))
+	j.seqs = append(j.seqs, seq)
+	j.owed = append(j.owed, owed)
+	j.results = append(j.results, outcome{})
+	if j.w.table.Link != nil {
+		id1, id2 := rows.LinkIDs(i)
+		j.links = append(j.links, dataverse.Pair{ID1: id1, ID2: id2})
+		return
+	}
+	j.ids = append(j.ids, rows.ID(i))
+	if len(j.body) == 0 {
+		j.body = append(j.body, bodyOpen...)
+	} else {
+		j.body = append(j.body, ',')
+	}
+	j.starts = append(j.starts, uint32(len(j.body)))
+	j.body = rows.AppendTarget(j.body, i)
+	j.ends = append(j.ends, uint32(len(j.body)))
+}
+
+func (j *job) record(i int) []byte { return j.body[j.starts[i]:j.ends[i]] }
+
+// all lists every record of the job.
+func (j *job) all() []int { return j.places }
+
+// bulk is the body of a bulk request for some of the records, which are in order.
+func (j *job) bulk(set []int) []byte {
+	if len(set) == len(j.seqs) {
+		return append(j.body, bodyClose...)
+	}
+	body := []byte(bodyOpen)
+	for k, i := range set {
+		if k > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, j.record(i)...)
+	}
+	return append(body, bodyClose...)
+}
+
+// ranges are the job's records as the ledger names them.
+func (j *job) ranges() []ledger.Range {
+	var out []ledger.Range
+	for _, seq := range j.seqs {
+		if n := len(out); n > 0 && out[n-1].To == seq {
+			out[n-1].To++
+			continue
+		}
+		out = append(out, ledger.One(seq))
+	}
+	return out
+}
+
+// outcomes are the results so far, neighbours of one result together. Records
+// without one stay in flight.
+func (j *job) outcomes() []ledger.Outcome {
+	var out []ledger.Outcome
+	for i, r := range j.results {
+		if r.result == 0 {
+			continue
+		}
+		o := ledger.Outcome{Range: ledger.One(j.seqs[i]), Result: r.result, Counted: r.counted}
+		if r.result == ledger.ResultSuccess {
+			o.Next = owedAfter(j.owed[i], j.w.pass)
+		}
+		if r.reason != nil {
+			o.Reason = *r.reason
+		}
+		if n := len(out); n > 0 && r.reason == nil && out[n-1].To == o.From && sameOutcome(out[n-1], o) {
+			out[n-1].To = o.To
+			continue
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func sameOutcome(a, b ledger.Outcome) bool {
+	return a.Result == b.Result && a.Next == b.Next && a.Counted == b.Counted && a.Reason == b.Reason
+}
+
+// owedAfter is the pass that a record owes after one has succeeded; Main is none.
+func owedAfter(owed uint8, pass ledger.Pass) ledger.Pass {
+	switch {
+	case pass < ledger.Lookups && owed&mapping.OwesLookups != 0:
+		return ledger.Lookups
+	case pass < ledger.State && owed&mapping.OwesState != 0:
+		return ledger.State
+	}
+	return ledger.Main
+}

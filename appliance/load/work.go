@@ -1,0 +1,261 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/ledger"
+)
+
+const (
+	// fallbackBatch is how many single requests a $batch carries where nobody asked for
+	// a $batch: it runs them one after the other (dataverse-web-api.md 7.5).
+	fallbackBatch = 100
+	// maxFruitless is how many jobs in a row may end without an outcome for a single
+	// record before the load gives the target time.
+	maxFruitless = 10
+)
+
+// work is one kind of operation on one table.
+type work struct {
+	table    *mapping.Table
+	link     dataverse.Link
+	step     plan.Step
+	pass     ledger.Pass
+	actions  []ledger.Action // the entries that are meant
+	update   bool
+	encoder  *mapping.Encoder
+	settings Settings
+	inBatch  int // records in one $batch
+
+	batch     atomic.Int32  // records a request now; shrinks when the service says too big
+	message   atomic.Uint32 // Message, never Auto
+	lookFirst atomic.Bool   // the target is ahead of the ledger: read back before sending
+	claimed   atomic.Int64  // records handed out by the sweep
+	fruitless atomic.Int32  // jobs in a row without an outcome
+
+	jobs sync.Pool // *job, for their memory
+}
+
+// works are the operations of a step, in order: inserts before updates.
+func (l *Loader) works(t *mapping.Table, step plan.Step, pass ledger.Pass) []*work {
+	switch pass {
+	case ledger.Lookups:
+		return []*work{l.work(t, step, pass, mapping.Lookups, ledger.Insert, ledger.Update)}
+	case ledger.State:
+		return []*work{l.work(t, step, pass, mapping.State, ledger.Insert, ledger.Update)}
+	}
+	inserts := l.work(t, step, pass, mapping.Insert, ledger.Insert)
+	if t.Link != nil {
+		return []*work{inserts}
+	}
+	return []*work{inserts, l.work(t, step, pass, mapping.Update, ledger.Update)}
+}
+
+func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write mapping.Write, actions ...ledger.Action) *work {
+	w := &work{table: t, link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
+		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name)}
+	w.jobs.New = func() any { return &job{w: w} }
+	w.settings.Batch = max(w.settings.Batch, 1)
+	if w.settings.Parallel == 0 {
+		w.settings.Parallel = max(l.o.Parallel, 1)
+	}
+	w.inBatch = min(w.settings.Batch, fallbackBatch)
+	m := w.settings.Message
+	switch {
+	case m == Batch:
+		w.inBatch = min(w.settings.Batch, dataverse.MaxBatch)
+	case m == Single:
+		w.settings.Batch = 1
+	case t.Link != nil:
+		m = Batch
+	case m == Auto && t.Schema.CanBulk(w.bulkAction()):
+		m = Bulk
+	case m == Auto:
+		m = Batch
+	}
+	if m == Batch {
+		w.settings.Batch = w.inBatch
+	}
+	w.message.Store(uint32(m))
+	w.batch.Store(int32(w.settings.Batch))
+	return w
+}
+
+// bulkAction is the bulk action in the schema's words.
+func (w *work) bulkAction() string {
+	if w.update {
+		return "update"
+	}
+	return "create"
+}
+
+// insert reports whether the work makes records whose ids are ours, so that reading
+// them back tells what was applied.
+func (w *work) insert() bool { return !w.update && w.table.Link == nil }
+
+// shrinkTo makes the following requests smaller.
+func (w *work) shrinkTo(n int) (shrunk bool) {
+	old := w.batch.Load()
+	return int32(n) < old && w.batch.CompareAndSwap(old, int32(max(n, 1)))
+}
+
+// waiting is the number of records that the work would take up now.
+func (w *work) waiting(b book) int64 {
+	flag := ledger.Unprocessed
+	if w.pass != ledger.Main {
+		flag = ledger.Success
+	}
+	counts, n := b.Counts(w.table.Name), 0
+	for _, a := range w.actions {
+		n += counts.Of(flag, w.pass, a)
+	}
+	return int64(n)
+}
+
+// run sweeps over the waiting records until none waits. It comes to an end: a sweep
+// takes up every one of them, each time counts, and maxAttempts is the most.
+func (l *Loader) run(ctx, drain context.Context, w *work) error {
+	left := w.waiting(l.book)
+	if left == 0 {
+		return nil
+	}
+	l.o.Watch.Begin(w.table.Name, string(w.step.Pass), left)
+	defer l.o.Watch.End(w.table.Name, string(w.step.Pass))
+	for ; left > 0; left = w.waiting(l.book) {
+		if drain.Err() != nil {
+			return ErrDrained
+		}
+		w.claimed.Store(0)
+		if err := l.sweep(ctx, drain, w); err != nil {
+			return err
+		}
+		if w.claimed.Load() == 0 && drain.Err() == nil {
+			return fmt.Errorf("the ledger has %d waiting records that the stage does not hold", left)
+		}
+	}
+	return nil
+}
+
+// sweep hands every waiting record out once, several requests at a time. The first
+// error keeps new requests from being begun and is returned when those under way
+// have come to their end.
+func (l *Loader) sweep(ctx, drain context.Context, w *work) error {
+	stopping, stop := context.WithCancel(drain)
+	defer stop()
+	var group errgroup.Group // of no context: nothing under way is cancelled
+	start := func(fn func() error) {
+		group.Go(func() error {
+			err := fn()
+			if err != nil {
+				stop()
+			}
+			return err
+		})
+	}
+	jobs := make(chan *job)
+	start(func() error {
+		defer close(jobs)
+		return l.feed(ctx, stopping, w, jobs)
+	})
+	worker := func() error {
+		for j := range jobs {
+			if err := l.do(ctx, stopping, w, j); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	start(func() error {
+		if err := l.warmUp(ctx, stopping, w, jobs); err != nil {
+			return err
+		}
+		for range w.settings.Parallel - 1 {
+			start(worker)
+		}
+		return worker()
+	})
+	return group.Wait()
+}
+
+// warmUp sends the first bulk request of an action on a table by itself: the service
+// makes its procedures on that one, and several at once fail in a race for it
+// (dataverse-web-api.md 6.2).
+func (l *Loader) warmUp(ctx, stopping context.Context, w *work, jobs <-chan *job) error {
+	key := w.table.Name + " " + w.bulkAction()
+	if Message(w.message.Load()) != Bulk || l.warm[key] {
+		return nil
+	}
+	l.warm[key] = true
+	j, ok := <-jobs
+	if !ok {
+		return nil
+	}
+	return l.do(ctx, stopping, w, j)
+}
+
+// do takes one job all the way: claim, send, settle.
+func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
+	defer w.put(j)
+	if stopping.Err() != nil {
+		return nil // not claimed: it simply still waits
+	}
+	if err := l.book.Claim(ctx, w.table.Name, w.pass, j.ranges()); err != nil {
+		return fmt.Errorf("claim: %w", err)
+	}
+	w.claimed.Add(int64(len(j.seqs)))
+	s := sender{l: l, w: w, j: j}
+	stop := s.send(ctx, j.all(), 0)
+	// What has an outcome is recorded also when the load stops for an error or a
+	// cancelled context: an answer that came must not be lost here.
+	outcomes := j.outcomes()
+	if err := l.settle(ctx, w, outcomes); err != nil {
+		return errors.Join(err, stop)
+	}
+	decided := l.count(w, outcomes)
+	switch {
+	case stop != nil:
+		return stop
+	case l.o.MaxErrors > 0 && l.failed.Load() > l.o.MaxErrors:
+		return ErrTooManyErrors
+	case decided:
+		w.fruitless.Store(0)
+	case w.fruitless.Add(1) >= maxFruitless:
+		return fmt.Errorf("%w; %d requests in a row were of no use, the last because of: %w", ErrLeftOver, maxFruitless, s.passing)
+	}
+	return nil
+}
+
+func (l *Loader) settle(ctx context.Context, w *work, outcomes []ledger.Outcome) error {
+	if len(outcomes) == 0 {
+		return nil
+	}
+	if err := l.book.Settle(context.WithoutCancel(ctx), w.table.Name, outcomes); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	return nil
+}
+
+// count tells the watcher what came of a job, and reports whether anything did.
+func (l *Loader) count(w *work, outcomes []ledger.Outcome) (decided bool) {
+	var done, failed int64
+	for i := range outcomes {
+		switch n := int64(outcomes[i].Len()); outcomes[i].Result {
+		case ledger.ResultSuccess:
+			done += n
+		case ledger.ResultFailed:
+			failed += n
+		}
+	}
+	l.failed.Add(failed)
+	l.o.Watch.Sent(w.table.Name, string(w.step.Pass), done, failed, 0)
+	return done+failed > 0
+}
