@@ -77,7 +77,7 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 
 // refusesCreate names the tables that have no Create (sections 5.1, 4.8, trap 36).
 func (t *table) refusesCreate() *apiError {
-	if t.intersect != nil || t.Kind == schema.Intersect || t.Kind == schema.Virtual || t.LogicalName == "activitypointer" {
+	if t.intersect != nil || t.Kind == schema.Intersect || t.Kind == schema.Virtual || t.activities != nil {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Create' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", t.LogicalName)
 	}
 	return nil
@@ -266,11 +266,9 @@ func (tx *tx) exists(t *table, id schema.GUID) bool {
 	if _, ok := tx.s.tables[t.idx].rows.get(orderOf(id)); ok {
 		return true
 	}
-	if t.LogicalName == "activitypointer" {
-		for _, a := range tx.s.model.tables {
-			if a.isActivity() && a != t && tx.exists(a, id) {
-				return true
-			}
+	for _, a := range t.activities {
+		if tx.exists(a, id) {
+			return true
 		}
 	}
 	return false

@@ -210,7 +210,7 @@ func (d *decoder) annotation(rec *record, name string) error {
 	prop, ann, has := strings.Cut(name, "@")
 	switch {
 	case !has:
-		return d.unknown(rec.t, name)
+		return errUnknownProperty(rec.t, name)
 	case ann == "odata.bind":
 		return d.bind(rec, prop)
 	case prop == "" && ann == "odata.type":
@@ -224,12 +224,6 @@ func (d *decoder) annotation(rec *record, name string) error {
 		return err
 	}
 	return d.skip(0)
-}
-
-// unknown refuses a property, telling a lookup column's own name from a name that
-// is nowhere.
-func (d *decoder) unknown(t *table, name string) error {
-	return errUnknownProperty(t, name)
 }
 
 func (d *decoder) typeName(rec *record) error {
@@ -301,7 +295,7 @@ func (d *decoder) unbind(rec *record, rel *relation) error {
 // accepts reports whether the relation may point to a table: its own target, an
 // activity where the target is activitypointer, a user or team for the owner.
 func (r *relation) accepts(t *table) error {
-	if r.target == t || r.target != nil && r.target.LogicalName == "activitypointer" && t.isActivity() {
+	if r.target == t || r.target != nil && r.target.activities != nil && t.isActivity() {
 		return nil
 	}
 	if r.target == nil {

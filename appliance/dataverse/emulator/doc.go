@@ -1,5 +1,5 @@
 // Package emulator is a Dataverse on loopback: an http.Handler that answers the
-// Web API as /work/shared/dataverse-web-api.md (the reference) describes it, keeps
+// Web API as dataverse-web-api.md (the reference) describes it, keeps
 // what was written, and fails on order. Section numbers in comments are the
 // reference's.
 //
@@ -11,6 +11,11 @@
 // Words: a call is one operation, an HTTP request or one part of a $batch; a tx is
 // the store held still for a call, with an undo for what it wrote; a value is one
 // column's content in typed form; a row is a record's encoded values.
+//
+// The way of a request: server.go takes it in (token, limits, body), route.go finds
+// its handler, decode.go and check.go read its body, create.go and update.go apply
+// it inside a transaction of the store (tx.go, store.go), and server.go answers.
+// faults.go can step in before and after the handler.
 //
 // It does not run plug-ins or workflows, checks no privileges beyond the faults
 // ordered for it, and answers any bearer token.

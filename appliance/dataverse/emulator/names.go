@@ -33,6 +33,7 @@ type table struct {
 	nn          map[string]linkEnd   // N:N collection navigation properties
 	incoming    []*relation          // lookups of all tables that point here
 	keys        []*altKey
+	activities  []*table    // of activitypointer: the tables whose rows it shows
 	intersect   *manyToMany // when this is the intersect table of an N:N relationship
 
 	// Well-known columns, nil where the schema has none.
@@ -128,6 +129,7 @@ func newModel(s *schema.Schema) (*model, error) {
 	}
 	m.addLinks()
 	m.addParties()
+	m.addActivities()
 	for _, t := range m.tables {
 		t.nameWellKnown()
 		if err := t.addKeys(); err != nil {
@@ -210,6 +212,19 @@ func (m *model) addParties() {
 			if r.from.LogicalName == "activityparty" && r.col.LogicalName == "activityid" {
 				t.parties = r
 			}
+		}
+	}
+}
+
+// addActivities gives activitypointer the tables that derive from it (section 12.6).
+func (m *model) addActivities() {
+	pointer := m.byName["activitypointer"]
+	if pointer == nil {
+		return
+	}
+	for _, t := range m.tables {
+		if t.isActivity() && t != pointer {
+			pointer.activities = append(pointer.activities, t)
 		}
 	}
 }

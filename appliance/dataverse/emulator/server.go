@@ -72,11 +72,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var refused *apiError
 		if in, refused = s.limiter.admit(c.token, node); refused != nil {
 			err = refused
-			drain(r)
 		}
 	}
 	if err == nil {
 		err = c.readBody(w, r)
+	} else {
+		drain(r)
 	}
 	if err == nil {
 		err = c.run()
@@ -100,8 +101,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.send(w)
 }
 
-// drain reads a little of a refused body so that the connection can be kept.
-func drain(r *http.Request) { io.CopyN(io.Discard, r.Body, 256<<10) }
+// drain reads the body of a refused request, within reason, so that the client gets
+// the answer instead of a broken connection.
+func drain(r *http.Request) { io.CopyN(io.Discard, r.Body, 16<<20) }
 
 // serveToken is the token endpoint of section 2: every client gets a token that
 // names it, so that limits are counted per client.

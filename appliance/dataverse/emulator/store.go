@@ -1,7 +1,7 @@
 package emulator
 
 import (
-	"crypto/sha1"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,8 +23,8 @@ import (
 //		r.version                        // versionnumber, the etag's number
 //	})
 //
-// Rows of intersect tables are made up from the links, so row, scan and count
-// serve them too. A call inside a change set carries its own tx: handlers use
+// Rows of intersect tables are made up from the links, and those of activitypointer
+// from the activities, so row, scan and count serve them too (madeup.go). A call inside a change set carries its own tx: handlers use
 // c.view, which takes that tx when there is one and the store's lock otherwise. A
 // row's bytes are only valid inside view: take values out before it returns.
 //
@@ -92,6 +92,7 @@ type row struct {
 	id      schema.GUID
 	version int64
 	data    []byte
+	vals    []value // of a row that is made up when read: its values, instead of data
 	s       *store
 }
 
@@ -99,6 +100,9 @@ type row struct {
 func (r row) value(c *column) value {
 	if c == r.t.id {
 		return guidValue(r.id)
+	}
+	if r.vals != nil {
+		return r.vals[c.idx]
 	}
 	switch c.derived {
 	case notDerived:
@@ -130,6 +134,9 @@ func (r row) value(c *column) value {
 // values decodes all columns into a slice indexed by column number; computed ones
 // are left null.
 func (r row) values() []value {
+	if r.vals != nil {
+		return slices.Clone(r.vals)
+	}
 	vals := make([]value, len(r.t.cols))
 	r.s.decodeRow(r.t, r.data, vals)
 	return vals
@@ -196,13 +203,16 @@ func (tx *tx) row(t *table, id schema.GUID) (row, bool) {
 	if t.intersect != nil {
 		return tx.intersectRow(t, id)
 	}
+	if t.activities != nil {
+		return tx.pointerRow(t, id)
+	}
 	d := &tx.s.tables[t.idx]
 	at, ok := d.rows.get(orderOf(id))
 	if !ok {
 		return row{}, false
 	}
 	data := d.arena.get(at)
-	return row{t, id, rowVersion(data), data, tx.s}, true
+	return row{t: t, id: id, version: rowVersion(data), data: data, s: tx.s}, true
 }
 
 // scan calls fn for the rows whose id comes after the given one (all rows when
@@ -212,6 +222,10 @@ func (tx *tx) scan(t *table, after schema.GUID, fn func(row) bool) {
 		tx.scanIntersect(t, after, fn)
 		return
 	}
+	if t.activities != nil {
+		tx.scanPointers(t, after, fn)
+		return
+	}
 	d := &tx.s.tables[t.idx]
 	start := orderOf(after)
 	d.rows.from(start, func(k sqlOrder, at uint64) bool {
@@ -219,7 +233,7 @@ func (tx *tx) scan(t *table, after schema.GUID, fn func(row) bool) {
 			return true
 		}
 		data := d.arena.get(at)
-		return fn(row{t, k.guid(), rowVersion(data), data, tx.s})
+		return fn(row{t: t, id: k.guid(), version: rowVersion(data), data: data, s: tx.s})
 	})
 }
 
@@ -227,6 +241,13 @@ func (tx *tx) scan(t *table, after schema.GUID, fn func(row) bool) {
 func (tx *tx) count(t *table) int {
 	if t.intersect != nil {
 		return tx.s.links[t.intersect.idx][0].n
+	}
+	if t.activities != nil {
+		n := 0
+		for _, a := range t.activities {
+			n += tx.count(a)
+		}
+		return n
 	}
 	return tx.s.tables[t.idx].rows.n
 }
@@ -301,49 +322,3 @@ func (tx *tx) scanDeleted(t *table, since int64, fn func(id schema.GUID, version
 
 // lastVersion is the highest row version given out.
 func (tx *tx) lastVersion() int64 { return tx.s.version }
-
-// intersectID makes the id of a link's row: always the same for a pair.
-func intersectID(a, b schema.GUID) schema.GUID {
-	sum := sha1.Sum(append(append([]byte("link"), a[:]...), b[:]...))
-	g := schema.GUID(sum[:16])
-	g[6], g[8] = g[6]&0x0f|0x50, g[8]&0x3f|0x80
-	return g
-}
-
-func (tx *tx) makeIntersectRow(t *table, a, b schema.GUID, version int64) row {
-	vals := make([]value, len(t.cols))
-	for i, name := range []string{t.intersect.Column1, t.intersect.Column2} {
-		if c := t.byName[name]; c != nil {
-			id := [2]schema.GUID{a, b}[i]
-			vals[c.idx] = guidValue(id)
-			if c.Type.IsLookup() {
-				vals[c.idx] = refValue(t.intersect.tables[i], id)
-			}
-		}
-	}
-	return row{t, intersectID(a, b), version, tx.s.appendRow(nil, t, version, vals), tx.s}
-}
-
-func (tx *tx) intersectRow(t *table, id schema.GUID) (found row, ok bool) {
-	tx.scanIntersect(t, schema.GUID{}, func(r row) bool {
-		if r.id == id {
-			found, ok = r, true
-		}
-		return !ok
-	})
-	return found, ok
-}
-
-// scanIntersect lists links in the order of their ends; after is the id of the row
-// the scan ended with.
-func (tx *tx) scanIntersect(t *table, after schema.GUID, fn func(row) bool) {
-	started := after.IsZero()
-	tx.s.links[t.intersect.idx][0].from(pair{}, func(p pair, version int64) bool {
-		a, b := p.a.guid(), p.b.guid()
-		if !started {
-			started = intersectID(a, b) == after
-			return true
-		}
-		return fn(tx.makeIntersectRow(t, a, b, version))
-	})
-}

@@ -12,7 +12,7 @@ func (w *writer) update(old row, rec *record) error {
 	if !rec.id.IsZero() && rec.id != old.id {
 		return errorf(http.StatusBadRequest, "0x80040203", "Entity Id must be the same as the value set in property bag.")
 	}
-	if t.intersect != nil {
+	if t.intersect != nil || t.activities != nil {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Update' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", t.LogicalName)
 	}
 	if err := w.c.srv.faults.plugin(w.c, rec); err != nil {
@@ -155,6 +155,9 @@ func (w *writer) remove(old row) error {
 		if rel.Cascade["Delete"] == "Restrict" && len(w.tx.children(rel, old.id)) > 0 {
 			return errorf(http.StatusMethodNotAllowed, "0x80040227", "The object you tried to delete is associated with another object and cannot be deleted.")
 		}
+	}
+	if old.vals != nil {
+		return errorf(http.StatusBadRequest, "0x80040800", "The 'Delete' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", old.t.LogicalName)
 	}
 	w.tx.remove(old)
 	for _, rel := range old.t.incoming {

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 var (
@@ -283,4 +285,19 @@ func TestBaseFollowsTheCurrency(t *testing.T) {
 	e.has(e.do("GET", "accounts("+acc1+")?$select=revenue_base", ""), `"revenue_base":10.0000`)
 	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"transactioncurrencyid@odata.bind":"transactioncurrencies(`+gid(7, 1)+`)"}`)
 	e.has(e.do("GET", "accounts("+acc1+")?$select=revenue,revenue_base", ""), `"revenue":10.0000`, `"revenue_base":5.0000`)
+}
+
+func TestActivityPointers(t *testing.T) {
+	e := seeded(t, func(o *Options) {
+		pointer := tableOf("activitypointer", "ActivityPointer", "activitypointers", "activityid", "subject", text("subject", 200), col("activitytypecode", schema.TableName))
+		pointer.Kind = schema.Activity
+		o.Schema, _ = schema.New(append(worldTables(), pointer), nil)
+	})
+	e.want(204, "", "POST", "emails", `{"activityid":"`+gid(3, 2)+`","subject":"Hi"}`)
+	a := e.want(200, "", "GET", "activitypointers?$select=subject,activitytypecode", "")
+	e.has(a, `"subject":"Call","activitytypecode":"task"`, `"subject":"Hi","activitytypecode":"email"`)
+	e.has(e.want(200, "", "GET", "activitypointers("+gid(3, 2)+")?$select=subject", ""), `"subject":"Hi"`)
+	e.want(400, "0x80040800", "POST", "activitypointers", `{"subject":"x"}`)
+	e.want(400, "0x80040800", "DELETE", "activitypointers("+gid(3, 2)+")", "")
+	e.want(400, "0x80040800", "PATCH", "activitypointers("+gid(3, 2)+")", `{"subject":"x"}`, "If-Match", "*")
 }
