@@ -29,6 +29,8 @@ import (
 //	'L' link id[16] id[16] version  a link made
 //	'U' link id[16] id[16] version  a link removed
 //	'N' table column number         an auto-number column's last number
+//	'T' table id[16] version        a deletion from before the file was rewritten
+//	'V' version                     the last version given out before that
 //	'E'                             the rows that exist from the start are all there
 //
 // A file without an 'E' is one whose making was interrupted, and is begun again. A last record that is torn is cut off when the file is opened: it was never
@@ -74,6 +76,9 @@ func (s *store) openState(path string) (fresh bool, err error) {
 	s.log = l
 	if fresh {
 		return true, l.write([]byte(stateMagic), s.model.layout())
+	}
+	if l.size > rewriteAbove && l.size > 2*s.liveBytes() {
+		return false, s.rewriteState(path)
 	}
 	return false, nil
 }
@@ -310,6 +315,13 @@ func (s *store) apply(payload []byte) error {
 			if c := r.below(len(s.model.tables[t].cols)); !r.bad {
 				s.numbers[s.model.tables[t].cols[c]] = int64(r.uint())
 			}
+		case 'T':
+			t, id, version := r.below(len(s.model.tables)), r.guid(), int64(r.uint())
+			if !r.bad {
+				s.tables[t].deleted = append(s.tables[t].deleted, tombstone{id, version})
+			}
+		case 'V':
+			s.version = max(s.version, int64(r.uint()))
 		case 'E':
 			s.seeded = true
 		default:

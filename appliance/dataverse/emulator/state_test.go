@@ -178,3 +178,34 @@ func TestStateTornWhileSeeding(t *testing.T) {
 		}
 	}
 }
+
+func TestStateRewritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	e := seeded(t, func(o *Options) { o.StatePath = path })
+	e.want(204, "", "POST", "accounts("+acc1+")/contoso_account_contact/$ref", `{"@odata.id":"contacts(`+con2+`)"}`)
+	e.want(204, "", "POST", "contoso_orders", `{}`)
+	e.want(204, "", "DELETE", "accounts("+acc2+")", "")
+	for range 50 {
+		e.want(204, "", "PATCH", "accounts("+acc1+")", `{"name":"again"}`)
+	}
+	before, _ := os.Stat(path)
+	if err := e.srv.store.rewriteState(path); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := os.Stat(path)
+	if after.Size() >= before.Size() {
+		t.Errorf("%d bytes became %d", before.Size(), after.Size())
+	}
+	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"name":"goes on"}`)
+	again, err := reopened(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := e.dump(), again.dump(); a != b {
+		t.Errorf("the reopened state differs:\n%s\nwas\n%s", b, a)
+	}
+	s, r := e.srv.store, again.srv.store
+	if len(r.tables[0].deleted) != 1 || r.version != s.version || len(r.numbers) != 1 {
+		t.Errorf("tombstones, version or numbers are lost: %v %d %v", r.tables[0].deleted, r.version, r.numbers)
+	}
+}
