@@ -13,6 +13,9 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 		"GetAutoNumberSeed":      (*call).getAutoNumberSeed,
 		"GetNextAutoNumberValue": (*call).getNextAutoNumber,
 	}
+	for _, a := range closings {
+		unbound[a.name] = a.post
+	}
 	bound = map[string]func(*call) error{"DeleteMultiple": (*call).postDeleteMultiple}
 	for _, a := range []bulkAction{{"CreateMultiple", "create"}, {"UpdateMultiple", "update"}, {"UpsertMultiple", "upsert"}} {
 		bound[a.name] = a.post

@@ -21,6 +21,8 @@ type record struct {
 	parents  []parentRecord
 	children []childRecords
 	links    []linkRefs
+
+	closing bool // made by an action that closes: the state may be one only it can set
 }
 
 type assign struct {

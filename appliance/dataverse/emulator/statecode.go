@@ -35,8 +35,9 @@ func (t *table) initialState(id schema.GUID, vals []value) error {
 }
 
 // changeState checks the state and status of an updated row against what they were,
-// and completes them. setState and setStatus say what the body had.
-func (t *table) changeState(old row, vals []value, setState, setStatus bool) error {
+// and completes them. setState and setStatus say what the body had, closing that an
+// action of closings does it.
+func (t *table) changeState(old row, vals []value, setState, setStatus, closing bool) error {
 	if t.state == nil || !setState && !setStatus {
 		return nil
 	}
@@ -45,7 +46,7 @@ func (t *table) changeState(old row, vals []value, setState, setStatus bool) err
 	if e := t.checkState(after); e != nil {
 		return e
 	}
-	if t.LogicalName == "incident" && before != after && after == 1 {
+	if t.LogicalName == "incident" && !closing && before != after && after == 1 {
 		return errorf(http.StatusBadRequest, "0x80040203", "This message can not be used to set the state of incident to Resolved. In order to set state of incident to Resolved, use the CloseIncidentRequest message instead.")
 	}
 	if t.status == nil {

@@ -34,7 +34,7 @@ func (w *writer) update(old row, rec *record) error {
 	if err := w.resolve(rec, vals); err != nil {
 		return err
 	}
-	if err := t.changeState(old, vals, setState, setStatus); err != nil {
+	if err := t.changeState(old, vals, setState, setStatus, rec.closing); err != nil {
 		return err
 	}
 	if setMoney || rec.binds != nil {

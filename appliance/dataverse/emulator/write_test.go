@@ -301,3 +301,24 @@ func TestActivityPointers(t *testing.T) {
 	e.want(400, "0x80040800", "DELETE", "activitypointers("+gid(3, 2)+")", "")
 	e.want(400, "0x80040800", "PATCH", "activitypointers("+gid(3, 2)+")", `{"subject":"x"}`, "If-Match", "*")
 }
+
+func TestClosingActions(t *testing.T) {
+	e := start(t, func(o *Options) {
+		incident := tableOf("incident", "Incident", "incidents", "incidentid", "title", join([]*schema.Column{text("title", 200)}, ownerColumns(),
+			stateColumns(schema.Option{Value: 0, Label: "Active", DefaultStatus: ptr(int32(1))}, schema.Option{Value: 1, Label: "Resolved", DefaultStatus: ptr(int32(5))}))...)
+		resolution := tableOf("incidentresolution", "IncidentResolution", "incidentresolutions", "activityid", "subject", text("subject", 200), lookup("incidentid", "incident"))
+		resolution.Kind = schema.Activity
+		resolution.ManyToOne = []schema.Relationship{rel("incidentid", "incident", "incidentid", "Incident_IncidentResolutions", "Cascade")}
+		o.Schema, _ = schema.New(append(worldTables(), incident, resolution), nil)
+	})
+	row := "incidents(" + acc1 + ")"
+	e.want(204, "", "POST", "incidents", `{"incidentid":"`+acc1+`","title":"x"}`)
+	e.want(400, "0x80040203", "PATCH", row, `{"statecode":1,"statuscode":5}`)
+	e.want(400, "0x80048408", "POST", "CloseIncident", `{"Status":1,"IncidentResolution":{"incidentid@odata.bind":"/`+row+`"}}`)
+	e.want(204, "", "POST", "CloseIncident", `{"Status":5,"IncidentResolution":{"subject":"done","incidentid@odata.bind":"/`+row+`"}}`)
+	e.has(e.do("GET", row+"?$select=statecode,statuscode", ""), `"statecode":1`, `"statuscode":5`)
+	if n := e.srv.Stats().Rows["incidentresolution"]; n != 1 {
+		t.Errorf("%d resolutions, want the one of the close that was taken", n)
+	}
+	e.want(404, "", "POST", "WinOpportunity", `{"Status":3}`) // no such table here
+}
