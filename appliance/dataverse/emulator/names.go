@@ -37,12 +37,12 @@ type table struct {
 	intersect   *manyToMany // when this is the intersect table of an N:N relationship
 
 	// Well-known columns, nil where the schema has none.
-	state, status, owner, currency, exchangeRate           *column
-	createdOn, modifiedOn, createdBy, modifiedBy           *column
-	createdOnBehalf, modifiedOnBehalf, versionNumber       *column
-	overriddenCreatedOn, owningUser, owningTeam, owningBU  *column
-	firstName, lastName, fullName, organization, partition *column
-	activityType                                           *column
+	state, status, owner, currency, exchangeRate          *column
+	createdOn, modifiedOn, createdBy, modifiedBy          *column
+	createdOnBehalf, modifiedOnBehalf, versionNumber      *column
+	overriddenCreatedOn, owningUser, owningTeam, owningBU *column
+	firstName, lastName, fullName, organization           *column
+	activityType                                          *column
 
 	defaults              []assign // of choices and yes/no, on create
 	openState, openStatus int32    // what a new row starts with
@@ -261,7 +261,7 @@ func (t *table) nameWellKnown() {
 		"versionnumber": &t.versionNumber, "overriddencreatedon": &t.overriddenCreatedOn,
 		"owninguser": &t.owningUser, "owningteam": &t.owningTeam, "owningbusinessunit": &t.owningBU,
 		"firstname": &t.firstName, "lastname": &t.lastName, "fullname": &t.fullName,
-		"organizationid": &t.organization, "partitionid": &t.partition,
+		"organizationid":   &t.organization,
 		"activitytypecode": &t.activityType,
 	} {
 		*at = t.byName[name]

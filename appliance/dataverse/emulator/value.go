@@ -44,7 +44,6 @@ func intValue(n int64) value        { return value{kind: kindInt, n: n} }
 func decimalValue(s string) value   { return value{kind: kindDecimal, text: s} }
 func floatValue(f float64) value    { return value{kind: kindFloat, n: int64(math.Float64bits(f))} }
 func textValue(s string) value      { return value{kind: kindText, text: s} }
-func timeValue(t time.Time) value   { return value{kind: kindTime, n: t.Unix()} }
 func guidValue(g schema.GUID) value { return value{kind: kindGUID, guid: g} }
 func refValue(target *table, g schema.GUID) value {
 	return value{kind: kindRef, guid: g, target: target}
