@@ -7,19 +7,20 @@ import (
 )
 
 func TestDuplicateByAlternateKey(t *testing.T) {
-	s := stageAccounts(t, "accountnumber, name", "'A-1', 'a'", "'Ä-2', 'b'", "NULL, 'c'", "'A-4', 'd'", "'', 'e'")
+	s := stageAccounts(t, "accountnumber, name", "'A-1', 'a'", "'Ä-2', 'b'", "NULL, 'c'", "'A-4', 'd'", "'', 'e'", "'ä-2 ', 'f'")
 	target := rows{"accounts": {
 		account(0, "accountnumber", "A-1", "name", "a"), account(1, "accountnumber", "Ä-2", "name", "b"), account(2, "name", "c"), account(4, "name", "e"),
+		account(5, "accountnumber", "ä-2 ", "name", "f"),
 		{"accountid": foreign(1), "accountnumber": "a-1  "}, // the service's index calls these the same
-		{"accountid": foreign(2), "accountnumber": "ä-2"},
+		{"accountid": foreign(2), "accountnumber": "ä-2"}, // of two of ours, and one duplicate all the same
 		{"accountid": foreign(3), "accountnumber": "A-11"},
 		{"accountid": foreign(4)},                         // a null is the same as nothing
 		{"accountid": foreign(5), "accountnumber": "A-4"}, // ours was refused: this is the only one
 	}}
-	book := entries{"account": {loaded, loaded, loaded, failed, loaded}}
+	book := entries{"account": {loaded, loaded, loaded, failed, loaded, loaded}}
 	for _, values := range []bool{true, false} {
 		got := run(t, s, book, target, bind(t, world(t), "account", "accountnumber", "name"), func(o *Options) { o.Values = values })
-		differ(t, got, "source 4 target 4 missing 0 extra 0 different 0 duplicates 2 others 5",
+		differ(t, got, "source 5 target 5 missing 0 extra 0 different 0 duplicates 2 others 5",
 			"duplicate K0|"+foreign(1).String()+"|accountnumber|A-1|a-1  ",
 			"duplicate K1|"+foreign(2).String()+"|accountnumber|Ä-2|ä-2")
 	}

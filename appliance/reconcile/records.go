@@ -19,7 +19,7 @@ const (
 	page = 5000
 	// A group of target rows is compared at once: several pages, because each scan of
 	// the stage reads at least a row group, and for kept ids the whole id column.
-	groupRows  = 20_000
+	groupRows  = 50_000
 	groupBytes = 32 << 20
 )
 
@@ -46,7 +46,7 @@ type targetRow struct {
 	matched  bool // of an id that we did not assign: the row is ours, or a duplicate of ours
 }
 
-type extent struct{ from, to int }
+type extent struct{ from, to uint32 }
 
 func newRecords(w *comparison) *records {
 	r := &records{comparison: w}
@@ -96,9 +96,9 @@ func (r *records) add(found map[string]json.RawMessage) error {
 	g := &r.group
 	g.rows = append(g.rows, row)
 	for i := range r.fields {
-		from := len(g.arena)
+		from := uint32(len(g.arena))
 		g.arena = append(g.arena, found[r.fields[i].read]...)
-		g.values = append(g.values, extent{from, len(g.arena)})
+		g.values = append(g.values, extent{from, uint32(len(g.arena))})
 	}
 	return nil
 }
