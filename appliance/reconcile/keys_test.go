@@ -12,7 +12,7 @@ func TestDuplicateByAlternateKey(t *testing.T) {
 		account(0, "accountnumber", "A-1", "name", "a"), account(1, "accountnumber", "Ä-2", "name", "b"), account(2, "name", "c"), account(4, "name", "e"),
 		account(5, "accountnumber", "ä-2 ", "name", "f"),
 		{"accountid": foreign(1), "accountnumber": "a-1  "}, // the service's index calls these the same
-		{"accountid": foreign(2), "accountnumber": "ä-2"}, // of two of ours, and one duplicate all the same
+		{"accountid": foreign(2), "accountnumber": "ä-2"},   // of two of ours, and one duplicate all the same
 		{"accountid": foreign(3), "accountnumber": "A-11"},
 		{"accountid": foreign(4)},                         // a null is the same as nothing
 		{"accountid": foreign(5), "accountnumber": "A-4"}, // ours was refused: this is the only one
