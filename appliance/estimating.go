@@ -10,6 +10,9 @@ import (
 	"dvmigrate/ledger"
 )
 
+// Estimate is how long the load will take, with what it assumes.
+type Estimate = plan.Estimate
+
 // Plan orders the tables of the project as they are staged.
 func (p *Project) Plan(ctx context.Context) (*plan.Plan, error) {
 	b, err := p.bindStaged(ctx)

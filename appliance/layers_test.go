@@ -54,7 +54,7 @@ var homes = map[string][]string{
 	"go.yaml.in/yaml":                                            {"appliance/config"},
 	"golang.org/x/text":                                          {"duckstage/ingest"},
 	"golang.org/x/crypto/x509roots/fallback":                     {""},
-	"golang.org/x/sync":                                          {"appliance/load", "appliance", "backup", "backup/archive", "ledger"},
+	"golang.org/x/sync":                                          {"appliance/load", "duckstage", "backup", "backup/archive"},
 	"golang.org/x/sys":                                           {"ledger", "backup", "duckstage", "appliance"},
 	"golang.org/x/term":                                          {"appliance/cli"},
 	"github.com/google/go-cmp":                                   nil, // tests only

@@ -13,6 +13,12 @@ import (
 	"dvmigrate/ledger"
 )
 
+// How a load may end before all is done; the ledger knows how to go on.
+var (
+	ErrDrained       = load.ErrDrained
+	ErrTooManyErrors = load.ErrTooManyErrors
+)
+
 // LoadOptions are what a load may say differently from the project's settings.
 type LoadOptions struct {
 	SnapshotEvery time.Duration // negative = none; 0 = as the settings say

@@ -17,10 +17,6 @@ func (p *Project) Reconcile(ctx context.Context, values bool, limit int, watch f
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	links, err := p.links(b)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
 	client, err := p.Connect()
 	if err != nil {
 		return reconcile.Result{}, err
@@ -33,7 +29,7 @@ func (p *Project) Reconcile(ctx context.Context, values bool, limit int, watch f
 	for _, t := range p.ledger.Tables() {
 		numbers[t.Name] = t.Number
 	}
-	r, err := reconcile.Run(ctx, p.stage, p.ledger, client, reconcile.Options{Tables: b.tables, Links: links, Values: values, Limit: limit, Watch: watch,
+	r, err := reconcile.Run(ctx, p.stage, p.ledger, client, reconcile.Options{Tables: b.tables, Values: values, Limit: limit, Watch: watch,
 		RecordSeq: func(table string, id schema.GUID) (uint32, bool) {
 			number, seq, ok := duckstage.ParseRecordID(p.set, id)
 			return seq, ok && number == numbers[table]

@@ -46,7 +46,12 @@ func (c *demoCommand) Validate(args []string) error {
 	return noArgs(args)
 }
 
+// demoLimit is how long the demo may take; it needs a small part of it.
+const demoLimit = 5 * time.Minute
+
 func (c *demoCommand) Run(ctx context.Context, env *Env) error {
+	ctx, cancel := context.WithTimeout(ctx, demoLimit)
+	defer cancel()
 	d, err := newDemo(ctx, env, c.records)
 	if err != nil {
 		return err
@@ -180,7 +185,7 @@ func (d *demo) prepare(ctx context.Context) error {
 
 func (d *demo) startEmulator(ctx context.Context) error {
 	c := d.command(ctx, "emulator", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json", "--latency", "20ms", "--cost-record", "1ms",
-		"--fault", "kind=reset-after,message=CreateMultiple,every=20", "--fault", "kind=429-requests,every=60,retry-after=1")
+		"--fault", "kind=reset-after,message=CreateMultiple,every=20", "--fault", "kind=429-requests,message=CreateMultiple,every=45,retry-after=1")
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
-	"dvmigrate/appliance/plan"
 )
 
 var estimateEntry = entry{name: "estimate", summary: "how long the load will take, from counts, limits and rates alone: no network",
@@ -43,14 +42,14 @@ func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
 	if env.json {
 		return env.printJSON(struct {
 			Version int `json:"version"`
-			plan.Estimate
+			appliance.Estimate
 		}{1, e})
 	}
 	printEstimate(env, e)
 	return nil
 }
 
-func printEstimate(env *Env, e plan.Estimate) {
+func printEstimate(env *Env, e appliance.Estimate) {
 	var rows [][]string
 	for _, r := range e.Rows {
 		rows = append(rows, []string{r.Table, string(r.Pass), r.Action, count(r.Operations), count(r.Requests), fmt.Sprintf("%.0f", r.Rate), duration(r.Seconds), r.Bound, r.Basis})

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
-	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/progress"
 )
 
@@ -55,7 +54,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 	r, err := p.Load(ctx, env.Drain, appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel})
 	stop()
 	<-followed
-	if err != nil && !errors.Is(err, load.ErrDrained) && !errors.Is(err, load.ErrTooManyErrors) {
+	if err != nil && !errors.Is(err, appliance.ErrDrained) && !errors.Is(err, appliance.ErrTooManyErrors) {
 		return err
 	}
 	if env.json {

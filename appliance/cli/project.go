@@ -9,7 +9,6 @@ import (
 
 	"dvmigrate/appliance"
 	"dvmigrate/appliance/config"
-	"dvmigrate/appliance/load"
 )
 
 // options are what the appliance is told of this process.
@@ -33,7 +32,7 @@ func statusOf(err error) int {
 		return Locked
 	case errors.As(err, &signIn):
 		return SignIn
-	case errors.Is(err, load.ErrDrained), errors.Is(err, context.Canceled):
+	case errors.Is(err, appliance.ErrDrained), errors.Is(err, context.Canceled):
 		return Interrupted
 	}
 	return Failed
