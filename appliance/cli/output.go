@@ -18,6 +18,15 @@ func (e *Env) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// marshal is a value as JSON on one line, without escaping < and >.
+func marshal(v any) (string, error) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
+
 // report prints an error for people, or for machines under --json.
 func (e *Env) report(err error) {
 	if e.json {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -129,13 +128,13 @@ func (p *jsonRows) row(names []string, values []any) error {
 	}
 	p.n++
 	for i, name := range names {
-		key, err := json.Marshal(name)
+		key, err := marshal(name)
 		if err != nil {
 			return err
 		}
-		value, err := json.Marshal(values[i])
+		value, err := marshal(values[i])
 		if err != nil { // NaN and infinity, which JSON does not have
-			value = []byte("null")
+			value = "null"
 		}
 		if i > 0 {
 			b.WriteString(", ")

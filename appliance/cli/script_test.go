@@ -1,0 +1,420 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs the stories in testdata/script. Beside testscript's own commands
+// there are:
+//
+//	exits STATUS COMMAND ...   run a command and require its exit status
+//	start NAME COMMAND ...     run a command in the background
+//	finish NAME STATUS [SIG]   send it a signal (KILL, INT, INT2 = twice) and require its exit
+//	                           status; -1 = killed. Its output becomes NAME.out and NAME.err
+//	emulator [FLAG ...]        start `dvmigrate emulator` as the target, with its admin endpoint
+//	fault RULE                 order a fault of it; `fault none` takes all off
+//	stats PATH VALUE           require a figure of its /stats
+//	once                       require that it holds what the ledger says is loaded, each once
+//	json FILE PATH VALUE       require a value in JSON (FILE may be stdout): .a.b, .a[0], x
+//	                           for how many; VALUE may be >N
+//	await PATH VALUE           ask `dvmigrate status --json` until a value is so
+//	project DIR                copy the staged sample project
+//	keep PATH ...              note what these files and folders hold
+//	unharmed                   require that they still hold it
+//	damage FILE OFFSET         turn 64 bytes over; an offset below 0 counts from the end
+//	shorten FILE SIZE          cut a file off
+//	replace FILE OLD NEW       replace a text, which must occur
+//	secret TEXT                require that no file and no output has this text
+//	tmpfs DIR SIZE             mount a small file system of its own (condition [tmpfs])
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DVMIGRATE_TARGET_URL", nowhere)
+			e.Setenv("TZ", "UTC")
+			e.Values[storyKey{}] = &story{running: map[string]*background{}, kept: map[string][]byte{}}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "tmpfs" {
+				return canMount(t), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault,
+			"stats": cmdStats, "once": cmdOnce, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
+			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
+		},
+	})
+}
+
+// story is what one script has running and remembers.
+type story struct {
+	running map[string]*background
+	kept    map[string][]byte // file contents by path
+	keep    []string
+}
+
+// storyKey is where a script keeps its story.
+type storyKey struct{}
+
+type background struct {
+	cmd      *exec.Cmd
+	out, err bytes.Buffer
+}
+
+func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
+
+// need stops the script unless it has at least n arguments and stands without `!`.
+func need(ts *testscript.TestScript, neg bool, args []string, n int, usage string) {
+	if neg || len(args) < n {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "exits STATUS COMMAND ...")
+	err := ts.Exec(args[1], args[2:]...)
+	requireStatus(ts, err, args[0])
+	for _, word := range []string{"panic:", "goroutine ", "runtime error", "<nil>", "%!"} {
+		if strings.Contains(strings.ReplaceAll(ts.ReadFile("stderr"), "damaged: panic:", ""), word) {
+			ts.Fatalf("the program's answer has %q", word)
+		}
+	}
+}
+
+func requireStatus(ts *testscript.TestScript, err error, want string) {
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("run: %v", err)
+	}
+	if strconv.Itoa(got) != want {
+		ts.Fatalf("exit status %d, want %s", got, want)
+	}
+}
+
+// process is a command in the script's folder and environment.
+func process(ts *testscript.TestScript, args []string) *exec.Cmd {
+	c := exec.Command(args[0], args[1:]...)
+	c.Dir = ts.MkAbs(".")
+	c.Env = os.Environ()
+	for _, name := range []string{"DVMIGRATE_TARGET_URL", "DVMIGRATE_TOKEN", "HOME", "TMPDIR", "TZ"} {
+		c.Env = append(c.Env, name+"="+ts.Getenv(name))
+	}
+	return c
+}
+
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "start NAME COMMAND ...")
+	b := &background{cmd: process(ts, args[1:])}
+	b.cmd.Stdout, b.cmd.Stderr = &b.out, &b.err
+	ts.Check(b.cmd.Start())
+	storyOf(ts).running[args[0]] = b
+	ts.Defer(func() {
+		_ = b.cmd.Process.Kill() // ended long ago, mostly
+		_ = b.cmd.Wait()
+	})
+}
+
+func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "finish NAME STATUS [SIGNAL]")
+	b := storyOf(ts).running[args[0]]
+	if b == nil {
+		ts.Fatalf("nothing was started as %s", args[0])
+	}
+	if len(args) > 2 {
+		switch args[2] {
+		case "KILL":
+			ts.Check(b.cmd.Process.Kill())
+		case "INT":
+			ts.Check(b.cmd.Process.Signal(os.Interrupt))
+		case "INT2":
+			ts.Check(b.cmd.Process.Signal(os.Interrupt))
+			ts.Check(b.cmd.Process.Signal(syscall.SIGTERM)) // a second SIGINT might melt into the first
+		default:
+			ts.Fatalf("signal %s is not known", args[2])
+		}
+	}
+	err := b.cmd.Wait()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), b.out.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), b.err.Bytes(), 0o600))
+	ts.Logf("[%s stdout]\n%s[%s stderr]\n%s", args[0], b.out.Bytes(), args[0], b.err.Bytes())
+	requireStatus(ts, err, args[1])
+}
+
+func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 0, "emulator [FLAG ...]")
+	c := process(ts, append([]string{"dvmigrate", "emulator", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...))
+	out, err := c.StdoutPipe()
+	ts.Check(err)
+	ts.Check(c.Start())
+	ts.Defer(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	ts.Check(err)
+	var where struct{ URL, Admin string }
+	ts.Check(json.Unmarshal(line, &where))
+	ts.Setenv("DVMIGRATE_TARGET_URL", where.URL)
+	ts.Setenv("ADMIN", where.Admin)
+	admin(ts, http.MethodPost, "/reset", "") // what is there from the start does not count
+}
+
+// admin asks the emulator's admin endpoint.
+func admin(ts *testscript.TestScript, method, path, body string) []byte {
+	req, err := http.NewRequest(method, ts.Getenv("ADMIN")+path, strings.NewReader(body))
+	ts.Check(err)
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	if res.StatusCode >= 300 {
+		ts.Fatalf("%s %s: %s: %s", method, path, res.Status, b)
+	}
+	return b
+}
+
+func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "fault RULE | none")
+	if len(args) > 1 {
+		ts.Fatalf("a rule with blanks goes in single quotes")
+	}
+	if args[0] == "none" {
+		admin(ts, http.MethodDelete, "/faults", "")
+		return
+	}
+	admin(ts, http.MethodPost, "/faults", args[0])
+}
+
+func cmdStats(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "stats PATH VALUE")
+	requireJSON(ts, admin(ts, http.MethodGet, "/stats", ""), args[0], args[1])
+}
+
+// cmdOnce compares the emulator with the ledger's status: as many rows of each table
+// as are loaded, as many ever created, and every row with a key of its own.
+func cmdOnce(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 0, "once")
+	var stats struct {
+		Rows, Links                  map[string]int
+		Created, Associated, Deleted int64
+	}
+	ts.Check(json.Unmarshal(admin(ts, http.MethodGet, "/stats", ""), &stats))
+	b, err := process(ts, []string{"dvmigrate", "sql", "--json", "-c",
+		"SELECT table_name, count(*) FILTER (flag IN ('S', 'P') OR pass <> 'main') AS loaded FROM flags GROUP BY ALL"}).Output()
+	ts.Check(err)
+	var tables []struct {
+		Name   string `json:"table_name"`
+		Loaded int64
+	}
+	ts.Check(json.Unmarshal(b, &tables))
+	rows, links := int64(0), int64(0)
+	for _, t := range tables {
+		switch t.Name {
+		case "contactleads", "contoso_equipment_contact":
+			links += t.Loaded
+			continue
+		}
+		rows += t.Loaded
+		if int64(stats.Rows[t.Name]) != t.Loaded {
+			ts.Fatalf("%s: the target has %d rows, the ledger says %d", t.Name, stats.Rows[t.Name], t.Loaded)
+		}
+	}
+	target := int64(0)
+	for _, n := range stats.Links {
+		target += int64(n)
+	}
+	if stats.Created != rows || target != links || stats.Associated != links || stats.Deleted != 0 {
+		ts.Fatalf("created %d rows and %d links (%d there), deleted %d; the ledger says %d and %d", stats.Created, stats.Associated, target, stats.Deleted, rows, links)
+	}
+}
+
+func status(ts *testscript.TestScript) ([]byte, error) {
+	return process(ts, []string{"dvmigrate", "status", "--json"}).Output()
+}
+
+// cmdAwait needs no pause between its questions: each is a process of its own.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "await PATH VALUE")
+	var last error
+	for range 300 {
+		b, err := status(ts)
+		if err == nil {
+			err = checkJSON(b, args[0], args[1])
+		}
+		if err == nil {
+			return
+		}
+		last = err
+	}
+	ts.Fatalf("in vain: %v", last)
+}
+
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 3, "json FILE PATH VALUE")
+	requireJSON(ts, []byte(ts.ReadFile(args[0])), args[1], args[2])
+}
+
+func requireJSON(ts *testscript.TestScript, b []byte, path, want string) {
+	if err := checkJSON(b, path, want); err != nil {
+		ts.Fatalf("%v in\n%s", err, b[:min(len(b), 4000)])
+	}
+}
+
+func checkJSON(b []byte, path, want string) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return fmt.Errorf("not JSON: %w", err)
+	}
+	for step := range strings.SplitSeq(strings.TrimLeft(strings.ReplaceAll(path, "[", ".["), "."), ".") {
+		switch in := v.(type) {
+		case map[string]any:
+			v = in[step]
+			if step == "length" {
+				v = len(in)
+			}
+		case []any:
+			i, err := strconv.Atoi(strings.Trim(step, "[]"))
+			switch {
+			case step == "length":
+				v = len(in)
+			case err != nil || i < 0 || i >= len(in):
+				return fmt.Errorf("%s: no element %s", path, step)
+			default:
+				v = in[i]
+			}
+		default:
+			return fmt.Errorf("%s: nothing at %s", path, step)
+		}
+	}
+	got := fmt.Sprint(v)
+	if least, ok := strings.CutPrefix(want, ">"); ok {
+		a, err1 := strconv.ParseFloat(got, 64)
+		b, err2 := strconv.ParseFloat(least, 64)
+		if err1 != nil || err2 != nil || a <= b {
+			return fmt.Errorf("%s is %s, want %s", path, got, want)
+		}
+		return nil
+	}
+	if got != want {
+		return fmt.Errorf("%s is %q, want %q", path, got, want)
+	}
+	return nil
+}
+
+func cmdProject(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "project DIR")
+	ts.Check(copyStaged(ts.MkAbs(args[0])))
+}
+
+// walk calls fn for every file under a path.
+func walk(path string, fn func(path string, content []byte) error) error {
+	return filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return fn(path, b)
+	})
+}
+
+func cmdKeep(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "keep PATH ...")
+	s := storyOf(ts)
+	clear(s.kept)
+	for _, path := range args {
+		ts.Check(walk(ts.MkAbs(path), func(path string, b []byte) error {
+			s.kept[path] = b
+			return nil
+		}))
+	}
+}
+
+func cmdUnharmed(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 0, "unharmed")
+	for path, want := range storyOf(ts).kept {
+		got, err := os.ReadFile(path)
+		ts.Check(err)
+		if !bytes.Equal(got, want) {
+			ts.Fatalf("%s was changed (%d bytes, now %d)", path, len(want), len(got))
+		}
+	}
+}
+
+func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "damage FILE OFFSET")
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if at < 0 {
+		at += len(b)
+	}
+	for i := at; i < min(at+64, len(b)); i++ {
+		b[i] ^= 0xff
+	}
+	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+func cmdShorten(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "shorten FILE SIZE")
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+func cmdReplace(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 3, "replace FILE OLD NEW")
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	if !bytes.Contains(b, []byte(args[1])) {
+		ts.Fatalf("%s does not have %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(path, bytes.ReplaceAll(b, []byte(args[1]), []byte(args[2])), 0o600))
+}
+
+func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "secret TEXT")
+	for _, name := range []string{"stdout", "stderr"} {
+		if strings.Contains(ts.ReadFile(name), args[0]) {
+			ts.Fatalf("%s has the secret", name)
+		}
+	}
+	ts.Check(walk(ts.Getenv("WORK"), func(path string, b []byte) error {
+		if bytes.Contains(b, []byte(args[0])) {
+			return fmt.Errorf("%s has the secret", path)
+		}
+		return nil
+	}))
+}
