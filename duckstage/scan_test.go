@@ -96,7 +96,7 @@ func sqlTexts(t *testing.T, s *Stage, query string) [][]string {
 
 func TestScanReadsWhatDatabaseSQLReads(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE main.every AS "+everyType)
+	mustExec(t, s, "CREATE TABLE main.every AS "+everyType)
 	got, want := scanTexts(t, s, "SELECT * EXCLUDE (f4, f8, tz, day, ts) FROM every"), sqlTexts(t, s, "SELECT * EXCLUDE (f4, f8, tz, day, ts) FROM every")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -115,7 +115,7 @@ func TestScanReadsWhatDatabaseSQLReads(t *testing.T) {
 func TestScanManyRowsWithNulls(t *testing.T) {
 	s := newStage(t)
 	query := `SELECT i, CASE WHEN i % 7 <> 0 THEN 'text ' || i || repeat('x', (i % 40)::INT) END AS s, CASE WHEN i % 5 <> 0 THEN (i * 1.25)::DECIMAL(12,2) END AS d FROM range(30000) r(i)`
-	exec(t, s, "CREATE TABLE main.many AS "+query)
+	mustExec(t, s, "CREATE TABLE main.many AS "+query)
 	if diff := cmp.Diff(sqlTexts(t, s, "SELECT * FROM many"), scanTexts(t, s, "SELECT * FROM many")); diff != "" {
 		t.Error(diff)
 	}

@@ -202,7 +202,8 @@ func (s *Stage) configure(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Close closes the stage. It waits for a snapshot or a writer to end.
+// Close closes the stage. It waits for a snapshot or a writer to end; scans must have
+// ended before.
 func (s *Stage) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -210,6 +211,7 @@ func (s *Stage) Close() error {
 	if err := s.gate.Acquire(context.Background(), writers); err != nil {
 		return fmt.Errorf("close stage: %w", err)
 	}
+	defer s.gate.Release(writers) // who waited is told that the stage is closed
 	return s.release()
 }
 

@@ -31,7 +31,7 @@ func newStage(t *testing.T) *Stage {
 	return openTest(t, filepath.Join(t.TempDir(), "stage.duckdb"), Options{})
 }
 
-func exec(t *testing.T, s *Stage, query string, args ...any) {
+func mustExec(t *testing.T, s *Stage, query string, args ...any) {
 	t.Helper()
 	if _, err := s.Exec(t.Context(), query, args...); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func count(t *testing.T, s *Stage, query string) (n int64) {
 
 func TestSnapshotDuringAReadAndAfterAWrite(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT range AS i FROM range(300000)")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT range AS i FROM range(300000)")
 	if err := s.SetMeta(t.Context(), "colour", "blue"); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestSnapshotDuringAReadAndAfterAWrite(t *testing.T) {
 		t.Fatalf("scan = %d rows, %v", rows, err)
 	}
 	t.Logf("snapshot with trailer: %v", bytes.Contains(snap.Bytes(), []byte(trailerMagic)))
-	exec(t, s, "DROP TABLE source.a")
+	mustExec(t, s, "DROP TABLE source.a")
 	path := filepath.Join(t.TempDir(), "other.duckdb")
 	if err := (Restorer{path}).RestoreFrom(t.Context(), &snap); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestSnapshotDuringAReadAndAfterAWrite(t *testing.T) {
 
 func TestDescribePointsIntoTheText(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a (id INTEGER, name VARCHAR)")
+	mustExec(t, s, "CREATE TABLE source.a (id INTEGER, name VARCHAR)")
 	for _, c := range []struct {
 		name, query string
 		line, col   int
