@@ -56,6 +56,11 @@ type StageResult struct {
 func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (StageResult, error) {
 	begin := time.Now()
 	r := StageResult{Version: 1, Sources: []SourceResult{}, Tables: []TableResult{}}
+	for _, name := range only {
+		if _, ok := p.Config.Sources[name]; !ok {
+			return r, unknownName("source", name, sourceNames(p.Config, nil))
+		}
+	}
 	if err := p.refuseInFlight(); err != nil {
 		return r, err
 	}

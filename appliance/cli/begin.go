@@ -10,8 +10,9 @@ import (
 	"dvmigrate/appliance/sample"
 )
 
-var initEntry = entry{name: "init", args: "--sample DIR", summary: "write a whole small migration project to try things on",
-	long: `The sample is an old CRM's extract: companies, people, leads, deals, products, tasks, machines
+var initEntry = entry{name: "init", args: "[--sample] [DIR]", summary: "begin a project; with --sample a whole small one to try things on",
+	long: `Without --sample it writes settings to fill in, and folders for sources and transforms.
+The sample is an old CRM's extract: companies, people, leads, deals, products, tasks, machines
 and links between them, with the ugly forms that real extracts have; settings, transforms,
 maps and the target's schema with it.`,
 	make: func() command { return &initCommand{} }}
@@ -31,9 +32,6 @@ func (c *initCommand) AddFlags(f *pflag.FlagSet) {
 }
 
 func (c *initCommand) Validate(args []string) error {
-	if !c.sample {
-		return errors.New("say --sample: a project of your own begins with the sample, whose files you replace")
-	}
 	if len(args) > 1 {
 		return errors.New("say one folder")
 	}
@@ -48,6 +46,9 @@ func (c *initCommand) Run(_ context.Context, env *Env) error {
 	dir := env.dir
 	if c.dir != "" {
 		dir = c.dir
+	}
+	if !c.sample {
+		return c.begin(env, dir)
 	}
 	s, err := sample.Write(dir, c.o)
 	if errors.Is(err, sample.ErrExists) {
@@ -70,5 +71,22 @@ func (c *initCommand) Run(_ context.Context, env *Env) error {
 		in = "cd " + dir + " && "
 	}
 	env.say("next: %sdvmigrate check && dvmigrate stage", in)
+	return nil
+}
+
+// begin writes an empty project.
+func (c *initCommand) begin(env *Env, dir string) error {
+	err := sample.WriteBegin(dir, c.o.Force)
+	if errors.Is(err, sample.ErrExists) {
+		return fmt.Errorf("%w; choose another folder, or say --force", err)
+	}
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(map[string]any{"version": 1, "folder": dir})
+	}
+	env.say("wrote a project to fill in into %s", dir)
+	env.say("next: put the target's address into migration.yaml, then dvmigrate -C %s schema pull", dir)
 	return nil
 }

@@ -10,19 +10,21 @@ import (
 	"dvmigrate/appliance"
 )
 
-var stageEntry = entry{name: "stage", summary: "read the sources into DuckDB, transform them, give keys, record ids and flags",
-	long: `Nothing of an earlier staging changes unless all of this one succeeds. Lines that cannot be
+var stageEntry = entry{name: "stage", args: "[SOURCE...]", summary: "read the sources into DuckDB, transform them, give keys, record ids and flags",
+	long: `With names of sources only these are read anew; the others stay as they were staged.
+Nothing of an earlier staging changes unless all of this one succeeds. Lines that cannot be
 read and rows that do not fit the target are set aside with the reason (exit status 3):
 see ` + "`dvmigrate errors`" + ` and, for lines, ` + "`dvmigrate sql -c 'FROM dm.rejects'`" + `.`,
 	make: func() command { return &stageCommand{} }}
 
 type stageCommand struct{ sources []string }
 
-func (c *stageCommand) AddFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&c.sources, "source", nil, "read only these sources anew; the others stay as they were staged")
-}
+func (c *stageCommand) AddFlags(*pflag.FlagSet) {}
 
-func (c *stageCommand) Validate(args []string) error { return noArgs(args) }
+func (c *stageCommand) Validate(args []string) error {
+	c.sources = args
+	return nil
+}
 
 func (c *stageCommand) Run(ctx context.Context, env *Env) error {
 	p, err := env.open(ctx, appliance.Staging, "stage")

@@ -21,7 +21,7 @@ import (
 	"strings"
 )
 
-//go:embed files
+//go:embed files begin
 var files embed.FS
 
 // ProjectFile is the file that makes a folder a project.
@@ -91,6 +91,23 @@ func Write(dir string, o Options) (Summary, error) {
 	return s, nil
 }
 
+// WriteBegin writes into dir what a project of one's own begins with: settings to
+// fill in, and folders for sources and transforms. It refuses as Write does.
+func WriteBegin(dir string, force bool) error {
+	if _, err := os.Stat(filepath.Join(dir, ProjectFile)); err == nil && !force {
+		return fmt.Errorf("write project: %s: %w", dir, ErrExists)
+	}
+	for _, sub := range []string{"sources", "transform"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return fmt.Errorf("write project: %w", err)
+		}
+	}
+	if err := writeStatic(dir, "begin"); err != nil {
+		return fmt.Errorf("write project: %w", err)
+	}
+	return nil
+}
+
 func write(dir string, p *plan) (Summary, error) {
 	for _, sub := range []string{"sources", "maps", "transform"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
@@ -111,17 +128,17 @@ func write(dir string, p *plan) (Summary, error) {
 			s.Faults[kindNames[k]] = n
 		}
 	}
-	if err := writeStatic(dir); err != nil {
+	if err := writeStatic(dir, "files"); err != nil {
 		return Summary{}, err
 	}
 	return s, nil
 }
 
-// writeStatic writes the embedded files, the project file last, so that a folder
+// writeStatic writes the embedded files of one folder, the project file last, so that a folder
 // with a project file is complete.
-func writeStatic(dir string) error {
+func writeStatic(dir, from string) error {
 	var project string
-	err := fs.WalkDir(files, "files", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(files, from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -129,20 +146,20 @@ func writeStatic(dir string) error {
 			project = name
 			return nil
 		}
-		return copyOut(dir, name)
+		return copyOut(dir, from, name)
 	})
 	if err != nil {
 		return err
 	}
-	return copyOut(dir, project)
+	return copyOut(dir, from, project)
 }
 
-func copyOut(dir, name string) error {
+func copyOut(dir, from, name string) error {
 	b, err := files.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, "files/")))
+	to := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, from+"/")))
 	return writeWhole(to, func(w *os.File) error {
 		_, err := w.Write(b)
 		return err

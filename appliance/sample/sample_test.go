@@ -205,3 +205,16 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.ReportMetric(200_000*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+func TestAProjectOfOnesOwnBegins(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	if err := WriteBegin(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(dir, func(string) (string, bool) { return "", false }); err != nil {
+		t.Fatalf("its settings are not valid: %v", err)
+	}
+	if err := WriteBegin(dir, false); !errors.Is(err, ErrExists) {
+		t.Fatalf("error %v, want ErrExists", err)
+	}
+}
