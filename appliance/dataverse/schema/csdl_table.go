@@ -119,7 +119,10 @@ func (d *csdlDoc) columns(out *Table, chain []*csdlType) {
 // column types one property by its EDM type, its name and its companions.
 func column(p csdlProperty, siblings map[string]csdlProperty, primary string) *Column {
 	has := func(name string) bool { return siblings[name].name != "" }
-	c := &Column{LogicalName: p.name, Type: edmType[p.typ], NoCreate: p.computed || p.readOnly, NoUpdate: p.computed || p.readOnly}
+	// `_x_value` is read-only in itself, and so annotated: the lookup is written
+	// through its navigation property (4.6).
+	fixed := (p.computed || p.readOnly) && !isLookupValue(p.name)
+	c := &Column{LogicalName: p.name, Type: edmType[p.typ], NoCreate: fixed, NoUpdate: fixed}
 	if c.Type == "" {
 		c.Type = Other
 	}

@@ -257,6 +257,14 @@ func checkRealTables(t *testing.T, s *Schema) {
 	if r := contact.Relationship("parentcustomerid", "account"); r == nil || r.Nav != "parentcustomerid_account" || r.Collection != "contact_customer_accounts" {
 		t.Errorf("contact.parentcustomerid to account: %+v", r)
 	}
+	for _, name := range []string{"primarycontactid", "parentaccountid", "transactioncurrencyid"} {
+		if c := s.Table("account").Column(name); c == nil || !c.Writable(false) || !c.Writable(true) {
+			t.Errorf("account.%s is a lookup that can be written: %+v", name, c)
+		}
+	}
+	if c := contact.Column("createdby"); c == nil || c.Writable(false) {
+		t.Errorf("contact.createdby is the service's: %+v", c)
+	}
 	if c := contact.Column("creditlimit"); c == nil || c.Type != Money {
 		t.Errorf("contact.creditlimit: %+v", c)
 	}
