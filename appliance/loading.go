@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/pace"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/backup"
@@ -75,6 +76,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 		return r, err
 	}
 	background, stop := context.WithCancel(ctx)
+	go followPace(background, client.Limiter(), tracker)
 	snapshots := p.snapshotEvery(background, o, tracker)
 	err = loader.Run(ctx, drain)
 	stop()
@@ -94,6 +96,25 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 		return r, p.explainTarget(err)
 	}
 	return r, errors.Join(endErr, statusErr)
+}
+
+// followPace tells the tracker of requests and throttles, which the client absorbs.
+func followPace(ctx context.Context, limiter *pace.Limiter, tracker *progress.Tracker) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var last pace.Stats
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := limiter.Stats()
+		if now.Throttled.Total() > last.Throttled.Total() {
+			tracker.Throttled("", "", max(time.Until(now.HeldUntil), 0))
+		}
+		last = now
+	}
 }
 
 // parallel is the number of workers: as said, or as many as the limits could ever
