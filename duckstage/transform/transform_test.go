@@ -31,7 +31,7 @@ func newStage(t *testing.T) *duckstage.Stage {
 	return s
 }
 
-func exec(t *testing.T, s *duckstage.Stage, query string) {
+func mustExec(t *testing.T, s *duckstage.Stage, query string) {
 	t.Helper()
 	if _, err := s.Exec(t.Context(), query); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ var plain = Table{Name: "account", File: "account.sql", SQL: "SELECT id AS legac
 
 func TestFirstStaging(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('x', 'one', '1.50', '7', 'true'), ('y', NULL, 'abc', '7.5', 'maybe'), ('z', 'three', NULL, NULL, NULL)) t(id, name, amount, size, active)")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('x', 'one', '1.50', '7', 'true'), ('y', NULL, 'abc', '7.5', 'maybe'), ('z', 'three', NULL, NULL, NULL)) t(id, name, amount, size, active)")
 	table := plain
 	table.SQL = "-- all of them\nSELECT id AS legacy_key, * FROM a; -- done\n"
 	table.Columns = append(slices.Clone(plain.Columns), Column{"size", "INTEGER"}, Column{"active", "BOOLEAN"})
@@ -106,7 +106,7 @@ func TestFirstStaging(t *testing.T) {
 
 func TestFractionsAreNotRoundedAway(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '10.6', 10.6::DOUBLE), ('2', '10.0', 10.0::DOUBLE), ('3', '11', NULL)) t(id, x, y)")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '10.6', 10.6::DOUBLE), ('2', '10.0', 10.0::DOUBLE), ('3', '11', NULL)) t(id, x, y)")
 	stageTables(t, s, Table{Name: "t", SQL: "SELECT id AS legacy_key, x, y FROM a", Columns: []Column{{"x", "INTEGER"}}})
 	expect(t, s, "SELECT dm_hold FROM t", "x: '10.6' is not an INTEGER", "-", "-")
 	stageTables(t, s, Table{Name: "u", SQL: "SELECT id AS legacy_key, x, y FROM a", Columns: []Column{{"y", "BIGINT"}}})
@@ -115,10 +115,10 @@ func TestFractionsAreNotRoundedAway(t *testing.T) {
 
 func TestRestagingKeepsNumbers(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('x', 'one', '1'), ('y', 'two', '2'), ('z', 'three', NULL)) t(id, name, amount)")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('x', 'one', '1'), ('y', 'two', '2'), ('z', 'three', NULL)) t(id, name, amount)")
 	stageTables(t, s, plain)
 	ids := rows(t, s, "SELECT legacy_key, dm_id FROM account ORDER BY ALL")
-	exec(t, s, "CREATE OR REPLACE TABLE source.a AS SELECT * FROM (VALUES ('new', 'n', '0'), ('z', 'three', NULL), ('x', 'one', '1.5'), ('a', 'n', NULL)) t(id, name, amount)")
+	mustExec(t, s, "CREATE OR REPLACE TABLE source.a AS SELECT * FROM (VALUES ('new', 'n', '0'), ('z', 'three', NULL), ('x', 'one', '1.5'), ('a', 'n', NULL)) t(id, name, amount)")
 	res := stageTables(t, s, plain)[0]
 	res.Seconds = 0
 	if diff := cmp.Diff(Result{Table: "account", Number: 1, Rows: 4, New: 2, Changed: 1, Same: 1, Gone: 1}, res); diff != "" {
@@ -126,7 +126,7 @@ func TestRestagingKeepsNumbers(t *testing.T) {
 	}
 	expect(t, s, "SELECT dm_seq, legacy_key, dm_change, amount FROM account", "0|x|U|1.50", "2|z|N|-", "3|new|I|0.00", "4|a|I|-")
 	expect(t, s, `SELECT "table", seq, legacy_key, generation FROM dm.gone`, "account|1|y|2")
-	exec(t, s, "INSERT INTO source.a VALUES ('y', 'back', '2')")
+	mustExec(t, s, "INSERT INTO source.a VALUES ('y', 'back', '2')")
 	stageTables(t, s, plain)
 	expect(t, s, "SELECT dm_seq, legacy_key, dm_change FROM account", "0|x|N", "1|y|I", "2|z|N", "3|new|N", "4|a|N")
 	expect(t, s, "SELECT count(*) FROM dm.gone", "0")
@@ -145,7 +145,7 @@ func TestRestagingKeepsNumbers(t *testing.T) {
 
 func TestLookups(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, `CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '2'), ('2', NULL), ('3', '9'), ('4', '4')) t(id, parent);
+	mustExec(t, s, `CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '2'), ('2', NULL), ('3', '9'), ('4', '4')) t(id, parent);
 		CREATE TABLE source.c AS SELECT * FROM (VALUES ('c1', 'account', '1', 'AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE'), ('c2', 'contact', 'c1', 'no guid'),
 			('c3', 'account', '99', NULL), ('c4', 'lead', '1', NULL), ('c5', NULL, NULL, NULL), ('c6', 'systemuser', 'x', NULL)) t(id, kind, owner, usr)`)
 	account := Table{Name: "account", SQL: "SELECT id AS legacy_key, parent AS parentaccountid FROM a",
@@ -167,7 +167,7 @@ func TestLookups(t *testing.T) {
 		"c4|-|-|-|-|0|parentcustomerid: it cannot point to table 'lead', only to account, contact, systemuser",
 		"c5|-|-|-|-|0|ownerid: is required",
 		"c6|-|-|-|-|0|parentcustomerid: table systemuser is not staged, so that its rows are named with existing() and a GUID")
-	exec(t, s, "INSERT INTO source.a VALUES ('9', NULL); DELETE FROM source.a WHERE id = '2'")
+	mustExec(t, s, "INSERT INTO source.a VALUES ('9', NULL); DELETE FROM source.a WHERE id = '2'")
 	stageTables(t, s, account)
 	expect(t, s, "SELECT legacy_key, dm_seq, dm_change, dm_hold FROM account", "1|0|U|parentaccountid: no account with legacy key '2'", "3|2|U|-", "4|3|N|-", "9|4|I|-")
 	stageTables(t, s, contact)
@@ -176,12 +176,12 @@ func TestLookups(t *testing.T) {
 
 func TestKeptIDs(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, `CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', 'AAAAAAAA-BBBB-4CCC-8DDD-000000000001', '2'), ('2', 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002', '3'), ('3', 'oops', NULL), ('4', NULL, NULL)) t(id, guid, parent)`)
+	mustExec(t, s, `CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', 'AAAAAAAA-BBBB-4CCC-8DDD-000000000001', '2'), ('2', 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002', '3'), ('3', 'oops', NULL), ('4', NULL, NULL)) t(id, guid, parent)`)
 	table := Table{Name: "account", SQL: "SELECT id AS legacy_key, guid, parent FROM a", KeepID: "guid", Lookups: []Lookup{{"parent", []Target{{"account", true}}}}}
 	stageTables(t, s, table)
 	expect(t, s, "SELECT legacy_key, dm_id, parent, dm_hold FROM account", "1|aaaaaaaa-bbbb-4ccc-8ddd-000000000001|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-",
 		"2|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-|parent: no account with legacy key '3'", "3|-|-|guid: 'oops' is not a GUID", "4|-|-|guid: there is no record id")
-	exec(t, s, "UPDATE source.a SET guid = 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002' WHERE id IN ('3', '4')")
+	mustExec(t, s, "UPDATE source.a SET guid = 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002' WHERE id IN ('3', '4')")
 	_, err := Run(t.Context(), s, []Table{table}, nil)
 	var keys *KeyError
 	if !errors.As(err, &keys) || keys.Column != "guid" || keys.Keys[0].Rows != 3 {
@@ -195,9 +195,9 @@ func TestKeptIDs(t *testing.T) {
 
 func TestRepeatedKeysChangeNothing(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT i::VARCHAR AS id, 'n' AS name, '1' AS amount FROM range(10) r(i)")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT i::VARCHAR AS id, 'n' AS name, '1' AS amount FROM range(10) r(i)")
 	stageTables(t, s, plain)
-	exec(t, s, "INSERT INTO source.a SELECT (i % 7)::VARCHAR, 'm', '2' FROM range(8) r(i); INSERT INTO source.a VALUES (NULL, 'x', '1'), (NULL, 'x', '1')")
+	mustExec(t, s, "INSERT INTO source.a SELECT (i % 7)::VARCHAR, 'm', '2' FROM range(8) r(i); INSERT INTO source.a VALUES (NULL, 'x', '1'), (NULL, 'x', '1')")
 	_, err := Run(t.Context(), s, []Table{{Name: "other", SQL: "SELECT 1 AS legacy_key"}, plain}, nil)
 	var keys *KeyError
 	var table *TableError
@@ -218,7 +218,7 @@ func TestRepeatedKeysChangeNothing(t *testing.T) {
 
 func TestVerifyFindsEveryFault(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a (id VARCHAR, name VARCHAR)")
+	mustExec(t, s, "CREATE TABLE source.a (id VARCHAR, name VARCHAR)")
 	for _, c := range []struct {
 		name  string
 		table Table
@@ -252,7 +252,7 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 
 func TestErrorsWhileRunningPointIntoTheUsersText(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT 'x' AS id, 'abc' AS name")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT 'x' AS id, 'abc' AS name")
 	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n  CAST(name AS INTEGER) AS n\nFROM a", Columns: []Column{{"n", "INTEGER"}}}}, nil)
 	var e *duckstage.SQLError
 	if !errors.As(err, &e) || e.Line != 2 || e.Column != 3 || !strings.Contains(e.Message, "abc") {
@@ -262,7 +262,7 @@ func TestErrorsWhileRunningPointIntoTheUsersText(t *testing.T) {
 
 func TestIDsAscendInSQLServersOrder(t *testing.T) {
 	s := newStage(t)
-	exec(t, s, "CREATE TABLE source.a AS SELECT hash(i)::VARCHAR AS id, 'n' AS name, '1' AS amount FROM range(200000) r(i)")
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT hash(i)::VARCHAR AS id, 'n' AS name, '1' AS amount FROM range(200000) r(i)")
 	stageTables(t, s, plain)
 	var last [16]byte
 	rows := 0
