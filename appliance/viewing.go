@@ -23,15 +23,17 @@ type Viewer interface {
 // View opens a project to look at it. While another process works on it, that one is
 // asked.
 func View(ctx context.Context, dir string, o Options) (Viewer, error) {
+	if r := attach(dir, o); r != nil { // at once, where opening would wait for the lock
+		return r, nil
+	}
 	p, err := Open(ctx, dir, Loading, o)
 	var inUse *InUseError
-	if !errors.As(err, &inUse) {
-		if err != nil {
-			return nil, err
-		}
+	if err == nil {
 		return p, nil
+	} else if !errors.As(err, &inUse) {
+		return nil, err
 	}
-	if r := attach(dir, o); r != nil {
+	if r := attach(dir, o); r != nil { // it has begun meanwhile
 		return r, nil
 	}
 	return nil, err

@@ -135,6 +135,9 @@ func (c *statusCommand) Run(ctx context.Context, env *Env) error {
 			env.say("\nthe last load, begun %s, was killed; dvmigrate load looks up what was in flight and goes on", r.Start.Local().Format("2006-01-02 15:04"))
 		} else {
 			env.say("\nlast load: %s, %s records, %s", r.Start.Local().Format("2006-01-02 15:04"), count(r.Records), r.Note)
+			if n := s.Summary.InFlight; n > 0 {
+				env.say("it did not learn what became of %s records in flight; dvmigrate load looks them up and goes on", count(n))
+			}
 		}
 	}
 	return nil

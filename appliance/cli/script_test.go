@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -257,11 +259,17 @@ func status(ts *testscript.TestScript) ([]byte, error) {
 	return process(ts, []string{"dvmigrate", "status", "--json"}).Output()
 }
 
-// cmdAwait needs no pause between its questions: each is a process of its own.
+// cmdAwait asks whoever works on the project, and only while somebody does: to ask
+// otherwise would open the project, and keep out who is about to.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "await PATH VALUE")
-	var last error
-	for range 300 {
+	last := errors.New("nobody works on the project")
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("unix", ts.MkAbs(filepath.Join("work", "control.sock")))
+		if err != nil {
+			continue
+		}
+		conn.Close()
 		b, err := status(ts)
 		if err == nil {
 			err = checkJSON(b, args[0], args[1])
