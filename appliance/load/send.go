@@ -25,6 +25,8 @@ const (
 	// maxRefusals is how many bulk requests of one job may be refused in the search for
 	// guilty rows. Where there are more, halving costs more than a $batch of the rest.
 	maxRefusals = 12
+	// codeTooLarge says that a request's body is too large (dataverse-web-api.md 1.8).
+	codeTooLarge = 0x8004418A
 )
 
 // sender sends the records of one claimed job and notes each one's outcome.
@@ -153,16 +155,29 @@ func (s *sender) release(set []int, err error) error {
 	return err
 }
 
-// tooBig sends less at once, now and from now on.
+// tooBig sends less at once, now and from now on. A record alone may have met a slow
+// moment, but never becomes smaller.
 func (s *sender) tooBig(ctx context.Context, set []int, tries int, err error) error {
-	if len(set) == 1 {
+	var e *dataverse.Error
+	switch {
+	case len(set) == 1 && errors.As(err, &e) && (e.Status == http.StatusRequestEntityTooLarge || e.Code == codeTooLarge):
 		s.fail(set[0], err)
 		return nil
+	case len(set) == 1:
+		return s.again(ctx, set, tries, err)
 	}
+	s.refusals++
 	if n := len(set) / 2; s.w.shrinkTo(n) {
 		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("requests were too big or too slow; going on with %d records each", n))
 	}
-	return s.halves(ctx, set, tries)
+	for len(set) > 0 {
+		n := min(int(s.w.batch.Load()), len(set))
+		if err := s.send(ctx, set[:n], max(tries, 1)); err != nil {
+			return s.release(set[n:], err)
+		}
+		set = set[n:]
+	}
+	return nil
 }
 
 // duplicate is a create of which some record is there already: an earlier request

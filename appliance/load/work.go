@@ -22,6 +22,9 @@ const (
 	// maxFruitless is how many jobs in a row may end without an outcome for a single
 	// record before the load gives the target time.
 	maxFruitless = 10
+	// growAfter is after how many jobs without a fault requests grow again that had been
+	// made smaller.
+	growAfter = 20
 )
 
 // work is one kind of operation on one table.
@@ -41,6 +44,7 @@ type work struct {
 	lookFirst atomic.Bool   // the target is ahead of the ledger: read back before sending
 	claimed   atomic.Int64  // records handed out by the sweep
 	fruitless atomic.Int32  // jobs in a row without an outcome
+	smooth    atomic.Int32  // jobs without a fault since requests were made smaller
 
 	jobs sync.Pool // *job, for their memory
 }
@@ -102,10 +106,31 @@ func (w *work) bulkAction() string {
 // them back tells what was applied.
 func (w *work) insert() bool { return !w.update && w.table.Link == nil }
 
-// shrinkTo makes the following requests smaller.
+// shrinkTo makes the following requests no larger than n.
 func (w *work) shrinkTo(n int) (shrunk bool) {
+	w.smooth.Store(0)
+	for {
+		old := w.batch.Load()
+		if int32(n) >= old {
+			return false
+		}
+		if w.batch.CompareAndSwap(old, int32(n)) {
+			return true
+		}
+	}
+}
+
+// grow makes requests larger again, up to what was asked for, while all goes well: what
+// was too much may have been one slow moment.
+func (w *work) grow() {
 	old := w.batch.Load()
-	return int32(n) < old && w.batch.CompareAndSwap(old, int32(max(n, 1)))
+	most := int32(w.settings.Batch)
+	if Message(w.message.Load()) == Batch {
+		most = min(most, int32(w.inBatch))
+	}
+	if old < most && w.smooth.Add(1)%growAfter == 0 {
+		w.batch.CompareAndSwap(old, min(old+old/4+1, most))
+	}
 }
 
 // waiting is the number of records that the work would take up now.
@@ -228,6 +253,9 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 		return ErrTooManyErrors
 	case decided:
 		w.fruitless.Store(0)
+		if s.refusals == 0 {
+			w.grow()
+		}
 	case w.fruitless.Add(1) >= maxFruitless:
 		return fmt.Errorf("%w; %d requests in a row were of no use, the last because of: %w", ErrLeftOver, maxFruitless, s.passing)
 	}

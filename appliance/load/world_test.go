@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,15 +48,27 @@ type world struct {
 	options load.Options
 	notes   *notes
 	change  map[string]any // "table.column.seq" → value instead of the usual one
+	wrap    func(http.Handler) http.Handler
 }
 
-// counts are the rows of the tables, in the order of their numbers in the ledger.
+// TestMain keeps ledgers in memory where the system has a place for that: a load waits
+// for the disk, and its tests need not.
+func TestMain(m *testing.M) {
+	if f, err := os.CreateTemp("/dev/shm", "dvmigrate"); err == nil {
+		f.Close()
+		os.Remove(f.Name())
+		os.Setenv("TMPDIR", "/dev/shm")
+	}
+	os.Exit(m.Run())
+}
+
+// tableNames are the tables, in the order of their numbers in the ledger.
 var tableNames = []string{"account", "contact", "lead", "opportunity", "product", "contactleads"}
 
 var selected = map[string][]mapping.Selected{
 	"account":      columns("legacy_key", "name", "accountnumber", "parentaccountid", "primarycontactid", "numberofemployees", "revenue", "creditonhold", "statecode", "statuscode"),
 	"contact":      append(columns("legacy_key", "lastname", "emailaddress1"), mapping.Selected{Name: "parentcustomerid", SQLType: "STRUCT(a)"}),
-	"lead":         columns("legacy_key", "subject", "lastname", "qualifyingopportunityid", "statecode", "statuscode"),
+	"lead":         columns("legacy_key", "subject", "lastname", "parentaccountid", "qualifyingopportunityid", "statecode", "statuscode"),
 	"opportunity":  columns("legacy_key", "name", "originatingleadid", "estimatedvalue", "statecode", "statuscode"),
 	"product":      columns("legacy_key", "name", "productnumber"),
 	"contactleads": columns("legacy_key", "contactid", "leadid"),
@@ -89,7 +102,7 @@ func newWorld(t *testing.T, n int, more ...setting) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, path: filepath.Join(t.TempDir(), "ledger"), tables: map[string]*mapping.Table{}, links: map[string]dataverse.Link{},
-		notes: &notes{}, change: map[string]any{}}
+		notes: &notes{}, change: map[string]any{}, wrap: func(h http.Handler) http.Handler { return h }}
 	w.stage = &stage{tables: map[string]*rows{}, book: func() *ledger.Ledger { return w.ledger }}
 	var all []*mapping.Table
 	for _, name := range tableNames {
@@ -130,7 +143,7 @@ func (w *world) serve(o emulator.Options) {
 		w.t.Fatal(err)
 	}
 	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	web := &http.Server{Handler: w.server}
+	web := &http.Server{Handler: w.wrap(w.server)}
 	var served sync.WaitGroup
 	served.Go(func() { _ = web.Serve(l) })
 	transport := &http.Transport{DialContext: l.dial, MaxIdleConnsPerHost: 64}
@@ -186,6 +199,10 @@ func (w *world) reopen() {
 	}
 	w.openLedger()
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func guid(table string, seq int) string { return schema.GUID(id(table, seq)).String() }
 
 func (w *world) loader() *load.Loader {
 	return load.New(w.stage, w.ledger, w.client, w.options)
@@ -336,7 +353,7 @@ func (w *world) wantLoaded() {
 		got := w.export(name)
 		for seq := range t.count {
 			e := w.entry(name, seq)
-			g := schema.GUID(id(name, seq)).String()
+			g := guid(name, seq)
 			row, there := got[g]
 			delete(got, g)
 			switch {
