@@ -16,9 +16,7 @@ import (
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/emulator"
-	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
-	"dvmigrate/appliance/sample"
 	"dvmigrate/ledger"
 )
 
@@ -183,7 +181,7 @@ func TestDependantsAreHeldAndFollow(t *testing.T) {
 func TestBulkRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 300, func(w *world, o *emulator.Options) {
-			s, err := schema.Read(bytes.NewReader(sample.Schema()))
+			s, err := readSchema()
 			if err != nil {
 				t.Fatal(err)
 			}

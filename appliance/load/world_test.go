@@ -51,12 +51,15 @@ type world struct {
 	wrap    func(http.Handler) http.Handler
 }
 
-// TestMain keeps ledgers in memory where the system has a place for that: a load waits
-// for the disk, and its tests need not.
+// TestMain keeps ledgers in memory where the system has a place for that and TMPDIR does
+// not say otherwise: a load waits for the disk, and its tests need not.
 func TestMain(m *testing.M) {
-	if f, err := os.CreateTemp("/dev/shm", "dvmigrate"); err == nil {
+	f, err := os.CreateTemp("/dev/shm", "dvmigrate")
+	if err == nil {
 		f.Close()
 		os.Remove(f.Name())
+	}
+	if _, set := os.LookupEnv("TMPDIR"); !set && err == nil {
 		os.Setenv("TMPDIR", "/dev/shm")
 	}
 	os.Exit(m.Run())
@@ -88,6 +91,11 @@ func id(table string, seq int) [16]byte {
 	return g
 }
 
+// theSchema is the sample's; it is never changed.
+var theSchema = sync.OnceValues(readSchema)
+
+func readSchema() (*schema.Schema, error) { return schema.Read(bytes.NewReader(sample.Schema())) }
+
 // setting changes a world before it starts.
 type setting func(*world, *emulator.Options)
 
@@ -97,7 +105,7 @@ func rowsOf(n int) map[string]int {
 
 func newWorld(t *testing.T, n int, more ...setting) *world {
 	t.Helper()
-	s, err := schema.Read(bytes.NewReader(sample.Schema()))
+	s, err := theSchema()
 	if err != nil {
 		t.Fatal(err)
 	}
