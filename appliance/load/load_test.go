@@ -23,7 +23,10 @@ import (
 // story runs a test in a bubble where waiting takes no time.
 func story(t *testing.T, name string, fn func(t *testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, fn) })
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, fn)
+	})
 }
 
 func faults(rules ...emulator.Fault) setting {
@@ -75,7 +78,7 @@ func TestLoadsEveryRowOnce(t *testing.T) {
 }
 
 func TestOneBadRowCostsOnlyItself(t *testing.T) {
-	const n = 400
+	const n = 200
 	long := strings.Repeat("x", 161)
 	nowhere := [16]byte{15: 9}
 	plugin := emulator.Fault{Kind: emulator.FaultPlugin, Table: "contact", Column: "lastname", Value: regexp.MustCompile("^Bad")}
@@ -89,20 +92,20 @@ func TestOneBadRowCostsOnlyItself(t *testing.T) {
 		set  []setting
 		want []bad
 	}{
-		{"a text that is too long", []setting{changed(map[string]any{"account.name.333": long})}, []bad{{"account", 333, load.ClassValue}}},
-		{"a number out of range", []setting{changed(map[string]any{"account.numberofemployees.201": -1})}, []bad{{"account", 201, load.ClassValue}}},
-		{"an alternate key that is taken", []setting{changed(map[string]any{"account.accountnumber.300": "N-00007"})}, []bad{{"account", 300, load.ClassDuplicate}}},
-		{"refused by a plug-in", []setting{changed(map[string]any{"contact.lastname.203": "Bad"}), faults(plugin)}, []bad{{"contact", 203, load.ClassPlugin}}},
-		{"a lookup to a record that is not there", []setting{changed(map[string]any{"contact.parentcustomerid.204": nowhere})}, []bad{{"contact", 204, load.ClassLookup}}},
+		{"a text that is too long", []setting{changed(map[string]any{"account.name.166": long})}, []bad{{"account", 166, load.ClassValue}}},
+		{"a number out of range", []setting{changed(map[string]any{"account.numberofemployees.101": -1})}, []bad{{"account", 101, load.ClassValue}}},
+		{"an alternate key that is taken", []setting{changed(map[string]any{"account.accountnumber.150": "N-00007"})}, []bad{{"account", 150, load.ClassDuplicate}}},
+		{"refused by a plug-in", []setting{changed(map[string]any{"contact.lastname.193": "Bad"}), faults(plugin)}, []bad{{"contact", 193, load.ClassPlugin}}},
+		{"a lookup to a record that is not there", []setting{changed(map[string]any{"contact.parentcustomerid.194": nowhere})}, []bad{{"contact", 194, load.ClassLookup}}},
 		{"in a table without bulk requests", []setting{changed(map[string]any{"product.name.9": long})}, []bad{{"product", 9, load.ClassValue}}},
 		{"a deferred lookup that leads nowhere", []setting{changed(map[string]any{"account.primarycontactid.77": nowhere})}, []bad{{"account", 77, load.ClassLookup}}},
-		{"a status that does not go with the state", []setting{changed(map[string]any{"account.statuscode.303": 1})}, []bad{{"account", 303, load.ClassState}}},
+		{"a status that does not go with the state", []setting{changed(map[string]any{"account.statuscode.183": 1})}, []bad{{"account", 183, load.ClassState}}},
 		{"a link to a record that is not there", []setting{changed(map[string]any{"contactleads.leadid.5": nowhere})}, []bad{{"contactleads", 5, load.ClassLookup}}},
-		{"several of them", []setting{changed(map[string]any{"account.name.399": long, "account.name.200": long, "account.accountnumber.301": "N-00007", "contact.lastname.203": "Bad"}), faults(plugin)},
-			[]bad{{"account", 200, load.ClassValue}, {"account", 301, load.ClassDuplicate}, {"account", 399, load.ClassValue}, {"contact", 203, load.ClassPlugin}}},
+		{"several of them", []setting{changed(map[string]any{"account.name.199": long, "account.name.110": long, "account.accountnumber.151": "N-00007", "contact.lastname.193": "Bad"}), faults(plugin)},
+			[]bad{{"account", 110, load.ClassValue}, {"account", 151, load.ClassDuplicate}, {"account", 199, load.ClassValue}, {"contact", 193, load.ClassPlugin}}},
 	} {
 		story(t, c.name, func(t *testing.T) {
-			w := newWorld(t, n, append(c.set, settings(load.Settings{Batch: 200}))...)
+			w := newWorld(t, n, append(c.set, settings(load.Settings{Batch: 100}))...)
 			w.mustRun()
 			w.wantLoaded()
 			var got []bad

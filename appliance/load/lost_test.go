@@ -21,9 +21,10 @@ func TestFaultAtEveryCall(t *testing.T) {
 	for _, kind := range []emulator.FaultKind{emulator.FaultResetAfter, emulator.FaultCut, emulator.FaultLost502,
 		emulator.FaultResetBefore, emulator.FaultDeadlock, emulator.FaultSQLTimeout, emulator.FaultRequests, emulator.FaultExpired} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			for n, struck := 1, true; struck; n++ {
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, 16, settings(load.Settings{Batch: 8, Parallel: 2}), faults(emulator.Fault{Kind: kind, Nth: n, RetryAfter: 3}))
+					w := newWorld(t, 8, settings(load.Settings{Batch: 4, Parallel: 2}), faults(emulator.Fault{Kind: kind, Nth: n, RetryAfter: 3}))
 					runs := 0
 					for err := errors.New("not yet"); err != nil && runs < 3; runs++ {
 						if err = w.run(); err != nil {
@@ -70,7 +71,7 @@ func TestStorms(t *testing.T) {
 		story(t, string(f.Kind), func(t *testing.T) {
 			all := []emulator.Fault{f, f, f, f}
 			all[0].Message, all[1].Message, all[2].Message, all[3].Message = "CreateMultiple", "UpdateMultiple", "ExecuteBatch", "RetrieveMultiple"
-			w := newWorld(t, 300, faults(all...), settings(load.Settings{Batch: 25}))
+			w := newWorld(t, 120, faults(all...), settings(load.Settings{Batch: 10}))
 			w.mustRun()
 			w.wantLoaded()
 			s := w.server.Stats()
@@ -91,7 +92,7 @@ func TestStorms(t *testing.T) {
 }
 
 func TestExpiredTokenLeavesNothingInFlight(t *testing.T) {
-	for after := range 12 {
+	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 60, settings(load.Settings{Batch: 10}))
 			w.notes.sent = after0(after, func() { w.server.Order(emulator.Fault{Kind: emulator.FaultExpired}) })
@@ -127,9 +128,9 @@ func after0(n int, fn func()) func() {
 }
 
 func TestDrainSettlesAndGoesOn(t *testing.T) {
-	for after := range 15 {
+	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, 120, settings(load.Settings{Batch: 20}), func(_ *world, o *emulator.Options) { o.Latency = 100 * time.Millisecond })
+			w := newWorld(t, 60, settings(load.Settings{Batch: 10}), func(_ *world, o *emulator.Options) { o.Latency = 100 * time.Millisecond })
 			drain, stop := context.WithCancel(context.Background())
 			defer stop()
 			w.notes.sent = after0(after, stop)
@@ -155,9 +156,9 @@ func TestDrainSettlesAndGoesOn(t *testing.T) {
 
 func TestStoppedAtOnceIsLookedUp(t *testing.T) {
 	found := 0
-	for after := range 12 {
+	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, 120, settings(load.Settings{Batch: 20}), func(_ *world, o *emulator.Options) { o.Latency = 100 * time.Millisecond })
+			w := newWorld(t, 60, settings(load.Settings{Batch: 10}), func(_ *world, o *emulator.Options) { o.Latency = 100 * time.Millisecond })
 			ctx, stop := context.WithCancel(context.Background())
 			defer stop()
 			w.notes.sent = after0(after, func() { time.AfterFunc(50*time.Millisecond, stop) }) // amid the next requests
@@ -182,7 +183,7 @@ func TestStoppedAtOnceIsLookedUp(t *testing.T) {
 // lets the load go to its end, puts the snapshot back and loads again: after a loss of
 // the disk the target is ahead of the ledger, up to records that are closed by now.
 func TestRestoredLedgerLoadsNothingTwice(t *testing.T) {
-	for after := 0; after < 30; after += 2 {
+	for after := 0; after < 30; after += 3 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 60, settings(load.Settings{Batch: 10}))
 			var snapshot []byte
