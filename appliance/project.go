@@ -128,8 +128,8 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	if err != nil {
 		return p.explainLedger(err)
 	}
-	if err := p.takeOwnership(); err != nil {
-		return err
+	if err := p.takeOwnership(); err != nil { // a full disk; the lock is what counts
+		p.o.Log.Warn("others will not learn who works on the project", "error", err)
 	}
 	if !staged && len(p.ledger.Tables()) > 0 {
 		return p.halfGone("stage", p.stagePath())

@@ -264,7 +264,7 @@ func status(ts *testscript.TestScript) ([]byte, error) {
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "await PATH VALUE")
 	last := errors.New("nobody works on the project")
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		conn, err := net.Dial("unix", ts.MkAbs(filepath.Join("work", "control.sock")))
 		if err != nil {
 			continue
@@ -387,6 +387,9 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if at < 0 {
 		at += len(b)
+	}
+	if at >= len(b) {
+		ts.Fatalf("%s has only %d bytes", args[0], len(b))
 	}
 	for i := at; i < min(at+64, len(b)); i++ {
 		b[i] ^= 0xff

@@ -9,12 +9,12 @@ import (
 
 // Fault is one thing wrong with the settings.
 type Fault struct {
-	File    string // the file's name, or the environment variable; "" for a value set by the caller
-	Line    int    // from 1; 0 if the fault has no line
-	Column  int    // from 1; 0 if the fault has no line
-	Key     string // path of the key, such as "target.url"; "" for the file as a whole
-	Message string // what is wrong, naming the key; never shows a secret
-	Hint    string // what to do about it; may be empty
+	File    string `json:"file,omitempty"`   // the file's name, or the environment variable; "" for a value set by the caller
+	Line    int    `json:"line,omitempty"`   // from 1; 0 if the fault has no line
+	Column  int    `json:"column,omitempty"` // from 1; 0 if the fault has no line
+	Key     string `json:"key,omitempty"`    // path of the key, such as "target.url"; "" for the file as a whole
+	Message string `json:"message"`          // what is wrong, naming the key; never shows a secret
+	Hint    string `json:"hint,omitempty"`   // what to do about it; may be empty
 }
 
 // Error returns the fault as one line: file:line:column: message; hint.
