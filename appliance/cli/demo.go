@@ -106,7 +106,7 @@ type reconcileReport struct {
 }
 
 func newDemo(ctx context.Context, env *Env, records int) (*demo, error) {
-	self, err := os.Executable()
+	self, err := program()
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,18 @@ func newDemo(ctx context.Context, env *Env, records int) (*demo, error) {
 		return nil, err
 	}
 	return &demo{env: env, self: self, dir: dir, project: filepath.Join(dir, "crm"), records: records, begin: time.Now()}, nil
+}
+
+// program is the path of this program, also where there is no /proc to tell it.
+func program() (string, error) {
+	if self, err := os.Executable(); err == nil {
+		return self, nil
+	}
+	self, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return "", fmt.Errorf("find this program's own file: %w", err)
+	}
+	return filepath.Abs(self)
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.env.Stdout, format+"\n", args...) }
