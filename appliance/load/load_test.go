@@ -320,3 +320,17 @@ func TestStageWithoutARow(t *testing.T) {
 		}
 	})
 }
+
+// TestNamedRowIsFoundAtOnce: where the message names the record that is missing, the
+// search costs no halving.
+func TestNamedRowIsFoundAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 400, settings(load.Settings{Batch: 400}), changed(map[string]any{"lead.parentaccountid.111": [16]byte{15: 9}}))
+		w.mustRun()
+		w.wantLoaded()
+		w.wantFlags("lead", map[string]int{"P": 199, "E": 1})
+		if s := w.server.Stats(); s.Requests["CreateMultiple"] != 4+1 {
+			t.Errorf("%d bulk requests for four tables and one bad row", s.Requests["CreateMultiple"])
+		}
+	})
+}

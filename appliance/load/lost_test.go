@@ -9,6 +9,7 @@ import (
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/ledger"
 )
@@ -248,5 +249,51 @@ func TestUpdates(t *testing.T) {
 		if v := contacts[guid("contact", 5)]["emailaddress1"]; v != nil {
 			t.Errorf("an emptied column is %v", v)
 		}
+	})
+}
+
+// TestRestoredLedgerLooksFirst: a target that has everything is not asked to take it
+// again.
+func TestRestoredLedgerLooksFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 60, settings(load.Settings{Batch: 10}))
+		snapshot := w.copyLedger()
+		w.mustRun()
+		before := w.server.Stats()
+		w.restoreLedger(snapshot)
+		w.mustRun()
+		w.wantLoaded()
+		after := w.server.Stats()
+		if n := after.Requests["CreateMultiple"] - before.Requests["CreateMultiple"]; n > 0 {
+			t.Errorf("%d requests to create what is there", n)
+		}
+	})
+}
+
+// cancelling is a client whose load is stopped at the moment when an answer has come.
+type cancelling struct {
+	*dataverse.Client
+	stop context.CancelFunc
+}
+
+func (c cancelling) CreateMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
+	defer c.stop()
+	return c.Client.CreateMany(ctx, t, body, records)
+}
+
+func TestAnswerThatCameIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 60, settings(load.Settings{Batch: 10, Parallel: 1}))
+		ctx, stop := context.WithCancel(context.Background())
+		err := load.New(w.stage, w.ledger, cancelling{w.client, stop}, w.options).Run(ctx, ctx)
+		if err == nil {
+			t.Fatal("a load that was stopped says that it is done")
+		}
+		if n := w.inFlight(); n > 0 {
+			t.Errorf("%d records are in flight although their answer came", n)
+		}
+		w.reopen()
+		w.mustRun()
+		w.wantLoaded()
 	})
 }
