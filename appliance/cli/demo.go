@@ -150,6 +150,7 @@ func (d *demo) snapshots() string { return filepath.Join(d.dir, "snapshots") }
 func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
 	d.say("  $ dvmigrate %s", strings.ReplaceAll(strings.Join(args, " "), d.dir+string(filepath.Separator), ""))
 	c := exec.CommandContext(ctx, d.self, append(args, "-C", d.project)...)
+	c.Stdin = strings.NewReader("") // not /dev/null, which a chroot may lack
 	c.Env = append(os.Environ(), "DVMIGRATE_TARGET_URL="+d.url, "DVMIGRATE_TOKEN=")
 	return c
 }
@@ -192,7 +193,13 @@ func (d *demo) sample(context.Context) error {
 }
 
 func (d *demo) prepare(ctx context.Context) error {
-	return errors.Join(d.show(ctx, 1, "check"), d.show(ctx, 2, "stage"), d.show(ctx, 3, "estimate"))
+	if err := d.show(ctx, 1, "check"); err != nil {
+		return err
+	}
+	if err := d.show(ctx, 2, "stage"); err != nil {
+		return err
+	}
+	return d.show(ctx, 3, "estimate")
 }
 
 func (d *demo) startEmulator(ctx context.Context) error {
