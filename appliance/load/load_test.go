@@ -334,3 +334,25 @@ func TestNamedRowIsFoundAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestRequestsGrowAgain: one slow moment does not make the rest of a load slow.
+func TestRequestsGrowAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests atomic.Int32
+		w := newWorld(t, 1200, settings(load.Settings{Batch: 20, Parallel: 1}), faults(emulator.Fault{Kind: emulator.FaultSQLTimeout, Table: "account", Message: "CreateMultiple", Nth: 2}),
+			func(w *world, _ *emulator.Options) {
+				w.wrap = func(h http.Handler) http.Handler {
+					return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+						if strings.HasSuffix(r.URL.Path, "accounts/Microsoft.Dynamics.CRM.CreateMultiple") {
+							requests.Add(1)
+						}
+						h.ServeHTTP(rw, r)
+					})
+				}
+			})
+		w.mustRun()
+		if n := requests.Load(); n < 61 || n > 95 {
+			t.Errorf("%d requests of at most 20 records for 1200, one of them too slow", n)
+		}
+	})
+}
