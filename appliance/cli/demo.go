@@ -203,7 +203,7 @@ func (d *demo) prepare(ctx context.Context) error {
 }
 
 func (d *demo) startEmulator(ctx context.Context) error {
-	c := d.command(ctx, "emulator", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json", "--latency", "20ms", "--cost-record", "1ms",
+	c := d.command(ctx, "emulator", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json", "--latency", "20ms", "--cost-record", "400us",
 		"--fault", "kind=reset-after,message=CreateMultiple,every=20", "--fault", "kind=429-requests,message=CreateMultiple,every=45,retry-after=1")
 	out, err := c.StdoutPipe()
 	if err != nil {
