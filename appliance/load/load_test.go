@@ -137,8 +137,20 @@ func TestManyBadRows(t *testing.T) {
 		w.mustRun()
 		w.wantLoaded()
 		w.wantFlags("account", map[string]int{"P": 700, "E": 100})
-		if n := w.server.Stats().Requests["CreateMultiple"]; n > 60 {
-			t.Errorf("%d bulk requests for 2000 records with 100 bad ones", n)
+		if s := w.server.Stats(); s.Requests["CreateMultiple"] > 60 {
+			t.Errorf("%d bulk requests for 2000 records with 100 bad ones", s.Requests["CreateMultiple"])
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // in every request, so that only the first is searched by halves
+		w := newWorld(t, 1000, settings(load.Settings{Batch: 50, Parallel: 1}))
+		for seq := 5; seq < 1000; seq += 10 {
+			w.change["product.name."+itoa(seq)] = strings.Repeat("x", 161)
+			w.change["contact.lastname."+itoa(seq)] = strings.Repeat("x", 161)
+		}
+		w.mustRun()
+		w.wantLoaded()
+		if s := w.server.Stats(); s.Statuses["400"] > 20+30 {
+			t.Errorf("%d requests were refused, of twenty with bad rows", s.Statuses["400"])
 		}
 	})
 }

@@ -124,7 +124,7 @@ func (s *sender) narrow(ctx context.Context, set []int, tries int, err error) er
 	if s.refusals++; s.refusals == 1 {
 		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("a request of %d records was refused, looking for the guilty ones: %s", len(set), short(err)))
 	}
-	if s.refusals > maxRefusals {
+	if s.refusals > maxRefusals || s.w.rotten.Load() {
 		return s.each(ctx, set, tries)
 	}
 	if named := s.named(set, err); len(named) > 0 && len(named) <= len(set)/2 {

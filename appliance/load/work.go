@@ -25,6 +25,9 @@ const (
 	// growAfter is after how many jobs without a fault requests grow again that had been
 	// made smaller.
 	growAfter = 20
+	// rottenShare: from one bad row in so many on, a refused request is not halved: the
+	// search would send more requests than there are bad rows.
+	rottenShare = 32
 )
 
 // work is one kind of operation on one table.
@@ -45,6 +48,7 @@ type work struct {
 	claimed   atomic.Int64  // records handed out by the sweep
 	fruitless atomic.Int32  // jobs in a row without an outcome
 	smooth    atomic.Int32  // jobs without a fault since requests were made smaller
+	rotten    atomic.Bool   // of the job before, so many rows were bad that halving does not pay
 
 	jobs sync.Pool // *job, for their memory
 }
@@ -245,13 +249,14 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	if err := l.settle(ctx, w, outcomes); err != nil {
 		return errors.Join(err, stop)
 	}
-	decided := l.count(w, outcomes)
+	done, failed := l.count(w, outcomes)
+	w.rotten.Store(failed*rottenShare > int64(len(j.seqs)))
 	switch {
 	case stop != nil:
 		return stop
 	case l.o.MaxErrors > 0 && l.failed.Load() > l.o.MaxErrors:
 		return ErrTooManyErrors
-	case decided:
+	case done+failed > 0:
 		w.fruitless.Store(0)
 		if s.refusals == 0 {
 			w.grow()
@@ -272,9 +277,8 @@ func (l *Loader) settle(ctx context.Context, w *work, outcomes []ledger.Outcome)
 	return nil
 }
 
-// count tells the watcher what came of a job, and reports whether anything did.
-func (l *Loader) count(w *work, outcomes []ledger.Outcome) (decided bool) {
-	var done, failed int64
+// count tells the watcher what came of a job.
+func (l *Loader) count(w *work, outcomes []ledger.Outcome) (done, failed int64) {
 	for i := range outcomes {
 		switch n := int64(outcomes[i].Len()); outcomes[i].Result {
 		case ledger.ResultSuccess:
@@ -285,5 +289,5 @@ func (l *Loader) count(w *work, outcomes []ledger.Outcome) (decided bool) {
 	}
 	l.failed.Add(failed)
 	l.o.Watch.Sent(w.table.Name, string(w.step.Pass), done, failed, 0)
-	return done+failed > 0
+	return done, failed
 }
