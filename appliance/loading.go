@@ -163,7 +163,7 @@ func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions, tracker *pro
 }
 
 // explainTarget says what a person can do about a target that does not answer as
-// it should.
+// it should, and about a ledger without room for the answers.
 func (p *Project) explainTarget(err error) error {
 	switch dataverse.KindOf(err) {
 	case dataverse.Unreachable:
@@ -172,6 +172,9 @@ func (p *Project) explainTarget(err error) error {
 		}
 	case dataverse.SignIn:
 		return &SignInError{err}
+	}
+	if errors.Is(err, ledger.ErrFull) {
+		return fmt.Errorf("%w\nfree space on the disk of %s and run `dvmigrate load` again: it looks up what was in flight and goes on", err, p.work())
 	}
 	return err
 }

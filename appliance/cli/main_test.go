@@ -35,7 +35,7 @@ func (s stagedOnce) Run() int {
 	defer os.RemoveAll(dir)
 	staged = filepath.Join(dir, "crm")
 	for _, args := range [][]string{{"init", "--sample", staged, "--records", fixtureRecords}, {"-C", staged, "stage"}} {
-		if out, err := program(args...).CombinedOutput(); err != nil {
+		if out, err := dvmigrate(args...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "dvmigrate %s: %v\n%s", strings.Join(args, " "), err, out)
 			return 1
 		}
@@ -47,8 +47,8 @@ func (s stagedOnce) Run() int {
 // target wherever a test names none: the sample's own may be somebody's emulator.
 const nowhere = "http://127.0.0.1:1"
 
-// program is one dvmigrate process.
-func program(args ...string) *exec.Cmd {
+// dvmigrate is one process of the program.
+func dvmigrate(args ...string) *exec.Cmd {
 	c := exec.Command("dvmigrate", args...)
 	c.Env = append(os.Environ(), "DVMIGRATE_TARGET_URL="+nowhere, "DVMIGRATE_TOKEN=")
 	return c

@@ -33,6 +33,7 @@ import (
 //	fault RULE                 order a fault of it; `fault none` takes all off
 //	stats PATH VALUE           require a figure of its /stats
 //	once                       require that it holds what the ledger says is loaded, each once
+//	export TABLE FILE          save its rows of a table, one JSON object a line
 //	json FILE PATH VALUE       require a value in JSON (FILE may be stdout): .a.b, .a[0], x
 //	                           for how many; VALUE may be >N
 //	await PATH VALUE           ask `dvmigrate status --json` until a value is so
@@ -44,7 +45,14 @@ import (
 //	replace FILE OLD NEW       replace a text, which must occur
 //	secret TEXT                require that no file and no output has this text
 //	tmpfs DIR SIZE             mount a small file system of its own (condition [tmpfs])
+//
+// The condition [shared] holds where the real data of other projects lie beside the
+// repository, in $SHARED.
 func TestScripts(t *testing.T) {
+	shared, err := filepath.Abs("../../../shared/data")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -52,17 +60,22 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DVMIGRATE_TARGET_URL", nowhere)
 			e.Setenv("TZ", "UTC")
+			e.Setenv("SHARED", shared)
 			e.Values[storyKey{}] = &story{running: map[string]*background{}, kept: map[string][]byte{}}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "tmpfs" {
+			switch cond {
+			case "tmpfs":
 				return canMount(t), nil
+			case "shared":
+				_, err := os.Stat(shared)
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault,
+			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
 			"stats": cmdStats, "once": cmdOnce, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
 			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
 		},
@@ -210,6 +223,11 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	admin(ts, http.MethodPost, "/faults", args[0])
+}
+
+func cmdExport(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "export TABLE FILE")
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), admin(ts, http.MethodGet, "/export?table="+args[0], ""), 0o600))
 }
 
 func cmdStats(ts *testscript.TestScript, neg bool, args []string) {
