@@ -12,6 +12,13 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 		"SetAutoNumberSeed":      (*call).setAutoNumberSeed,
 		"GetAutoNumberSeed":      (*call).getAutoNumberSeed,
 		"GetNextAutoNumberValue": (*call).getNextAutoNumber,
+		"PublishAllXml":          (*call).noContent,
+		"PublishXml":             (*call).noContent,
+
+		"CreateCustomerRelationships": (*call).createCustomerRelationships,
+	}
+	for _, a := range fileActions {
+		unbound[a.name] = a.post
 	}
 	for _, a := range closings {
 		unbound[a.name] = a.post

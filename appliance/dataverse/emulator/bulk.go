@@ -18,7 +18,7 @@ func (a bulkAction) post(c *call) error {
 	if c.segs[0].hasKey {
 		return c.errNoOperation()
 	}
-	if !t.CanBulk(a.action) && !(a.action == "upsert" && t.CanBulk("create") && t.CanBulk("update")) {
+	if !t.canBulk(a.action) && !(a.action == "upsert" && t.canBulk("create") && t.canBulk("update")) {
 		return errorf(http.StatusBadRequest, "0x80040203", "%s is not enabled on the entity %s", a.name, t.LogicalName)
 	}
 	recs, err := c.decodeTargets(a)

@@ -154,7 +154,7 @@ func messages(t *table) []string {
 	for _, b := range []struct{ action, message string }{
 		{"create", "CreateMultiple"}, {"update", "UpdateMultiple"}, {"upsert", "UpsertMultiple"}, {"delete", "DeleteMultiple"},
 	} {
-		if t.CanBulk(b.action) {
+		if t.canBulk(b.action) {
 			out = append(out, b.message)
 		}
 	}

@@ -114,6 +114,11 @@ func transitions(o schema.Option) any {
 func (m *model) globalChoices() []definition {
 	var out []definition
 	seen := map[string]bool{}
+	none := &table{Table: new(schema.Table)}
+	for _, c := range m.choices {
+		seen[c.GlobalChoice] = true
+		out = append(out, optionSet(none, &column{Column: c, t: none}))
+	}
 	for _, t := range m.tables {
 		for _, c := range t.cols {
 			if c.GlobalChoice != "" && !seen[c.GlobalChoice] {

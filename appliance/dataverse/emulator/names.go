@@ -12,10 +12,12 @@ import (
 // read-only after New.
 type model struct {
 	schema *schema.Schema
-	tables []*table
-	byName map[string]*table
-	bySet  map[string]*table
-	links  []*manyToMany
+	// choices are global choices that no column has (alter.go).
+	choices []*schema.Column
+	tables  []*table
+	byName  map[string]*table
+	bySet   map[string]*table
+	links   []*manyToMany
 }
 
 // table is a schema table with what the emulator needs beside it. The record
@@ -33,6 +35,7 @@ type table struct {
 	nn          map[string]linkEnd   // N:N collection navigation properties
 	incoming    []*relation          // lookups of all tables that point here
 	keys        []*altKey
+	bulk        []string    // the bulk actions it takes
 	activities  []*table    // of activitypointer: the tables whose rows it shows
 	intersect   *manyToMany // when this is the intersect table of an N:N relationship
 
@@ -50,6 +53,7 @@ type table struct {
 	closedRefuses         bool     // a closed row's columns cannot be changed (method.md M4)
 	autoNumbers           []*column
 	money                 []*column
+	files                 []*column // file columns
 	parties               *relation // of an activity: its activityparty rows
 }
 
@@ -108,10 +112,10 @@ type property struct {
 
 // newModel compiles the schema. A relationship whose tables or column the schema
 // lacks is left out; a key naming an unknown column is an error.
-func newModel(s *schema.Schema) (*model, error) {
-	m := &model{schema: s, byName: map[string]*table{}, bySet: map[string]*table{}}
+func newModel(s *schema.Schema, assumeBulk bool, choices ...*schema.Column) (*model, error) {
+	m := &model{schema: s, choices: choices, byName: map[string]*table{}, bySet: map[string]*table{}}
 	for _, st := range s.Tables {
-		t := &table{Table: st, idx: len(m.tables), byName: map[string]*column{}, props: map[string]property{},
+		t := &table{Table: st, idx: len(m.tables), bulk: bulkOf(st, assumeBulk), byName: map[string]*column{}, props: map[string]property{},
 			navs: map[string]*relation{}, collections: map[string]*relation{}, nn: map[string]linkEnd{}}
 		m.tables = append(m.tables, t)
 		m.byName[st.LogicalName] = t
@@ -138,6 +142,25 @@ func newModel(s *schema.Schema) (*model, error) {
 	}
 	return m, nil
 }
+
+// noBulk names tables that take no bulk actions although others of their kind do
+// (section 6.2, traps 36, 37, 42).
+var noBulk = []string{"activityparty", "activitypointer", "asyncoperation", "bulkdeleteoperation", "businessunit", "organization", "queue", "role", "systemuser", "team"}
+
+// bulkOf lists the bulk actions of a table: what the schema says; all four where the
+// table is elastic; with assume, what section 6.2 lets expect where it says nothing.
+func bulkOf(t *schema.Table, assume bool) []string {
+	switch {
+	case t.Kind == schema.Elastic:
+		return []string{"create", "update", "upsert", "delete"}
+	case len(t.Bulk) > 0 || !assume || t.Kind == schema.Intersect || t.Kind == schema.Virtual || slices.Contains(noBulk, t.LogicalName):
+		return t.Bulk
+	}
+	return []string{"create", "update", "upsert"}
+}
+
+// canBulk reports whether the table takes a bulk action.
+func (t *table) canBulk(action string) bool { return slices.Contains(t.bulk, action) }
 
 func (m *model) addColumns(t *table) error {
 	for _, sc := range t.Table.Columns {
@@ -286,6 +309,8 @@ func (t *table) nameDefaults() {
 		switch {
 		case c.AutoNumber != "":
 			t.autoNumbers = append(t.autoNumbers, c)
+		case c.Type == schema.File:
+			t.files = append(t.files, c)
 		case c.Type == schema.Money && c.derived == notDerived:
 			t.money = append(t.money, c)
 		case c.Default == nil || c.system || !c.Writable(false):

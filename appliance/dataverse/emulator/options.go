@@ -21,6 +21,10 @@ var (
 type Options struct {
 	// Schema is what the environment holds. It is read at New and never changed.
 	Schema *schema.Schema
+	// AssumeBulk lets every standard and activity table that the schema knows no bulk
+	// actions of take CreateMultiple, UpdateMultiple and UpsertMultiple, but for those
+	// of section 6.2: for a schema read from a $metadata document, which does not say.
+	AssumeBulk bool
 	// Seed reads rows that exist from the start, by table logical name: one JSON
 	// object a line, in the form of a create's body; lookups may be bound to rows
 	// of tables seeded before (tables are seeded in the schema's order) or after.

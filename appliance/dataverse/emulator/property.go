@@ -2,10 +2,16 @@ package emulator
 
 import (
 	"net/http"
+	"strings"
+
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 // getProperty answers GET {set}({key})/{column} (section 3.6).
 func (c *call) getProperty() error {
+	if col := c.table.find(c.segs[1].name); col.Type == schema.File {
+		return c.downloadFile(true)
+	}
 	v, col, err := c.readProperty()
 	if err != nil {
 		return err
@@ -20,6 +26,9 @@ func (c *call) getProperty() error {
 
 // getRawProperty answers GET {set}({key})/{column}/$value.
 func (c *call) getRawProperty() error {
+	if col := c.table.find(c.segs[1].name); col.Type == schema.File || col.Type == schema.Image {
+		return c.downloadFile(false)
+	}
 	v, _, err := c.readProperty()
 	if err != nil {
 		return err
@@ -46,6 +55,9 @@ func (c *call) readProperty() (v value, col *column, err error) {
 
 // putProperty answers PUT {set}({key})/{column}.
 func (c *call) putProperty() error {
+	if col := c.table.find(c.segs[1].name); col.Type == schema.File || strings.HasPrefix(c.header.Get("Content-Type"), "application/octet-stream") {
+		return c.uploadFile()
+	}
 	if err := c.checkContentType(); err != nil {
 		return err
 	}
@@ -77,6 +89,9 @@ func (c *call) putProperty() error {
 // deleteProperty answers DELETE {set}({key})/{column}: the column is cleared.
 func (c *call) deleteProperty() error {
 	col := c.table.find(c.segs[1].name)
+	if col.Type == schema.File {
+		return c.clearFile(col)
+	}
 	rec := &record{t: c.table}
 	d := decoder{scanner: scanner{b: []byte("null")}, c: c, update: true}
 	if err := d.column(rec, col, 1); err != nil {

@@ -61,6 +61,7 @@ func (s *Server) makeRoutes() map[shape]map[string]route {
 		shapeProperty: {
 			"GET":    {"Retrieve", (*call).getProperty},
 			"PUT":    {"Update", (*call).putProperty},
+			"PATCH":  {"Update", (*call).uploadFile},
 			"DELETE": {"Update", (*call).deleteProperty},
 		},
 		shapeRaw:     {"GET": {"Retrieve", (*call).getRawProperty}},
@@ -71,11 +72,16 @@ func (s *Server) makeRoutes() map[shape]map[string]route {
 			"PUT":    {"Update", (*call).putRef},
 			"DELETE": {"Disassociate", (*call).deleteRef},
 		},
-		shapeRefKey:      {"DELETE": {"Disassociate", (*call).deleteRef}},
-		shapeBoundSet:    {"POST": {"", (*call).postBound}, "GET": {"", (*call).getBoundFunction}},
-		shapeBoundRow:    {"POST": {"", (*call).postBound}, "GET": {"", (*call).getBoundFunction}},
-		shapeDefinitions: {"GET": {"RetrieveMetadata", (*call).getDefinitions}},
-		shapeOperation:   {"POST": {"", (*call).postAction}, "GET": {"", (*call).getFunction}},
+		shapeRefKey:   {"DELETE": {"Disassociate", (*call).deleteRef}},
+		shapeBoundSet: {"POST": {"", (*call).postBound}, "GET": {"", (*call).getBoundFunction}},
+		shapeBoundRow: {"POST": {"", (*call).postBound}, "GET": {"", (*call).getBoundFunction}},
+		shapeDefinitions: {
+			"GET":    {"RetrieveMetadata", (*call).getDefinitions},
+			"POST":   {"CreateMetadata", (*call).postDefinition},
+			"PUT":    {"UpdateMetadata", (*call).putDefinition},
+			"DELETE": {"DeleteMetadata", (*call).deleteDefinition},
+		},
+		shapeOperation: {"POST": {"", (*call).postAction}, "GET": {"", (*call).getFunction}},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,10 @@ import (
 
 // Server is one environment. It is an http.Handler, safe for concurrent use.
 type Server struct {
-	opts    Options
+	opts Options
+	// gate holds every call off while the schema is changed: model and the store's
+	// tables may only be read under it.
+	gate    sync.RWMutex
 	model   *model
 	store   *store
 	routes  map[shape]map[string]route
@@ -27,13 +31,15 @@ type Server struct {
 	functions, boundFunctions map[string]func(*call) error
 	actions, boundActions     map[string]func(*call) error
 
+	uploads uploads
+
 	lastID atomic.Int64 // of the ids that the server makes, 48 bits
 }
 
 // New makes the environment: it compiles the schema, opens the state file if one
 // is named, and puts in the rows that exist from the start.
 func New(o Options) (*Server, error) {
-	m, err := newModel(o.Schema)
+	m, err := newModel(o.Schema, o.AssumeBulk)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +71,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
+	s.gate.RLock()
 	c, err := s.newCall(r)
 	node, pinned := s.limiter.server(r)
 	var in *admission
@@ -74,13 +81,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			err = refused
 		}
 	}
+	s.gate.RUnlock()
 	if err == nil {
 		err = c.readBody(w, r)
 	} else {
 		drain(r)
 	}
 	if err == nil {
-		err = c.run()
+		err = c.runGuarded()
 		c.wait(r)
 	}
 	if err != nil {
@@ -99,6 +107,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.stats.note(c, err, time.Since(start))
 	c.send(w)
+}
+
+// runGuarded runs the call with the schema held still.
+func (c *call) runGuarded() error {
+	c.srv.gate.RLock()
+	defer c.srv.gate.RUnlock()
+	return c.run()
 }
 
 // drain reads the body of a refused request, within reason, so that the client gets

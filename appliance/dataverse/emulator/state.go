@@ -29,6 +29,7 @@ import (
 //	'L' link id[16] id[16] version  a link made
 //	'U' link id[16] id[16] version  a link removed
 //	'N' table column number         an auto-number column's last number
+//	'F' id[16] (length text)*3      a file: its name, type and bytes
 //	'T' table id[16] version        a deletion from before the file was rewritten
 //	'V' version                     the last version given out before that
 //	'E'                             the rows that exist from the start are all there
@@ -319,6 +320,12 @@ func (s *store) apply(payload []byte) error {
 			t, id, version := r.below(len(s.model.tables)), r.guid(), int64(r.uint())
 			if !r.bad {
 				s.tables[t].deleted = append(s.tables[t].deleted, tombstone{id, version})
+			}
+		case 'F':
+			id := r.guid()
+			f := &file{name: string(r.take(r.uint())), mime: string(r.take(r.uint())), data: bytes.Clone(r.take(r.uint()))}
+			if !r.bad {
+				s.files[id] = f
 			}
 		case 'V':
 			s.version = max(s.version, int64(r.uint()))

@@ -21,6 +21,9 @@ func (s *store) liveBytes() int64 {
 	for i := range s.links {
 		n += 40 * int64(s.links[i][0].n)
 	}
+	for _, f := range s.files {
+		n += int64(len(f.data))
+	}
 	return n
 }
 
@@ -89,6 +92,10 @@ func (s *store) writeAll(l *stateLog) error {
 			flush(1 << 20)
 			return err == nil
 		})
+	}
+	for id, f := range s.files {
+		rec = appendFile(rec, id, f)
+		flush(1 << 20)
 	}
 	for c, n := range s.numbers {
 		rec = appendNumber(rec, c, n)

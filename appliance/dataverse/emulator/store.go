@@ -44,6 +44,7 @@ type store struct {
 	numbers  map[*column]int64 // auto-number: the last number given
 	log      *stateLog         // nil without a state file
 	commits  changes           // since the start
+	files    map[schema.GUID]*file
 
 	newShared []schema.GUID // shared ids not yet in the state file
 	seeded    bool          // the state file has the rows that exist from the start
@@ -80,7 +81,7 @@ func newStore(m *model, now func() int64) *store {
 func (s *store) wipe() {
 	s.tables, s.links = make([]tableData, len(s.model.tables)), make([]linkData, len(s.model.links))
 	s.version, s.shared, s.newShared = 0, nil, nil
-	s.sharedNo, s.numbers = map[schema.GUID]int{}, map[*column]int64{}
+	s.sharedNo, s.numbers, s.files = map[schema.GUID]int{}, map[*column]int64{}, map[schema.GUID]*file{}
 	for i, t := range s.model.tables {
 		s.tables[i].keys = make([]keyIndex, len(t.keys))
 	}
@@ -187,8 +188,9 @@ type tx struct {
 	undo     []undoStep
 	log      []byte // the state record so far
 	changes  changes
-	buf      []byte  // for encoding a row
-	vals     []value // for building a row
+	newFiles []schema.GUID // files that the transaction brought
+	buf      []byte        // for encoding a row
+	vals     []value       // for building a row
 }
 
 // view runs fn with the store held still for reading.

@@ -35,6 +35,7 @@ func (s *store) update(fn func(*tx) error) error {
 		return err
 	}
 	s.commits.add(tx)
+	s.dropFiles(tx)
 	s.compact(tx)
 	return nil
 }
@@ -64,6 +65,11 @@ func (tx *tx) rollback(mark int) {
 		}
 	}
 	tx.undo = tx.undo[:mark]
+	if mark == 0 {
+		for _, id := range tx.newFiles {
+			delete(tx.s.files, id)
+		}
+	}
 	tx.log = nil
 }
 
