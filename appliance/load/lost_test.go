@@ -93,6 +93,7 @@ func TestStorms(t *testing.T) {
 }
 
 func TestExpiredTokenLeavesNothingInFlight(t *testing.T) {
+	t.Parallel()
 	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 60, settings(load.Settings{Batch: 10}))
@@ -129,6 +130,7 @@ func after0(n int, fn func()) func() {
 }
 
 func TestDrainSettlesAndGoesOn(t *testing.T) {
+	t.Parallel()
 	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 60, settings(load.Settings{Batch: 10}), func(_ *world, o *emulator.Options) { o.Latency = 100 * time.Millisecond })
@@ -156,6 +158,7 @@ func TestDrainSettlesAndGoesOn(t *testing.T) {
 }
 
 func TestStoppedAtOnceIsLookedUp(t *testing.T) {
+	t.Parallel()
 	found := 0
 	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {
@@ -184,6 +187,7 @@ func TestStoppedAtOnceIsLookedUp(t *testing.T) {
 // lets the load go to its end, puts the snapshot back and loads again: after a loss of
 // the disk the target is ahead of the ledger, up to records that are closed by now.
 func TestRestoredLedgerLoadsNothingTwice(t *testing.T) {
+	t.Parallel()
 	for after := 0; after < 30; after += 3 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 60, settings(load.Settings{Batch: 10}))
