@@ -18,6 +18,7 @@ import (
 var (
 	ErrDrained       = load.ErrDrained
 	ErrTooManyErrors = load.ErrTooManyErrors
+	ErrLeftOver      = load.ErrLeftOver
 )
 
 // LoadOptions are what a load may say differently from the project's settings.

@@ -54,7 +54,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 	r, err := p.Load(ctx, env.Drain, appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel})
 	stop()
 	<-followed
-	if err != nil && !errors.Is(err, appliance.ErrDrained) && !errors.Is(err, appliance.ErrTooManyErrors) {
+	if err != nil && !errors.Is(err, appliance.ErrDrained) && !errors.Is(err, appliance.ErrTooManyErrors) && !errors.Is(err, appliance.ErrLeftOver) {
 		return err
 	}
 	if env.json {
