@@ -52,7 +52,7 @@ func (c *initCommand) Run(_ context.Context, env *Env) error {
 	}
 	s, err := sample.Write(dir, c.o)
 	if errors.Is(err, sample.ErrExists) {
-		return fmt.Errorf("%s: %w; choose another folder, or say --force", dir, err)
+		return fmt.Errorf("%w; choose another folder, or say --force", err)
 	}
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"dvmigrate/appliance/dataverse/emulator"
 )
@@ -182,4 +183,99 @@ func requireOnce(t *testing.T, dir string, e *emulator.Server) {
 	if stats.Duplicates != 0 {
 		t.Errorf("%d times something was sent that was there already", stats.Duplicates)
 	}
+}
+
+// TestKilledStageLeavesEarlierStage kills a second staging, of changed sources, at
+// several moments. The project is as before or as after, never between; staging again
+// and loading ends as if nothing had happened.
+func TestKilledStageLeavesEarlierStage(t *testing.T) {
+	for i := range 8 {
+		t.Run(fmt.Sprintf("after %d ms", 150*i), func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "crm")
+			if err := copyStaged(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := addLeads(t, dir)
+			c := dvmigrate("-C", dir, "stage")
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			timer := time.AfterFunc(time.Duration(150*i)*time.Millisecond, func() { _ = c.Process.Kill() })
+			_ = c.Wait() // killed, or done before: both are to leave a whole project
+			timer.Stop()
+			leads := strings.TrimSpace(string(mustRun(t, dvmigrate("-C", dir, "sql", "--csv", "-c", "SELECT count(*) FROM lead"), 0)))
+			if !strings.HasSuffix(leads, fmt.Sprint("\n", before)) && !strings.HasSuffix(leads, fmt.Sprint("\n", before+2)) {
+				t.Errorf("the stage has %s leads, want %d or %d", leads, before, before+2)
+			}
+			mustRun(t, dvmigrate("-C", dir, "stage"), 0)
+			e := newEmulator(t)
+			server := httptest.NewServer(e)
+			defer server.Close()
+			mustRun(t, loadInto(dir, server.URL), 0)
+			requireOnce(t, dir, e)
+			if got := e.Stats().Rows["lead"]; got != before+2 {
+				t.Errorf("the target has %d leads, want %d", got, before+2)
+			}
+		})
+	}
+}
+
+// addLeads adds two lines to the project's leads and returns how many there were.
+func addLeads(t *testing.T, dir string) int {
+	t.Helper()
+	path := filepath.Join(dir, "sources", "leads.csv")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	last := lines[len(lines)-1]
+	_, rest, _ := strings.Cut(last, ",")
+	b = append(b, "L-900001,"+rest+"\nL-900002,"+rest+"\n"...)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return len(lines) - 1
+}
+
+// TestKilledSnapshotHarmsNoOther kills a snapshot as soon as it has begun to write.
+// The older one can still be restored, and the next one is taken.
+func TestKilledSnapshotHarmsNoOther(t *testing.T) {
+	root := t.TempDir()
+	dir, safe := filepath.Join(root, "crm"), filepath.Join(root, "safe")
+	if err := copyStaged(dir); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, dvmigrate("-C", dir, "snapshot", "--to", safe), 0)
+	for i := range 5 {
+		held := files(t, safe)
+		c := dvmigrate("-C", dir, "snapshot", "--to", safe)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && files(t, safe) <= held; time.Sleep(time.Millisecond) {
+		}
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		mustRun(t, dvmigrate("restore", "--from", safe, filepath.Join(root, fmt.Sprint("restored", i))), 0)
+	}
+	mustRun(t, dvmigrate("-C", dir, "snapshot", "--to", safe), 0)
+	mustRun(t, dvmigrate("restore", "--from", safe, filepath.Join(root, "last")), 0)
+	if got := mustRun(t, dvmigrate("-C", filepath.Join(root, "last"), "status", "--json"), 0); !bytes.Contains(got, []byte(`"source": `+fixtureRecords)) {
+		t.Errorf("restored: %s", got)
+	}
+	if list := mustRun(t, dvmigrate("snapshots", "--from", safe, "--json"), 0); bytes.Contains(list, []byte(`"fault"`)) {
+		t.Errorf("a snapshot is damaged:\n%s", list)
+	}
+}
+
+// files counts what is in a folder.
+func files(t *testing.T, dir string) int {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
