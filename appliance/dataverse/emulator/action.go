@@ -32,7 +32,8 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 
 // isOperation reports whether a name is an unbound function or action.
 func (s *Server) isOperation(name string) bool {
-	return s.functions[name] != nil || s.actions[name] != nil
+	_, custom := s.opts.CustomActions[name]
+	return custom || s.functions[name] != nil || s.actions[name] != nil
 }
 
 func (c *call) getFunction() error { return c.operate(c.srv.functions, c.segs[0].name) }
@@ -48,6 +49,9 @@ func (c *call) postBound() error {
 // is not there (section 1.9).
 func (c *call) operate(from map[string]func(*call) error, name string) error {
 	fn := from[name]
+	if takes, custom := c.srv.opts.CustomActions[name]; custom && c.method == http.MethodPost {
+		return c.customAction(takes)
+	}
 	if fn == nil {
 		return c.errNoOperation()
 	}

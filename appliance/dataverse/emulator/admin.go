@@ -54,6 +54,8 @@ func (s *Server) Stats() Stats {
 	s.limiter.mu.Lock()
 	l := s.limiter.stats
 	s.limiter.mu.Unlock()
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	out.Throttled["requests"], out.Throttled["execution"], out.Throttled["concurrency"], out.Peak = l.Requests, l.Execution, l.Concurrency, l.Peak
 	s.store.view(func(tx *tx) error {
 		for _, t := range s.model.tables {
@@ -96,6 +98,8 @@ func (s *Server) ClearFaults() { s.faults.clear() }
 // Lookups are written as _name_value with the target's table beside it as
 // _name_table; nulls are left out.
 func (s *Server) Export(w io.Writer, tableName string) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	t := s.model.byName[tableName]
 	if t == nil {
 		return fmt.Errorf("export table %s: not in the schema", tableName)
@@ -165,8 +169,8 @@ func (s *Server) Admin() http.Handler {
 	})
 	mux.HandleFunc("GET /export", func(w http.ResponseWriter, r *http.Request) {
 		name := r.FormValue("table")
-		if s.model.byName[name] == nil {
-			http.Error(w, fmt.Sprintf("no table %q; tables are %s", name, strings.Join(slices.Sorted(maps.Keys(s.model.byName)), ", ")), http.StatusNotFound)
+		if names := s.tableNames(); !slices.Contains(names, name) {
+			http.Error(w, fmt.Sprintf("no table %q; tables are %s", name, strings.Join(names, ", ")), http.StatusNotFound)
 			return
 		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
@@ -179,6 +183,12 @@ func (s *Server) Admin() http.Handler {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	return mux
+}
+
+func (s *Server) tableNames() []string {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return slices.Sorted(maps.Keys(s.model.byName))
 }
 
 func (s *Server) adminTrace(w http.ResponseWriter, r *http.Request) {

@@ -37,8 +37,9 @@ type call struct {
 	abort     abortKind
 	plugins   []*faultRule // plug-in faults that look at this call's rows
 
-	tx   *tx               // inside a change set: the transaction of the set
-	refs map[string]string // inside a change set: Content-ID -> entity reference "set(key)"
+	other func(*call) error // answers a path outside /api/data
+	tx    *tx               // inside a change set: the transaction of the set
+	refs  map[string]string // inside a change set: Content-ID -> entity reference "set(key)"
 
 	res response
 }
@@ -112,6 +113,7 @@ type preferences struct {
 	annotations    []string // patterns of odata.include-annotations; nil when not asked for
 	maxPageSize    int      // 0 when not asked for
 	trackChanges   bool
+	respondAsync   bool
 	continueOnErr  bool
 	noUpsert       bool // odata.allow-upsert=false
 }
@@ -130,6 +132,8 @@ func parsePrefer(h http.Header) (p preferences) {
 				}
 			case "odata.maxpagesize":
 				p.maxPageSize, _ = strconv.Atoi(val)
+			case "respond-async":
+				p.respondAsync = true
 			case "odata.track-changes":
 				p.trackChanges = true
 			case "odata.continue-on-error":

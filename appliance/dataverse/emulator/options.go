@@ -45,6 +45,14 @@ type Options struct {
 	Faults []Fault
 	// DopHint is the value of x-ms-dop-hint; zero leaves the header out.
 	DopHint int
+	// CustomActions are the environment's custom APIs: unbound actions that do nothing
+	// and take so long, in the background when asked with Prefer: respond-async.
+	CustomActions map[string]time.Duration
+	// Speed is how many times faster than real time the emulator's durations pass;
+	// zero means 1. Windows, Retry-After, costs, latencies and jobs shrink by it, dates
+	// and the execution time that is counted do not. Retry-After is whole seconds, so
+	// that what is less than a second becomes one.
+	Speed float64
 	// MaxBody is the largest request body in bytes, beyond which the answer is 413;
 	// zero means 128 MiB.
 	MaxBody int64

@@ -216,6 +216,9 @@ func (c *call) shapeOfRow() (shape, error) {
 
 // run finds the route for the call and answers it.
 func (c *call) run() error {
+	if c.other != nil {
+		return c.other(c)
+	}
 	segs, err := splitPath(c.path)
 	if err != nil {
 		return err

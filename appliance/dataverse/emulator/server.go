@@ -32,6 +32,7 @@ type Server struct {
 	actions, boundActions     map[string]func(*call) error
 
 	uploads uploads
+	jobs    jobs
 
 	lastID atomic.Int64 // of the ids that the server makes, 48 bits
 }
@@ -141,8 +142,12 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 		scheme = "https://"
 	}
 	c := &call{srv: s, method: r.Method, header: r.Header, prefer: parsePrefer(r.Header), user: UserID, caller: UserID, message: "Unknown"}
+	c.other = c.otherService(r.URL.Path)
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), apiPrefix)
 	version, path, slash := strings.Cut(rest, "/")
+	if c.other != nil {
+		ok, version, path, slash = true, "v9.2", strings.TrimPrefix(r.URL.Path, "/"), true
+	}
 	c.api = scheme + r.Host + apiPrefix + version
 	c.path = path
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -222,6 +227,14 @@ func errTooLarge() *apiError {
 	return errorf(http.StatusRequestEntityTooLarge, "0x8004418A", "Request message length is too large.")
 }
 
+// real is how long a duration of the emulator's takes here.
+func (s *Server) real(d time.Duration) time.Duration {
+	if s.opts.Speed <= 0 {
+		return d
+	}
+	return time.Duration(float64(d) / s.opts.Speed)
+}
+
 // wait spends the server time that the call costs, and the latency.
 func (c *call) wait(r *http.Request) {
 	d := c.cost + c.srv.opts.Cost.PerRequest
@@ -231,7 +244,7 @@ func (c *call) wait(r *http.Request) {
 	if d <= 0 {
 		return
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(c.srv.real(d))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

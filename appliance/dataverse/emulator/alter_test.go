@@ -1,0 +1,85 @@
+package emulator
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const newTable = `{"@odata.type":"Microsoft.Dynamics.CRM.EntityMetadata","SchemaName":"contoso_Asset","OwnershipType":"UserOwned",
+"Attributes":[{"@odata.type":"Microsoft.Dynamics.CRM.StringAttributeMetadata","SchemaName":"contoso_Name","IsPrimaryName":true,"MaxLength":50}]}`
+
+const newColumn = `{"@odata.type":"Microsoft.Dynamics.CRM.IntegerAttributeMetadata","SchemaName":"contoso_N","MaxValue":10}`
+
+// TestSchemaWritesKeepRows changes the schema under rows of every kind: no value,
+// lookup, link, key or number is lost, also where rows must be encoded anew.
+func TestSchemaWritesKeepRows(t *testing.T) {
+	e := seeded(t)
+	e.want(204, "", "POST", "contoso_orders", `{"contoso_code":"Q1","contoso_AccountId@odata.bind":"accounts(`+acc1+`)"}`)
+	e.want(204, "", "POST", "accounts("+acc1+")/contoso_account_contact/$ref", `{"@odata.id":"`+e.url+`/contacts(`+con1+`)"}`)
+	export := func() string {
+		var b bytes.Buffer
+		for _, name := range []string{"account", "contact", "contoso_order", "systemuser"} {
+			if err := e.srv.Export(&b, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return b.String()
+	}
+	before := export()
+	e.want(204, "", "POST", "EntityDefinitions", newTable)
+	e.want(204, "", "POST", "EntityDefinitions(LogicalName='account')/Attributes", newColumn)
+	// A column in the middle goes: the rows of its table are encoded anew.
+	e.want(204, "", "DELETE", "EntityDefinitions(LogicalName='contact')/Attributes(LogicalName='importsequencenumber')", "")
+	e.want(204, "", "DELETE", "RelationshipDefinitions(SchemaName='contoso_friends')", "")
+	if after := export(); after != before {
+		t.Errorf("the rows changed:\n%s\n%s", before, after)
+	}
+	e.want(412, "0x80060892", "POST", "contoso_orders", `{"contoso_code":"q1"}`)
+	e.want(412, "0x80040237", "POST", "accounts("+acc1+")/contoso_account_contact/$ref", `{"@odata.id":"`+e.url+`/contacts(`+con1+`)"}`)
+	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"contoso_n":7}`)
+	e.want(400, "0x80044330", "PATCH", "accounts("+acc1+")", `{"contoso_n":11}`)
+	e.want(204, "", "POST", "EntityDefinitions(LogicalName='account')/Keys", `{"SchemaName":"contoso_NKey","KeyAttributes":["contoso_n"]}`)
+	e.has(e.want(200, "", "GET", "accounts(contoso_n=7)?$select=name", ""), acc1)
+	e.want(204, "", "DELETE", "EntityDefinitions(LogicalName='contoso_asset')", "")
+	e.want(404, "0x80060888", "GET", "contoso_assets", "")
+}
+
+func TestSchemaWritesRefused(t *testing.T) {
+	e := start(t)
+	e.want(400, "0x80044363", "POST", "EntityDefinitions", `{"SchemaName":"asset"}`)
+	e.want(400, "0x80048d19", "POST", "EntityDefinitions", `{`)
+	e.want(400, "0x80044153", "POST", "EntityDefinitions(LogicalName='account')/Attributes", strings.Replace(newColumn, "contoso_N", "Name", 1))
+	e.want(400, "0x80044363", "POST", "EntityDefinitions(LogicalName='account')/Attributes", `{"@odata.type":"Microsoft.Dynamics.CRM.LookupAttributeMetadata","SchemaName":"contoso_L"}`)
+	e.want(404, "0x80041102", "POST", "EntityDefinitions(LogicalName='nothing')/Attributes", newColumn)
+	body := batch(changeSet(part("POST EntityDefinitions", newTable, contentID(1))))
+	if a := e.do("POST", "$batch", body, "Content-Type", batchType); a.status != 400 {
+		t.Errorf("a schema write in a change set: %d", a.status)
+	}
+	e.want(200, "", "POST", "$batch", batch(part("POST EntityDefinitions", newTable), part("POST contoso_assets", `{"contoso_name":"a"}`)), "Content-Type", batchType)
+}
+
+// TestSchemaWritesAmongOthers runs reads and writes while the schema changes; the
+// race detector looks on.
+func TestSchemaWritesAmongOthers(t *testing.T) {
+	e := start(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				e.want(204, "", "POST", "accounts", `{"name":"a"}`)
+				e.want(200, "", "GET", "accounts?$top=1", "")
+				e.srv.Stats()
+			}
+		})
+	}
+	e.want(204, "", "POST", "EntityDefinitions", newTable)
+	for _, name := range []string{"A", "B", "C"} {
+		e.want(204, "", "POST", "EntityDefinitions(LogicalName='account')/Attributes", strings.Replace(newColumn, "contoso_N", "contoso_"+name, 1))
+	}
+	wg.Wait()
+	if n := e.srv.Stats().Rows["account"]; n != 80 {
+		t.Errorf("%d accounts, want 80", n)
+	}
+}
