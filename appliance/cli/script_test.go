@@ -3,6 +3,8 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +22,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"dvmigrate/duckstage"
 )
 
 // TestScripts runs the stories in testdata/script. Beside testscript's own commands
@@ -44,6 +48,9 @@ import (
 //	shorten FILE SIZE          cut a file off
 //	replace FILE OLD NEW       replace a text, which must occur
 //	secret TEXT                require that no file and no output has this text
+//	stageformat DIR VALUE      make the stage of a project one of another format
+//	stagehold DIR              open the stage of a project, as another program may; until the end,
+//	                           or `stagehold none`
 //	tmpfs DIR SIZE             mount a small file system of its own (condition [tmpfs])
 //
 // The condition [shared] holds where the real data of other projects lie beside the
@@ -78,6 +85,7 @@ func TestScripts(t *testing.T) {
 			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
 			"stats": cmdStats, "once": cmdOnce, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
 			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
+			"stageformat": cmdStageFormat, "stagehold": cmdStageHold,
 		},
 	})
 }
@@ -86,7 +94,7 @@ func TestScripts(t *testing.T) {
 type story struct {
 	running map[string]*background
 	kept    map[string][]byte // file contents by path
-	keep    []string
+	stage   *duckstage.Stage  // held by the script
 }
 
 // storyKey is where a script keeps its story.
@@ -446,4 +454,36 @@ func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return nil
 	}))
+}
+
+// openStage opens a project's stage in this process, which is not dvmigrate's.
+func openStage(ts *testscript.TestScript, dir string) *duckstage.Stage {
+	b, err := os.ReadFile(ts.MkAbs(filepath.Join(dir, "work", "project.json")))
+	ts.Check(err)
+	var id struct{ Set string }
+	ts.Check(json.Unmarshal(b, &id))
+	o := duckstage.Options{Temp: ts.MkAbs("temp")}
+	_, err = hex.Decode(o.Set[:], []byte(id.Set))
+	ts.Check(err)
+	s, err := duckstage.Open(context.Background(), ts.MkAbs(filepath.Join(dir, "work", "stage.duckdb")), o)
+	ts.Check(err)
+	return s
+}
+
+func cmdStageFormat(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "stageformat DIR VALUE")
+	s := openStage(ts, args[0])
+	err := s.SetMeta(context.Background(), "format", args[1])
+	ts.Check(errors.Join(err, s.Close()))
+}
+
+func cmdStageHold(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "stagehold DIR | none")
+	story := storyOf(ts)
+	if args[0] != "none" {
+		story.stage = openStage(ts, args[0])
+		ts.Defer(func() { _ = story.stage.Close() })
+		return
+	}
+	ts.Check(story.stage.Close())
 }
