@@ -87,7 +87,8 @@ func (j *job) castFault(col Column, from string) string {
 	if whole[base] {
 		switch t := j.types[strings.ToLower(col.Name)]; {
 		case t == "VARCHAR":
-			bad += " OR contains(" + from + ", '.') AND TRY_CAST(" + from + " AS DECIMAL(38,10)) <> " + name
+			// CASE, since AND would cast every row: that is forty times slower.
+			bad += " OR CASE WHEN contains(" + from + ", '.') THEN TRY_CAST(" + from + " AS DECIMAL(38,10)) <> " + name + " ELSE false END"
 		case t == "DOUBLE", t == "FLOAT", strings.HasPrefix(t, "DECIMAL"):
 			bad += " OR " + from + " <> " + name
 		}
