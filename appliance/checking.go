@@ -72,7 +72,8 @@ func (p *Project) unusedTables(b *bound) config.Faults {
 // explainSource says where the settings name the source that could not be read.
 func (p *Project) explainSource(name string, err error) error {
 	f := p.Config.FaultAt("sources."+name, err.Error())
-	if f.File == "" || errors.Is(err, context.Canceled) {
+	var fatal *duckstage.FatalError // a full disk, for one
+	if f.File == "" || errors.Is(err, context.Canceled) || errors.As(err, &fatal) {
 		return err
 	}
 	return fmt.Errorf("%w\nthe source is set in %s, line %d; nothing of an earlier staging was changed", err, f.File, f.Line)

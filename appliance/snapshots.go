@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"dvmigrate/appliance/config"
@@ -49,10 +50,14 @@ func (p *Project) Snapshot(ctx context.Context, to string) (backup.Snapshot, err
 		return backup.Snapshot{}, err
 	}
 	k := p.Config.Snapshots.Keep
-	return backup.Take(ctx, backup.Options{Dir: p.snapshotDir(to), Logger: p.o.Log,
+	taken, err := backup.Take(ctx, backup.Options{Dir: p.snapshotDir(to), Logger: p.o.Log,
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
 		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary},
 	}, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
+	if errors.Is(err, syscall.ENOSPC) {
+		err = fmt.Errorf("%w\nfree space on the disk of %s, or choose another folder: dvmigrate snapshot --to DIR", err, p.snapshotDir(to))
+	}
+	return taken, err
 }
 
 // filesPart is the part of a snapshot with the project's small files.
@@ -155,7 +160,7 @@ func standIn(env func(string) (string, bool)) func(string) (string, bool) {
 func explainSnapshot(from string, err error) error {
 	var damaged *backup.DamagedError
 	if errors.As(err, &damaged) && damaged.Good != "" {
-		return fmt.Errorf("%w\nrestore the newest good one with --id %s", err, damaged.Good)
+		return fmt.Errorf("%w: restore it with --id %s", err, damaged.Good)
 	}
 	if errors.Is(err, backup.ErrNotFound) {
 		return fmt.Errorf("%w; `dvmigrate snapshots --from %s` lists what is there", err, from)

@@ -35,7 +35,7 @@ func (c *stageCommand) Run(ctx context.Context, env *Env) error {
 	meter := env.meter()
 	r, err := p.Stage(env.Drain, c.sources, func(what string, percent float64) {
 		if percent >= 0 {
-			what = fmt.Sprintf("%s %3.0f %%", what, percent)
+			what = fmt.Sprintf("%s %.0f %%", what, percent)
 		}
 		meter.line(what)
 	})
