@@ -121,6 +121,10 @@ func (c *statusCommand) Run(ctx context.Context, env *Env) error {
 	if env.json {
 		return env.printJSON(s)
 	}
+	if len(s.Tables) == 0 {
+		env.say("nothing is staged yet; run `dvmigrate stage`")
+		return nil
+	}
 	printCounts(env, s.Tables, s.Summary)
 	if s.Running != nil {
 		env.say("\n`dvmigrate %s` is working on it (process %d, since %s)", s.Running.Command, s.Running.PID, s.Running.Since.Local().Format("15:04"))

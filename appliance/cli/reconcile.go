@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/pflag"
@@ -34,6 +35,9 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 		meter.line(fmt.Sprintf("comparing %s: %s of %s", table, count(done), count(total)))
 	})
 	meter.clear()
+	if errors.Is(err, context.Canceled) {
+		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}
+	}
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,8 @@ import (
 //	start NAME COMMAND ...     run a command in the background
 //	finish NAME STATUS [SIG]   send it a signal (KILL, INT, INT2 = twice) and require its exit
 //	                           status; -1 = killed. Its output becomes NAME.out and NAME.err
-//	emulator [FLAG ...]        start `dvmigrate emulator` as the target, with its admin endpoint
+//	emulator [FLAG ...]        start `dvmigrate emulator` as the target, with its admin endpoint;
+//	                           `emulator kill` ends it
 //	fault RULE                 order a fault of it; `fault none` takes all off
 //	stats PATH VALUE           require a figure of its /stats
 //	once                       require that it holds what the ledger says is loaded, each once
@@ -95,6 +96,8 @@ type story struct {
 	running map[string]*background
 	kept    map[string][]byte // file contents by path
 	stage   *duckstage.Stage  // held by the script
+
+	emulator *os.Process // the newest
 }
 
 // storyKey is where a script keeps its story.
@@ -188,13 +191,18 @@ func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 0, "emulator [FLAG ...]")
+	need(ts, neg, args, 0, "emulator [FLAG ...] | kill")
+	if len(args) == 1 && args[0] == "kill" {
+		ts.Check(storyOf(ts).emulator.Kill())
+		return
+	}
 	c := process(ts, append([]string{"dvmigrate", "emulator", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...))
 	out, err := c.StdoutPipe()
 	ts.Check(err)
 	ts.Check(c.Start())
+	storyOf(ts).emulator = c.Process
 	ts.Defer(func() {
-		_ = c.Process.Kill()
+		_ = c.Process.Kill() // ended already, perhaps
 		_ = c.Wait()
 	})
 	line, err := bufio.NewReader(out).ReadBytes('\n')

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,6 +41,9 @@ func (c *stageCommand) Run(ctx context.Context, env *Env) error {
 		meter.line(what)
 	})
 	meter.clear()
+	if errors.Is(err, context.Canceled) {
+		return &exitError{status: Interrupted, err: errors.New("stopped on request: nothing of an earlier staging was changed; run `dvmigrate stage` again")}
+	}
 	if err != nil {
 		return err
 	}
