@@ -73,6 +73,9 @@ func (c *call) runBatch(items []batchItem) error {
 	var out batchWriter
 	out.start("batchresponse_")
 	status := http.StatusOK
+	if c.half {
+		items = items[:(len(items)+1)/2]
+	}
 	for _, it := range items {
 		var failed int
 		var err error
@@ -92,11 +95,18 @@ func (c *call) runBatch(items []batchItem) error {
 	if c.prefer.continueOnErr {
 		c.applied("odata.continue-on-error")
 	}
+	if c.half {
+		c.abort = abortEnd
+		return c.answerBatch(&out, status)
+	}
 	return c.answerBatch(&out, status)
 }
 
 func (c *call) answerBatch(out *batchWriter, status int) error {
-	c.res.status, c.res.body = status, out.end()
+	c.res.status, c.res.body = status, out.buf
+	if !c.half {
+		c.res.body = out.end()
+	}
 	c.set("Content-Type", "multipart/mixed; boundary="+out.boundary)
 	return nil
 }
@@ -104,7 +114,7 @@ func (c *call) answerBatch(out *batchWriter, status int) error {
 // runAlone runs an operation outside a change set; failed is its status when it is
 // an error.
 func (c *call) runAlone(op batchOp, out *batchWriter) (failed int, err error) {
-	part, perr := c.part(op, nil, nil)
+	part, perr := c.part(op, nil, nil, nil)
 	if perr == nil {
 		perr = part.run()
 	}
@@ -122,12 +132,12 @@ func (c *call) runAlone(op batchOp, out *batchWriter) (failed int, err error) {
 // runChangeSet runs the operations of a change set in one transaction. When one
 // fails nothing stays, and only its error is answered (section 7.3).
 func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err error) {
-	refs := map[string]string{}
+	refs, asked := map[string]string{}, map[*faultRule]bool{}
 	var done []*call
 	var bad *call
 	terr := c.srv.store.update(func(tx *tx) error {
 		for _, op := range ops {
-			part, perr := c.part(op, tx, refs)
+			part, perr := c.part(op, tx, refs, asked)
 			if perr == nil {
 				perr = part.run()
 			}
@@ -167,9 +177,9 @@ func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err er
 }
 
 // part makes the call of one operation.
-func (c *call) part(op batchOp, tx *tx, refs map[string]string) (*call, error) {
+func (c *call) part(op batchOp, tx *tx, refs map[string]string, asked map[*faultRule]bool) (*call, error) {
 	p := &call{srv: c.srv, method: op.method, api: c.api, header: op.header, prefer: parsePrefer(op.header), body: op.body,
-		user: c.user, caller: c.caller, token: c.token, message: "Unknown", tx: tx, refs: refs, contentID: op.contentID, inBatch: true}
+		user: c.user, caller: c.caller, token: c.token, message: "Unknown", tx: tx, refs: refs, contentID: op.contentID, inBatch: true, asked: asked}
 	target := op.url
 	if len(target) > maxPartURL {
 		return p, errURL("The request URL is too long: a part of a batch may have up to %d characters.", maxPartURL)

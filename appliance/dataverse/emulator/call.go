@@ -33,7 +33,11 @@ type call struct {
 	ref       string // "set(key)" of the row written
 	contentID string // inside a change set
 	inBatch   bool
-	cost      time.Duration // simulated server time
+	cost      time.Duration       // simulated server time
+	spent     time.Duration       // execution time that counts: cost, and what running took
+	trickle   time.Duration       // how long the answer is to drip
+	asked     map[*faultRule]bool // of a change set: the rules that have looked at it
+	half      bool                // a $batch that ends half-way
 	abort     abortKind
 	plugins   []*faultRule // plug-in faults that look at this call's rows
 

@@ -14,39 +14,62 @@ import (
 // FaultKind is what a fault does.
 type FaultKind string
 
-// The kinds of fault. Those of the first group answer instead of running the
-// operation; those of the second strike after it has been applied.
+// The kinds of fault. Those of the first group stand in front of the service: they
+// answer instead of it. Those of the second come from its engine, where an operation
+// runs. Those of the third strike after the request has been applied.
 const (
 	FaultRequests    FaultKind = "429-requests"    // the request limit
 	FaultExecution   FaultKind = "429-time"        // the execution time limit
 	FaultConcurrency FaultKind = "429-concurrency" // the concurrency limit
-	FaultDeadlock    FaultKind = "deadlock"        // 500 0x80044150, Sql Number 1205
-	FaultSQLTimeout  FaultKind = "sql-timeout"     // 500 0x80044151
 	FaultGateway502  FaultKind = "502"             // an HTML page
 	FaultGateway503  FaultKind = "503"
 	FaultGateway504  FaultKind = "504"
 	FaultExpired     FaultKind = "401"          // the token is taken as expired
-	FaultForbidden   FaultKind = "403"          // a missing privilege
 	FaultResetBefore FaultKind = "reset-before" // the connection closes before anything is done
-	FaultDelay       FaultKind = "delay"        // the answer comes later by Delay; other faults still count
-	FaultPlugin      FaultKind = "plugin"       // 400 0x80040265 for rows whose Column matches Value
+
+	FaultDeadlock   FaultKind = "deadlock"    // 500 0x80044150, Sql Number 1205
+	FaultSQLTimeout FaultKind = "sql-timeout" // 500 0x80044151
+	FaultForbidden  FaultKind = "403"         // a missing privilege
+	FaultDelay      FaultKind = "delay"       // the answer comes later by Delay; other faults still count
+	FaultPlugin     FaultKind = "plugin"      // 400 0x80040265 for rows whose Column matches Value
 
 	FaultResetAfter FaultKind = "reset-after" // applied, then the connection closes without an answer
 	FaultCut        FaultKind = "cut"         // applied, and the answer breaks off half-way
 	FaultLost502    FaultKind = "502-after"   // applied, and a 502 page is answered
+	FaultLost503    FaultKind = "503-after"   // applied, and a 503 page is answered
 	FaultLost504    FaultKind = "504-after"   // applied, and a 504 page is answered
+	FaultTrickle    FaultKind = "trickle"     // applied, and the answer drips over Delay, 10 s when none is given
+	FaultHalfBatch  FaultKind = "half-batch"  // the first half of a $batch is run and answered, then the connection breaks
 )
 
-var faultKinds = []FaultKind{FaultRequests, FaultExecution, FaultConcurrency, FaultDeadlock, FaultSQLTimeout, FaultGateway502,
-	FaultGateway503, FaultGateway504, FaultExpired, FaultForbidden, FaultResetBefore, FaultDelay, FaultPlugin,
-	FaultResetAfter, FaultCut, FaultLost502, FaultLost504}
+var faultKinds = []FaultKind{FaultRequests, FaultExecution, FaultConcurrency, FaultGateway502, FaultGateway503, FaultGateway504,
+	FaultExpired, FaultResetBefore, FaultDeadlock, FaultSQLTimeout, FaultForbidden, FaultDelay, FaultPlugin,
+	FaultResetAfter, FaultCut, FaultLost502, FaultLost503, FaultLost504, FaultTrickle, FaultHalfBatch}
 
-// Fault is one fault on order. It looks at every operation, parts of a $batch
-// included, that Table, Message and URL let through, and strikes at some of them:
-// at the Nth, at every Every-th, with a Probability, or, when none is given, at
-// all. Times bounds how often. Of several that strike at once the first wins.
+// ofEngine reports whether the kind is of the second group.
+func (k FaultKind) ofEngine() bool {
+	switch k {
+	case FaultDeadlock, FaultSQLTimeout, FaultForbidden, FaultDelay, FaultPlugin:
+		return true
+	}
+	return false
+}
+
+// Fault is one fault on order. It looks at what Table, Message and URL let through,
+// and strikes at some of it: at the Nth, at every Every-th, with a Probability, or,
+// when none is given, at all. Times bounds how often. Of several that strike at once
+// the first wins.
+//
+// What it looks at makes sure that a client which retries comes to an end. Faults of
+// the engine look at operations, among them the parts of a $batch, of which each is
+// answered for itself; a change set, which is retried as one, counts as one to Every.
+// All others end a $batch as a whole and look at HTTP requests, so that a $batch is
+// one, with Message ExecuteBatch and no Table; with Part they look at the parts
+// instead. Every may not be combined with Part but where Times bounds it: each retry
+// of a $batch that has Every parts would be struck again, for ever.
 type Fault struct {
 	Kind    FaultKind
+	Part    bool           // look at the parts of a $batch, for the first and third group
 	Table   string         // logical name; empty for any
 	Message string         // Create, Update, Upsert, Delete, Retrieve, CreateMultiple, ExecuteBatch …; empty for any
 	URL     *regexp.Regexp // searched in method, blank, path and query; nil for any
@@ -65,7 +88,7 @@ type Fault struct {
 }
 
 // ParseFault reads a fault from its text form: kind=…, and any of table, message,
-// url, nth, every, p, seed, times, delay, retry-after, column, value, text,
+// part, url, nth, every, p, seed, times, delay, retry-after, column, value, text,
 // separated by commas; a value with a comma goes in double quotes.
 //
 //	kind=reset-after,nth=3,table=account
@@ -87,6 +110,9 @@ func ParseFault(rule string) (Fault, error) {
 	}
 	if f.Kind == FaultPlugin && f.Column == "" {
 		return f, fmt.Errorf("parse fault %q: a plugin fault needs column", rule)
+	}
+	if f.Part && f.Every > 0 && f.Times == 0 && !f.Kind.ofEngine() {
+		return f, fmt.Errorf("parse fault %q: part with every needs times: a batch with so many parts would be struck at every retry", rule)
 	}
 	if f.Kind == FaultDelay && f.Delay <= 0 {
 		return f, fmt.Errorf("parse fault %q: a delay fault needs delay, as in delay=2s", rule)
@@ -110,6 +136,8 @@ func (f *Fault) setField(name, val string) (err error) {
 		f.Message = val
 	case "url":
 		f.URL, err = regexp.Compile(val)
+	case "part":
+		f.Part, err = strconv.ParseBool(val)
 	case "nth":
 		f.Nth, err = atLeastOne(val)
 	case "every":
@@ -134,7 +162,7 @@ func (f *Fault) setField(name, val string) (err error) {
 	case "text":
 		f.Text = val
 	default:
-		err = fmt.Errorf("unknown; known are kind, table, message, url, nth, every, p, seed, times, delay, retry-after, column, value, text")
+		err = fmt.Errorf("unknown; known are kind, table, message, part, url, nth, every, p, seed, times, delay, retry-after, column, value, text")
 	}
 	return err
 }
@@ -198,6 +226,16 @@ func (b *faultBook) strikes(r *faultRule) bool {
 }
 
 func (r *faultRule) matches(c *call) bool {
+	if r.Kind.ofEngine() {
+		if c.message == batchMessage && r.Message != batchMessage {
+			return false
+		}
+		if r.Every > 0 && r.Kind != FaultPlugin && c.asked[r] {
+			return false
+		}
+	} else if r.Part != c.inBatch || r.Kind == FaultHalfBatch && c.message != batchMessage {
+		return false
+	}
 	if r.Table != "" && (c.table == nil || c.table.LogicalName != r.Table) || r.Message != "" && r.Message != c.message {
 		return false
 	}
@@ -225,6 +263,9 @@ func (b *faultBook) occasion(c *call) (hit *faultRule) {
 	for _, r := range b.rules {
 		if !r.matches(c) {
 			continue
+		}
+		if c.asked != nil {
+			c.asked[r] = true
 		}
 		switch {
 		case r.Kind == FaultPlugin:
@@ -272,7 +313,12 @@ const (
 	notAborted abortKind = iota
 	abortReset
 	abortCut
+	abortEnd     // after the whole body, which lacks its end
+	abortTrickle // not aborted, but slow
 )
+
+// batchMessage is the message of a $batch as a whole.
+const batchMessage = "ExecuteBatch"
 
 // before is the error of a fault that strikes instead of the operation.
 func (r *faultRule) before(c *call) error {
@@ -294,6 +340,8 @@ func (r *faultRule) before(c *call) error {
 		return errorf(http.StatusInternalServerError, "0x80044151", "SQL timeout expired. CRM ErrorCode: -2147204783 Sql ErrorCode: -2146232060 Sql Number: -2")
 	case FaultGateway502, FaultGateway503, FaultGateway504:
 		return errGateway(string(r.Kind))
+	case FaultHalfBatch:
+		c.half = true
 	case FaultExpired:
 		return errUnauthorized()
 	case FaultForbidden:
@@ -312,7 +360,12 @@ func (r *faultRule) after(c *call) error {
 		c.abort = abortReset
 	case FaultCut:
 		c.abort = abortCut
-	case FaultLost502, FaultLost504:
+	case FaultTrickle:
+		c.abort, c.trickle = abortTrickle, r.Delay
+		if r.Delay <= 0 {
+			c.trickle = 10 * time.Second
+		}
+	case FaultLost502, FaultLost503, FaultLost504:
 		return errGateway(string(r.Kind[:3]))
 	}
 	return nil

@@ -169,3 +169,54 @@ func TestTokenEndpoint(t *testing.T) {
 		t.Errorf("answered %d %s", a.status, a.body)
 	}
 }
+
+// TestFaultsLetRetriesEnd retries a $batch of a hundred parts under faults that come
+// more often than once a hundred parts: every kind lets a retry through in the end.
+func TestFaultsLetRetriesEnd(t *testing.T) {
+	var parts []string
+	for range 100 {
+		parts = append(parts, part("POST accounts", `{}`))
+	}
+	for _, text := range []string{"kind=429-requests,every=2", "kind=502,every=3", "kind=reset-before,nth=1", "kind=reset-after,every=2", "kind=503-after,every=2",
+		"kind=half-batch,every=2", "kind=trickle,every=2,delay=1ms", "kind=429-requests,part=true,every=60,times=3", "kind=deadlock,every=60", "kind=sql-timeout,every=7"} {
+		for _, inSet := range []bool{false, true} {
+			e := start(t, func(o *Options) { o.Faults = []Fault{rule(t, text)} })
+			body := batch(parts...)
+			if inSet {
+				var ops []string
+				for i := range 100 {
+					ops = append(ops, part("POST accounts", `{}`, contentID(i+1)))
+				}
+				body = batch(changeSet(ops...))
+			}
+			tries := 0
+			for ; tries < 20; tries++ {
+				a, err := e.try("POST", "$batch", body, "Content-Type", batchType, "Prefer", "odata.continue-on-error")
+				if err == nil && a.status == 200 && strings.Count(a.body, "HTTP/1.1 2") >= 85 {
+					break
+				}
+			}
+			if tries == 20 {
+				t.Errorf("%s, change set %v: a client that retries never comes to an end", text, inSet)
+			}
+			if struck := e.srv.Stats().Faults; len(struck) == 0 && tries > 0 {
+				t.Errorf("%s: %d tries without a fault", text, tries)
+			}
+		}
+	}
+	if _, err := ParseFault("kind=429-time,part=true,every=60"); err == nil {
+		t.Error("part with every and no bound was taken")
+	}
+}
+
+func TestHalfBatchAppliesHalf(t *testing.T) {
+	e := start(t, func(o *Options) { o.Faults = []Fault{rule(t, "kind=half-batch,times=1")} })
+	body := batch(part("POST accounts", `{}`), part("POST accounts", `{}`), part("POST accounts", `{}`), part("POST accounts", `{}`))
+	a, err := e.try("POST", "$batch", body, "Content-Type", batchType)
+	if err == nil || a.status != 200 || strings.Count(a.body, "HTTP/1.1 204") != 2 || strings.HasSuffix(a.body, "--\r\n") {
+		t.Errorf("answered %v %d %s", err, a.status, a.body)
+	}
+	if n := e.srv.Stats().Rows["account"]; n != 2 {
+		t.Errorf("%d rows, want 2", n)
+	}
+}

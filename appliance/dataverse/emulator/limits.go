@@ -11,8 +11,14 @@ import (
 
 // limiter keeps the service protection limits (section 8.1): for each user and
 // server, what happened in the window.
+//
+// Limits are as Options has them; what is in the window, and the waits, are in real
+// time, which is shorter where Options.Speed is above 1. Execution time is counted
+// as the service would count it: the modelled cost, and what running really took.
 type limiter struct {
 	limits Limits
+	window time.Duration // in real time
+	second time.Duration // a second of the emulator's in real time
 
 	mu    sync.Mutex
 	users map[meterKey]*meter
@@ -58,12 +64,16 @@ const (
 	byConcurrency
 )
 
-func newLimiter(l Limits) *limiter {
+func newLimiter(l Limits, speed float64) *limiter {
 	if l.Window <= 0 {
 		l.Window = 300 * time.Second
 	}
 	l.Servers = max(l.Servers, 1)
-	return &limiter{limits: l, users: map[meterKey]*meter{}}
+	if speed <= 0 {
+		speed = 1
+	}
+	second := time.Duration(float64(time.Second) / speed)
+	return &limiter{limits: l, window: time.Duration(l.Window.Seconds() * float64(second)), second: second, users: map[meterKey]*meter{}}
 }
 
 // on reports whether anything is limited.
@@ -99,7 +109,6 @@ func (l *limiter) reset() {
 type admission struct {
 	l     *limiter
 	m     *meter
-	start time.Time
 	index int // of its span, counted from the meter's first ever
 	// What is left after this request, for the headers.
 	requests int
@@ -116,7 +125,7 @@ func (l *limiter) admit(token string, server int) (*admission, *apiError) {
 		m = &meter{}
 		l.users[meterKey{token, server}] = m
 	}
-	m.forget(now.Add(-l.limits.Window))
+	m.forget(now.Add(-l.window))
 	if e := l.refuse(m, now); e != nil {
 		return nil, e
 	}
@@ -127,19 +136,18 @@ func (l *limiter) admit(token string, server int) (*admission, *apiError) {
 	if l.on() {
 		m.spans = append(m.spans, span{at: now})
 	}
-	return &admission{l: l, m: m, start: now, index: m.dropped + len(m.spans) - 1, requests: l.limits.Requests - len(m.spans) + m.first, time: l.limits.Execution - m.used}, nil
+	return &admission{l: l, m: m, index: m.dropped + len(m.spans) - 1, requests: l.limits.Requests - len(m.spans) + m.first, time: l.limits.Execution - m.used}, nil
 }
 
 // release counts what a request took.
-func (a *admission) release() {
+func (a *admission) release(spent time.Duration) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	a.m.running--
 	a.l.stats.now--
 	if i := a.index - a.m.dropped; a.l.on() && i >= a.m.first {
-		d := time.Since(a.start)
-		a.m.spans[i].dur = d
-		a.m.used += d
+		a.m.spans[i].dur = spent
+		a.m.used += spent
 	}
 }
 
@@ -167,9 +175,9 @@ func (l *limiter) refuse(m *meter, now time.Time) *apiError {
 		wait = 0
 		inWindow := m.spans[m.first:]
 		if l.limits.Requests > 0 && len(inWindow) >= l.limits.Requests {
-			code, wait = byRequests, inWindow[len(inWindow)-l.limits.Requests].at.Add(l.limits.Window).Sub(now)
+			code, wait = byRequests, inWindow[len(inWindow)-l.limits.Requests].at.Add(l.window).Sub(now)
 		} else if l.limits.Execution > 0 && m.used > l.limits.Execution {
-			code, wait = byExecution, m.untilUnder(l.limits, now)
+			code, wait = byExecution, l.untilUnder(m, now)
 		}
 	}
 	if wait <= 0 {
@@ -177,25 +185,25 @@ func (l *limiter) refuse(m *meter, now time.Time) *apiError {
 	}
 	// Pushing on makes the wait longer: a second for each refusal, up to a window.
 	m.refused++
-	wait = min(wait+time.Duration(m.refused-1)*time.Second, l.limits.Window)
+	wait = min(wait+time.Duration(m.refused-1)*l.second, l.window)
 	m.until, m.code = now.Add(wait), code
 	if code == byRequests {
 		l.stats.Requests++
 	} else {
 		l.stats.Execution++
 	}
-	return errThrottled(code, l.limits, int(math.Ceil(wait.Seconds())))
+	return errThrottled(code, l.limits, int(math.Ceil(float64(wait)/float64(l.second))))
 }
 
 // untilUnder is how long it takes until enough execution time has left the window.
-func (m *meter) untilUnder(limits Limits, now time.Time) time.Duration {
-	over := m.used - limits.Execution
+func (l *limiter) untilUnder(m *meter, now time.Time) time.Duration {
+	over := m.used - l.limits.Execution
 	for _, s := range m.spans[m.first:] {
 		if over -= s.dur; over <= 0 {
-			return s.at.Add(limits.Window).Sub(now)
+			return s.at.Add(l.window).Sub(now)
 		}
 	}
-	return limits.Window
+	return l.window
 }
 
 // errThrottled is a 429 with the facet's own code and figures.

@@ -39,8 +39,10 @@ type Options struct {
 	Limits Limits
 	// Cost is the time that requests take on the server; the zero value is none.
 	Cost Cost
-	// Latency is added to every answer and does not count as execution time.
-	Latency time.Duration
+	// Latency is added to every answer and does not count as execution time. With
+	// LatencyP99 it is the median of a log-normal distribution of which one answer in a
+	// hundred is later than LatencyP99.
+	Latency, LatencyP99 time.Duration
 	// Faults are the faults on order; ParseFault reads one from its text form.
 	Faults []Fault
 	// DopHint is the value of x-ms-dop-hint; zero leaves the header out.
@@ -74,13 +76,4 @@ type Limits struct {
 // emulator command starts with.
 func DefaultLimits() Limits {
 	return Limits{Requests: 6000, Execution: 1200 * time.Second, Concurrency: 52, Window: 300 * time.Second, Servers: 1}
-}
-
-// Cost is the server's execution time of a request: PerRequest, and for every row
-// it carries PerRecord or the table's own figure. It is waited for and counted
-// against Limits.Execution.
-type Cost struct {
-	PerRequest time.Duration
-	PerRecord  time.Duration
-	Tables     map[string]time.Duration // per record, by logical name
 }

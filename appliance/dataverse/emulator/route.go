@@ -47,7 +47,7 @@ func (s *Server) makeRoutes() map[shape]map[string]route {
 	return map[shape]map[string]route{
 		shapeRoot:     {"GET": {"RetrieveServiceDocument", (*call).getServiceDocument}},
 		shapeMetadata: {"GET": {"RetrieveMetadata", (*call).getMetadata}},
-		shapeBatch:    {"POST": {"ExecuteBatch", (*call).postBatch}},
+		shapeBatch:    {"POST": {batchMessage, (*call).postBatch}},
 		shapeSet: {
 			"GET":  {"RetrieveMultiple", (*call).getSet},
 			"POST": {"Create", (*call).postRow},

@@ -1,11 +1,15 @@
 package emulator
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,7 +51,7 @@ func New(o Options) (*Server, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 128 << 20
 	}
-	s := &Server{opts: o, model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), limiter: newLimiter(o.Limits)}
+	s := &Server{opts: o, model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), limiter: newLimiter(o.Limits, o.Speed)}
 	s.lastID.Store(time.Now().UnixMilli() << 8)
 	s.routes = s.makeRoutes()
 	s.functions, s.boundFunctions = makeFunctions()
@@ -89,14 +93,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		drain(r)
 	}
 	if err == nil {
+		begin := time.Now()
 		err = c.runGuarded()
+		c.cost += s.opts.Cost.PerRequest
+		c.spent = c.cost + time.Since(begin)
 		c.wait(r)
 	}
 	if err != nil {
 		c.fail(err)
 	}
 	if in != nil {
-		in.release()
+		in.release(c.spent)
 		in.headers(w.Header())
 	}
 	if !pinned {
@@ -237,10 +244,7 @@ func (s *Server) real(d time.Duration) time.Duration {
 
 // wait spends the server time that the call costs, and the latency.
 func (c *call) wait(r *http.Request) {
-	d := c.cost + c.srv.opts.Cost.PerRequest
-	if !c.inBatch {
-		d += c.srv.opts.Latency
-	}
+	d := c.cost + c.srv.opts.latency()
 	if d <= 0 {
 		return
 	}
@@ -254,14 +258,11 @@ func (c *call) wait(r *http.Request) {
 
 // charge adds what the call's rows cost.
 func (c *call) charge() {
-	cost := c.srv.opts.Cost
-	each := cost.PerRecord
+	name := ""
 	if c.table != nil {
-		if own, ok := cost.Tables[c.table.LogicalName]; ok {
-			each = own
-		}
+		name = c.table.LogicalName
 	}
-	c.cost += time.Duration(c.records) * each
+	c.cost += c.srv.opts.Cost.of(name, c.message, c.records)
 }
 
 // fail turns an error into the answer.
@@ -283,7 +284,8 @@ func (c *call) fail(err error) {
 		c.set("Content-Type", jsonType)
 	}
 	if e.retryAfter > 0 {
-		c.set("Retry-After", strconv.Itoa(e.retryAfter))
+		wait := c.srv.real(time.Duration(e.retryAfter) * time.Second)
+		c.set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
 }
 
@@ -308,18 +310,70 @@ func (c *call) send(w http.ResponseWriter) {
 	if c.srv.opts.DopHint > 0 {
 		h["x-ms-dop-hint"] = []string{strconv.Itoa(c.srv.opts.DopHint)}
 	}
-	if c.abort == abortCut {
-		h["Content-Length"] = []string{strconv.Itoa(max(len(c.res.body), 1))}
-		w.WriteHeader(c.res.status)
-		w.Write(c.res.body[:len(c.res.body)/2])
-		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
+	if len(c.res.body) > gzipFrom && acceptsGzip(c.header) {
+		h["Content-Encoding"], h["Vary"] = []string{"gzip"}, []string{"Accept-Encoding"}
+		c.res.body = zipped(c.res.body)
+	}
+	if c.abort != notAborted {
+		c.sendPart(w)
+		return
 	}
 	if c.res.status != http.StatusNoContent {
 		h["Content-Length"] = []string{strconv.Itoa(len(c.res.body))}
 	}
 	w.WriteHeader(c.res.status)
 	w.Write(c.res.body)
+}
+
+// sendPart writes what a fault lets through: half the body or the parts of a $batch
+// that were answered, then the connection breaks; or the whole in drops.
+func (c *call) sendPart(w http.ResponseWriter) {
+	out := http.NewResponseController(w)
+	body := c.res.body
+	w.Header()["Content-Length"] = []string{strconv.Itoa(max(len(body), 1))}
+	switch c.abort {
+	case abortCut:
+		body = body[:len(body)/2]
+	case abortEnd:
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
+	case abortTrickle:
+		w.WriteHeader(c.res.status)
+		const drops = 20
+		for i := range drops {
+			time.Sleep(c.srv.real(c.trickle) / drops)
+			if _, err := w.Write(body[i*len(body)/drops : (i+1)*len(body)/drops]); err != nil {
+				return
+			}
+			out.Flush()
+		}
+		return
+	}
+	w.WriteHeader(c.res.status)
+	w.Write(body)
+	out.Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// gzipFrom is the size from which a body is compressed for a client that asks.
+const gzipFrom = 2048
+
+func acceptsGzip(h http.Header) bool {
+	return slices.ContainsFunc(strings.Split(h.Get("Accept-Encoding"), ","), func(s string) bool {
+		name, q, _ := strings.Cut(strings.TrimSpace(s), ";")
+		return name == "gzip" && strings.TrimSpace(q) != "q=0"
+	})
+}
+
+var zippers = sync.Pool{New: func() any { z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed); return z }}
+
+func zipped(body []byte) []byte {
+	var out bytes.Buffer
+	z := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(z)
+	z.Reset(&out)
+	z.Write(body)
+	z.Close()
+	return out.Bytes()
 }
 
 // reset closes the connection without an answer.

@@ -36,7 +36,7 @@ type traced struct {
 
 func (s *stats) note(c *call, err error, took time.Duration) {
 	line := traced{Time: time.Now(), Method: c.method, Path: c.path + c.queryText(), Message: c.message, Records: c.records,
-		Status: c.res.status, Aborted: c.abort != notAborted, Millis: float64(took.Microseconds()) / 1000}
+		Status: c.res.status, Aborted: c.abort != notAborted && c.abort != abortTrickle, Millis: float64(took.Microseconds()) / 1000}
 	var e *apiError
 	if errors.As(err, &e) {
 		line.Code, line.Error = e.code, e.message
