@@ -29,6 +29,7 @@ func (c *Config) check() Faults {
 	k.settings(reflect.ValueOf(c).Elem(), "")
 	k.target()
 	k.sources()
+	k.headers()
 	k.limits()
 	return k.faults
 }
@@ -45,7 +46,7 @@ func (k *checker) fault(path, message, hint string) {
 		if at == "" {
 			break
 		}
-		at = at[:max(0, strings.LastIndex(at, "."))]
+		at = at[:max(0, strings.LastIndexAny(at, ".["))]
 	}
 	k.faults = append(k.faults, f)
 }
@@ -57,17 +58,33 @@ func (k *checker) settings(v reflect.Value, path string) {
 		switch {
 		case group(value.Type()):
 			k.settings(value, at)
+		case series(value.Type()):
+			for i := range value.Len() {
+				k.settings(value.Index(i), element(at, i))
+			}
 		case value.Kind() == reflect.Map:
 			k.names(value, f, at)
+		case value.Type() == listType:
+			for i := range value.Len() {
+				k.text(value.Index(i).String(), f, element(at, i))
+			}
 		case f.need && value.IsZero():
 			k.fault(at, "`"+at+"` is missing", needHint(at))
-		case f.enum != nil:
-			k.word(value.String(), f.enum, at)
-		case f.match != "" && !regexp.MustCompile(f.match).MatchString(value.String()):
-			k.fault(at, fmt.Sprintf("`%s` is %q, which does not match %s", at, value.String(), f.match), "")
+		case value.Kind() == reflect.String:
+			k.text(value.String(), f, at)
 		default:
 			k.bounds(value, f, at)
 		}
+	}
+}
+
+// text checks a text against the words that it may be, or its form.
+func (k *checker) text(text string, f field, path string) {
+	switch {
+	case f.enum != nil:
+		k.word(text, f.enum, path)
+	case f.match != "" && !regexp.MustCompile(f.match).MatchString(text):
+		k.fault(path, fmt.Sprintf("`%s` is %q, which does not match %s", path, text, f.match), "")
 	}
 }
 
@@ -148,14 +165,53 @@ func (k *checker) target() {
 	if !t.Token.IsZero() {
 		return // a ready token needs nothing else
 	}
-	given := map[string]bool{"tenant": t.Tenant != "", "client": t.Client != "", "secret": !t.Secret.IsZero(), "certificate": t.Certificate != ""}
-	for _, key := range needs[t.Auth] {
+	seen := map[string]string{}
+	for i, u := range t.SignIns() {
+		at := "target"
+		if i > 0 {
+			at = element("target.users", i-1)
+		}
+		k.user(u, at, seen)
+	}
+}
+
+// user checks one user that signs in; seen is where each application was met before.
+func (k *checker) user(u User, path string, seen map[string]string) {
+	if path != "target" && u.Auth == "none" && k.c.Target.URL != "" && !k.c.Target.Loopback() {
+		k.fault(path+".auth", "`"+path+".auth` is none, which only serves an emulator on this machine", "choose another way to sign in")
+	}
+	if text := u.Token.Reveal(); text != "" {
+		if strings.ContainsFunc(text, betweenTokens) {
+			k.fault(path+".token", "`"+path+".token` holds a blank or a comma; it is one token", "a user each, or all of them in target.token")
+		}
+		return
+	}
+	given := map[string]bool{"tenant": u.Tenant != "", "client": u.Client != "", "secret": !u.Secret.IsZero(), "certificate": u.Certificate != ""}
+	for _, key := range needs[u.Auth] {
 		if !given[key] {
-			k.fault("target."+key, fmt.Sprintf("`target.%s` is missing; target.auth %s needs it", key, t.Auth), "")
+			k.fault(path+"."+key, fmt.Sprintf("`%s.%s` is missing; target.auth %s needs it", path, key, u.Auth), "")
 		}
 	}
-	if t.Auth == "default" && given["secret"] {
-		k.fault("target.auth", "`target.secret` is given but target.auth default does not use it", "write `auth: client-secret`")
+	if u.Auth == "default" && given["secret"] {
+		k.fault(path+".auth", "`"+path+".secret` is given but target.auth default does not use it", "write `auth: client-secret`")
+	}
+	id := strings.ToLower(u.Client)
+	if other, twice := seen[id]; twice && (id != "" || k.c.Target.URL != "" && !k.c.Target.Loopback()) {
+		k.fault(path+".client", fmt.Sprintf("`%s` signs in as the same user as `%s`", path, other), "limits are counted per user: give it an application (client) of its own")
+	}
+	seen[id] = path
+}
+
+// headers checks what is asked of the service for the records sent.
+func (k *checker) headers() {
+	check := func(h Headers, path string) {
+		if h.Impersonate != "" && h.ImpersonateUser != "" {
+			k.fault(path+".impersonate", "`"+path+"` names the user to act as twice, by impersonate and by impersonate_user", "leave one out")
+		}
+	}
+	check(k.c.Load.Headers, "load.headers")
+	for _, name := range sortedNames(reflect.ValueOf(k.c.Tables)) {
+		check(k.c.Tables[name].Headers, "tables."+name+".headers")
 	}
 }
 

@@ -46,6 +46,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, path string) {
 		}
 	case v.Kind() == reflect.Struct:
 		d.group(n, v, path)
+	case series(v.Type()):
+		d.series(n, v, path)
 	case v.Kind() == reflect.Map:
 		d.catalog(n, v, path)
 	case v.Kind() == reflect.String && f.enum == nil:
@@ -80,6 +82,23 @@ func (d *decoder) group(n *yaml.Node, v reflect.Value, path string) {
 		if !known {
 			d.unknown(key, keysOf(fields), path)
 		}
+	}
+	if g, ok := v.Addr().Interface().(interface{ decoded() }); ok {
+		g.decoded()
+	}
+}
+
+// series reads a list of mappings.
+func (d *decoder) series(n *yaml.Node, v reflect.Value, path string) {
+	if !d.is(n, yaml.SequenceNode, path) {
+		return
+	}
+	for i, item := range n.Content {
+		at := element(path, i)
+		d.origins[at] = origin{d.file, item.Line, item.Column}
+		value := withDefaults(v.Type().Elem())
+		d.value(item, value, field{}, at)
+		v.Set(reflect.Append(v, value))
 	}
 }
 
@@ -162,7 +181,7 @@ func (d *decoder) list(n *yaml.Node, path string) ([]string, bool) {
 	}
 	list, before := make([]string, 0, len(n.Content)), len(d.faults)
 	for i, item := range n.Content {
-		text, _ := d.text(item, fmt.Sprintf("%s[%d]", path, i))
+		text, _ := d.text(item, element(path, i))
 		list = append(list, text)
 	}
 	return list, len(d.faults) == before
@@ -247,8 +266,11 @@ func (d *decoder) is(n *yaml.Node, kind yaml.Kind, path string) bool {
 		return true
 	}
 	want := "one value"
-	if kind == yaml.MappingNode {
+	switch kind {
+	case yaml.MappingNode:
 		want = "a mapping (key: value)"
+	case yaml.SequenceNode:
+		want = "a list (- key: value)"
 	}
 	d.fault(n, path, fmt.Sprintf("`%s` should be %s but is %s", subject(path), want, kindOf(n)), "")
 	return false

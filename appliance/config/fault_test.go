@@ -62,6 +62,17 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"http to elsewhere":              {body("target: {url: \"http://a.example\"}"), "3:15: `target.url` is http to another machine, which sends tokens and data in the clear; use https"},
 		"a password in the address":      {body("target: {url: \"https://u:pw@a.example\"}"), "3:15: `target.url` holds a user or password; sign-in settings are target.auth and those after it"},
 		"an address with a path":         {body("target: {url: \"https://a.example/api/data/v9.2\"}"), "3:15: `target.url` goes on after the host; leave out what follows the host, /api/data too"},
+		"users that are no list":         {body("target: {users: {client: a}}"), "3:17: `target.users` should be a list (- key: value) but is a mapping"},
+		"a user that is no mapping":      {body("target: {users: [a]}"), "3:18: `target.users[0]` should be a mapping (key: value) but is text"},
+		"an unknown key of a user":       {body("target:\n  users:\n    - {cleint: a}"), "5:8: unknown key `cleint`; did you mean `client`?"},
+		"a user without a secret":        {body("target:\n  auth: client-secret\n  tenant: t\n  client: a\n  secret: ${N}\n  users:\n    - client: b"), "9:7: `target.users[0].secret` is missing; target.auth client-secret needs it"},
+		"a user's secret in the file":    {body("target: {users: [{secret: hunter2}]}"), "3:27: `target.users[0].secret` is written out in the file; a secret must come from the environment; write `secret: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
+		"one application twice":          {body("target:\n  url: https://a.example\n  client: ab\n  users: [{client: AB}]"), "6:20: `target.users[0]` signs in as the same user as `target`; limits are counted per user: give it an application (client) of its own"},
+		"a user who is nobody":           {body("target:\n  url: https://a.example\n  users: [{auth: none}]"), "5:18: `target.users[0].auth` is none, which only serves an emulator on this machine; choose another way to sign in"},
+		"two tokens for one user":        {body("target: {users: [{token: \"${TWO}\"}]}"), "3:26: `target.users[0].token` holds a blank or a comma; it is one token; a user each, or all of them in target.token"},
+		"a bypass that is none":          {body("load: {headers: {bypass: [sync, all]}}"), "3:26: `load.headers.bypass[1]` is \"all\"; known are sync, async"},
+		"a step that is no id":           {body("load: {headers: {bypass_steps: x}}"), "3:32: `load.headers.bypass_steps[0]` is \"x\", which does not match ^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
+		"two users to act as":            {body("tables:\n  a:\n    headers: {impersonate: 3f8fad5b-d9cb-469f-a165-70867728950e, impersonate_user: 3f8fad5b-d9cb-469f-a165-70867728950e}"), "5:28: `tables.a.headers` names the user to act as twice, by impersonate and by impersonate_user; leave one out"},
 		"an address that is none":        {body("target: {url: acme}"), "3:15: `target.url` is not an address; write it like https://acme.crm4.dynamics.com"},
 		"an address of another kind":     {body("target: {url: \"ftp://a\"}"), "3:15: `target.url` starts with \"ftp\"; write it like https://acme.crm4.dynamics.com"},
 		"a source without a path":        {body("sources:\n  a: {format: csv}"), "4:3: `sources.a.path` is missing; name the file, or several in a list"},
@@ -86,7 +97,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := parse([]byte(tc.text), "", env("N=nnn"))
+			_, err := parse([]byte(tc.text), "", env("N=nnn", "TWO=a b"))
 			var faults Faults
 			if !errors.As(err, &faults) {
 				t.Fatalf("got %v", err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,6 +77,12 @@ func group(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t != secretType && t != typesType
 }
 
+// series reports whether t is a list of mappings of settings.
+func series(t reflect.Type) bool { return t.Kind() == reflect.Slice && group(t.Elem()) }
+
+// element returns the path of element i of the list at path.
+func element(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
 // join returns the path of a key inside the mapping at path.
 func join(path, key string) string {
 	if path == "" {
@@ -89,7 +96,7 @@ type leaf struct {
 	path  string
 	value reflect.Value
 	field field
-	fixed bool // not inside a mapping with names of the user's own
+	fixed bool // not inside a list, or a mapping with names of the user's own
 }
 
 // leaves returns every setting of v, a struct, in the order of the fields; names of the
@@ -101,6 +108,10 @@ func leaves(v reflect.Value, path string, fixed bool) []leaf {
 		switch {
 		case group(value.Type()):
 			found = append(found, leaves(value, at, fixed)...)
+		case series(value.Type()):
+			for i := range value.Len() {
+				found = append(found, leaves(value.Index(i), element(at, i), false)...)
+			}
 		case value.Kind() == reflect.Map:
 			for _, name := range sortedNames(value) {
 				found = append(found, leaves(value.MapIndex(reflect.ValueOf(name)), join(at, name), false)...)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // env makes a lookup of NAME=value texts.
@@ -69,7 +70,7 @@ func TestFirstFileOfTenLines(t *testing.T) {
 }
 
 func TestEverySettingIsRead(t *testing.T) {
-	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "READY_TOKEN=tok"))
+	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +80,10 @@ func TestEverySettingIsRead(t *testing.T) {
 			URL: "https://acme.crm4.dynamics.com/", Auth: "client-secret", Tenant: "acme.example",
 			Client: "0f8fad5b-d9cb-469f-a165-70867728950e", Secret: NewSecret("s3cret"), Token: NewSecret("tok"),
 			Certificate: "certs/app.pem", Cloud: "public",
+			Users: []User{
+				{Client: "1f8fad5b-d9cb-469f-a165-70867728950e", Secret: NewSecret("s2")},
+				{Auth: "certificate", Tenant: "other.example", Client: "2f8fad5b-d9cb-469f-a165-70867728950e", Certificate: "certs/app2.pem", Token: NewSecret("t3")},
+			},
 		},
 		Sources: map[string]Source{
 			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000},
@@ -87,9 +92,11 @@ func TestEverySettingIsRead(t *testing.T) {
 				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}}, MaxBadLines: 10,
 			},
 		},
-		Tables:    map[string]Table{"account": {IDs: "keep", Batch: 200, Parallel: 8, Message: "bulk"}},
-		Stage:     Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
-		Load:      Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, MaxErrors: 5000},
+		Tables: map[string]Table{"account": {IDs: "keep", Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true}}},
+		Stage:  Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
+		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, MaxErrors: 5000,
+			Headers: Headers{Bypass: []string{"sync"}, BypassSteps: []string{"3f8fad5b-d9cb-469f-a165-70867728950e"}, SuppressFlows: true, Tag: "migration",
+				Impersonate: "4f8fad5b-d9cb-469f-a165-70867728950e"}},
 		Snapshots: Snapshots{To: "snapshots", Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},
 		Limits:    Limits{Requests: 8000, Window: 300 * time.Second, Execution: 20 * time.Minute, Concurrent: 100, Users: 2, Servers: 3},
 		Estimate: Estimate{Buffer: 27.5, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 4 * time.Millisecond,
@@ -104,6 +111,12 @@ func TestEverySettingIsRead(t *testing.T) {
 	}
 	if got := c.Table("account"); got.Batch != 200 || got.Parallel != 8 {
 		t.Errorf("account loads with %+v", got)
+	}
+	if got := c.Table("account").Headers; got.Tag != "" || !got.DuplicateDetection {
+		t.Errorf("account has headers of its own, and gets %+v", got)
+	}
+	if got := c.Table("contact").Headers; got.Tag != "migration" {
+		t.Errorf("a table that is not named gets %+v", got)
 	}
 	if got := c.Table("contact"); got.Batch != 150 || got.Parallel != 16 || got.IDs != "assign" || got.Message != "auto" {
 		t.Errorf("a table that is not named loads with %+v", got)
@@ -179,6 +192,84 @@ func TestTokenVariableNeedsNothingElse(t *testing.T) {
 	}
 	if got := c.Target.Token.Reveal(); got != "abc" {
 		t.Errorf("token is %q", got)
+	}
+}
+
+// TestSignIns: who signs in, by what the file and the environment say.
+func TestSignIns(t *testing.T) {
+	const two = `target:
+  url: https://a.example
+  auth: client-secret
+  tenant: t
+  client: one
+  secret: ${S}
+  users:
+    - {client: two, secret: "${S}"}
+    - {auth: certificate, tenant: u, client: three, certificate: c.pem}
+    - {token: "${T}"}
+`
+	cases := map[string]struct {
+		text string
+		env  []string
+		want []string
+	}{
+		"nobody is named: one, by the default way": {text: "target: {url: https://a.example}", want: []string{"default t= c="}},
+		"more users take auth and tenant over": {text: two, env: []string{"S=s", "T=tok"},
+			want: []string{"client-secret t=t c=one", "client-secret t=t c=two", "certificate t=u c=three", "client-secret t=t c= token tok"}},
+		"a ready token instead of all": {text: two, env: []string{"S=s", "T=tok", "DVMIGRATE_TOKEN=abc"}, want: []string{"client-secret t=t c= token abc"}},
+		"several tokens are as many users": {text: two, env: []string{"S=s", "T=tok", "DVMIGRATE_TOKEN= a,b ,\tc\n"},
+			want: []string{"client-secret t=t c= token a", "client-secret t=t c= token b", "client-secret t=t c= token c"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse([]byte(body(tc.text)), "", env(tc.env...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, u := range c.Target.SignIns() {
+				line := u.Auth + " t=" + u.Tenant + " c=" + u.Client
+				if !u.Token.IsZero() {
+					line += " token " + u.Token.Reveal()
+				}
+				got = append(got, line)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if c.Users() != len(tc.want) {
+				t.Errorf("Users() = %d", c.Users())
+			}
+			c.Limits.Users = 7
+			if c.Users() != 7 {
+				t.Errorf("limits.users does not win: %d", c.Users())
+			}
+		})
+	}
+}
+
+// TestHeadersOfATable: what a table says replaces load.headers, nothing at all too.
+func TestHeadersOfATable(t *testing.T) {
+	c, err := parse([]byte(body(`load: {headers: {suppress_flows: true, bypass: sync}}
+tables:
+  account: {batch: 5}
+  contact: {headers: {}}
+  lead: {headers: {tag: x}}
+  task: {headers: }`)), "", env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for table, want := range map[string]Headers{
+		"account": c.Load.Headers, "task": c.Load.Headers, "opportunity": c.Load.Headers, "contact": {}, "lead": {Tag: "x"},
+	} {
+		got := c.Table(table).Headers
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Headers{})); diff != "" {
+			t.Errorf("%s: %s", table, diff)
+		}
+	}
+	again, err := parse([]byte(withoutSecrets(c.String())), "", env())
+	if err != nil || len(again.Table("account").Headers.Bypass) != 1 || len(again.Table("contact").Headers.Bypass) != 0 {
+		t.Errorf("shown and read back: %v\n%s", err, c)
 	}
 }
 

@@ -56,8 +56,10 @@ func fieldSchema(f field, usual reflect.Value) object {
 		s = groupSchema(usual)
 	case t.Kind() == reflect.Map:
 		s = object{"type": "object", "additionalProperties": false, "patternProperties": object{f.match: emptyOr(groupSchema(withDefaults(t.Elem())))}}
+	case series(t):
+		s = object{"type": "array", "items": groupSchema(withDefaults(t.Elem()))}
 	case t == listType:
-		text := object{"type": "string"}
+		text := settingSchema(f, t.Elem())
 		s = object{"anyOf": []any{text, object{"type": "array", "items": text}}}
 	case t == typesType:
 		s = object{"anyOf": []any{
@@ -137,7 +139,7 @@ func toAny(words []string) []any {
 }
 
 // Keys returns the path of every key that the file may hold; * stands for a name of
-// the user's own. It is the list that the documentation and the schema are checked
+// the user's own, [] for an element of a list. It is the list that the documentation and the schema are checked
 // against.
 func Keys() []string { return keysIn(reflect.TypeFor[Config](), "") }
 
@@ -149,6 +151,8 @@ func keysIn(t reflect.Type, path string) []string {
 		switch {
 		case group(ft):
 			keys = append(keys, keysIn(ft, at)...)
+		case series(ft):
+			keys = append(keys, keysIn(ft.Elem(), at+"[]")...)
 		case ft.Kind() == reflect.Map:
 			keys = append(keys, keysIn(ft.Elem(), at+".*")...)
 		}

@@ -58,6 +58,9 @@ func schemaKeys(s object, path string) []string {
 	for _, sub := range patterns {
 		keys = append(keys, schemaKeys(sub.(object), path+".*")...)
 	}
+	if items, ok := s["items"].(object); ok {
+		keys = append(keys, schemaKeys(items, path+"[]")...)
+	}
 	options, _ := s["anyOf"].([]any)
 	for _, sub := range options {
 		keys = append(keys, schemaKeys(sub.(object), path)...)
@@ -76,6 +79,12 @@ func fileKeys(m object, path string) []string {
 		}
 		if sub, ok := value.(object); ok && !strings.HasSuffix(at, ".types") {
 			keys = append(keys, fileKeys(sub, at)...)
+		}
+		list, _ := value.([]any)
+		for _, item := range list {
+			if sub, ok := item.(object); ok {
+				keys = append(keys, fileKeys(sub, at+"[]")...)
+			}
 		}
 	}
 	return keys
@@ -97,6 +106,8 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 			switch {
 			case group(ft):
 				walk(ft, at)
+			case series(ft):
+				walk(ft.Elem(), at+"[]")
 			case ft.Kind() == reflect.Map:
 				if f.match == "" {
 					t.Errorf("%s does not say what its names look like", at)
@@ -110,35 +121,44 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 
 // TestSchemaAgreesWithTheDecoder judges the same files by both.
 func TestSchemaAgreesWithTheDecoder(t *testing.T) {
-	variables := env("TENANT=t", "DV_SECRET=s", "READY_TOKEN=r", "N=n")
+	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "N=n")
 	cases := map[string]bool{
 		example(t, "first.yaml"): true, example(t, "full.yaml"): true,
-		body("load:\n"):                                        true,
-		body("load: {timeout: 0s}"):                            false, // the decoder's alone: bounds of a duration
-		body("snapshots: {every: 0}\nstage: {memory: 0}"):      true,
-		body("sources: {a: {path: x, types: text}}"):           true,
-		body("sources: {a: {path: x, null: x, format: json}}"): false, // the decoder's alone: csv only
-		body("sources: {a: [x, y]}"):                           true,
-		body("sorces: {}"):                                     false,
-		body("load: {batch: 0}"):                               false,
-		body("load: {batch: 1001}"):                            false,
-		body("load: {batch: x}"):                               false,
-		body("load: {batch: 1.5}"):                             false,
-		body("load: []"):                                       false,
-		body("load: {timeout: 150}"):                           false,
-		body("stage: {memory: 4}"):                             false,
-		body("target: {auth: magic}"):                          false,
-		body("target: {secret: hunter2}"):                      false,
-		body("target: {secret: \"${N}\", auth: device-code}"):  true,
-		body("sources: {a-b: x}"):                              false,
-		body("sources: {a: {format: csv}}"):                    false,
-		body("sources: {a: {path: x, types: {b: 5}}}"):         false,
-		body("sources: {a: {path: x, types: guess}}"):          false,
-		body("sources: {a: {path: x, header: 1}}"):             false,
-		body("sources: {a: {path: [x, 5]}}"):                   false,
-		body("tables: {Account: {}}"):                          false,
-		body("tables: {account: {ids: keep}, contact: }"):      true,
-		"version: 1\n":                                         false, "name: x\n": false, "version: 3\nname: x\n": false, "version: 1\nname: X Y\n": false,
+		body("load:\n"):                                             true,
+		body("load: {timeout: 0s}"):                                 false, // the decoder's alone: bounds of a duration
+		body("snapshots: {every: 0}\nstage: {memory: 0}"):           true,
+		body("sources: {a: {path: x, types: text}}"):                true,
+		body("sources: {a: {path: x, null: x, format: json}}"):      false, // the decoder's alone: csv only
+		body("sources: {a: [x, y]}"):                                true,
+		body("sorces: {}"):                                          false,
+		body("load: {batch: 0}"):                                    false,
+		body("load: {batch: 1001}"):                                 false,
+		body("load: {batch: x}"):                                    false,
+		body("load: {batch: 1.5}"):                                  false,
+		body("load: []"):                                            false,
+		body("load: {timeout: 150}"):                                false,
+		body("stage: {memory: 4}"):                                  false,
+		body("target: {auth: magic}"):                               false,
+		body("target: {secret: hunter2}"):                           false,
+		body("target: {secret: \"${N}\", auth: device-code}"):       true,
+		body("target: {users: [{auth: device-code}, {client: c}]}"): true,
+		body("target: {users: [{client: 5}]}"):                      false,
+		body("target: {users: [a]}"):                                false,
+		body("target: {users: {}}"):                                 false,
+		body("load: {headers: {bypass: sync}}"):                     true,
+		body("load: {headers: {bypass: [async, sync]}}"):            true,
+		body("load: {headers: {bypass: [all]}}"):                    false,
+		body("load: {headers: {suppress_flows: maybe}}"):            false,
+		body("tables: {a: {headers: {impersonate: x}}}"):            false,
+		body("sources: {a-b: x}"):                                   false,
+		body("sources: {a: {format: csv}}"):                         false,
+		body("sources: {a: {path: x, types: {b: 5}}}"):              false,
+		body("sources: {a: {path: x, types: guess}}"):               false,
+		body("sources: {a: {path: x, header: 1}}"):                  false,
+		body("sources: {a: {path: [x, 5]}}"):                        false,
+		body("tables: {Account: {}}"):                               false,
+		body("tables: {account: {ids: keep}, contact: }"):           true,
+		"version: 1\n":                                              false, "name: x\n": false, "version: 3\nname: x\n": false, "version: 1\nname: X Y\n": false,
 	}
 	decoderOnly := []string{"0s", "format: json"}
 	var schema any

@@ -2,7 +2,10 @@ package config
 
 import (
 	"path/filepath"
+	"reflect"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Config is a migration project's settings. Its fields may be set freely before
@@ -48,8 +51,19 @@ type Target struct {
 	Client      string `json:"client" doc:"Application (client) id."`
 	Secret      Secret `json:"secret" doc:"Client secret, or the password of the certificate file; only as ${NAME}, never written out."`
 	Certificate string `json:"certificate" doc:"PEM or PFX file with the application's certificate and key."`
-	Token       Secret `json:"token" env:"DVMIGRATE_TOKEN" doc:"A ready bearer token, used instead of any other way to sign in; only as ${NAME}, never written out."`
+	Token       Secret `json:"token" env:"DVMIGRATE_TOKEN" doc:"A ready bearer token, used instead of any other way to sign in; several, between blanks or commas, are as many users. Only as ${NAME}, never written out."`
 	Cloud       string `json:"cloud" enum:"public,usgov,china" doc:"The cloud that the sign-in service belongs to."`
+	Users       []User `json:"users" doc:"More application users that load, besides the one above; each has service protection limits of its own."`
+}
+
+// User is one identity that signs in to the target.
+type User struct {
+	Auth        string `json:"auth" enum:",default,client-secret,certificate,managed-identity,workload-identity,azure-cli,device-code,none" doc:"Way to sign in; when left out, that of target.auth."`
+	Tenant      string `json:"tenant" doc:"Directory (tenant) id or domain; when left out, that of target.tenant."`
+	Client      string `json:"client" doc:"Application (client) id."`
+	Secret      Secret `json:"secret" doc:"Client secret, or the password of the certificate file; only as ${NAME}, never written out."`
+	Certificate string `json:"certificate" doc:"PEM or PFX file with the application's certificate and key."`
+	Token       Secret `json:"token" doc:"A ready bearer token, instead of any other way for this user to sign in; only as ${NAME}, never written out."`
 }
 
 // Source is one supply of rows: a file, or several of the same form.
@@ -70,11 +84,32 @@ type Source struct {
 
 // Table is what cannot be said in the table's SQL.
 type Table struct {
-	IDs      string `json:"ids" enum:"assign,keep" doc:"Record ids: assign (made when staging, in the target's sort order) or keep (the source's own GUIDs)."`
-	Batch    int    `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
-	Parallel int    `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
-	Message  string `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
+	IDs      string  `json:"ids" enum:"assign,keep" doc:"Record ids: assign (made when staging, in the target's sort order) or keep (the source's own GUIDs)."`
+	Batch    int     `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
+	Parallel int     `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
+	Message  string  `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
+	Headers  Headers `json:"headers" doc:"What is asked of the service for the records of this table; where it is given, nothing of load.headers holds for them."`
 }
+
+// Headers are the optional behaviours that a write asks for (dataverse-web-api.md 9).
+// The zero value asks for none.
+type Headers struct {
+	Bypass             []string `json:"bypass" enum:"sync,async" doc:"Custom logic that does not run: sync (plug-ins and real-time workflows), async (the others), or both. Needs the privilege prvBypassCustomBusinessLogic."`
+	BypassSteps        []string `json:"bypass_steps" match:"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" doc:"Ids of single plug-in steps that do not run; 3 at most, unless the environment is set up for more. Needs prvBypassCustomBusinessLogic."`
+	SuppressFlows      bool     `json:"suppress_flows" doc:"Whether no Power Automate flow is triggered; their owners are not told."`
+	DuplicateDetection bool     `json:"duplicate_detection" doc:"Whether the environment's duplicate detection rules hold for the records; a duplicate is then refused."`
+	Tag                string   `json:"tag" doc:"Text that plug-ins find in the shared variable tag."`
+	Impersonate        string   `json:"impersonate" match:"^$|^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" doc:"Entra object id of the user to create and change the records as. Needs prvActOnBehalfOfAnotherUser, in a role of the application user's own."`
+	ImpersonateUser    string   `json:"impersonate_user" match:"^$|^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" doc:"The same by the user's systemuserid."`
+
+	given bool // the file has the key
+}
+
+// decoded notes that the file has the key, even if nothing stands in it.
+func (h *Headers) decoded() { h.given = true }
+
+// absent tells headers that nobody gave from those that ask for nothing on purpose.
+func (h Headers) absent() bool { return reflect.ValueOf(h).IsZero() }
 
 // Stage is how much of the machine DuckDB may use.
 type Stage struct {
@@ -90,6 +125,7 @@ type Loading struct {
 	Parallel  int           `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 follows the server's hint."`
 	Timeout   time.Duration `json:"timeout" min:"1s" max:"1h" doc:"Longest wait for an answer; after it the outcome counts as unknown and is looked up."`
 	MaxErrors int64         `json:"max_errors" min:"0" doc:"Stop when more records than this have failed; 0 for no limit."`
+	Headers   Headers       `json:"headers" doc:"What is asked of the service for every record, where its table does not say."`
 }
 
 // Snapshots is when, where and how long copies are kept.
@@ -114,7 +150,7 @@ type Limits struct {
 	Window     time.Duration `json:"window" min:"1s" doc:"The sliding window."`
 	Execution  time.Duration `json:"execution" min:"1s" doc:"Execution time in one window, all requests together."`
 	Concurrent int           `json:"concurrent" min:"1" max:"1024" doc:"Requests at once."`
-	Users      int           `json:"users" min:"1" doc:"Application users that load; each has its own limits."`
+	Users      int           `json:"users" min:"0" doc:"Application users that load, for the estimate; each has its own limits. 0 for as many as sign in."`
 	Servers    int           `json:"servers" min:"1" doc:"Web servers that answer; each counts for itself."`
 }
 
@@ -152,7 +188,7 @@ func (c *Config) setDefaults() {
 	c.Stage = Stage{TempLimit: 100 * gigabyte}
 	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
-	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Users: 1, Servers: 1}
+	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Servers: 1}
 	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond}
 }
 
@@ -181,8 +217,42 @@ func (c *Config) TempDir() string {
 	return filepath.Join(c.Path(c.Work), "temp")
 }
 
-// Table returns the settings of the table with this logical name; Batch and Parallel
-// are those of Load where the table does not say.
+// SignIns are the users that load, at least one: the target's own, and those of
+// target.users with what they leave out. Ready tokens take the place of all others.
+func (t Target) SignIns() []User {
+	var users []User
+	for _, token := range strings.FieldsFunc(t.Token.Reveal(), betweenTokens) {
+		users = append(users, User{Auth: t.Auth, Tenant: t.Tenant, Token: NewSecret(token)})
+	}
+	if users != nil {
+		return users
+	}
+	users = append(users, User{Auth: t.Auth, Tenant: t.Tenant, Client: t.Client, Secret: t.Secret, Certificate: t.Certificate})
+	for _, u := range t.Users {
+		if u.Auth == "" {
+			u.Auth = t.Auth
+		}
+		if u.Tenant == "" {
+			u.Tenant = t.Tenant
+		}
+		users = append(users, u)
+	}
+	return users
+}
+
+// betweenTokens tells what stands between two tokens, which hold no such character.
+func betweenTokens(r rune) bool { return r == ',' || unicode.IsSpace(r) }
+
+// Users is the number of application users that the estimate counts on.
+func (c *Config) Users() int {
+	if c.Limits.Users > 0 {
+		return c.Limits.Users
+	}
+	return len(c.Target.SignIns())
+}
+
+// Table returns the settings of the table with this logical name; Batch, Parallel and
+// Headers are those of Load where the table does not say.
 func (c *Config) Table(name string) Table {
 	t, ok := c.Tables[name]
 	if !ok {
@@ -193,6 +263,9 @@ func (c *Config) Table(name string) Table {
 	}
 	if t.Parallel == 0 {
 		t.Parallel = c.Load.Parallel
+	}
+	if t.Headers.absent() {
+		t.Headers = c.Load.Headers
 	}
 	return t
 }

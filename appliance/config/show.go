@@ -50,9 +50,18 @@ func nodeOf(v reflect.Value) *yaml.Node {
 	}
 	for _, f := range fieldsOf(v.Type()) {
 		value := v.Field(f.index)
+		if g, ok := value.Interface().(interface{ absent() bool }); ok && g.absent() {
+			continue // shown, it would be there
+		}
 		switch {
 		case group(value.Type()):
 			add(f.key, nodeOf(value))
+		case series(value.Type()):
+			list := &yaml.Node{Kind: yaml.SequenceNode}
+			for i := range value.Len() {
+				list.Content = append(list.Content, nodeOf(value.Index(i)))
+			}
+			add(f.key, list)
 		case value.Kind() == reflect.Map:
 			m := &yaml.Node{Kind: yaml.MappingNode}
 			for _, name := range sortedNames(value) {
