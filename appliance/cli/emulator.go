@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,11 @@ type emulatorCommand struct {
 	discard                            bool
 	limits                             emulator.Limits
 	noLimits                           bool
-	latency, perRequest, perRecord     time.Duration
+	latency, latencyP99                time.Duration
+	perRequest, perRecord              time.Duration
+	profile                            string
+	speed                              float64
+	custom                             []string
 	faults                             []string
 	dop                                int
 }
@@ -42,11 +47,15 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	c.limits = emulator.DefaultLimits()
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8787", "address; loopback only")
 	f.StringVar(&c.admin, "admin", "", "address of the admin endpoint: counts, export, trace, faults (default: none)")
-	f.StringVar(&c.schema, "schema", "", "schema file, or $metadata document")
+	f.StringVar(&c.schema, "schema", "", "schema file, or $metadata document (.xml, .xml.gz)")
 	f.StringVar(&c.seed, "seed", "", "records that exist from the start (default: emulator-seed.json of the project)")
 	f.StringVar(&c.state, "state", "", "file that keeps the data across restarts (default: memory only)")
 	f.BoolVar(&c.discard, "discard", false, "check and count, but store nothing")
-	f.DurationVar(&c.latency, "latency", 0, "added to every answer")
+	f.DurationVar(&c.latency, "latency", 0, "added to every answer; with --latency-p99 the median")
+	f.DurationVar(&c.latencyP99, "latency-p99", 0, "one answer in a hundred is later than this")
+	f.StringVar(&c.profile, "profile", "", "file with measured latencies and costs, by table and action (see the guide)")
+	f.Float64Var(&c.speed, "speed", 1, "how many times faster than real time windows, costs and latencies pass")
+	f.StringArrayVar(&c.custom, "custom-action", nil, "a custom API that takes so long: contoso_Do=2s; may be given several times")
 	f.DurationVar(&c.perRequest, "cost-request", 0, "execution time of a request")
 	f.DurationVar(&c.perRecord, "cost-record", 0, "execution time of a record")
 	f.BoolVar(&c.noLimits, "no-limits", false, "without service-protection limits")
@@ -64,6 +73,9 @@ func (c *emulatorCommand) Validate(args []string) error {
 		if address != "" && !isLoopback(address) {
 			return fmt.Errorf("%s is not an address of this machine alone: the emulator listens on loopback only, such as 127.0.0.1:8787", address)
 		}
+	}
+	if c.speed <= 0 {
+		return fmt.Errorf("--speed %v: it must be above 0", c.speed)
 	}
 	return noArgs(args)
 }
@@ -143,8 +155,14 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := emulator.Options{Schema: sch, Seed: seed, StatePath: c.state, Discard: c.discard, Latency: c.latency, DopHint: c.dop,
-		Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
+	o := emulator.Options{Schema: sch, Seed: seed, StatePath: c.state, Discard: c.discard, Latency: c.latency, LatencyP99: c.latencyP99,
+		DopHint: c.dop, Speed: c.speed, AssumeBulk: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
+	if err := c.readProfile(&o); err != nil {
+		return nil, err
+	}
+	if o.CustomActions, err = c.customActions(); err != nil {
+		return nil, err
+	}
 	if !c.noLimits {
 		o.Limits = c.limits
 	}
@@ -156,6 +174,48 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		o.Faults = append(o.Faults, f)
 	}
 	return emulator.New(o)
+}
+
+// isCSDL tells a $metadata document, which may be compressed, by its name.
+func isCSDL(path string) bool { return strings.HasSuffix(strings.TrimSuffix(path, ".gz"), ".xml") }
+
+// readProfile reads --profile; what the command line says goes before it.
+func (c *emulatorCommand) readProfile(o *emulator.Options) error {
+	if c.profile == "" {
+		return nil
+	}
+	f, err := os.Open(c.profile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p, err := emulator.ReadProfile(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.profile, err)
+	}
+	if c.latency == 0 {
+		o.Latency, o.LatencyP99 = p.Latency, p.LatencyP99
+	}
+	if c.perRequest > 0 {
+		p.Cost.PerRequest = c.perRequest
+	}
+	p.Cost.PerRecord = c.perRecord
+	o.Cost = p.Cost
+	return nil
+}
+
+// customActions reads name=duration of --custom-action.
+func (c *emulatorCommand) customActions() (map[string]time.Duration, error) {
+	actions := map[string]time.Duration{}
+	for _, text := range c.custom {
+		name, takes, _ := strings.Cut(text, "=")
+		d, err := time.ParseDuration(takes)
+		if err != nil || name == "" {
+			return nil, usagef("emulator: --custom-action %s: it is not name=duration, such as contoso_Do=2s", text)
+		}
+		actions[name] = d
+	}
+	return actions, nil
 }
 
 func (c *emulatorCommand) readSchema(env *Env) (*schema.Schema, error) {
@@ -172,10 +232,16 @@ func (c *emulatorCommand) readSchema(env *Env) (*schema.Schema, error) {
 	}
 	defer f.Close()
 	read := schema.Read
-	if strings.HasSuffix(path, ".xml") {
+	if isCSDL(path) {
 		read = schema.ReadCSDL
 	}
-	s, err := read(f)
+	var r io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		if r, err = gzip.NewReader(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	s, err := read(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
