@@ -146,6 +146,10 @@ func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err er
 			}
 			if perr != nil {
 				bad = part
+				part.fail(perr)
+				if onlyElastic(append(done, part)) {
+					return nil // what was written before stays (section 6.3)
+				}
 				return perr
 			}
 			refs[op.contentID] = part.ref
@@ -158,13 +162,13 @@ func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err er
 	}
 	var set batchWriter
 	set.start("changesetresponse_")
-	if terr != nil {
+	if terr != nil || bad != nil {
 		id := ""
 		if bad == nil {
 			bad = done[len(done)-1] // the commit itself failed
+			bad.fail(terr)
 		}
 		id = bad.contentID
-		bad.fail(terr)
 		set.operation(bad, id)
 		failed = bad.res.status
 	} else {

@@ -26,6 +26,9 @@ func (a bulkAction) post(c *call) error {
 		return inPayload(t.EntitySet, err)
 	}
 	c.records = len(recs)
+	if t.isElastic() {
+		return a.postElastic(c, recs)
+	}
 	ids := make([]schema.GUID, len(recs))
 	err = c.change(func(w *writer) error {
 		for i, rec := range recs {
@@ -120,11 +123,15 @@ func (w *writer) bulk(action string, rec *record) (schema.GUID, error) {
 		}
 		return rec.id, errorf(http.StatusBadRequest, "0x80040203", "Entity Id must be specified for Update.")
 	}
+	key.inPartition(w.c, rec)
 	if action == "upsert" {
 		id, _, err := w.upsert(key, rec)
 		return id, err
 	}
 	old, err := w.tx.find(key)
+	if action == "delete" && err == nil {
+		return old.id, w.remove(old)
+	}
 	if err != nil {
 		if key.key == nil {
 			return key.id, errNoRows(rec.t, key.id)
@@ -133,6 +140,3 @@ func (w *writer) bulk(action string, rec *record) (schema.GUID, error) {
 	}
 	return old.id, w.update(old, rec)
 }
-
-// postDeleteMultiple answers DeleteMultiple, which only elastic tables have.
-func (c *call) postDeleteMultiple() error { return errNotImplemented("DeleteMultiple") }

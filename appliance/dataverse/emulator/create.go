@@ -16,6 +16,8 @@ type writer struct {
 	now int64
 	// unchecked takes lookups by id to exist: while seeding.
 	unchecked bool
+	// inBlocks says that a note's body came in blocks.
+	inBlocks bool
 
 	// The owner, and the currency and its rate, that were found good last:
 	// rows of a bulk request mostly share them.
@@ -88,6 +90,12 @@ func (w *writer) complete(rec *record, id schema.GUID, vals []value) error {
 	t := rec.t
 	if err := t.initialState(id, vals); err != nil {
 		return err
+	}
+	if err := w.describeBody(t, vals); err != nil {
+		return err
+	}
+	if c := t.byName["partitionid"]; c != nil && t.isElastic() && vals[c.idx].isNull() {
+		vals[c.idx] = textValue(id.String())
 	}
 	if t.owner != nil && vals[t.owner.idx].isNull() {
 		vals[t.owner.idx] = t.owner.user(w.c.user)

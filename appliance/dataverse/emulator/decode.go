@@ -22,6 +22,8 @@ type record struct {
 	children []childRecords
 	links    []linkRefs
 
+	replaces bool // an upsert of an elastic row: what is not set is emptied
+
 	closing bool // made by an action that closes: the state may be one only it can set
 }
 

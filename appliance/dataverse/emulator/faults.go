@@ -31,6 +31,7 @@ const (
 	FaultSQLTimeout FaultKind = "sql-timeout" // 500 0x80044151
 	FaultForbidden  FaultKind = "403"         // a missing privilege
 	FaultDelay      FaultKind = "delay"       // the answer comes later by Delay; other faults still count
+	FaultRow429     FaultKind = "row-429"     // a row of a bulk action on an elastic table is throttled
 	FaultPlugin     FaultKind = "plugin"      // 400 0x80040265 for rows whose Column matches Value
 
 	FaultResetAfter FaultKind = "reset-after" // applied, then the connection closes without an answer
@@ -43,13 +44,13 @@ const (
 )
 
 var faultKinds = []FaultKind{FaultRequests, FaultExecution, FaultConcurrency, FaultGateway502, FaultGateway503, FaultGateway504,
-	FaultExpired, FaultResetBefore, FaultDeadlock, FaultSQLTimeout, FaultForbidden, FaultDelay, FaultPlugin,
+	FaultExpired, FaultResetBefore, FaultDeadlock, FaultSQLTimeout, FaultForbidden, FaultDelay, FaultRow429, FaultPlugin,
 	FaultResetAfter, FaultCut, FaultLost502, FaultLost503, FaultLost504, FaultTrickle, FaultHalfBatch}
 
 // ofEngine reports whether the kind is of the second group.
 func (k FaultKind) ofEngine() bool {
 	switch k {
-	case FaultDeadlock, FaultSQLTimeout, FaultForbidden, FaultDelay, FaultPlugin:
+	case FaultDeadlock, FaultSQLTimeout, FaultForbidden, FaultDelay, FaultRow429, FaultPlugin:
 		return true
 	}
 	return false
@@ -268,7 +269,7 @@ func (b *faultBook) occasion(c *call) (hit *faultRule) {
 			c.asked[r] = true
 		}
 		switch {
-		case r.Kind == FaultPlugin:
+		case r.Kind == FaultPlugin, r.Kind == FaultRow429:
 			c.plugins = append(c.plugins, r)
 		case r.Kind == FaultDelay:
 			if b.strikes(r) {
@@ -291,7 +292,7 @@ func (b *faultBook) plugin(c *call, rec *record) error {
 	for _, r := range c.plugins {
 		for i := range rec.set {
 			a := &rec.set[i]
-			if a.col.LogicalName != r.Column || r.Value != nil && !r.Value.MatchString(a.v.String()) || !b.strikes(r) {
+			if r.Kind != FaultPlugin || a.col.LogicalName != r.Column || r.Value != nil && !r.Value.MatchString(a.v.String()) || !b.strikes(r) {
 				continue
 			}
 			text := r.Text
@@ -301,6 +302,18 @@ func (b *faultBook) plugin(c *call, rec *record) error {
 			e := errorf(http.StatusBadRequest, "0x80040265", "%s", text)
 			e.details = [][2]string{{"@Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus", "0"}, {"@Microsoft.PowerApps.CDS.ErrorDetails.SubErrorCode", "-2146233088"}}
 			return e
+		}
+	}
+	return nil
+}
+
+// throttleRow asks the faults of rows of elastic tables about one.
+func (b *faultBook) throttleRow(c *call) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range c.plugins {
+		if r.Kind == FaultRow429 && b.strikes(r) {
+			return errorf(http.StatusTooManyRequests, "0x8005F103", "Too many requests.")
 		}
 	}
 	return nil

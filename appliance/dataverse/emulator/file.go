@@ -247,17 +247,27 @@ func (w *writer) clearFile(old row, col *column) error {
 func (s *store) dropFiles(tx *tx) {
 	for i := range tx.undo {
 		u := &tx.undo[i]
-		if u.t == nil || u.old == nil {
+		if u.t == nil || u.old == nil || len(u.t.files) == 0 {
 			continue
 		}
-		for _, c := range u.t.files {
-			was := s.columnAt(u.t, u.old, c)
-			if was.isNull() {
-				continue
-			}
-			if now, ok := tx.row(u.t, u.id); !ok || now.value(c).guid != was.guid {
-				delete(s.files, was.guid)
-			}
+		now, _ := tx.row(u.t, u.id)
+		s.dropReplaced(u.t, u.old, now.data)
+	}
+}
+
+// dropReplaced forgets the files that a row's former bytes refer to and its present
+// ones do not.
+func (s *store) dropReplaced(t *table, old, data []byte) {
+	for _, c := range t.files {
+		if old == nil {
+			return
+		}
+		was, now := s.columnAt(t, old, c), value{}
+		if data != nil {
+			now = s.columnAt(t, data, c)
+		}
+		if !was.isNull() && now.guid != was.guid {
+			delete(s.files, was.guid)
 		}
 	}
 }

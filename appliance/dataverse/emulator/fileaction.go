@@ -257,6 +257,7 @@ func commitNoteBlocks(name, column, idName, typ string) func(*call, *fileParams)
 		rec.set = append(rec.set, assign{body, textValue(base64.StdEncoding.EncodeToString(data))})
 		var id schema.GUID
 		err = c.change(func(w *writer) (err error) {
+			w.inBlocks = true
 			if name == "annotation" && !rec.id.IsZero() {
 				id, _, err = w.upsert(rowKey{t: t, id: rec.id}, rec)
 			} else {

@@ -12,11 +12,12 @@ import (
 // rowKey is what stands between the parentheses of set(key): a primary key, or an
 // alternate key with its values in the order of key.cols (section 3.4).
 type rowKey struct {
-	t    *table
-	id   schema.GUID
-	key  *altKey // nil for a primary key
-	vals []value
-	text string // as it was written, for OData-EntityId
+	t         *table
+	id        schema.GUID
+	key       *altKey // nil for a primary key
+	vals      []value
+	partition string // of an elastic row; empty means its id
+	text      string // as it was written, for OData-EntityId
 }
 
 // findRow finds the row that a path segment with a key names. Handlers of rows use
@@ -26,6 +27,7 @@ func (c *call) findRow(tx *tx, t *table, key string) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
+	k.inPartition(c, nil)
 	return tx.find(k)
 }
 
@@ -39,6 +41,9 @@ func (tx *tx) find(k rowKey) (row, error) {
 		k.id = id
 	}
 	r, ok := tx.row(k.t, k.id)
+	if ok && k.t.isElastic() && k.key == nil {
+		ok = r.partition() == or(k.partition, k.id.String())
+	}
 	if !ok {
 		return row{}, errNoRow(k.t, k.id)
 	}
@@ -68,6 +73,9 @@ func parseKey(t *table, text string) (rowKey, error) {
 		}
 		k.id = id
 		return k, nil
+	}
+	if e, ok := elasticKey(t, pairs, text); ok {
+		return e, nil
 	}
 	key := t.keyOf(pairs)
 	if key == nil {

@@ -53,6 +53,7 @@ type table struct {
 	closedRefuses         bool     // a closed row's columns cannot be changed (method.md M4)
 	autoNumbers           []*column
 	money                 []*column
+	body                  *column   // of a note or attachment
 	files                 []*column // file columns
 	parties               *relation // of an activity: its activityparty rows
 }
@@ -329,6 +330,7 @@ func (t *table) nameDefaults() {
 	default:
 		t.initialStateOnly, t.closedRefuses = builtInActivity, builtInActivity
 	}
+	t.body = map[string]*column{"annotation": t.byName["documentbody"], "activitymimeattachment": t.byName["body"]}[t.LogicalName]
 	t.openState, t.openStatus = 0, 1
 	if t.status != nil {
 		t.openStatus = t.defaultStatus(0)

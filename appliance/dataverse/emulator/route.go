@@ -249,6 +249,11 @@ func (c *call) run() error {
 	if err != nil {
 		return err
 	}
+	if sh == shapeSet && c.method == http.MethodPost || sh == shapeRow && c.method == http.MethodPatch {
+		if c.table.isElastic() {
+			c.sessionToken()
+		}
+	}
 	if hit != nil {
 		return hit.after(c)
 	}

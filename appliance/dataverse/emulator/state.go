@@ -369,4 +369,5 @@ func (s *store) applyRow(r *opReader, op byte) {
 	}
 	s.version = max(s.version, version)
 	s.swap(t, id, old, data)
+	s.dropReplaced(t, old, data)
 }

@@ -31,7 +31,7 @@ func (s *store) update(fn func(*tx) error) error {
 		err = s.appendState(tx.log)
 	}
 	if err != nil {
-		tx.rollback(0)
+		tx.rollback(savepoint{})
 		return err
 	}
 	s.commits.add(tx)
@@ -40,12 +40,19 @@ func (s *store) update(fn func(*tx) error) error {
 	return nil
 }
 
-// mark is a place to roll back to.
-func (tx *tx) mark() int { return len(tx.undo) }
+// savepoint is a place to roll back to; the zero value is the start.
+type savepoint struct {
+	undo, log, files int
+	changes          changes
+}
 
-// rollback undoes the writes after a mark, last first.
-func (tx *tx) rollback(mark int) {
-	for i := len(tx.undo) - 1; i >= mark; i-- {
+func (tx *tx) save() savepoint {
+	return savepoint{len(tx.undo), len(tx.log), len(tx.newFiles), tx.changes}
+}
+
+// rollback undoes the writes after a savepoint, last first.
+func (tx *tx) rollback(to savepoint) {
+	for i := len(tx.undo) - 1; i >= to.undo; i-- {
 		u := &tx.undo[i]
 		switch {
 		case u.link != nil && u.removed:
@@ -64,13 +71,10 @@ func (tx *tx) rollback(mark int) {
 			}
 		}
 	}
-	tx.undo = tx.undo[:mark]
-	if mark == 0 {
-		for _, id := range tx.newFiles {
-			delete(tx.s.files, id)
-		}
+	for _, id := range tx.newFiles[to.files:] {
+		delete(tx.s.files, id)
 	}
-	tx.log = nil
+	tx.undo, tx.log, tx.newFiles, tx.changes = tx.undo[:to.undo], tx.log[:to.log], tx.newFiles[:to.files], to.changes
 }
 
 // insert stores a new row, whose id must be free. vals is indexed by column number.

@@ -23,6 +23,9 @@ func (w *writer) update(old row, rec *record) error {
 	}
 	vals := w.tx.blank(t)
 	w.tx.s.decodeRow(t, old.data, vals)
+	if rec.replaces {
+		w.startAnew(t, vals)
+	}
 	setState, setStatus, setMoney := false, false, false
 	for i := range rec.set {
 		c := rec.set[i].col
@@ -42,8 +45,26 @@ func (w *writer) update(old row, rec *record) error {
 			return err
 		}
 	}
+	if t.body != nil && rec.sets(t.body) {
+		if err := w.describeBody(t, vals); err != nil {
+			return err
+		}
+	}
 	w.stamp(t, vals)
 	return w.tx.replace(old, vals)
+}
+
+// startAnew leaves of an elastic row that an upsert replaces what the service keeps
+// itself (section 3.3).
+func (w *writer) startAnew(t *table, vals []value) {
+	for i, c := range t.cols {
+		if c.storage != storeNothing && c.takes(true) && c != t.owner && c != t.state && c != t.status && c.LogicalName != "partitionid" {
+			vals[i] = value{}
+		}
+	}
+	for _, d := range t.defaults {
+		vals[d.col.idx] = d.v
+	}
 }
 
 // upsert updates the row of a key or creates it (section 3.3). created tells which.
@@ -54,12 +75,16 @@ func (w *writer) upsert(key rowKey, rec *record) (id schema.GUID, created bool, 
 			rec.drop(key.key)
 		}
 		rec.keep(true)
+		rec.replaces = old.t.isElastic()
 		return old.id, false, w.update(old, rec)
 	}
 	rec.keep(false)
 	if key.key == nil {
 		if rec.id.IsZero() {
 			rec.id = key.id
+		}
+		if c := key.t.byName["partitionid"]; key.t.isElastic() && c != nil && key.partition != "" && !rec.sets(c) {
+			rec.set = append(rec.set, assign{c, textValue(key.partition)})
 		}
 		id, err = w.create(rec)
 		return id, true, err

@@ -51,6 +51,7 @@ func (c *call) patchRow() error {
 	created := false
 	var id schema.GUID
 	ifMatch, createOnly := c.header.Get("If-Match"), c.header.Get("If-None-Match") == "*"
+	key.inPartition(c, rec)
 	err = c.change(func(w *writer) error {
 		old, err := w.tx.find(key)
 		if err != nil {
@@ -65,6 +66,10 @@ func (c *call) patchRow() error {
 			return errDuplicateID()
 		} else if err := matches(ifMatch, old); err != nil {
 			return err
+		}
+		if ifMatch != "" && c.table.isElastic() {
+			id = old.id
+			return w.update(old, rec)
 		}
 		id, _, err = w.upsert(key, rec)
 		return err
