@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -242,6 +243,7 @@ func addLeads(t *testing.T, dir string) int {
 // TestKilledSnapshotHarmsNoOther kills a snapshot as soon as it has begun to write.
 // The older one can still be restored, and the next one is taken.
 func TestKilledSnapshotHarmsNoOther(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir, safe := filepath.Join(root, "crm"), filepath.Join(root, "safe")
 	if err := copyStaged(dir); err != nil {
@@ -249,15 +251,25 @@ func TestKilledSnapshotHarmsNoOther(t *testing.T) {
 	}
 	mustRun(t, dvmigrate("-C", dir, "snapshot", "--to", safe), 0)
 	for i := range 5 {
-		held := files(t, safe)
+		before := entries(t, safe)
 		c := dvmigrate("-C", dir, "snapshot", "--to", safe)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && files(t, safe) <= held; time.Sleep(time.Millisecond) {
+		ended := make(chan struct{})
+		go func() {
+			_ = c.Wait()
+			close(ended)
+		}()
+		for begun := false; !begun; begun = !maps.Equal(before, entries(t, safe)) {
+			select {
+			case <-ended:
+				t.Fatal("the snapshot ended and wrote nothing")
+			case <-time.After(time.Millisecond):
+			}
 		}
 		_ = c.Process.Kill()
-		_ = c.Wait()
+		<-ended
 		mustRun(t, dvmigrate("restore", "--from", safe, filepath.Join(root, fmt.Sprint("restored", i))), 0)
 	}
 	mustRun(t, dvmigrate("-C", dir, "snapshot", "--to", safe), 0)
@@ -270,12 +282,16 @@ func TestKilledSnapshotHarmsNoOther(t *testing.T) {
 	}
 }
 
-// files counts what is in a folder.
-func files(t *testing.T, dir string) int {
+// entries lists what is in a folder.
+func entries(t *testing.T, dir string) map[string]bool {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
+	list, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries)
+	out := map[string]bool{}
+	for _, e := range list {
+		out[e.Name()] = true
+	}
+	return out
 }
