@@ -8,9 +8,10 @@
 //
 // Layout of the file:
 //
-//   - schema source: one table for each ingested source, by the source's name
+//   - schema source: one relation for each ingested source, by the source's name
 //   - schema main: one relation for each table of the target, by its logical name
-//   - schema dm: meta, tables, gone, rejects, sources, and the data behind main
+//   - schema dm: meta, tables, gone, rejects, sources, and the data behind the relations,
+//     in tables that are never changed once they are complete
 //
 // Words: a source is where rows come from; a relation is a staged table, ready to be
 // sent; a generation is one staging of all of them.

@@ -11,7 +11,7 @@ import (
 
 // formatNumber is the layout this package writes. It goes up by one when an older
 // dvmigrate could misread the file.
-const formatNumber = "1"
+const formatNumber = "2"
 
 // layout makes a new stage. The tables carry no keys: indexes of staging tables are
 // where DuckDB's storage is weakest (engines.md part I, 10).
@@ -19,19 +19,18 @@ var layout = []string{
 	`CREATE SCHEMA source`,
 	`CREATE SCHEMA dm`,
 	`CREATE TABLE dm.meta (key VARCHAR, value VARCHAR)`,
-	`CREATE TABLE dm.tables (name VARCHAR, number USMALLINT, generation UINTEGER, data VARCHAR, "rows" BIGINT, next_seq BIGINT, keep_id BOOLEAN)`,
+	`CREATE TABLE dm.tables (name VARCHAR, number USMALLINT, generation UINTEGER, data VARCHAR, source VARCHAR, "rows" BIGINT, next_seq BIGINT, keep_id BOOLEAN)`,
 	`CREATE TABLE dm.gone ("table" VARCHAR, seq UINTEGER, dm_id UUID, legacy_key VARCHAR, generation UINTEGER)`,
-	`CREATE TABLE dm.sources (name VARCHAR, files BIGINT, size BIGINT, mtime TIMESTAMP, arrival TIMESTAMP, "rows" BIGINT, rejected BIGINT, seconds DOUBLE)`,
+	`CREATE TABLE dm.sources (name VARCHAR, data VARCHAR, files BIGINT, size BIGINT, mtime TIMESTAMP, arrival TIMESTAMP, "rows" BIGINT, rejected BIGINT, seconds DOUBLE)`,
 	`CREATE TABLE dm.rejects (source VARCHAR, file VARCHAR, line BIGINT, "column" VARCHAR, message VARCHAR, "text" VARCHAR)`,
 }
 
 // leftovers finds what an interrupted ingest or transform has left: both build under
-// names that nothing refers to before the last step.
-const leftovers = `SELECT 'DROP TABLE "' || schema_name || '"."' || replace(table_name, '"', '""') || '"' FROM duckdb_tables()
-	WHERE database_name = current_database() AND (
-		schema_name = 'source' AND starts_with(table_name, 'dm_new_')
-		OR schema_name = 'dm' AND starts_with(table_name, 'new_')
-		OR schema_name = 'dm' AND starts_with(table_name, 'data_') AND table_name NOT IN (SELECT data FROM dm.tables WHERE data IS NOT NULL))`
+// names that begin with new_, and refer to what they have built in their last step.
+const leftovers = `SELECT 'DROP TABLE dm."' || replace(table_name, '"', '""') || '"' FROM duckdb_tables()
+	WHERE database_name = current_database() AND schema_name = 'dm' AND (starts_with(table_name, 'new_')
+		OR starts_with(table_name, 'data_') AND table_name NOT IN (SELECT data FROM dm.tables WHERE data IS NOT NULL)
+		OR starts_with(table_name, 'source_') AND table_name NOT IN (SELECT data FROM dm.sources) AND table_name NOT IN (SELECT source FROM dm.tables WHERE source IS NOT NULL))`
 
 // bootstrap checks what the file is, makes the layout when it is new, and clears what
 // an interrupted run has left.

@@ -40,7 +40,7 @@ func child(command, path string) error {
 		return err
 	}
 	if command == "write" {
-		if _, err := s.Exec(ctx, "CREATE TABLE source.dm_new_x AS SELECT 1 AS a; CREATE TABLE dm.new_raw_1 AS SELECT 2 AS b; CREATE TABLE main.kept AS SELECT 3 AS c"); err != nil {
+		if _, err := s.Exec(ctx, "CREATE TABLE dm.source_9 AS SELECT 1 AS a; CREATE TABLE dm.new_raw_1 AS SELECT 2 AS b; CREATE TABLE main.kept AS SELECT 3 AS c"); err != nil {
 			return err
 		}
 		if _, err := s.Scratch(); err != nil {
@@ -163,7 +163,7 @@ func TestWhatAKilledProcessLeavesIsCleared(t *testing.T) {
 	if left, _ = filepath.Glob(path + ".tmp*"); len(left) != 0 {
 		t.Errorf("temporary files left: %v", left)
 	}
-	if n := count(t, s, "SELECT count(*) FROM duckdb_tables() WHERE table_name IN ('dm_new_x', 'new_raw_1')"); n != 0 {
+	if n := count(t, s, "SELECT count(*) FROM duckdb_tables() WHERE table_name IN ('source_9', 'new_raw_1')"); n != 0 {
 		t.Errorf("%d half-made tables left", n)
 	}
 	if n := count(t, s, "SELECT c FROM kept"); n != 3 {

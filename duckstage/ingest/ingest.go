@@ -68,7 +68,7 @@ func (r *run) run(ctx context.Context, stage *duckstage.Stage) (rows int64, err 
 }
 
 // building is the table that is filled before it takes the source's name.
-func (r *run) building() string { return "source." + duckstage.Ident("dm_new_"+r.src.Name) }
+func (r *run) building() string { return "dm." + duckstage.Ident("new_source_"+r.src.Name) }
 
 // load fills the new table.
 func (r *run) load(ctx context.Context, stage *duckstage.Stage, c *duckstage.Conn) (int64, error) {
@@ -201,17 +201,25 @@ func (r *run) tooMany() error {
 	return &BadLinesError{Source: r.src.Name, Count: r.badCount, Max: r.src.MaxBadLines, First: r.bad[:min(len(r.bad), 5)]}
 }
 
-// swap puts the new table in place of the old one, with everything that is said about it.
+// swap puts the new table in place of the old one, with everything that is said about
+// it. The old one stays while a staged relation still reads it.
 func (r *run) swap(ctx context.Context, c *duckstage.Conn, rows int64, took time.Duration) error {
-	name := duckstage.Ident(r.src.Name)
 	newest := slices.MaxFunc(r.inputs, func(a, b input) int { return cmp.Compare(a.mtime.UnixNano(), b.mtime.UnixNano()) })
 	err := c.Tx(ctx, func() error {
-		for _, q := range []string{
-			"DROP TABLE IF EXISTS source." + name,
-			"ALTER TABLE " + r.building() + " RENAME TO " + name,
+		data, unused, err := r.tables(ctx, c)
+		if err != nil {
+			return err
+		}
+		queries := []string{
+			"ALTER TABLE " + r.building() + " RENAME TO " + data,
+			"CREATE OR REPLACE VIEW source." + duckstage.Ident(r.src.Name) + " AS SELECT * FROM dm." + data,
 			"DELETE FROM dm.sources WHERE name = " + duckstage.Quote(r.src.Name),
 			"DELETE FROM dm.rejects WHERE source = " + duckstage.Quote(r.src.Name),
-		} {
+		}
+		for _, t := range unused {
+			queries = append(queries, "DROP TABLE dm."+duckstage.Ident(t))
+		}
+		for _, q := range queries {
 			if _, err := c.Exec(ctx, q); err != nil {
 				return err
 			}
@@ -219,7 +227,7 @@ func (r *run) swap(ctx context.Context, c *duckstage.Conn, rows int64, took time
 		if err := r.storeBad(ctx, c); err != nil {
 			return err
 		}
-		_, err := c.Exec(ctx, `INSERT INTO dm.sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, r.src.Name, len(r.inputs), r.total,
+		_, err = c.Exec(ctx, `INSERT INTO dm.sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.src.Name, data, len(r.inputs), r.total,
 			newest.mtime.UTC(), r.arrival, rows, r.badCount, took.Seconds())
 		return err
 	})
@@ -227,4 +235,21 @@ func (r *run) swap(ctx context.Context, c *duckstage.Conn, rows int64, took time
 		return err
 	}
 	return c.Checkpoint(ctx)
+}
+
+// tables finds a name for the new table, and the old ones that nothing will read.
+func (r *run) tables(ctx context.Context, c *duckstage.Conn) (data string, unused []string, err error) {
+	var number int64
+	err = c.Row(ctx, []any{&number}, `SELECT 1 + coalesce(max(TRY_CAST(substr(table_name, 8) AS BIGINT)), 0) FROM duckdb_tables()
+		WHERE database_name = current_database() AND schema_name = 'dm' AND starts_with(table_name, 'source_')`)
+	if err != nil {
+		return "", nil, err
+	}
+	err = c.Rows(ctx, "SELECT data FROM dm.sources WHERE name = ? AND data NOT IN (SELECT source FROM dm.tables WHERE source IS NOT NULL)", []any{r.src.Name},
+		func(scan func(...any) error) error {
+			var t string
+			defer func() { unused = append(unused, t) }()
+			return scan(&t)
+		})
+	return fmt.Sprintf("source_%d", number), unused, err
 }

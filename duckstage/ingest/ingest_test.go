@@ -308,7 +308,7 @@ func TestProgressAndCancel(t *testing.T) {
 	if _, err := Run(ctx, s, src, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled run: %v", err)
 	}
-	if got := table(t, s, "SELECT count(*), (SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE 'dm_new%') FROM source.a"); got[0] != "400000|0" {
+	if got := table(t, s, "SELECT count(*), (SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE 'new%') FROM source.a"); got[0] != "400000|0" {
 		t.Errorf("after a cancelled run: %v", got)
 	}
 }

@@ -72,6 +72,11 @@ type job struct {
 	raw  string // the first pass's table
 	data string // the relation's table; the same as raw when one pass is enough
 	seqs string // of a later staging: rowid in raw (r) and row number (seq)
+
+	// Of a light table: what its relation selects from, and the table of schema dm that
+	// reads; "" otherwise. Its data has the rows that are held, and nothing else.
+	lightSQL, source string
+	formerSource     string // the source of the staging before
 }
 
 // build checks the tables and makes the jobs.

@@ -19,9 +19,15 @@ func partsOf(i int) lookupParts {
 
 // rawSelect is the first pass: the user's SELECT with every value cast. The inner level
 // casts once; the outer one compares each value with what it was cast from.
-func (j *job) rawSelect(arrival string) string {
+func (j *job) rawSelect(arrival string) string { return j.castSelect(j.sql, arrival) }
+
+// castSelect is rawSelect over another statement with the same columns, some of which
+// are handed on.
+func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 	inner := []string{"CAST(u.legacy_key AS VARCHAR) AS legacy_key"}
-	if j.given["dm_created_at"] {
+	if j.types["dm_created_at"] == "TIMESTAMP" {
+		inner = append(inner, "coalesce(u.dm_created_at, "+arrival+") AS dm_created_at")
+	} else if j.given["dm_created_at"] {
 		inner = append(inner, "coalesce(TRY_CAST(u.dm_created_at AS TIMESTAMP), "+arrival+") AS dm_created_at")
 	} else {
 		inner = append(inner, arrival+" AS dm_created_at")
@@ -57,8 +63,11 @@ func (j *job) rawSelect(arrival string) string {
 			outer = append(outer, part.name)
 		}
 	}
+	for _, name := range handedOn {
+		inner, outer = append(inner, "u."+name), append(outer, name)
+	}
 	outer = append(outer, j.lastColumns(faults)...)
-	return "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + " FROM (\n" + j.sql + "\n) AS u)"
+	return "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + " FROM (\n" + from + "\n) AS u)"
 }
 
 // lastColumns are the first pass's judgement. Where there are lookups, the checks wait

@@ -23,6 +23,8 @@ func (r *resolver) keysOf(table string) string {
 	}
 	j := r.jobs[at]
 	switch {
+	case j.source != "":
+		return "SELECT legacy_key, " + r.recordID(j, lightRowID) + " AS dm_id FROM (" + j.lightSQL + ")"
 	case j.KeepID != "":
 		return "SELECT legacy_key, dm_id FROM " + j.raw
 	case j.later:
@@ -241,18 +243,24 @@ func (r *resolver) resolve(ctx context.Context, c *duckstage.Conn, j *job, repor
 
 // view is the relation over the data table. Record ids are computed, not stored.
 func (r *resolver) view(j *job) string {
-	seq, id := "dm_seq", "dm_id"
-	if j.raw == j.data {
+	seq, id, hold, change, from := "dm_seq", "dm_id", "dm_hold", "dm_change", j.data
+	switch {
+	case j.source != "":
+		seq, hold, change, from = "t."+lightRowID, "NULL::VARCHAR", "'I'", "("+j.lightSQL+") t"
+		if j.result.Held > 0 {
+			hold, from = "h.dm_hold", from+" LEFT JOIN "+j.data+" h ON h.dm_seq = "+seq
+		}
+	case j.raw == j.data:
 		seq = "rowid"
 	}
 	if j.KeepID == "" {
 		id = r.recordID(j, seq)
 	}
-	cols := []string{seq + " AS dm_seq", id + " AS dm_id", "legacy_key", "dm_created_at", "dm_owed", "dm_hold", "dm_change"}
+	cols := []string{seq + " AS dm_seq", id + " AS dm_id", "legacy_key", "dm_created_at", "dm_owed", hold + " AS dm_hold", change + " AS dm_change"}
 	for _, col := range j.compared() {
 		if col.Name != "dm_id" {
 			cols = append(cols, duckstage.Ident(col.Name))
 		}
 	}
-	return "CREATE OR REPLACE VIEW main." + duckstage.Ident(j.Name) + " AS SELECT " + strings.Join(cols, ", ") + " FROM " + j.data
+	return "CREATE OR REPLACE VIEW main." + duckstage.Ident(j.Name) + " AS SELECT " + strings.Join(cols, ", ") + " FROM " + from
 }

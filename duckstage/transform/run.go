@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,7 +114,8 @@ func (s *staging) prepare(ctx context.Context) (arrival string, err error) {
 func (s *staging) number(ctx context.Context, j *job, highest *int64) error {
 	var number int64
 	var keep bool
-	err := s.c.Row(ctx, []any{&number, &j.former, &j.next, &keep}, "SELECT number, data, next_seq, keep_id FROM dm.tables WHERE name = ?", j.Name)
+	err := s.c.Row(ctx, []any{&number, &j.former, &j.formerSource, &j.next, &keep},
+		"SELECT number, data, coalesce(source, ''), next_seq, keep_id FROM dm.tables WHERE name = ?", j.Name)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		if *highest++; *highest > maxTables {
@@ -136,6 +138,9 @@ func (s *staging) firstPass(ctx context.Context, j *job, arrival string) error {
 	if j.raw != j.data {
 		share = 0.5
 	}
+	if light, err := j.tryLight(ctx, s.c, arrival, s.reporter(j, 0, share)); err != nil || light {
+		return err
+	}
 	if err := j.fill(ctx, s.c, arrival, s.reporter(j, 0, share)); err != nil {
 		return err
 	}
@@ -157,11 +162,12 @@ func (s *staging) secondPass(ctx context.Context, j *job) error {
 			return err
 		}
 	}
-	res := &j.result
-	err := s.c.Row(ctx, []any{&res.Rows, &res.New, &res.Changed, &res.Same, &res.Held}, `SELECT count(*), count(*) FILTER (dm_change = 'I'),
-		count(*) FILTER (dm_change = 'U'), count(*) FILTER (dm_change = 'N'), count(dm_hold) FROM `+j.data)
-	if err != nil {
-		return fmt.Errorf("count rows: %w", err)
+	if res := &j.result; j.source == "" {
+		err := s.c.Row(ctx, []any{&res.Rows, &res.New, &res.Changed, &res.Same, &res.Held}, `SELECT count(*), count(*) FILTER (dm_change = 'I'),
+			count(*) FILTER (dm_change = 'U'), count(*) FILTER (dm_change = 'N'), count(dm_hold) FROM `+j.data)
+		if err != nil {
+			return fmt.Errorf("count rows: %w", err)
+		}
 	}
 	if s.progress != nil {
 		s.progress(j.Name, 1)
@@ -197,12 +203,36 @@ func (s *staging) swap(ctx context.Context) error {
 				return &TableError{Table: j.Name, File: j.File, Err: err}
 			}
 		}
-		if _, err := s.c.Exec(ctx, `INSERT INTO dm.tables VALUES (?, ?, ?, ?, ?, ?, ?)`, j.Name, int64(j.number), s.generation,
-			j.data[len("dm."):], j.result.Rows, j.next, j.KeepID != ""); err != nil {
+		if _, err := s.c.Exec(ctx, `INSERT INTO dm.tables VALUES (?, ?, ?, ?, nullif(?, ''), ?, ?, ?)`, j.Name, int64(j.number), s.generation,
+			j.data[len("dm."):], j.source, j.result.Rows, j.next, j.KeepID != ""); err != nil {
 			return &TableError{Table: j.Name, File: j.File, Err: err}
 		}
 	}
+	if err := s.dropSources(ctx); err != nil {
+		return fmt.Errorf("drop replaced sources: %w", err)
+	}
 	return s.c.SetMeta(ctx, "generation", strconv.FormatInt(s.generation, 10))
+}
+
+// dropSources drops the tables of replaced sources that a light relation has read until
+// now, and that nothing reads any more.
+func (s *staging) dropSources(ctx context.Context) error {
+	for i, j := range s.jobs {
+		if j.formerSource == "" || slices.ContainsFunc(s.jobs[:i], func(o *job) bool { return o.formerSource == j.formerSource }) {
+			continue
+		}
+		var readers int64
+		if err := s.c.Row(ctx, []any{&readers}, "SELECT (SELECT count(*) FROM dm.sources WHERE data = $1) + (SELECT count(*) FROM dm.tables WHERE source = $1)", j.formerSource); err != nil {
+			return err
+		}
+		if readers > 0 {
+			continue
+		}
+		if _, err := s.c.Exec(ctx, "DROP TABLE dm."+duckstage.Ident(j.formerSource)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordGone notes the rows that are no longer supplied and forgets those that are back.
