@@ -111,7 +111,7 @@ func (j *job) formerHashes(before []duckstage.ColumnInfo) string {
 	for _, col := range j.compared() {
 		value := "NULL::" + col.SQLType
 		if slices.ContainsFunc(before, func(b duckstage.ColumnInfo) bool { return strings.EqualFold(b.Name, col.Name) }) {
-			value = "TRY_CAST(" + duckstage.Ident(col.Name) + " AS " + col.SQLType + ")"
+			value = tryCast(duckstage.Ident(col.Name), col.SQLType)
 		}
 		values = append(values, value)
 	}
