@@ -27,6 +27,10 @@
 // the target is not staged, its GUID; and where there are several targets, as
 // ref('table', key) or existing('table', guid).
 //
+// Most relations are tables of their own (the view of a relation reads one table of
+// schema dm). A light one reads the ingested source instead and casts as it is read; see
+// light.go. Who reads a relation sees no difference.
+//
 // What it does not do: it knows no Dataverse metadata. Which columns there are, of what
 // type, and what is checked, its caller says.
 package transform
