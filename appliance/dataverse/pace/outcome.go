@@ -10,7 +10,7 @@ type Throttle uint8
 const (
 	None        Throttle = iota
 	Requests             // too many requests in the window of time: spread them
-	Time                 // too much execution time together: fewer at once
+	Time                 // too much execution time together: spread it
 	Concurrency          // too many at once: fewer at once
 	Other                // any other "too busy": fewer at once
 )
@@ -22,9 +22,11 @@ type Outcome struct {
 	Failed     bool          // not a sample of how fast the server works
 	Work       int           // records the request carried; a request counts at least 1
 	Hint       int           // x-ms-dop-hint; 0: not said
-	// Limit and Per are the numbers in the text of a Requests throttle: so many
-	// requests in that time. 0: not said.
-	Limit int
+	// Away: no service was there, only a gateway's page or nothing at all.
+	Away bool
+	// Limit and Per are the numbers in a throttle's text: so many requests, or
+	// milliseconds of execution, in that time; or so many at once. 0: not said.
+	Limit float64
 	Per   time.Duration
 	// BurstLeft and TimeLeft are the x-ms-ratelimit headers: requests and execution
 	// time that the answering server still grants. Known only when HasLeft is set.
@@ -52,24 +54,38 @@ func (t *Throttles) add(k Throttle) {
 // Total is the number of throttles of all facets.
 func (t Throttles) Total() uint64 { return t.Requests + t.Time + t.Concurrency + t.Other }
 
-// Stats is how things stand, for a display.
+// Stats is how things stand, for a display and for the choice among several users.
 type Stats struct {
-	InFlight  int       // requests under way
-	Waiting   int       // requests that wait for a permit
-	Window    int       // how many may be under way at once
-	Hint      int       // the server's x-ms-dop-hint; 0: not said yet
-	Rate      float64   // requests a second allowed; 0: not limited
-	Requests  uint64    // permits given so far
-	Throttled Throttles // so far
-	HeldUntil time.Time // no request before; zero or past when not held
+	InFlight  int           // requests under way
+	Waiting   int           // requests that wait for a permit
+	Window    int           // how many may be under way at once
+	Hint      int           // the server's x-ms-dop-hint; 0: not said yet
+	Headroom  float64       // of the scarcer limit, the part not spent: 1 none is, 0 all is
+	Pause     time.Duration // how long a request would wait now although the window has room
+	Rate      float64       // requests a second that the limits bear for long; 0: not known
+	Requests  uint64        // permits given so far
+	Throttled Throttles     // so far
+	HeldUntil time.Time     // no request before; zero or past when not held
+	Away      time.Time     // since then no service answers; zero: it does
 }
 
 // Stats tells how things stand.
 func (l *Limiter) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Stats{
+	now := time.Now()
+	s := Stats{
 		InFlight: l.inFlight, Waiting: l.waiting.Len(), Window: l.window.size, Hint: l.window.hint,
-		Rate: l.rate.allowed, Requests: l.requests, Throttled: l.counts, HeldUntil: l.held,
+		Pause: l.pause(now), Requests: l.requests, Throttled: l.counts, HeldUntil: l.held, Away: l.away,
 	}
+	s.Headroom = min(l.count.headroom(0), l.time.headroom(l.pending))
+	if l.count.known {
+		s.Rate = l.count.total() / l.count.window.Seconds()
+	}
+	if l.time.known && l.cost > 0 {
+		if r := l.time.total() / l.time.window.Seconds() / l.cost; s.Rate == 0 || r < s.Rate {
+			s.Rate = r
+		}
+	}
+	return s
 }

@@ -216,7 +216,7 @@ func TestVolleyShrinksOnce(t *testing.T) {
 		for range 40 { // down to the floor, and not below
 			p, _ := l.Acquire(t.Context())
 			time.Sleep(time.Millisecond)
-			p.Done(Outcome{Throttle: Time})
+			p.Done(Outcome{Throttle: Concurrency})
 		}
 		if got := l.Stats().Window; got != 1 {
 			t.Errorf("window %d, want the floor 1", got)
@@ -249,59 +249,93 @@ func TestThrottledSizeIsRemembered(t *testing.T) {
 	})
 }
 
-// TestRequestsThrottle: after too many requests they go out evenly, at the rate that
-// was borne, with the window as it was.
+// TestRequestsThrottle: where no header tells, the first throttle does: from then on no
+// window of 300 s sees more requests than what was borne, and they go out evenly, with
+// as many at once as before.
 func TestRequestsThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Options{Start: 50})
-		limit := func(d time.Duration) (sent int) {
-			for end := time.Now().Add(d); time.Now().Before(end); sent++ {
+		var sent []time.Time
+		send := func(d time.Duration, took time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); {
 				p, err := l.Acquire(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(10 * time.Millisecond)
+				sent = append(sent, time.Now())
+				time.Sleep(took)
 				p.Done(Outcome{})
 			}
-			return sent
 		}
-		sent := limit(60 * time.Second) // some 6,000
+		send(60*time.Second, 10*time.Millisecond)
+		first := len(sent)
 		p, _ := l.Acquire(t.Context())
 		p.Done(Outcome{Throttle: Requests, RetryAfter: 240 * time.Second, Limit: 6000, Per: 300 * time.Second})
 		s := l.Stats()
-		if want := float64(sent) / 300 * 0.95; math.Abs(s.Rate-want) > 1 || s.Window != 50 {
+		if want := float64(first) / 300 * 0.99; math.Abs(s.Rate-want) > 0.1 || s.Window != 50 {
 			t.Errorf("stats %+v, want a rate of %.1f and a window of 50", s, want)
 		}
-		time.Sleep(time.Until(s.HeldUntil))
-		if got := float64(limit(100*time.Second)) / 100; math.Abs(got-s.Rate) > 1 {
-			t.Errorf("%.1f requests a second went out, want %.1f", got, s.Rate)
+		send(800*time.Second, time.Millisecond)
+		for i := first; i+first < len(sent); i++ {
+			if d := sent[i+first].Sub(sent[i]); d < 280*time.Second { // a little more is tried after a while
+				t.Fatalf("%d requests went out in %v", first, d)
+			}
 		}
-		before := l.Stats().Rate
-		limit(320 * time.Second)
-		if after := l.Stats().Rate; after <= before {
-			t.Errorf("rate %.2f after a quiet span, was %.2f", after, before)
+		last := 0
+		for _, at := range sent {
+			if time.Since(at) < 60*time.Second {
+				last++
+			}
+		}
+		if rate := float64(last) / 60; math.Abs(rate-float64(first)/300) > 2 {
+			t.Errorf("%.1f requests a second in the last minute, want about %.1f", rate, float64(first)/300)
 		}
 	})
 }
 
-// TestScarceGrant: the headers say that little is left, and the rate comes down
-// before the server throttles, once for the span.
-func TestScarceGrant(t *testing.T) {
+// TestAway: while no service is there, one request at a time finds out whether it is
+// back, less and less often; then all go on.
+func TestAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Options{})
-		for i := range 100 {
-			p, _ := l.Acquire(t.Context())
-			time.Sleep(10 * time.Millisecond)
-			p.Done(Outcome{HasLeft: true, BurstLeft: 8000 - i*80, TimeLeft: time.Minute})
+		l := New(Options{Start: 10})
+		began := time.Now()
+		var mu sync.Mutex
+		var tries []time.Duration
+		most, now := 0, 0
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				for {
+					p, _ := l.Acquire(t.Context())
+					mu.Lock()
+					at := time.Since(began)
+					tries = append(tries, at)
+					if now++; at > 0 {
+						most = max(most, now)
+					}
+					mu.Unlock()
+					time.Sleep(10 * time.Millisecond)
+					mu.Lock()
+					now--
+					mu.Unlock()
+					back := time.Since(began) > 10*time.Minute
+					p.Done(Outcome{Failed: !back, Away: !back})
+					if back {
+						return
+					}
+				}
+			})
 		}
-		first := l.Stats().Rate
-		if first < 20 || first > 8000.0/300 {
-			t.Errorf("rate %.1f, want what 8000 in 300 s allow", first)
+		time.Sleep(time.Minute)
+		if s := l.Stats(); s.Away.IsZero() || s.Away.Sub(began) > time.Second || !s.HeldUntil.After(time.Now()) {
+			t.Errorf("stats %+v, want it away and held", s)
 		}
-		p, _ := l.Acquire(t.Context())
-		p.Done(Outcome{HasLeft: true, BurstLeft: 10})
-		if got := l.Stats().Rate; got != first {
-			t.Errorf("rate %.1f fell again at once, from %.1f", got, first)
+		wg.Wait()
+		if n := len(tries) - 10; n < 12 || n > 28 {
+			t.Errorf("%d tries in ten minutes, want one a minute: %v", n, tries)
+		}
+		if s := l.Stats(); !s.Away.IsZero() || s.InFlight != 0 {
+			t.Errorf("stats %+v after it was back", s)
 		}
 	})
 }

@@ -7,23 +7,26 @@ const (
 	defaultStart = 4
 	defaultMax   = 52
 
-	roundShare   = 3                      // a round has so many requests for each of the window
+	roundShare   = 4                      // a round has so many requests for each of the window
 	roundTime    = 250 * time.Millisecond // a round of measuring lasts at least so long
 	growthPause  = 5 * time.Second        // no growth after a step that brought nothing, at first
 	growthRest   = 5 * time.Minute        // the longest such pause
+	doubtTime    = 30 * time.Second       // so long after a step that paid, a smaller size is tried, at first
+	doubtRest    = 10 * time.Minute       // the longest such time
 	throttleRest = 10 * time.Second       // no growth after a throttle
 	lidTime      = 5 * time.Minute        // how long a throttled size is remembered
-	timeScarce   = 0.05                   // of the execution time left: stop growing
 )
 
 // window is the number of requests that may be in flight, and why it has that size.
 //
-// It works in rounds. A round ends when three times the window's requests have
-// come back; if they were held up by the window, it tries a step more, and compares
-// the round after with the one before: a step after which each request takes
-// longer, and the records per second do not rise by at least a quarter of what the
-// step promised, is taken back, and growth pauses. That is the silent queueing of
-// dataverse-web-api.md 16: rising latency without a 429.
+// It works in rounds. A round ends when four times the window's requests have come
+// back. If they were held up by the window, it tries a step of a quarter more, and
+// compares the round after with the one before: a step after which each request takes
+// longer, and the records per second do not rise by at least half of what the step
+// promised, is taken back, and growth pauses. Now and then it tries a quarter less,
+// and stays there when the records per second hardly fall. So it ends
+// up at the smallest size that brings the throughput, also where a server queues
+// silently (dataverse-web-api.md 16: rising latency without a 429).
 type window struct {
 	size, max, hint int
 	beyondHint      bool
@@ -37,10 +40,11 @@ type window struct {
 	before   sample        // the round before the last step; size 0: no step to judge
 	pause    time.Duration // the next growth pause
 	noGrowth time.Time     // do not grow before
+	doubt    time.Duration // until a smaller size is tried
+	doubtAt  time.Time     // when that is
 	taught   bool          // a throttle has shrunk it: a hint no longer raises it
 	lid      int           // not above, until lidUntil: just below where it was throttled
 	lidUntil time.Time
-	mostTime time.Duration // the largest TimeLeft ever seen, taken as the limit
 }
 
 // sample is what one round measured.
@@ -51,7 +55,7 @@ type sample struct {
 }
 
 func newWindow(o Options) window {
-	w := window{size: o.Start, max: o.Max, beyondHint: o.BeyondHint, pause: growthPause}
+	w := window{size: o.Start, max: o.Max, beyondHint: o.BeyondHint, pause: growthPause, doubt: doubtTime}
 	if w.max <= 0 {
 		w.max = defaultMax
 	}
@@ -93,11 +97,12 @@ func (w *window) ceiling(now time.Time) int {
 	return max(c, 1)
 }
 
-// throttled shrinks the window; inFlight is how many were under way.
-func (w *window) throttled(now time.Time, inFlight int) {
+// throttled shrinks the window; inFlight is how many were under way, limit how many
+// one server takes at once (0: not said).
+func (w *window) throttled(now time.Time, inFlight, limit int) {
 	at := min(w.size, inFlight)
 	w.lid, w.lidUntil = max(at-1, 1), now.Add(lidTime)
-	w.size = max(at*7/10, 1)
+	w.size = min(max(at*7/10, limit-1, 1), w.lid)
 	w.taught = true
 	w.noGrowth = now.Add(throttleRest)
 	w.before = sample{}
@@ -110,19 +115,17 @@ func (w *window) restart() {
 
 // done takes in one answered request and ends the round when it is due.
 func (w *window) done(now time.Time, took time.Duration, o Outcome) {
-	if o.HasLeft {
-		w.mostTime = max(w.mostTime, o.TimeLeft)
-		if float64(o.TimeLeft) < timeScarce*float64(w.mostTime) {
-			w.noGrowth = now.Add(throttleRest)
-		}
-	}
 	if w.began.IsZero() {
 		w.began = now.Add(-took)
 	}
 	w.count++
 	w.work += max(o.Work, 1)
 	w.spent += took
-	if w.count < roundShare*w.size || now.Sub(w.began) < roundTime {
+	most := roundShare * w.size
+	if w.before.size > w.size { // a small loss is looked for
+		most *= 3
+	}
+	if w.count < most || now.Sub(w.began) < roundTime {
 		return
 	}
 	s := sample{
@@ -137,24 +140,48 @@ func (w *window) done(now time.Time, took time.Duration, o Outcome) {
 
 // judge compares a round with the one before the last step, and steps.
 func (w *window) judge(now time.Time, s sample, full bool) {
-	if b := w.before; b.size > 0 && b.size < s.size {
+	b := w.before
+	w.before = sample{}
+	switch {
+	case b.size == 0:
+	case b.size < s.size:
 		promised := float64(s.size)/float64(b.size) - 1
 		slower := s.latency > b.latency*(1+promised/2)
-		gained := s.rate > b.rate*(1+promised/4)
-		w.before = sample{}
+		gained := s.rate > b.rate*(1+promised/2)
 		if slower && !gained {
 			w.size = b.size
-			w.noGrowth = now.Add(w.pause)
-			w.pause = min(2*w.pause, growthRest)
+			w.rest(now)
 			return
 		}
 		w.pause = growthPause
+		w.doubt, w.doubtAt = doubtTime, now.Add(doubtTime)
+	case b.size > s.size:
+		feared := 1 - float64(s.size)/float64(b.size)
+		if s.rate < b.rate*(1-feared/10) {
+			w.size = min(b.size, w.ceiling(now))
+			w.doubt = min(2*w.doubt, doubtRest)
+			w.doubtAt = now.Add(w.doubt)
+			return
+		}
+		w.rest(now)
+		w.doubt, w.doubtAt = doubtTime, now // the less the better: go on
 	}
-	if !full || now.Before(w.noGrowth) {
-		return
+	if w.doubtAt.IsZero() {
+		w.doubtAt = now.Add(w.doubt)
 	}
-	if next := min(w.size+1+w.size/8, w.ceiling(now)); next > w.size {
+	switch next := min(w.size+1+w.size/4, w.ceiling(now)); {
+	case !full:
+	case !now.Before(w.doubtAt) && w.size > 1:
+		w.before = s
+		w.size -= 1 + (w.size-1)/4
+	case !now.Before(w.noGrowth) && next > w.size:
 		w.before = s
 		w.size = next
 	}
+}
+
+// rest stops growth for a while, longer each time that it brought nothing.
+func (w *window) rest(now time.Time) {
+	w.noGrowth = now.Add(w.pause)
+	w.pause = min(2*w.pause, growthRest)
 }
