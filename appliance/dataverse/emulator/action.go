@@ -23,7 +23,7 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 	for _, a := range closings {
 		unbound[a.name] = a.post
 	}
-	bound = map[string]func(*call) error{"DeleteMultiple": (*call).postDeleteMultiple}
+	bound = map[string]func(*call) error{"DeleteMultiple": (*call).postDeleteMultiple, "AddMembersTeam": teamMembers(true), "RemoveMembersTeam": teamMembers(false)}
 	for _, a := range []bulkAction{{"CreateMultiple", "create"}, {"UpdateMultiple", "update"}, {"UpsertMultiple", "upsert"}} {
 		bound[a.name] = a.post
 	}

@@ -33,8 +33,10 @@ type call struct {
 	ref       string // "set(key)" of the row written
 	contentID string // inside a change set
 	inBatch   bool
-	cost      time.Duration       // simulated server time
-	spent     time.Duration       // execution time that counts: cost, and what running took
+	cost      time.Duration // simulated server time
+	spent     time.Duration // execution time that counts: cost, and what running took
+	unchecked bool          // privileges are not checked: what the server itself does
+	rights    map[schema.GUID]*rights
 	trickle   time.Duration       // how long the answer is to drip
 	asked     map[*faultRule]bool // of a change set: the rules that have looked at it
 	half      bool                // a $batch that ends half-way

@@ -45,6 +45,12 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 	if err := w.c.srv.faults.plugin(w.c, rec); err != nil {
 		return schema.GUID{}, err
 	}
+	if err := w.c.may(w.tx, "Create", t); err != nil {
+		return schema.GUID{}, err
+	}
+	if err := w.mayBind(rec); err != nil {
+		return schema.GUID{}, err
+	}
 	for _, p := range rec.parents {
 		id, err := w.create(p.rec)
 		if err != nil {
@@ -72,6 +78,9 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 		return id, err
 	}
 	if err := w.tx.insert(t, id, vals); err != nil {
+		return id, err
+	}
+	if err := w.created(t, id, vals); err != nil {
 		return id, err
 	}
 	return id, w.hang(rec, id)
@@ -238,6 +247,9 @@ func (w *writer) resolve(rec *record, vals []value) error {
 		}
 		if b.rel.col == rec.t.owner {
 			if err := w.checkOwner(v); err != nil {
+				return err
+			}
+			if err := w.ownerMay(v, rec.t); err != nil {
 				return err
 			}
 		}

@@ -149,6 +149,9 @@ func (c *call) postDeleteMultiple() error {
 		return inPayload(c.table.EntitySet, err)
 	}
 	c.records = len(recs)
+	if err := c.view(func(tx *tx) error { return c.may(tx, "Delete", c.table) }); err != nil {
+		return err
+	}
 	err = a.postElastic(c, recs)
 	delete(c.res.header, "x-ms-session-token")
 	return err

@@ -48,7 +48,16 @@ func (c *call) answerType(typ string, o object) error {
 }
 
 func (c *call) whoAmI() error {
-	return c.answerType("WhoAmIResponse", object{{"BusinessUnitId", BusinessUnitID}, {"UserId", c.user}, {"OrganizationId", OrganizationID}})
+	unit := BusinessUnitID
+	if t := c.srv.model.byName["systemuser"]; t != nil && t.byName["businessunitid"] != nil {
+		_ = c.view(func(tx *tx) error {
+			if r, ok := tx.row(t, c.user); ok && !r.value(t.byName["businessunitid"]).isNull() {
+				unit = r.value(t.byName["businessunitid"]).guid
+			}
+			return nil
+		})
+	}
+	return c.answerType("WhoAmIResponse", object{{"BusinessUnitId", unit}, {"UserId", c.user}, {"OrganizationId", OrganizationID}})
 }
 
 func (c *call) retrieveVersion() error {
@@ -119,14 +128,32 @@ func errNoTable(name string) *apiError {
 	return errorf(http.StatusBadRequest, "0x80041102", "The entity with a name = '%s' was not found in the MetadataCache.", name)
 }
 
-// retrieveUserPrivileges answers that the user may do everything: the emulator
-// checks no privileges (section 12.8).
+// retrieveUserPrivileges answers what the user may do: everything, where privileges
+// are off (section 12.8).
 func (c *call) retrieveUserPrivileges() error {
 	if c.table.LogicalName != "systemuser" {
 		return errSegment(c.segs[1].name)
 	}
 	privileges := []object{}
+	held := &rights{patterns: []string{"*"}}
+	if c.srv.opts.RolePrivileges != nil {
+		err := c.view(func(tx *tx) error {
+			r, err := c.findRow(tx, c.table, c.segs[0].key)
+			if err == nil {
+				held = tx.rightsOf(&c.srv.opts, "systemuser", r.id)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	seen := map[string]bool{}
 	add := func(name string) {
+		if seen[name] || !held.has(name) {
+			return
+		}
+		seen[name] = true
 		privileges = append(privileges, object{{"Depth", "Global"}, {"PrivilegeId", metadataID("privilege", name)},
 			{"BusinessUnitId", BusinessUnitID}, {"PrivilegeName", name}})
 	}
@@ -135,7 +162,7 @@ func (c *call) retrieveUserPrivileges() error {
 			continue
 		}
 		for _, right := range []string{"Create", "Read", "Write", "Delete", "Assign", "Share", "Append", "AppendTo"} {
-			add("prv" + right + or(t.SchemaName, t.LogicalName))
+			add(t.privilege(right))
 		}
 	}
 	for _, name := range []string{"prvBypassCustomBusinessLogic", "prvBypassCustomPlugins", "prvOverrideCreatedOnCreatedBy", "prvActOnBehalfOfAnotherUser"} {

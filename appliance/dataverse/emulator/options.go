@@ -47,6 +47,14 @@ type Options struct {
 	Faults []Fault
 	// DopHint is the value of x-ms-dop-hint; zero leaves the header out.
 	DopHint int
+	// RolePrivileges turns privileges on: what each security role holds, by the role's
+	// name, as privilege names such as prvReadAccount, in which * and ? stand for any
+	// text and any character. There is also System Administrator, which holds all and
+	// which the user of a token has that names no application user. Roles are made in
+	// every business unit and given by association (section 14.2). A token of the
+	// emulator's token endpoint acts for the systemuser with its client id as
+	// applicationid, also where privileges are off.
+	RolePrivileges map[string][]string
 	// CustomActions are the environment's custom APIs: unbound actions that do nothing
 	// and take so long, in the background when asked with Prefer: respond-async.
 	CustomActions map[string]time.Duration

@@ -95,6 +95,9 @@ func (c *call) associate(p property, key rowKey) error {
 		if to.t != p.link.m.tables[1-p.link.side] {
 			return errSegment(key.t.EntitySet)
 		}
+		if err := w.mayLink(*p.link, from, to); err != nil {
+			return err
+		}
 		if err := w.tx.link(*p.link, from.id, to.id); err != nil {
 			return err
 		}

@@ -236,6 +236,9 @@ func (c *call) run() error {
 		return errMethod(c.method)
 	}
 	c.message = c.messageOf(sh, r)
+	if err := c.mayCall(sh); err != nil {
+		return err
+	}
 	hit := c.srv.faults.occasion(c)
 	if hit != nil {
 		if err := hit.before(c); err != nil {

@@ -44,6 +44,11 @@ func (s *Server) seed() error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.store.update(func(tx *tx) error {
+			return (&writer{c: s.seedCall(nil, nil), tx: tx, now: s.store.now(), unchecked: true}).seedRoles()
+		})
+	}
 	for _, t := range s.model.tables {
 		if r := s.opts.Seed[t.LogicalName]; r != nil && err == nil {
 			err = s.seedTable(t, r)
@@ -89,7 +94,7 @@ func (s *Server) seedRow(t *table, line []byte) error {
 }
 
 func (s *Server) seedCall(t *table, body []byte) *call {
-	return &call{srv: s, table: t, body: body, user: UserID, caller: UserID, message: "Seed",
+	return &call{srv: s, table: t, body: body, user: UserID, caller: UserID, message: "Seed", unchecked: true,
 		header: http.Header{"Content-Type": {"application/json"}}}
 }
 

@@ -37,6 +37,7 @@ type Server struct {
 
 	uploads uploads
 	jobs    jobs
+	users   sync.Map // token -> id of its application user
 
 	lastID atomic.Int64 // of the ids that the server makes, 48 bits
 }
@@ -44,6 +45,12 @@ type Server struct {
 // New makes the environment: it compiles the schema, opens the state file if one
 // is named, and puts in the rows that exist from the start.
 func New(o Options) (*Server, error) {
+	if o.RolePrivileges != nil {
+		var err error
+		if o.Schema, err = secured(o.Schema); err != nil {
+			return nil, err
+		}
+	}
 	m, err := newModel(o.Schema, o.AssumeBulk)
 	if err != nil {
 		return nil, err
@@ -136,7 +143,7 @@ func serveToken(w http.ResponseWriter, r *http.Request) {
 		client = newGUID().String()
 	}
 	w.Header().Set("Content-Type", "application/json")
-	io.WriteString(w, `{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"emulator-`)
+	io.WriteString(w, `{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"`+tokenPrefix)
 	w.Write(appendString(nil, client)[1:])
 	io.WriteString(w, "}")
 }
@@ -170,6 +177,9 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 	}
 	var err error
 	c.query, err = parseQuery(r.URL.RawQuery)
+	if err == nil {
+		err = c.applicationUser()
+	}
 	if err == nil {
 		err = c.impersonate()
 	}

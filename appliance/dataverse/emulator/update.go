@@ -21,6 +21,12 @@ func (w *writer) update(old row, rec *record) error {
 	if e := t.refusesUpdate(old, rec); e != nil {
 		return e
 	}
+	if err := w.c.may(w.tx, "Write", t); err != nil {
+		return err
+	}
+	if err := w.mayBind(rec); err != nil {
+		return err
+	}
 	vals := w.tx.blank(t)
 	w.tx.s.decodeRow(t, old.data, vals)
 	if rec.replaces {
@@ -45,6 +51,7 @@ func (w *writer) update(old row, rec *record) error {
 			return err
 		}
 	}
+	w.moved(t, old, vals)
 	if t.body != nil && rec.sets(t.body) {
 		if err := w.describeBody(t, vals); err != nil {
 			return err

@@ -114,6 +114,9 @@ func (c *call) deleteRow() error {
 		if err := matches(c.header.Get("If-Match"), old); err != nil {
 			return err
 		}
+		if err := c.may(w.tx, "Delete", old.t); err != nil {
+			return err
+		}
 		if err := w.remove(old); err != nil {
 			return err
 		}

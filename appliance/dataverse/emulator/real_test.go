@@ -1,0 +1,43 @@
+package emulator
+
+import (
+	"compress/gzip"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// TestRealMetadata runs environments made of real $metadata documents: lookups can
+// be written, bulk actions are there but for the tables of section 6.2.
+func TestRealMetadata(t *testing.T) {
+	for _, name := range []string{"bcgov-jag-lcrb-2020.xml.gz", "simple-odata-crm_schema.xml.gz"} {
+		f, err := os.Open(filepath.Join("..", "..", "..", "..", "shared", "data", "metadata", name))
+		if errors.Is(err, os.ErrNotExist) {
+			t.Skip("no real metadata beside the repository")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := schema.ReadCSDL(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := start(t, func(o *Options) { o.Schema, o.AssumeBulk = s, true })
+		e.want(204, "", "POST", "contacts", `{"contactid":"`+con1+`","lastname":"Ek"}`)
+		e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[{"@odata.type":"Microsoft.Dynamics.CRM.account","accountid":"`+acc1+`","name":"A","revenue":5,
+			"primarycontactid@odata.bind":"contacts(`+con1+`)"}]}`)
+		e.want(204, "", "POST", "tasks/Microsoft.Dynamics.CRM.UpsertMultiple", `{"Targets":[{"@odata.type":"Microsoft.Dynamics.CRM.task","subject":"T","regardingobjectid_account_task@odata.bind":"accounts(`+acc1+`)"}]}`)
+		e.has(e.want(200, "", "GET", "accounts("+acc1+")?$select=name,revenue_base&$expand=primarycontactid($select=fullname),Account_Tasks($select=subject)", ""),
+			`"_transactioncurrencyid_value":"0e0`, `"subject":"T"`)
+		e.want(400, "0x80040203", "POST", "teams/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[]}`)
+		e.has(e.want(200, "", "GET", "sdkmessagefilters?$select=primaryobjecttypecode&$filter=sdkmessageid/name%20eq%20'CreateMultiple'%20and%20primaryobjecttypecode%20eq%20'account'", ""), `"account"`)
+	}
+}
