@@ -84,7 +84,7 @@ func (p *Project) Estimate(ctx context.Context) (plan.Estimate, error) {
 	}
 	l, e := p.Config.Limits, p.Config.Estimate
 	return plan.Compute(work, plan.Assumptions{
-		Limits:  plan.Limits{Requests: l.Requests, Execution: l.Execution, Concurrent: l.Concurrent, Window: l.Window, Users: l.Users, Servers: l.Servers},
+		Limits:  plan.Limits{Requests: l.Requests, Execution: l.Execution, Concurrent: l.Concurrent, Window: l.Window, Users: p.Config.Users(), Servers: l.Servers},
 		Latency: e.Latency, Buffer: e.Buffer, Window: e.Window,
 	}), nil
 }

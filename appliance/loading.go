@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"dvmigrate/appliance/dataverse"
-	"dvmigrate/appliance/dataverse/pace"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/backup"
@@ -26,6 +25,8 @@ type LoadOptions struct {
 	SnapshotEvery time.Duration // negative = none; 0 = as the settings say
 	SnapshotTo    string        // "" = as the settings say
 	Parallel      int           // requests at once; 0 = as the settings say
+	PerUser       int           // requests at once as each application user; 0 = as the settings say
+	NewTarget     string        // the target's address said a second time: it is meant, though it is another; "" = not said
 }
 
 // LoadResult is how a load ended.
@@ -56,20 +57,21 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	if err != nil {
 		return r, err
 	}
-	client, err := p.Connect()
+	target, err := p.meet(ctx, o.PerUser, o.NewTarget)
 	if err != nil {
 		return r, err
 	}
-	defer client.Close()
-	if _, err := client.WhoAmI(ctx); err != nil {
-		return r, p.explainTarget(err)
+	defer target.close()
+	routes, err := p.routes(target, b)
+	if err != nil {
+		return r, err
 	}
 	tracker := progress.New()
 	tracker.Phase("load")
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
-	loader := load.New(p.stage, p.ledger, client, load.Options{
-		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(o),
+	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
+		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
 		MaxErrors: p.Config.Load.MaxErrors, Watch: tracker, Log: p.o.Log,
 	})
 	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
@@ -77,7 +79,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 		return r, err
 	}
 	background, stop := context.WithCancel(ctx)
-	go followPace(background, client.Limiter(), tracker)
+	go followPace(background, target, tracker)
 	snapshots := p.snapshotEvery(background, o, tracker)
 	err = loader.Run(ctx, drain)
 	stop()
@@ -100,34 +102,37 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 }
 
 // followPace tells the tracker of requests and throttles, which the client absorbs.
-func followPace(ctx context.Context, limiter *pace.Limiter, tracker *progress.Tracker) {
+func followPace(ctx context.Context, target *users, tracker *progress.Tracker) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var last pace.Stats
+	var last uint64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		now := limiter.Stats()
-		if now.Throttled.Total() > last.Throttled.Total() {
-			tracker.Throttled("", "", max(time.Until(now.HeldUntil), 0))
+		total, wait := target.throttled()
+		if total > last {
+			tracker.Throttled("", "", wait)
 		}
-		last = now
+		last = total
 	}
 }
 
 // parallel is the number of workers: as said, or as many as the limits could ever
 // carry; the client's pace decides how many are really under way.
-func (p *Project) parallel(o LoadOptions) int {
+func (p *Project) parallel(o LoadOptions, users int) int {
 	if o.Parallel > 0 {
 		return o.Parallel
 	}
 	if p.Config.Load.Parallel > 0 {
 		return p.Config.Load.Parallel
 	}
-	return p.Config.Limits.Concurrent * p.Config.Limits.Users
+	if o.PerUser > 0 {
+		return o.PerUser * users
+	}
+	return p.Config.Limits.Concurrent * users
 }
 
 var messages = map[string]load.Message{"auto": load.Auto, "bulk": load.Bulk, "batch": load.Batch, "single": load.Single}
@@ -172,7 +177,7 @@ func (p *Project) explainTarget(err error) error {
 			return fmt.Errorf("%w\nis the emulator running? start it with `dvmigrate emulator` in another terminal", err)
 		}
 	case dataverse.SignIn:
-		return &SignInError{err}
+		return &SignInError{Err: err, Impersonates: p.impersonates()}
 	}
 	if errors.Is(err, ledger.ErrFull) {
 		return fmt.Errorf("%w\nfree space on the disk of %s and run `dvmigrate load` again: it looks up what was in flight and goes on", err, p.work())
@@ -181,10 +186,17 @@ func (p *Project) explainTarget(err error) error {
 }
 
 // SignInError says that the target does not know, or not admit, who sends.
-type SignInError struct{ Err error }
+type SignInError struct {
+	Err          error
+	Impersonates bool // the settings name a user to act as, who may be the unknown one
+}
 
 func (e *SignInError) Error() string {
-	return e.Err.Error() + "\nsign in again (DVMIGRATE_TOKEN, or target.auth in migration.yaml), and check that the application user exists in the environment and has a role"
+	text := e.Err.Error() + "\nsign in again (DVMIGRATE_TOKEN, or target.auth in migration.yaml), and check that the application user exists in the environment and has a role"
+	if e.Impersonates {
+		text += "; and that the user exists whom headers.impersonate names"
+	}
+	return text
 }
 
 func (e *SignInError) Unwrap() error { return e.Err }

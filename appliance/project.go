@@ -30,6 +30,7 @@ type Options struct {
 	Version string                      // of this program, kept with snapshots
 	Command string                      // what this process does, told to others that find the project in use
 	Log     *slog.Logger
+	Prompt  func(message string) // shows a person what to do to sign in; nil = nobody is there
 }
 
 // Project is one migration project, opened by this process alone.

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 
+	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/appliance/reconcile"
@@ -11,25 +12,26 @@ import (
 
 // Reconcile compares what is in the target with what was loaded. values says
 // whether the columns are compared too, limit how many mismatches of a table are
-// kept.
-func (p *Project) Reconcile(ctx context.Context, values bool, limit int, watch func(table string, done, total int64)) (reconcile.Result, error) {
+// kept. newTarget is the target's address said a second time, as in LoadOptions.
+func (p *Project) Reconcile(ctx context.Context, values bool, limit int, newTarget string, watch func(table string, done, total int64)) (reconcile.Result, error) {
 	b, err := p.bindStaged(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	client, err := p.Connect()
+	target, err := p.meet(ctx, 0, newTarget)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	defer client.Close()
-	if _, err := client.WhoAmI(ctx); err != nil {
-		return reconcile.Result{}, p.explainTarget(err)
+	defer target.close()
+	way, err := target.route(config.Headers{})
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	numbers := map[string]uint16{}
 	for _, t := range p.ledger.Tables() {
 		numbers[t.Name] = t.Number
 	}
-	r, err := reconcile.Run(ctx, p.stage, p.ledger, client, reconcile.Options{Tables: b.tables, Values: values, Limit: limit, Watch: watch,
+	r, err := reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: values, Limit: limit, Watch: watch,
 		RecordSeq: func(table string, id schema.GUID) (uint32, bool) {
 			number, seq, ok := duckstage.ParseRecordID(p.set, id)
 			return seq, ok && number == numbers[table]

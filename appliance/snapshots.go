@@ -75,6 +75,7 @@ func (p *Project) projectFiles() []string {
 	add(c.Schema)
 	add(c.Transforms)
 	add(path.Join(c.Work, "project.json"))
+	add(path.Join(c.Work, pinFile))
 	if c.Snapshots.Sources {
 		for _, s := range c.Sources {
 			for _, pattern := range s.Path {

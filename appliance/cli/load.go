@@ -21,6 +21,8 @@ type loadCommand struct {
 	every    time.Duration
 	to       string
 	parallel int
+	perUser  int
+	again    string // the target's address
 }
 
 func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
@@ -29,11 +31,18 @@ func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
 	_ = f.MarkHidden("every")
 	f.StringVar(&c.to, "snapshot-to", "", "folder of the snapshots (default: as migration.yaml says)")
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
+	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
+	addNewTarget(f, &c.again)
+}
+
+// addNewTarget declares the flag that says the target's address a second time.
+func addNewTarget(f *pflag.FlagSet, address *string) {
+	f.StringVar(address, "new-target", "", "the target's `URL` once more: it is meant, though the project belongs to another environment")
 }
 
 func (c *loadCommand) Validate(args []string) error {
-	if c.parallel < 0 {
-		return errors.New("--parallel must not be negative")
+	if c.parallel < 0 || c.perUser < 0 {
+		return errors.New("--parallel and --per-user must not be negative")
 	}
 	return noArgs(args)
 }
@@ -51,7 +60,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		defer close(followed)
 		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
 	}()
-	r, err := p.Load(ctx, env.Drain, appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel})
+	r, err := p.Load(ctx, env.Drain, appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel, PerUser: c.perUser, NewTarget: c.again})
 	stop()
 	<-followed
 	if err != nil && !errors.Is(err, appliance.ErrDrained) && !errors.Is(err, appliance.ErrTooManyErrors) && !errors.Is(err, appliance.ErrLeftOver) {

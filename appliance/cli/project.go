@@ -13,7 +13,8 @@ import (
 
 // options are what the appliance is told of this process.
 func (e *Env) options(command string) appliance.Options {
-	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command}
+	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command,
+		Prompt: func(message string) { fmt.Fprintln(e.Stderr, message) }}
 }
 
 func (e *Env) open(ctx context.Context, mode appliance.Mode, command string) (*appliance.Project, error) {

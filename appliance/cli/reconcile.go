@@ -15,11 +15,13 @@ var reconcileEntry = entry{name: "reconcile", summary: "compare what is in the t
 type reconcileCommand struct {
 	countsOnly bool
 	limit      int
+	newTarget  string
 }
 
 func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.countsOnly, "ids-only", false, "compare which records are there, not their values")
 	f.IntVar(&c.limit, "limit", 20, "mismatches shown for each table")
+	addNewTarget(f, &c.newTarget)
 }
 
 func (c *reconcileCommand) Validate(args []string) error { return noArgs(args) }
@@ -31,7 +33,7 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer p.Close()
 	meter := env.meter()
-	r, err := p.Reconcile(env.Drain, !c.countsOnly, c.limit, func(table string, done, total int64) {
+	r, err := p.Reconcile(env.Drain, !c.countsOnly, c.limit, c.newTarget, func(table string, done, total int64) {
 		meter.line(fmt.Sprintf("comparing %s: %s of %s", table, count(done), count(total)))
 	})
 	meter.clear()

@@ -159,7 +159,7 @@ func (k *checker) target() {
 			k.fault("target.url", "`target.url` "+message, hint)
 		}
 	}
-	if t.Auth == "none" && t.URL != "" && !t.Loopback() {
+	if t.Auth == "none" && t.Token.IsZero() && t.URL != "" && !t.Loopback() {
 		k.fault("target.auth", "`target.auth` is none, which only serves an emulator on this machine", "choose another way to sign in, such as default or client-secret")
 	}
 	if !t.Token.IsZero() {

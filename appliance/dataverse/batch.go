@@ -192,7 +192,7 @@ func (c *Client) partError(p part, op Op) *Error {
 // answer, which lie in the answer's body: release it when done.
 func (c *Client) exchange(ctx context.Context, r *request, ops []Op, open []int) (*answer, []part, error) {
 	boundary := "batch_" + c.clientID()
-	r.path = "$batch"
+	r.path, r.query = "$batch", "" // a tag goes with each part
 	r.prefer = "odata.continue-on-error"
 	r.contentType = `multipart/mixed; boundary="` + boundary + `"`
 	r.body = c.appendBatch(getBuffer().Bytes(), boundary, ops, open)
@@ -220,6 +220,9 @@ func (c *Client) appendBatch(dst []byte, boundary string, ops []Op, open []int) 
 		dst = append(dst, "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"...)
 		dst = append(append(dst, op.method...), ' ')
 		dst = op.appendPath(append(dst, apiPath...))
+		if c.tag != "" && op.method != http.MethodGet {
+			dst = append(append(dst, '?'), c.tag...)
+		}
 		dst = append(dst, " HTTP/1.1\r\n"...)
 		if op.method == http.MethodGet {
 			dst = append(dst, "Accept: application/json\r\n\r\n\r\n"...)

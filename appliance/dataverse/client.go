@@ -44,7 +44,11 @@ type Options struct {
 	Timeout time.Duration // of one request with its answer; 0: 150 s
 	// Attempts is how often a request is sent that was certainly not applied, or
 	// only reads; throttles do not count. 0: 4.
-	Attempts  int
+	Attempts int
+	// Patience is how long a request is tried that finds no service, and a read that
+	// finds only a gateway's page, once the service has answered at all. 0: 30 minutes;
+	// less: none.
+	Patience  time.Duration
 	UserAgent string      // "" : dvmigrate
 	RunID     schema.GUID // starts each x-ms-client-request-id; zero: random
 	// Headers go with every write, also inside a batch: MSCRM.* options,
@@ -64,11 +68,14 @@ type Client struct {
 	http      *http.Client
 	timeout   time.Duration
 	attempts  int
+	patience  time.Duration
 	read      http.Header       // of every read; shared, never changed
 	write     http.Header       // of every write; shared, never changed
 	batchRead http.Header       // of a batch that only reads; shared, never changed
 	own       map[string]string // Options.Headers as header lines, by canonical name
 	part      []byte            // the same as they stand in a batch's parts
+	tag       string            // ?tag= of every write, escaped; "": none
+	passOn    bool              // a throttled request is not sent again
 	run       schema.GUID
 	log       *slog.Logger
 	known     *known
@@ -78,6 +85,8 @@ type Client struct {
 type known struct {
 	requests atomic.Uint64               // numbers the client request ids
 	caller   atomic.Pointer[schema.GUID] // who we are, after WhoAmI
+	limits   atomic.Pointer[Limits]      // as the last answer told them
+	met      atomic.Bool                 // the service has answered with a success
 }
 
 // New makes a client; it sends nothing.
@@ -90,7 +99,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("connect to dataverse: no credential given")
 	}
 	c := &Client{
-		base: root.Scheme + "://" + root.Host, scheme: root.Scheme, host: root.Host, token: o.Token, pace: o.Limiter, timeout: o.Timeout, attempts: o.Attempts,
+		base: root.Scheme + "://" + root.Host, scheme: root.Scheme, host: root.Host, token: o.Token, pace: o.Limiter, timeout: o.Timeout, attempts: o.Attempts, patience: o.Patience,
 		run: o.RunID, log: o.Logger, known: new(known),
 	}
 	if c.pace == nil {
@@ -101,6 +110,9 @@ func New(o Options) (*Client, error) {
 	}
 	if c.attempts <= 0 {
 		c.attempts = 4
+	}
+	if c.patience == 0 {
+		c.patience = 30 * time.Minute
 	}
 	if c.run.IsZero() {
 		_, _ = rand.Read(c.run[:]) // never fails
@@ -145,6 +157,26 @@ func (c *Client) With(headers map[string]string) (*Client, error) {
 		d.part = append(append(d.part, d.own[name]...), "\r\n"...)
 	}
 	return &d, nil
+}
+
+// Tagged returns a client whose writes carry a text that plug-ins find in the shared
+// variable tag (dataverse-web-api.md 9).
+func (c *Client) Tagged(tag string) *Client {
+	d := *c
+	d.tag = ""
+	if tag != "" {
+		d.tag = "tag=" + strings.ReplaceAll(url.QueryEscape(tag), "+", "%20")
+	}
+	return &d
+}
+
+// PassingOn returns a client that does not send a throttled request again but returns
+// Throttled, for a caller who has another user to send it as. The limiter still holds
+// off whatever is sent next. The parts of a batch that were throttled are sent again.
+func (c *Client) PassingOn() *Client {
+	d := *c
+	d.passOn = true
+	return &d
 }
 
 // forbidden are the headers that Options.Headers cannot set.

@@ -26,7 +26,8 @@ const (
 	NotFound
 	// Conflict: the record is of another version than the request demanded.
 	Conflict
-	// Throttled: the service asked to wait, and the context ended while waiting.
+	// Throttled: the service asked to wait, and the context ended while waiting, or
+	// the client passes on.
 	Throttled
 	// Transient: the service refused for a cause that passes; tried several times.
 	Transient
@@ -129,6 +130,12 @@ func (e *Error) Error() string {
 		b.WriteString(" (" + strings.Join(marks, ", ") + ")")
 	}
 	return b.String()
+}
+
+// noService reports whether no service was there: no connection, or only a gateway's
+// page.
+func (e *Error) noService() bool {
+	return e.Kind == Unreachable || e.Code == 0 && (e.Kind == Lost || e.Kind == Transient) && e.Status >= 502 && e.Status <= 504
 }
 
 // Unwrap is the cause: a context's error, a network error.

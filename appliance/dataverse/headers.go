@@ -15,6 +15,7 @@ func (c *Client) outcome(r *request, a *answer, e *Error) pace.Outcome {
 	o := pace.Outcome{Work: r.work}
 	if a != nil {
 		readLimits(&o, a.header)
+		c.known.learn(o)
 	}
 	if e == nil {
 		return o
@@ -24,6 +25,7 @@ func (c *Client) outcome(r *request, a *answer, e *Error) pace.Outcome {
 		return o
 	}
 	o.Failed = true
+	o.Away = e.noService()
 	switch e.Kind {
 	case Throttled:
 		o.Throttle, o.RetryAfter = facet(e.Code), e.RetryAfter
@@ -69,21 +71,20 @@ func facet(code uint32) pace.Throttle {
 	return pace.Other
 }
 
-var grantText = regexp.MustCompile(`limit of ([\d.,]+)(?: milliseconds)? over time window of ([\d.,]+) seconds`)
+var grantText = regexp.MustCompile(`limit of ([\d.,]*\d)(?: milliseconds)?(?: over time window of ([\d.,]*\d) seconds)?`)
 
 // grant reads the numbers in "Number of requests exceeded the limit of 6000 over
-// time window of 300 seconds."
-func grant(message string) (int, time.Duration) {
+// time window of 300 seconds." and its like (dataverse-web-api.md 8.1).
+func grant(message string) (limit float64, per time.Duration) {
 	m := grantText.FindStringSubmatch(message)
 	if m == nil {
 		return 0, 0
 	}
-	limit, ok := number(strings.TrimRight(m[1], "."))
-	per, ok2 := number(m[2])
-	if !ok || !ok2 || per > 86400 {
-		return 0, 0
+	limit, _ = number(m[1])
+	if seconds, ok := number(m[2]); ok && seconds <= 86400 {
+		per = time.Duration(seconds * float64(time.Second))
 	}
-	return int(limit), time.Duration(per * float64(time.Second))
+	return limit, per
 }
 
 var userInfo = regexp.MustCompile(`//[^/@\s]*@`)

@@ -112,7 +112,7 @@ func (c *Client) bulk(action string, t *schema.Table, body []byte, records int) 
 }
 
 func (c *Client) writing(method, name, target string, body []byte) *request {
-	return &request{method: method, name: name, target: target, header: c.write, body: body, work: 1}
+	return &request{method: method, name: name, target: target, header: c.write, query: c.tag, body: body, work: 1}
 }
 
 func recordPath(set string, id schema.GUID) string {

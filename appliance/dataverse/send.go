@@ -79,7 +79,8 @@ func putBuffer(b *bytes.Buffer) {
 // send sends a request until it succeeds or an error has to go up. It is the one
 // place that decides what is sent again:
 //
-//	throttled               after the hold, without end, until the context ends
+//	throttled               after the hold, without end, until the context ends;
+//	                        not by a client that passes on
 //	token refused           once, with a new token
 //	not applied for certain, and the cause passes (Transient, RolledBack,
 //	Unreachable)            Options.Attempts times, with growing waits
@@ -100,6 +101,8 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 		}
 		last = e
 		switch {
+		case e.Kind == Throttled && c.passOn:
+			return nil, e
 		case e.Kind == Throttled:
 			c.log.Debug("throttled", "op", e.Op, "code", e.Code, "retryAfter", e.RetryAfter)
 			continue

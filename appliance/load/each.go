@@ -35,7 +35,7 @@ type answers struct {
 }
 
 func (s *sender) batch(ctx context.Context, set []int, tries int) error {
-	errs, err := s.l.target.Batch(ctx, s.ops(set))
+	errs, err := s.w.target.Batch(ctx, s.ops(set))
 	if err != nil {
 		return s.decideBatch(ctx, set, tries, err)
 	}
@@ -152,11 +152,11 @@ func (s *sender) singly(ctx context.Context, set []int, tries int) error {
 func (s *sender) single(ctx context.Context, i int) error {
 	switch {
 	case s.w.table.Link != nil:
-		return s.l.target.Associate(ctx, s.w.link, s.j.links[i])
+		return s.w.target.Associate(ctx, s.w.link, s.j.links[i])
 	case s.w.update:
-		return s.l.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
+		return s.w.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
 	}
-	return s.l.target.Create(ctx, s.w.table.Schema, s.w.encoder.CreateBody(nil, s.j.record(i)))
+	return s.w.target.Create(ctx, s.w.table.Schema, s.w.encoder.CreateBody(nil, s.j.record(i)))
 }
 
 // ops are the single requests of a $batch.

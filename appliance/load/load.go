@@ -55,8 +55,9 @@ type book interface {
 	CaughtUp(ctx context.Context, table string) error
 }
 
-// target is where the records go; *dataverse.Client is one.
-type target interface {
+// Target is where the records go; *dataverse.Client is one. It is exported so that
+// Options.Target can name it.
+type Target interface {
 	CreateMany(ctx context.Context, t *schema.Table, body []byte, records int) error
 	UpdateMany(ctx context.Context, t *schema.Table, body []byte, records int) error
 	Create(ctx context.Context, t *schema.Table, body []byte) error
@@ -112,8 +113,9 @@ type Options struct {
 	Tables    map[string]*mapping.Table
 	Links     map[string]dataverse.Link // of the N:N link tables
 	Settings  func(table string) Settings
-	Parallel  int   // requests at once where a table does not say
-	MaxErrors int64 // stop when more records than this have failed in this run; 0 = no limit
+	Target    func(table string) Target // where a table's writes go, if not to New's target; nil = all go there
+	Parallel  int                       // requests at once where a table does not say
+	MaxErrors int64                     // stop when more records than this have failed in this run; 0 = no limit
 	Watch     Watcher
 	Log       *slog.Logger
 }
@@ -122,19 +124,22 @@ type Options struct {
 type Loader struct {
 	stage  stage
 	book   book
-	target target
+	target Target
 	o      Options
 	warm   map[string]bool // table and action that have had their first bulk request
 	failed atomic.Int64
 }
 
 // New makes a loader of the parts.
-func New(s stage, b book, t target, o Options) *Loader {
+func New(s stage, b book, t Target, o Options) *Loader {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Watch == nil {
 		o.Watch = nobody{}
+	}
+	if o.Target == nil {
+		o.Target = func(string) Target { return t }
 	}
 	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}}
 }

@@ -69,9 +69,9 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 func (s *sender) bulk(ctx context.Context, set []int) error {
 	body := s.j.bulk(set)
 	if s.w.update {
-		return s.l.target.UpdateMany(ctx, s.w.table.Schema, body, len(set))
+		return s.w.target.UpdateMany(ctx, s.w.table.Schema, body, len(set))
 	}
-	return s.l.target.CreateMany(ctx, s.w.table.Schema, body, len(set))
+	return s.w.target.CreateMany(ctx, s.w.table.Schema, body, len(set))
 }
 
 // decide acts on the answer to a request that was applied as a whole or not at all.
@@ -258,7 +258,7 @@ func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error
 	for k, i := range set {
 		ids[k] = s.j.ids[i]
 	}
-	found, err := s.l.target.Existing(ctx, s.w.table.Schema, ids)
+	found, err := s.w.target.Existing(ctx, s.w.table.Schema, ids)
 	if err != nil {
 		return nil, err
 	}

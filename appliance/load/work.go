@@ -33,6 +33,7 @@ const (
 // work is one kind of operation on one table.
 type work struct {
 	table    *mapping.Table
+	target   Target
 	link     dataverse.Link
 	step     plan.Step
 	pass     ledger.Pass
@@ -69,7 +70,7 @@ func (l *Loader) works(t *mapping.Table, step plan.Step, pass ledger.Pass) []*wo
 }
 
 func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write mapping.Write, actions ...ledger.Action) *work {
-	w := &work{table: t, link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
+	w := &work{table: t, target: l.o.Target(t.Name), link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
 		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name)}
 	w.jobs.New = func() any { return &job{w: w} }
 	w.settings.Batch = max(w.settings.Batch, 1)

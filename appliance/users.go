@@ -1,0 +1,326 @@
+package appliance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/identity"
+	"dvmigrate/appliance/dataverse/pace"
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// users are the application users that a project signs in as. Limits are counted per
+// user (dataverse-web-api.md 8.1), so each has a client and a pace of its own, and
+// every request goes through the one with the most room.
+type users struct {
+	each []*user
+	mu   sync.Mutex // protects user.calls
+}
+
+type user struct {
+	name   string // for messages
+	client *dataverse.Client
+	calls  int // given out and not yet back
+}
+
+// connect makes the clients of the project's target environment. It sends nothing but,
+// where the settings ask for it, the sign-in. perUser is how many requests may be
+// under way as each user; 0 = as the settings say.
+func (p *Project) connect(perUser int) (*users, error) {
+	if err := p.Config.RequireTarget(); err != nil {
+		return nil, err
+	}
+	if perUser <= 0 {
+		perUser = p.Config.Limits.Concurrent
+	}
+	u := &users{}
+	signIns := p.Config.Target.SignIns()
+	for i, s := range signIns {
+		name := ""
+		if len(signIns) > 1 {
+			name = fmt.Sprintf("application user %d of %d", i+1, len(signIns))
+			if s.Client != "" {
+				name += " (" + s.Client + ")"
+			}
+		}
+		client, err := p.client(s, i, perUser)
+		if err != nil {
+			u.close()
+			return nil, named(name, err)
+		}
+		u.each = append(u.each, &user{name: name, client: client})
+	}
+	return u, nil
+}
+
+func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, error) {
+	o := p.signIn(s, i)
+	credential, err := identity.New(o)
+	if err != nil {
+		return nil, &SignInError{Err: err}
+	}
+	return dataverse.New(dataverse.Options{
+		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout,
+		Limiter:   pace.New(pace.Options{Max: perUser}),
+		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log,
+	})
+}
+
+// signIn is how a user signs in: a ready token wins, and an emulator on this machine
+// takes any, which is a user of its own there.
+func (p *Project) signIn(s config.User, i int) identity.Options {
+	t := p.Config.Target
+	o := identity.Options{Kind: identity.Kind(s.Auth), Tenant: s.Tenant, Client: s.Client, Secret: s.Secret.Reveal(),
+		Token: s.Token.Reveal(), Resource: t.Environment(), Cloud: t.Cloud, Prompt: p.o.Prompt}
+	if s.Certificate != "" {
+		o.Certificate = p.Config.Path(s.Certificate)
+	}
+	switch {
+	case o.Token != "":
+		o.Kind = identity.Token
+	case t.Loopback() && (s.Auth == "default" || s.Auth == "none") && i == 0:
+		o.Kind = identity.None
+	case t.Loopback() && (s.Auth == "default" || s.Auth == "none"):
+		o.Kind, o.Token = identity.Token, fmt.Sprintf("emulator-%d", i+1)
+	}
+	return o
+}
+
+// named says which user an error is about, where there are several.
+func named(name string, err error) error {
+	if err == nil || name == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// meet signs every user in and finds out who and where they are, and whether the
+// environment is the project's. again is the address said a second time; "" = not said.
+func (p *Project) meet(ctx context.Context, perUser int, again string) (*users, error) {
+	if err := p.Config.RequireTarget(); err != nil {
+		return nil, err
+	}
+	if err := p.allowTarget(again); err != nil {
+		return nil, err
+	}
+	u, err := p.connect(perUser)
+	if err != nil {
+		return nil, err
+	}
+	for i, one := range u.each {
+		who, err := one.client.WhoAmI(ctx)
+		if err == nil && i == 0 {
+			err = p.keepTarget(who, again)
+		}
+		if err != nil {
+			u.close()
+			return nil, named(one.name, p.explainTarget(err))
+		}
+	}
+	return u, nil
+}
+
+func (u *users) close() {
+	for _, one := range u.each {
+		one.client.Close()
+	}
+}
+
+// first is the client for what takes only a few requests.
+func (u *users) first() *dataverse.Client { return u.each[0].client }
+
+// pick chooses the user for one call: of those that are not held off by the service
+// the one with the most room, else the one that is free the soonest.
+func (u *users) pick() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	best, now := 0, time.Now()
+	var least room
+	for i, one := range u.each {
+		if r := roomOf(one.client.Limiter().Stats(), one.calls, now); i == 0 || r.more(least) {
+			best, least = i, r
+		}
+	}
+	u.each[best].calls++
+	return best
+}
+
+func (u *users) back(i int) {
+	u.mu.Lock()
+	u.each[i].calls--
+	u.mu.Unlock()
+}
+
+// room is how well one more call would do as a user.
+type room struct {
+	wait time.Duration // until the service lets requests through again, in whole seconds
+	load float64       // calls for each that may be under way
+	sent uint64        // so far: of equals, the one that had less
+}
+
+// roomOf takes no notice of pauses below a second, with which pace spreads requests:
+// calls that wait for them count as load.
+func roomOf(s pace.Stats, calls int, now time.Time) room {
+	wait := max(s.Pause, s.HeldUntil.Sub(now), 0).Truncate(time.Second)
+	return room{wait: wait, load: float64(calls+1) / float64(max(s.Window, 1)), sent: s.Requests}
+}
+
+func (r room) more(than room) bool {
+	switch {
+	case r.wait != than.wait:
+		return r.wait < than.wait
+	case r.load != than.load:
+		return r.load < than.load
+	}
+	return r.sent < than.sent
+}
+
+// throttled adds up the throttles of all users, and says how long none of them may
+// send.
+func (u *users) throttled() (total uint64, wait time.Duration) {
+	now := time.Now()
+	for i, one := range u.each {
+		s := one.client.Limiter().Stats()
+		total += s.Throttled.Total()
+		if held := max(s.HeldUntil.Sub(now), 0); i == 0 || held < wait {
+			wait = held
+		}
+	}
+	return total, wait
+}
+
+// route sends a table's requests, each as one of the users, with what the table's
+// settings ask of the service. A request that one user was throttled with goes out
+// again as another. It is a load.Target.
+type route struct {
+	users   *users
+	clients []*dataverse.Client // one a user
+}
+
+// route makes the way for requests with these headers.
+func (u *users) route(h config.Headers) (*route, error) {
+	r := &route{users: u}
+	for _, one := range u.each {
+		c, err := one.client.With(headerLines(h))
+		if err != nil {
+			return nil, err
+		}
+		c = c.Tagged(h.Tag)
+		if len(u.each) > 1 {
+			c = c.PassingOn()
+		}
+		r.clients = append(r.clients, c)
+	}
+	return r, nil
+}
+
+// impersonates reports whether some records are written as another user.
+func (p *Project) impersonates() bool {
+	h := p.Config.Load.Headers
+	found := h.Impersonate+h.ImpersonateUser != ""
+	for _, t := range p.Config.Tables {
+		found = found || t.Headers.Impersonate+t.Headers.ImpersonateUser != ""
+	}
+	return found
+}
+
+// headerLines are the headers in the service's words (dataverse-web-api.md 9).
+func headerLines(h config.Headers) map[string]string {
+	lines := map[string]string{}
+	var bypass []string
+	for _, word := range h.Bypass {
+		bypass = append(bypass, map[string]string{"sync": "CustomSync", "async": "CustomAsync"}[word])
+	}
+	set := func(name, value string) {
+		if value != "" {
+			lines[name] = value
+		}
+	}
+	set("MSCRM.BypassBusinessLogicExecution", strings.Join(bypass, ","))
+	set("MSCRM.BypassBusinessLogicExecutionStepIds", strings.Join(h.BypassSteps, ","))
+	set("CallerObjectId", h.Impersonate)
+	set("MSCRMCallerID", h.ImpersonateUser)
+	if h.SuppressFlows {
+		lines["MSCRM.SuppressCallbackRegistrationExpanderJob"] = "true"
+	}
+	if h.DuplicateDetection {
+		lines["MSCRM.SuppressDuplicateDetection"] = "false"
+	}
+	return lines
+}
+
+// call sends by way of users until one of them is not throttled: each waits out its
+// own hold before it sends again, so this does not spin.
+func (r *route) call(ctx context.Context, send func(*dataverse.Client) error) error {
+	for {
+		i := r.users.pick()
+		err := send(r.clients[i])
+		r.users.back(i)
+		if len(r.clients) == 1 || dataverse.KindOf(err) != dataverse.Throttled || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (r *route) CreateMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.CreateMany(ctx, t, body, records) })
+}
+
+func (r *route) UpdateMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.UpdateMany(ctx, t, body, records) })
+}
+
+func (r *route) Create(ctx context.Context, t *schema.Table, body []byte) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.Create(ctx, t, body) })
+}
+
+func (r *route) Update(ctx context.Context, t *schema.Table, id schema.GUID, body []byte) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.Update(ctx, t, id, body) })
+}
+
+func (r *route) Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.Associate(ctx, l, p) })
+}
+
+func (r *route) Batch(ctx context.Context, ops []dataverse.Op) (errs []error, err error) {
+	err = r.call(ctx, func(c *dataverse.Client) (err error) {
+		errs, err = c.Batch(ctx, ops)
+		return err
+	})
+	return errs, err
+}
+
+func (r *route) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (found map[schema.GUID]struct{}, err error) {
+	err = r.call(ctx, func(c *dataverse.Client) (err error) {
+		found, err = c.Existing(ctx, t, ids)
+		return err
+	})
+	return found, err
+}
+
+// Rows reads all pages as one user; a page that was throttled waits for that user, as
+// the rows before it were handed on already.
+func (r *route) Rows(ctx context.Context, t *schema.Table, q dataverse.Query, fn func(row json.RawMessage) error) error {
+	i := r.users.pick()
+	defer r.users.back(i)
+	return r.users.each[i].client.Rows(ctx, t, q, fn)
+}
+
+// routes are the ways of all tables' requests, by logical name; that under "" is of
+// no table, for reading.
+func (p *Project) routes(u *users, b *bound) (map[string]*route, error) {
+	plain, err := u.route(config.Headers{})
+	routes := map[string]*route{"": plain}
+	for _, t := range b.tables {
+		if err == nil {
+			routes[t.Name], err = u.route(p.Config.Table(t.Name).Headers)
+		}
+	}
+	return routes, err
+}
