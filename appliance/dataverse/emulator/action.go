@@ -14,6 +14,7 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 		"GetNextAutoNumberValue": (*call).getNextAutoNumber,
 		"PublishAllXml":          (*call).noContent,
 		"PublishXml":             (*call).noContent,
+		"BulkDelete":             (*call).bulkDelete,
 
 		"CreateCustomerRelationships": (*call).createCustomerRelationships,
 	}

@@ -72,6 +72,7 @@ func (s *Server) adopt(a *alteration) error {
 	}
 	s.store.adopt(m)
 	s.model = m
+	s.schemaVersion++
 	return nil
 }
 

@@ -20,6 +20,7 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 		"RetrieveVersion":             (*call).retrieveVersion,
 		"RetrieveTotalRecordCount":    (*call).retrieveTotalRecordCount,
 		"RetrieveCurrentOrganization": (*call).retrieveCurrentOrganization,
+		"RetrieveMetadataChanges":     (*call).retrieveMetadataChanges,
 		"sdkmessagefilters":           (*call).getMessageFilters,
 		"organizations":               (*call).getOrganizations,
 	}

@@ -161,6 +161,12 @@ func (c *call) shapeOf() (shape, error) {
 		return shapeDefinitions, nil
 	}
 	t := c.srv.model.bySet[first.name]
+	if t == nil && jobTables[first.name] != "" {
+		if err := c.addJobTables(); err != nil {
+			return "", err
+		}
+		t = c.srv.model.bySet[first.name]
+	}
 	if t == nil {
 		if c.srv.isOperation(first.name) && len(c.segs) == 1 {
 			return shapeOperation, nil

@@ -24,19 +24,24 @@ type Server struct {
 	opts Options
 	// gate holds every call off while the schema is changed: model and the store's
 	// tables may only be read under it.
-	gate    sync.RWMutex
-	model   *model
-	store   *store
-	routes  map[shape]map[string]route
-	limiter *limiter
-	faults  faultBook
-	stats   stats
+	gate sync.RWMutex
+	// schemaVersion counts the changes of the schema.
+	schemaVersion int64
+	model         *model
+	store         *store
+	routes        map[shape]map[string]route
+	limiter       *limiter
+	faults        faultBook
+	stats         stats
 
 	functions, boundFunctions map[string]func(*call) error
 	actions, boundActions     map[string]func(*call) error
 
 	uploads uploads
 	jobs    jobs
+	work    sync.WaitGroup // the jobs that run
+	closed  chan struct{}  // ends them
+	once    sync.Once
 	users   sync.Map // token -> id of its application user
 
 	lastID atomic.Int64 // of the ids that the server makes, 48 bits
@@ -58,7 +63,7 @@ func New(o Options) (*Server, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 128 << 20
 	}
-	s := &Server{opts: o, model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), limiter: newLimiter(o.Limits, o.Speed)}
+	s := &Server{opts: o, closed: make(chan struct{}), model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), limiter: newLimiter(o.Limits, o.Speed)}
 	s.lastID.Store(time.Now().UnixMilli() << 8)
 	s.routes = s.makeRoutes()
 	s.functions, s.boundFunctions = makeFunctions()
@@ -71,8 +76,12 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Close closes the state file. Requests must have ended.
-func (s *Server) Close() error { return s.store.log.close() }
+// Close ends the jobs that run and closes the state file. Requests must have ended.
+func (s *Server) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	s.work.Wait()
+	return s.store.log.close()
+}
 
 const apiPrefix = "/api/data/"
 
