@@ -41,7 +41,7 @@ func text(v *column.Vector, row int) string {
 	case column.Float:
 		return fmt.Sprint(v.Floats[row])
 	case column.Decimal:
-		return string(v.Wide[row].Append(nil, v.Scale))
+		return string(column.AppendDecimal(nil, v.Wide[row], int(v.Scale)))
 	case column.Date:
 		return time.Unix(v.Ints[row]*86400, 0).UTC().Format("2006-01-02")
 	case column.Timestamp:

@@ -70,7 +70,7 @@ func TestInt128TextAgreesWithBigInt(t *testing.T) {
 		t.Helper()
 		want := new(big.Int).Lsh(big.NewInt(x.Hi), 64)
 		want.Add(want, new(big.Int).SetUint64(x.Lo))
-		if got := string(x.Append(nil, 0)); got != want.String() {
+		if got := string(AppendDecimal(nil, x, 0)); got != want.String() {
 			t.Errorf("%+v = %s, want %s", x, got, want)
 		}
 	}
@@ -87,10 +87,10 @@ func TestInt128TextAgreesWithBigInt(t *testing.T) {
 	check(Int128{Hi: 0, Lo: 1e19})
 	for _, c := range []struct {
 		value int64
-		scale uint8
+		scale int
 		want  string
 	}{{-1250, 2, "-12.50"}, {5, 3, "0.005"}, {0, 2, "0.00"}, {100, 2, "1.00"}, {-7, 1, "-0.7"}, {7, 0, "7"}} {
-		if got := string(FromInt64(c.value).Append(nil, c.scale)); got != c.want {
+		if got := string(AppendDecimal(nil, FromInt64(c.value), c.scale)); got != c.want {
 			t.Errorf("%d scaled by %d = %s, want %s", c.value, c.scale, got, c.want)
 		}
 	}
