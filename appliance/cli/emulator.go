@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ type emulatorCommand struct {
 	noLimits                           bool
 	latency, latencyP99                time.Duration
 	perRequest, perRecord              time.Duration
-	profile                            string
+	profile, roles                     string
 	speed                              float64
 	custom                             []string
 	faults                             []string
@@ -54,6 +55,7 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.latency, "latency", 0, "added to every answer; with --latency-p99 the median")
 	f.DurationVar(&c.latencyP99, "latency-p99", 0, "one answer in a hundred is later than this")
 	f.StringVar(&c.profile, "profile", "", "file with measured latencies and costs, by table and action (see the guide)")
+	f.StringVar(&c.roles, "roles", "", "file with security roles and their privileges, which are then checked (see the guide)")
 	f.Float64Var(&c.speed, "speed", 1, "how many times faster than real time windows, costs and latencies pass")
 	f.StringArrayVar(&c.custom, "custom-action", nil, "a custom API that takes so long: contoso_Do=2s; may be given several times")
 	f.DurationVar(&c.perRequest, "cost-request", 0, "execution time of a request")
@@ -95,6 +97,7 @@ func (c *emulatorCommand) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer s.Close()
+	debug.SetGCPercent(25) // ten million rows are large blocks without pointers: cheap to collect, dear to double
 	listener, err := net.Listen("tcp", c.listen)
 	if err != nil {
 		return fmt.Errorf("%w\nis another emulator running? choose another address with --listen", err)
@@ -160,6 +163,9 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 	if err := c.readProfile(&o); err != nil {
 		return nil, err
 	}
+	if err := c.readRoles(&o); err != nil {
+		return nil, err
+	}
 	if o.CustomActions, err = c.customActions(); err != nil {
 		return nil, err
 	}
@@ -201,6 +207,21 @@ func (c *emulatorCommand) readProfile(o *emulator.Options) error {
 	}
 	p.Cost.PerRecord = c.perRecord
 	o.Cost = p.Cost
+	return nil
+}
+
+// readRoles reads --roles: {"Loader": ["prvReadAccount", "prv*Contact"], ...}.
+func (c *emulatorCommand) readRoles(o *emulator.Options) error {
+	if c.roles == "" {
+		return nil
+	}
+	b, err := os.ReadFile(c.roles)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &o.RolePrivileges); err != nil {
+		return fmt.Errorf("%s: it is not {role: [privilege, ...]}: %w", c.roles, err)
+	}
 	return nil
 }
 
