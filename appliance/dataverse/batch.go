@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"dvmigrate/appliance/dataverse/pace"
 	"dvmigrate/appliance/dataverse/schema"
 )
 
@@ -83,10 +82,8 @@ func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
 		case err != nil && len(open) == len(ops):
 			return nil, err
 		case err != nil:
-			if KindOf(err) != Stopped { // else errs tells more of each
-				for _, i := range open {
-					errs[i] = err
-				}
+			for _, i := range open {
+				errs[i] = worse(err, errs[i])
 			}
 			return errs, nil
 		}
@@ -98,13 +95,23 @@ func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
 		case attempt >= c.attempts:
 			return errs, nil
 		default:
-			if pace.Backoff(ctx, attempt, worst.RetryAfter) != nil {
+			if backoff(ctx, attempt, worst, false) != nil {
 				return errs, nil
 			}
 			attempt++
 		}
 	}
 	return errs, nil
+}
+
+// worse is the error of an operation that was sent before as last tells, and then err
+// came of the batch.
+func worse(err, last error) error {
+	var e, before *Error
+	if errors.As(err, &e) && e.Kind == Stopped && errors.As(last, &before) {
+		return stopped(e, before)
+	}
+	return err
 }
 
 // batchRound sends the open operations once and settles each in errs. It returns

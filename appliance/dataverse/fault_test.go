@@ -66,14 +66,14 @@ func TestRetryAfter(t *testing.T) {
 func TestGrant(t *testing.T) {
 	limit, per := grant("Number of requests exceeded the limit of 6000 over time window of 300 seconds.")
 	if limit != 6000 || per != 300*time.Second {
-		t.Errorf("%d in %v", limit, per)
+		t.Errorf("%v in %v", limit, per)
 	}
 	limit, per = grant("Combined execution time of incoming requests exceeded limit of 1,200,000 milliseconds over time window of 300 seconds.")
 	if limit != 1200000 || per != 300*time.Second {
-		t.Errorf("%d in %v", limit, per)
+		t.Errorf("%v in %v", limit, per)
 	}
-	if limit, per := grant("Number of concurrent requests exceeded the limit of 52."); limit != 0 || per != 0 {
-		t.Errorf("%d in %v", limit, per)
+	if limit, per := grant("Number of concurrent requests exceeded the limit of 52."); limit != 52 || per != 0 {
+		t.Errorf("%v in %v", limit, per)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"dvmigrate/appliance/dataverse/pace"
 	"dvmigrate/appliance/dataverse/schema"
 )
 
@@ -310,8 +309,8 @@ func (c *Client) readMany(ctx context.Context, target string, ops []Op, fn func(
 		case !passes(worst.Kind) || attempt >= c.attempts:
 			return worst
 		default:
-			if pace.Backoff(ctx, attempt, worst.RetryAfter) != nil {
-				return worst
+			if err := backoff(ctx, attempt, worst, true); err != nil {
+				return stopped(r.fail(Stopped, err, ""), worst)
 			}
 			attempt++
 		}

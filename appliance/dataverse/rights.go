@@ -44,8 +44,8 @@ func (c *Client) Privileges(ctx context.Context, user schema.GUID) (map[string]D
 
 // TablePrivileges are the names of the privileges that a table's records need, by
 // kind: Create, Read, Write, Append, AppendTo, Assign. Several tables may share one
-// (all activities do, and the lines of an order its own). A table that the service
-// names none of is left out.
+// (all activities do, and the lines of an order its own). A table that is not there is
+// left out; where the service does not name its privileges, they are empty.
 func (c *Client) TablePrivileges(ctx context.Context, tables []string) (map[string]map[string]string, error) {
 	names := make(map[string]map[string]string, len(tables))
 	for part := range slices.Chunk(tables, 50) {
@@ -58,10 +58,8 @@ func (c *Client) TablePrivileges(ctx context.Context, tables []string) (map[stri
 			if err := json.Unmarshal(row, &t); err != nil {
 				return fmt.Errorf("read EntityDefinitions: %w", err)
 			}
+			names[t.LogicalName] = make(map[string]string, len(t.Privileges))
 			for _, p := range t.Privileges {
-				if names[t.LogicalName] == nil {
-					names[t.LogicalName] = map[string]string{}
-				}
 				names[t.LogicalName][p.PrivilegeType] = p.Name
 			}
 			return nil

@@ -82,15 +82,21 @@ func putBuffer(b *bytes.Buffer) {
 //	throttled               after the hold, without end, until the context ends;
 //	                        not by a client that passes on
 //	token refused           once, with a new token
-//	not applied for certain, and the cause passes (Transient, RolledBack,
-//	Unreachable)            Options.Attempts times, with growing waits
+//	not applied for certain, and the cause passes (Transient, RolledBack)
+//	                        Options.Attempts times, with growing waits
 //	a read without answer   the same
+//	no service (Unreachable; a read that meets a gateway's page)
+//	                        for Options.Patience, if it was there before
 func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 	var last *Error
+	wait, done := waiting(ctx, r.read)
+	defer done()
+	var missing time.Time // since then no service is there
 	refreshed := false
 	for attempt := 1; ; {
-		a, token, e := c.attempt(ctx, r)
+		a, token, e := c.attempt(ctx, wait, r)
 		if e == nil {
+			c.known.met.Store(true)
 			return a, nil
 		}
 		if e.Kind == Stopped { // after an earlier try, that one tells more
@@ -110,12 +116,21 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 			refreshed, last = true, nil
 			c.token.Expire(token)
 			continue
-		case !passes(e.Kind) || attempt >= c.attempts || ctx.Err() != nil:
+		case !passes(e.Kind) || ctx.Err() != nil:
+			return nil, e
+		case e.noService() && c.patience > 0 && c.known.met.Load():
+			if missing.IsZero() {
+				missing = time.Now()
+			}
+			if time.Since(missing) >= c.patience {
+				return nil, e
+			}
+		case e.Kind == Unreachable || attempt >= c.attempts:
 			return nil, e
 		}
 		c.log.Debug("try again", "op", e.Op, "attempt", attempt, "kind", e.Kind.String(), "code", e.Code, "message", e.Message)
-		if err := pace.Backoff(ctx, attempt, e.RetryAfter); err != nil {
-			return nil, stopped(e, e)
+		if err := pace.Backoff(wait, attempt, e.RetryAfter); err != nil {
+			return nil, stopped(r.fail(Stopped, err, ""), e)
 		}
 		attempt++
 	}
@@ -131,20 +146,18 @@ func stopped(e, last *Error) *Error {
 		return e
 	}
 	s := *last
-	if s.Err == nil {
-		s.Err = e.Err
-	}
+	s.Err = errors.Join(last.Err, e.Err)
 	return &s
 }
 
-// attempt sends a request once: token, permit, round trip. It also returns the token
-// it used.
-func (c *Client) attempt(ctx context.Context, r *request) (*answer, string, *Error) {
+// attempt sends a request once: token, permit, round trip. It waits for its permit as
+// long as wait lasts. It also returns the token it used.
+func (c *Client) attempt(ctx, wait context.Context, r *request) (*answer, string, *Error) {
 	token, err := c.token.Token(ctx)
 	if err != nil {
 		return nil, "", c.tokenError(ctx, r, err)
 	}
-	permit, err := c.pace.Acquire(ctx)
+	permit, err := c.pace.Acquire(wait)
 	if err != nil {
 		return nil, token, r.fail(Stopped, err, "stopped before it was sent")
 	}

@@ -154,11 +154,15 @@ var ErrLeftOver = errors.New("records are left over; run load again")
 // ErrDrained says that the load was asked to stop, and did in good order.
 var ErrDrained = errors.New("stopped on request; run load again to go on")
 
-// Run loads until nothing is left to do. When drain ends, no new request is begun
-// and those in flight are settled (ErrDrained); when ctx ends, it stops at once and
+// Run loads until nothing is left to do. When drain ends, no new request is begun,
+// those that wait for the service give up, and those in flight are settled
+// (ErrDrained); when ctx ends, it stops at once and
 // what is in flight is looked up by the next run.
 func (l *Loader) Run(ctx, drain context.Context) error {
-	if err := l.settleDoubts(ctx); err != nil {
+	if err := l.settleDoubts(dataverse.Stopping(ctx, drain)); err != nil {
+		if errors.Is(err, dataverse.ErrStopping) {
+			return ErrDrained
+		}
 		return err
 	}
 	for _, step := range l.o.Plan.Steps {

@@ -209,12 +209,14 @@ func (s *sender) lost(ctx context.Context, set []int, tries int, err error) erro
 		return err // stopped at once: the next run looks them up
 	}
 	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to a request of %d records was lost, finding out what became of it: %s", len(set), short(err)))
-	rest := set
+	rest, rerr := set, error(nil)
 	if s.w.insert() {
-		var rerr error
-		if rest, rerr = s.readBack(ctx, set); rerr != nil {
-			return readBackError(errors.Join(rerr, err))
-		}
+		rest, rerr = s.readBack(ctx, set)
+	} else {
+		rerr = s.meet(ctx, set[0])
+	}
+	if rerr != nil {
+		return readBackError(errors.Join(rerr, err))
 	}
 	s.looked = false // the request may be under way still
 	return s.again(ctx, rest, tries, err)
@@ -250,6 +252,21 @@ func (s *sender) later(set []int, err error) {
 			s.j.results[i] = outcome{result: ledger.ResultReleased, counted: true}
 		}
 	}
+}
+
+// meet reads one record, whatever it finds: a read waits for a target that does not
+// answer, and then what was lost may be sent again.
+func (s *sender) meet(ctx context.Context, i int) error {
+	t, id := s.w.table.Schema, schema.GUID{}
+	if link := s.w.table.Link; link == nil {
+		id = s.j.ids[i]
+	} else if end := s.l.o.Tables[link.Table1]; end != nil {
+		t, id = end.Schema, s.j.links[i].ID1
+	} else {
+		return nil
+	}
+	_, err := s.w.target.Existing(ctx, t, []schema.GUID{id})
+	return err
 }
 
 // readBack notes as done what the target has of the set, and returns the rest.

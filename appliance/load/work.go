@@ -243,7 +243,7 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	}
 	w.claimed.Add(int64(len(j.seqs)))
 	s := sender{l: l, w: w, j: j}
-	stop := s.send(ctx, j.all(), 0)
+	stop := s.send(dataverse.Stopping(ctx, stopping), j.all(), 0)
 	// What has an outcome is recorded also when the load stops for an error or a
 	// cancelled context: an answer that came must not be lost here.
 	outcomes := j.outcomes()
@@ -253,6 +253,8 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	done, failed := l.count(w, outcomes)
 	w.rotten.Store(failed*rottenShare > int64(len(j.seqs)))
 	switch {
+	case errors.Is(stop, dataverse.ErrStopping):
+		return nil // it only waited: whoever stopped the load says why
 	case stop != nil:
 		return stop
 	case l.o.MaxErrors > 0 && l.failed.Load() > l.o.MaxErrors:
