@@ -66,7 +66,7 @@ func (s *Server) adopt(a *alteration) error {
 	if err != nil {
 		return errorf(http.StatusBadRequest, "0x80044363", "%v", err)
 	}
-	m, err := newModel(sch, s.opts.AssumeBulk, a.choices...)
+	m, err := newModel(sch, &s.opts, a.choices...)
 	if err != nil {
 		return errorf(http.StatusBadRequest, "0x80044363", "%v", err)
 	}

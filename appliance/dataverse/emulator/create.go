@@ -77,6 +77,9 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 	if err := w.complete(rec, id, vals); err != nil {
 		return id, err
 	}
+	if err := w.mayDuplicate(t, id, vals); err != nil {
+		return id, err
+	}
 	if err := w.tx.insert(t, id, vals); err != nil {
 		return id, err
 	}

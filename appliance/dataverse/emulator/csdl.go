@@ -217,12 +217,12 @@ func (w *csdl) ownerCollections() {
 }
 
 func (w *csdl) alternateKeys(t *table) {
-	if len(t.keys) == 0 {
+	if len(t.Table.Keys) == 0 {
 		return
 	}
 	w.open("Annotation", "Term", "OData.Community.Keys.V1.AlternateKeys")
 	w.open("Collection")
-	for _, k := range t.keys {
+	for _, k := range t.keys[:len(t.Table.Keys)] {
 		w.open("Record", "Type", "OData.Community.Keys.V1.AlternateKey")
 		w.open("PropertyValue", "Property", "Key")
 		w.open("Collection")

@@ -97,6 +97,7 @@ type linkEnd struct {
 // altKey is an alternate key.
 type altKey struct {
 	schema.Key
+	rule bool // no key: the index of a duplicate detection rule
 	t    *table
 	idx  int
 	cols []*column
@@ -113,10 +114,10 @@ type property struct {
 
 // newModel compiles the schema. A relationship whose tables or column the schema
 // lacks is left out; a key naming an unknown column is an error.
-func newModel(s *schema.Schema, assumeBulk bool, choices ...*schema.Column) (*model, error) {
+func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, error) {
 	m := &model{schema: s, choices: choices, byName: map[string]*table{}, bySet: map[string]*table{}}
 	for _, st := range s.Tables {
-		t := &table{Table: st, idx: len(m.tables), bulk: bulkOf(st, assumeBulk), byName: map[string]*column{}, props: map[string]property{},
+		t := &table{Table: st, idx: len(m.tables), bulk: bulkOf(st, o.AssumeBulk), byName: map[string]*column{}, props: map[string]property{},
 			navs: map[string]*relation{}, collections: map[string]*relation{}, nn: map[string]linkEnd{}}
 		m.tables = append(m.tables, t)
 		m.byName[st.LogicalName] = t
@@ -141,7 +142,7 @@ func newModel(s *schema.Schema, assumeBulk bool, choices ...*schema.Column) (*mo
 			return nil, err
 		}
 	}
-	return m, nil
+	return m, m.addDuplicateRules(o.DuplicateRules)
 }
 
 // noBulk names tables that take no bulk actions although others of their kind do

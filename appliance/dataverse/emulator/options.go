@@ -55,6 +55,8 @@ type Options struct {
 	// emulator's token endpoint acts for the systemuser with its client id as
 	// applicationid, also where privileges are off.
 	RolePrivileges map[string][]string
+	// DuplicateRules are the published duplicate detection rules.
+	DuplicateRules []DuplicateRule
 	// CustomActions are the environment's custom APIs: unbound actions that do nothing
 	// and take so long, in the background when asked with Prefer: respond-async.
 	CustomActions map[string]time.Duration

@@ -56,7 +56,7 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	m, err := newModel(o.Schema, o.AssumeBulk)
+	m, err := newModel(o.Schema, &o)
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,9 @@ func (w *writer) update(old row, rec *record) error {
 			return err
 		}
 	}
+	if err := w.mayDuplicate(t, old.id, vals); err != nil {
+		return err
+	}
 	w.moved(t, old, vals)
 	if t.body != nil && rec.sets(t.body) {
 		if err := w.describeBody(t, vals); err != nil {
