@@ -49,6 +49,8 @@ type world struct {
 	notes   *notes
 	change  map[string]any // "table.column.seq" → value instead of the usual one
 	wrap    func(http.Handler) http.Handler
+
+	transport http.RoundTripper // to the server
 }
 
 // TestMain keeps ledgers in memory where the system has a place for that and TMPDIR does
@@ -155,6 +157,7 @@ func (w *world) serve(o emulator.Options) {
 	var served sync.WaitGroup
 	served.Go(func() { _ = web.Serve(l) })
 	transport := &http.Transport{DialContext: l.dial, MaxIdleConnsPerHost: 64}
+	w.transport = transport
 	w.client, err = dataverse.New(dataverse.Options{URL: "http://127.0.0.1", Token: token{}, HTTP: &http.Client{Transport: transport},
 		Limiter: pace.New(pace.Options{Start: 8}), Timeout: 30 * time.Second})
 	if err != nil {
