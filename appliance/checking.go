@@ -16,16 +16,28 @@ type CheckResult struct {
 	Sources int           `json:"sources"`
 	Tables  int           `json:"tables"`
 	Faults  config.Faults `json:"faults"`
+	Online  *Online       `json:"online,omitempty"` // what the environment says, where it was asked
 }
 
 // Check reads settings, schema, sources and transforms and reports every fault with
-// its file and line. It stages nothing and sends nothing. Faults of the settings
-// themselves are Open's.
-func (p *Project) Check(ctx context.Context) (CheckResult, error) {
+// its file and line. It stages nothing; it sends nothing unless online asks it to look
+// at the environment too, where it only reads. Faults of the settings themselves are
+// Open's.
+func (p *Project) Check(ctx context.Context, online bool) (CheckResult, error) {
+	r, b, err := p.checkOffline(ctx)
+	if err == nil && online {
+		r.Online, err = p.checkOnline(ctx, b)
+	}
+	return r, err
+}
+
+// checkOffline finds the faults that need no environment, and binds the tables; nil
+// when they have faults.
+func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error) {
 	r := CheckResult{Version: 1, Sources: len(p.Config.Sources), Faults: config.Faults{}}
 	s, err := duckstage.OpenMemory(ctx, duckstage.Options{Threads: p.Config.Stage.Threads})
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	defer s.Close()
 	for _, name := range sourceNames(p.Config, nil) {
@@ -34,20 +46,20 @@ func (p *Project) Check(ctx context.Context) (CheckResult, error) {
 		}
 	}
 	if len(r.Faults) > 0 { // transforms over missing sources would only repeat them
-		return r, nil
+		return r, nil, nil
 	}
 	b, err := p.bind(ctx, s)
 	var faults config.Faults
 	if errors.As(err, &faults) {
 		r.Faults = append(r.Faults, faults...)
-		return r, nil
+		return r, nil, nil
 	}
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	r.Tables = len(b.tables)
 	r.Faults = append(r.Faults, p.unusedTables(b)...)
-	return r, nil
+	return r, b, nil
 }
 
 // unusedTables are tables that the settings name but no transform makes.

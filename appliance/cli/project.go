@@ -39,41 +39,6 @@ func statusOf(err error) int {
 	return Failed
 }
 
-// check
-
-var checkEntry = entry{name: "check", summary: "find every fault in settings, schema, sources and SQL; sends nothing", make: func() command { return &checkCommand{} }}
-
-type checkCommand struct{}
-
-func (c *checkCommand) AddFlags(*pflag.FlagSet)      {}
-func (c *checkCommand) Validate(args []string) error { return noArgs(args) }
-
-func (c *checkCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Settings, "check")
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	r, err := p.Check(ctx)
-	if err != nil {
-		return err
-	}
-	if env.json {
-		if err := env.printJSON(r); err != nil {
-			return err
-		}
-		if len(r.Faults) > 0 {
-			return &exitError{status: Failed}
-		}
-		return nil
-	}
-	if len(r.Faults) > 0 {
-		return r.Faults
-	}
-	env.say("in order: %d sources, %d tables. Next: dvmigrate stage", r.Sources, r.Tables)
-	return nil
-}
-
 // plan
 
 var planEntry = entry{name: "plan", summary: "the order in which tables are loaded, with the reason for each", make: func() command { return &planCommand{} }}

@@ -47,9 +47,17 @@ func (c *Client) Privileges(ctx context.Context, user schema.GUID) (map[string]D
 // (all activities do, and the lines of an order its own). A table that is not there is
 // left out; where the service does not name its privileges, they are empty.
 func (c *Client) TablePrivileges(ctx context.Context, tables []string) (map[string]map[string]string, error) {
+	names, err := c.tablePrivileges(ctx, tables, "LogicalName", "Privileges")
+	if KindOf(err) == Setup { // which tables are there is worth knowing too
+		return c.tablePrivileges(ctx, tables, "LogicalName")
+	}
+	return names, err
+}
+
+func (c *Client) tablePrivileges(ctx context.Context, tables []string, properties ...string) (map[string]map[string]string, error) {
 	names := make(map[string]map[string]string, len(tables))
 	for part := range slices.Chunk(tables, 50) {
-		q := Query{Select: []string{"LogicalName", "Privileges"}, Filter: "LogicalName eq '" + strings.Join(part, "' or LogicalName eq '") + "'"}
+		q := Query{Select: properties, Filter: "LogicalName eq '" + strings.Join(part, "' or LogicalName eq '") + "'"}
 		err := c.rows(ctx, "EntityDefinitions", q, func(row json.RawMessage) error {
 			var t struct {
 				LogicalName string
