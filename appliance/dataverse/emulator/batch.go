@@ -40,7 +40,7 @@ func (c *call) postBatch() error {
 	if err != nil {
 		return err
 	}
-	items, err := parseBatch(c.body, boundary)
+	items, err := parseBatch(c.body, boundary, c.srv.opts.LooseBatch)
 	var e *apiError
 	if errors.As(err, &e) && e.code == "0x80048d19" {
 		var out batchWriter
@@ -239,9 +239,9 @@ func (c *call) failed(e *apiError) *call {
 }
 
 // parseBatch reads a batch body. Line ends must be CRLF wherever the format has
-// them, after the closing boundary too.
-func parseBatch(body []byte, boundary string) ([]batchItem, error) {
-	parts, err := splitParts(body, boundary, true)
+// them, after the closing boundary too unless loose is set.
+func parseBatch(body []byte, boundary string, loose bool) ([]batchItem, error) {
+	parts, err := splitParts(body, boundary, !loose)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +253,7 @@ func parseBatch(body []byte, boundary string) ([]batchItem, error) {
 		}
 		kind, params, _ := mime.ParseMediaType(head.Get("Content-Type"))
 		if kind == "multipart/mixed" {
-			it, err := parseChangeSet(rest, params["boundary"])
+			it, err := parseChangeSet(rest, params["boundary"], loose)
 			if err != nil {
 				return nil, err
 			}
@@ -269,7 +269,7 @@ func parseBatch(body []byte, boundary string) ([]batchItem, error) {
 	return items, nil
 }
 
-func parseChangeSet(body []byte, boundary string) (batchItem, error) {
+func parseChangeSet(body []byte, boundary string, loose bool) (batchItem, error) {
 	it := batchItem{set: true}
 	parts, err := splitParts(body, boundary, false)
 	if err != nil {
@@ -292,6 +292,9 @@ func parseChangeSet(body []byte, boundary string) (batchItem, error) {
 		switch {
 		case op.method == http.MethodGet:
 			return it, errPayload("", "Microsoft.OData.ODataException: An invalid HTTP method 'GET' was detected for a request in a change set. Requests in change sets only support the HTTP methods 'POST', 'PUT', 'DELETE', and 'PATCH'.")
+		case op.contentID == "" && loose:
+			it.ops = append(it.ops, op)
+			continue
 		case op.contentID == "":
 			return it, errPayload("", "Microsoft.OData.ODataException: The header with name 'Content-ID' was not present in the header collection of the batch operation.")
 		case seen[op.contentID]:

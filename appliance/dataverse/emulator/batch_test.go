@@ -123,3 +123,15 @@ func TestBatchRules(t *testing.T) {
 		})
 	}
 }
+
+// TestLooseBatch: what two public clients send is refused, and taken when asked.
+func TestLooseBatch(t *testing.T) {
+	body := strings.TrimSuffix(batch(changeSet(part("POST accounts", `{}`)), part("GET accounts?$top=1", "")), "\r\n")
+	for _, loose := range []bool{false, true} {
+		e := start(t, func(o *Options) { o.LooseBatch = loose })
+		a := e.do("POST", "$batch", body, "Content-Type", batchType)
+		if (a.status == 200) != loose || loose && strings.Count(a.body, "HTTP/1.1 20") != 2 {
+			t.Errorf("loose %v: answered %d %s", loose, a.status, a.body)
+		}
+	}
+}

@@ -32,8 +32,7 @@
 // Time: durations (windows, costs, latencies, jobs) pass Options.Speed times faster
 // than real time; dates are the machine's.
 //
-// It does not run plug-ins or workflows and has no duplicate detection rules but
-// Options.DuplicateRules. It
-// checks privileges only with Options.RolePrivileges, without depth, and answers any
-// bearer token.
+// It does not run plug-ins or workflows, and has no duplicate detection rules but
+// Options.DuplicateRules. It checks privileges only with Options.RolePrivileges, at no
+// depth but the whole organisation, and answers any bearer token.
 package emulator

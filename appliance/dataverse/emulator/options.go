@@ -65,6 +65,10 @@ type Options struct {
 	// and the execution time that is counted do not. Retry-After is whole seconds, so
 	// that what is less than a second becomes one.
 	Speed float64
+	// LooseBatch takes a $batch without CRLF after its closing boundary and without
+	// Content-ID in a change set, as some public clients send it: the documentation says
+	// that the service refuses the first (section 7.1), the second is not confirmed.
+	LooseBatch bool
 	// MaxBody is the largest request body in bytes, beyond which the answer is 413;
 	// zero means 128 MiB.
 	MaxBody int64
