@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -262,7 +263,7 @@ func (c *call) appendCounts(body []byte, q *boundQuery, ids []schema.GUID) ([]by
 		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":`...), exceeded)
 	}
 	if c.prefer.wants("Microsoft.Dynamics.CRM.globalmetadataversion") {
-		body = appendNamed(body, "@Microsoft.Dynamics.CRM.globalmetadataversion", "1000001")
+		body = appendNamed(body, "@Microsoft.Dynamics.CRM.globalmetadataversion", strconv.FormatInt(1000001+c.srv.schemaVersion, 10))
 	}
 	return body, nil
 }
