@@ -63,6 +63,10 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 		id = w.c.srv.nextID()
 	} else if w.tx.exists(t, id) {
 		return id, errDuplicateInsert()
+	} else if t.ttl != nil {
+		if r, _ := w.tx.row(t, id); r.data != nil { // it has expired
+			w.tx.remove(r)
+		}
 	}
 	vals := w.tx.blank(t)
 	for _, d := range t.defaults {
@@ -287,7 +291,11 @@ func (tx *tx) exists(t *table, id schema.GUID) bool {
 		return ok
 	}
 	if _, ok := tx.s.tables[t.idx].rows.get(orderOf(id)); ok {
-		return true
+		if t.ttl == nil {
+			return true
+		}
+		_, seen := tx.row(t, id)
+		return seen
 	}
 	for _, a := range t.activities {
 		if tx.exists(a, id) {

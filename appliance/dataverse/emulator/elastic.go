@@ -10,8 +10,8 @@ import (
 
 // Elastic tables (sections 3.3, 6.3): rows are addressed by id and partition, bulk
 // actions keep what could be written, an upsert replaces the row, and writes answer
-// with a session token. The emulator keeps ids unique in the table, not only in the
-// partition, and rows do not expire.
+// with a session token, and rows expire. The emulator keeps ids unique in the table,
+// not only in the partition.
 
 // maxElasticRows is how many rows a bulk action on an elastic table may carry.
 const maxElasticRows = 100
@@ -26,6 +26,16 @@ func (r row) partition() string {
 		}
 	}
 	return r.id.String()
+}
+
+// expired reports whether an elastic row's time to live is over: it is no longer
+// seen. The row itself stays until its id is used again.
+func (r row) expired() bool {
+	if r.t.ttl == nil || r.data == nil {
+		return false
+	}
+	ttl := r.s.columnAt(r.t, r.data, r.t.ttl)
+	return ttl.n > 0 && float64(r.s.now()-r.s.columnAt(r.t, r.data, r.t.modifiedOn).n)*r.s.speed >= float64(ttl.n)
 }
 
 // inPartition notes the partition that a request names for a row: in the query or in

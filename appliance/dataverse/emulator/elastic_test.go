@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 const elasticTable = `{"@odata.type":"Microsoft.Dynamics.CRM.EntityMetadata","SchemaName":"contoso_Event","OwnershipType":"UserOwned","TableType":"Elastic",
@@ -98,4 +100,31 @@ func TestElasticChangeSet(t *testing.T) {
 	if n := e.srv.Stats().Rows["contoso_event"]; a.status != http.StatusPreconditionFailed || n != 1 {
 		t.Errorf("answered %d, %d rows", a.status, n)
 	}
+}
+
+// TestElasticTimeToLive: a row is gone when its time is over, sooner at speed, and its
+// id is free.
+func TestElasticTimeToLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := limited(t, Options{Speed: 60})
+		direct(srv, "POST", "EntityDefinitions", elasticTable)
+		one := "contoso_events(" + gid(9, 1) + ")"
+		body := `{"contoso_eventid":"` + gid(9, 1) + `","ttlinseconds":600}`
+		for range 2 {
+			if a := direct(srv, "POST", "contoso_events", body); a.status != 204 {
+				t.Fatalf("answered %d %s", a.status, a.body)
+			}
+			time.Sleep(8 * time.Second)
+			if a := direct(srv, "GET", one, ""); a.status != 200 {
+				t.Errorf("after 480 s: %d", a.status)
+			}
+			time.Sleep(3 * time.Second)
+			if a := direct(srv, "GET", one, ""); a.status != 404 {
+				t.Errorf("after 660 s: %d", a.status)
+			}
+			if a := direct(srv, "GET", "contoso_events", ""); strings.Contains(a.body, gid(9, 1)) {
+				t.Errorf("a query still shows it: %s", a.body)
+			}
+		}
+	})
 }

@@ -53,6 +53,7 @@ type table struct {
 	closedRefuses         bool     // a closed row's columns cannot be changed (method.md M4)
 	autoNumbers           []*column
 	money                 []*column
+	ttl                   *column   // of an elastic table
 	body                  *column   // of a note or attachment
 	files                 []*column // file columns
 	parties               *relation // of an activity: its activityparty rows
@@ -330,6 +331,9 @@ func (t *table) nameDefaults() {
 		t.initialStateOnly = true
 	default:
 		t.initialStateOnly, t.closedRefuses = builtInActivity, builtInActivity
+	}
+	if t.isElastic() && t.modifiedOn != nil {
+		t.ttl = t.byName["ttlinseconds"]
 	}
 	t.body = map[string]*column{"annotation": t.byName["documentbody"], "activitymimeattachment": t.byName["body"]}[t.LogicalName]
 	t.openState, t.openStatus = 0, 1

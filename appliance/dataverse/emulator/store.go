@@ -33,6 +33,7 @@ import (
 type store struct {
 	model   *model
 	now     func() int64 // seconds since 1970
+	speed   float64      // Options.Speed, or 1
 	discard bool         // keep only ids of the rows written
 
 	mu       sync.RWMutex
@@ -214,7 +215,8 @@ func (tx *tx) row(t *table, id schema.GUID) (row, bool) {
 		return row{}, false
 	}
 	data := d.arena.get(at)
-	return row{t: t, id: id, version: rowVersion(data), data: data, s: tx.s}, true
+	r := row{t: t, id: id, version: rowVersion(data), data: data, s: tx.s}
+	return r, !r.expired()
 }
 
 // scan calls fn for the rows whose id comes after the given one (all rows when
@@ -235,7 +237,8 @@ func (tx *tx) scan(t *table, after schema.GUID, fn func(row) bool) {
 			return true
 		}
 		data := d.arena.get(at)
-		return fn(row{t: t, id: k.guid(), version: rowVersion(data), data: data, s: tx.s})
+		r := row{t: t, id: k.guid(), version: rowVersion(data), data: data, s: tx.s}
+		return r.expired() || fn(r)
 	})
 }
 
