@@ -31,7 +31,7 @@ import (
 //	finish NAME STATUS [SIG]   send it a signal (KILL, INT, INT2 = twice) and require its exit
 //	                           status; -1 = killed. Its output becomes NAME.out and NAME.err
 //	emulator [FLAG ...]        start `dvmigrate emulator` as the target, with its admin endpoint;
-//	                           `emulator kill` ends it
+//	                           `emulator kill` ends it. $LISTEN is its address
 //	fault RULE                 order a fault of it; `fault none` takes all off
 //	stats PATH VALUE           require a figure of its /stats
 //	once                       require that it holds what the ledger says is loaded, each once
@@ -180,7 +180,11 @@ func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("signal %s is not known", args[2])
 		}
 	}
+	tooLong := time.AfterFunc(time.Minute, func() { _ = b.cmd.Process.Kill() })
 	err := b.cmd.Wait()
+	if !tooLong.Stop() {
+		ts.Fatalf("%s did not end in a minute; it said\n%s%s", args[0], b.out.Bytes(), b.err.Bytes())
+	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), b.out.Bytes(), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), b.err.Bytes(), 0o600))
 	ts.Logf("[%s stdout]\n%s[%s stderr]\n%s", args[0], b.out.Bytes(), args[0], b.err.Bytes())
@@ -190,7 +194,10 @@ func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {
 func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 0, "emulator [FLAG ...] | kill")
 	if len(args) == 1 && args[0] == "kill" {
-		ts.Check(storyOf(ts).emulator.Kill())
+		e := storyOf(ts).emulator
+		ts.Check(e.Kill())
+		_, err := e.Wait() // its port is free then
+		ts.Check(err)
 		return
 	}
 	c := process(ts, append([]string{"dvmigrate", "emulator", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...))
@@ -208,6 +215,7 @@ func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.Unmarshal(line, &where))
 	ts.Setenv("DVMIGRATE_TARGET_URL", where.URL)
 	ts.Setenv("ADMIN", where.Admin)
+	ts.Setenv("LISTEN", strings.TrimPrefix(where.URL, "http://"))
 	admin(ts, http.MethodPost, "/reset", "") // what is there from the start does not count
 }
 
