@@ -43,7 +43,7 @@ func environment(t *testing.T, hint int, front func(w http.ResponseWriter, r *ht
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := emulator.New(emulator.Options{Schema: s, Limits: emulator.DefaultLimits(), DopHint: hint})
+	e, err := emulator.New(emulator.Options{Schema: s, Seed: seed(t, s), Limits: emulator.DefaultLimits(), DopHint: hint})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,8 @@ type Project struct {
 	stage  *duckstage.Stage
 	ledger *ledger.Ledger
 
+	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
+
 	tracker     atomic.Pointer[progress.Tracker] // of a load that is running
 	stopControl func()
 }
@@ -80,6 +82,8 @@ const (
 	Staging
 	// Loading: the ledger for writing, the stage for reading; both must exist.
 	Loading
+	// DryRunning: as Loading, but on a copy of the ledger, so that nothing changes.
+	DryRunning
 )
 
 // Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
@@ -112,7 +116,7 @@ func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, erro
 func (p *Project) open(ctx context.Context, mode Mode) error {
 	staged, booked := exists(p.stagePath()), exists(p.ledgerPath())
 	switch {
-	case !staged && !booked && mode == Loading:
+	case !staged && !booked && mode != Staging:
 		return ErrNotStaged
 	case staged && !booked: // the ledger is made before the stage
 		return p.halfGone("ledger", p.ledgerPath())
@@ -134,12 +138,18 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	if !staged && len(p.ledger.Tables()) > 0 {
 		return p.halfGone("stage", p.stagePath())
-	} else if !staged && mode == Loading { // the first staging was killed at once
+	} else if !staged && mode != Staging { // the first staging was killed at once
 		return ErrNotStaged
 	}
-	p.stage, err = duckstage.Open(ctx, p.stagePath(), p.stageOptions(mode == Loading))
+	p.stage, err = duckstage.Open(ctx, p.stagePath(), p.stageOptions(mode != Staging))
 	if err != nil {
 		return p.explainStage(err)
+	}
+	if mode == DryRunning { // nobody may look in: what the copy says is not so
+		if err := p.openCopy(ctx); err != nil {
+			return err
+		}
+		return p.registerLedger(ctx)
 	}
 	if err := p.registerLedger(ctx); err != nil {
 		return err
@@ -170,6 +180,9 @@ func (p *Project) Close() error {
 	if p.stage != nil {
 		errs = append(errs, p.stage.Close())
 		p.stage = nil
+	}
+	if p.dry != nil {
+		errs = append(errs, p.closeCopy())
 	}
 	if p.ledger != nil {
 		p.dropOwnership()

@@ -45,10 +45,8 @@ func (c *checkCommand) Run(ctx context.Context, env *Env) error {
 	switch {
 	case !failed:
 		return nil
-	case !env.json && r.Online == nil:
-		return r.Faults
 	case !env.json && len(r.Faults) > 0:
-		return fmt.Errorf("%w\nand what the environment lacks is above", r.Faults)
+		return r.Faults
 	}
 	return &exitError{status: Failed}
 }

@@ -23,6 +23,7 @@ type loadCommand struct {
 	parallel int
 	perUser  int
 	again    string // the target's address
+	dry      bool
 }
 
 func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
@@ -33,6 +34,7 @@ func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
+	f.BoolVar(&c.dry, "dry-run", false, "build every request, check it against the schema and count it; send none and change nothing")
 }
 
 // addNewTarget declares the flag that says the target's address a second time.
@@ -48,6 +50,9 @@ func (c *loadCommand) Validate(args []string) error {
 }
 
 func (c *loadCommand) Run(ctx context.Context, env *Env) error {
+	if c.dry {
+		return c.dryRun(ctx, env)
+	}
 	p, err := env.open(ctx, appliance.Loading, "load")
 	if err != nil {
 		return err
@@ -82,6 +87,67 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		return rejects()
 	}
 	return nil
+}
+
+// dryRun counts what a load would send.
+func (c *loadCommand) dryRun(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.DryRunning, "load --dry-run")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	watching, stop := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	meter := env.meter()
+	go func() {
+		defer close(followed)
+		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
+	}()
+	r, err := p.DryRun(ctx, env.Drain, appliance.LoadOptions{Parallel: c.parallel, PerUser: c.perUser})
+	stop()
+	<-followed
+	if err != nil {
+		return err
+	}
+	if env.json {
+		err = env.printJSON(r)
+	} else {
+		printDryRun(env, r)
+	}
+	if err == nil && len(r.Misfits) > 0 {
+		return rejects()
+	}
+	return err
+}
+
+func printDryRun(env *Env, r appliance.DryRun) {
+	line := func(s appliance.DryStep) []string {
+		each := int64(0)
+		if s.Requests > 0 {
+			each = s.Records / s.Requests
+		}
+		return []string{s.Table, s.Pass, count(s.Records), count(s.Requests), count(s.Bulk), count(s.Batch), count(s.Single), count(each), size(s.Bytes), size(s.Largest)}
+	}
+	var rows [][]string
+	total := appliance.DryStep{Table: "total", Records: r.Records, Requests: r.Requests, Bytes: r.Bytes}
+	for _, s := range r.Tables {
+		rows = append(rows, line(s))
+		total.Bulk, total.Batch, total.Single, total.Largest = total.Bulk+s.Bulk, total.Batch+s.Batch, total.Single+s.Single, max(total.Largest, s.Largest)
+	}
+	rows = append(rows, line(total))
+	printTable(env.Stdout, []column{left("table"), left("pass"), right("records"), right("requests"), right("bulk"), right("$batch"), right("single"), right("records each"), right("bytes"), right("largest")}, rows)
+	if len(r.Misfits) > 0 {
+		rows = nil
+		for _, m := range r.Misfits {
+			rows = append(rows, []string{m.Table, m.Column, m.Problem, count(m.Records), m.Example})
+		}
+		env.say("")
+		printTable(env.Stdout, []column{left("table"), left("column"), left("does not fit"), right("records"), left("for example")}, rows)
+	}
+	env.say("\nnothing was sent and nothing has changed; %s records failed or are held back and would not be sent", count(r.Summary.Error+r.Summary.Held))
+	if r.Reads > 0 {
+		env.say("a load would first ask what became of records in flight, or is there already")
+	}
 }
 
 func printNext(env *Env, s appliance.Counts) {
