@@ -65,6 +65,9 @@ func (b *budget) turn(now time.Time) {
 	b.slot = max(b.slot, slot)
 	if b.floor > 0 && now.Sub(b.eased) > b.window {
 		b.floor /= relief
+		if b.samples > 0 && b.floor > 2*b.share { // one throttle against all reports
+			b.floor = (b.floor + b.share) / 2
+		}
 		b.eased = now
 	}
 }

@@ -14,6 +14,7 @@ const (
 	minHold   = time.Second
 	maxHold   = 300 * time.Second
 	maxJitter = 3 * time.Second  // added to a hold
+	lookAgain = time.Second      // whether a request may go out
 	maxAway   = 60 * time.Second // between two tries to find a service that is not there
 )
 
@@ -159,7 +160,9 @@ func (l *Limiter) back(p Permit) {
 	l.pending = max(l.pending-p.cost, 0)
 }
 
+// wakeIn looks again after d, or sooner: what the budgets bear may change meanwhile.
 func (l *Limiter) wakeIn(d time.Duration) {
+	d = min(d, lookAgain)
 	if l.wake != nil {
 		l.wake.Reset(d)
 		return

@@ -28,6 +28,7 @@ type service struct {
 	request   time.Duration // execution time of a request
 	record    time.Duration // and of each of its records
 	before    time.Duration // spent in the window before we came
+	exact     bool          // the same time for each; else it varies by 30 %
 	workers   int           // so many requests make headway at once, the rest queue; 0: all
 
 	mu     *sync.Mutex
@@ -98,6 +99,9 @@ func (s *service) answer(user, records int) Outcome {
 	s.mu.Unlock()
 
 	cost := time.Duration(float64(s.request+time.Duration(records)*s.record) * (0.7 + 0.6*rand.Float64()))
+	if s.exact {
+		cost = s.request + time.Duration(records)*s.record
+	}
 	if s.workers > 0 {
 		s.slots <- struct{}{}
 	}
@@ -229,6 +233,7 @@ func TestSaturates(t *testing.T) {
 		{"20 ms a record", standard(20 * ms), 1, 100, true, 0},
 		{"20 ms a record, 500 a request", standard(20 * ms), 1, 500, true, 0},
 		{"0.2 ms a record, 10 a request", standard(ms / 5), 1, 10, true, 0},
+		{"1 record a request, always as long", with(standard(ms), func(s *service) { s.exact = true }), 1, 1, true, 0},
 		{"0.2 ms a record, 100 a request", standard(ms / 5), 1, 100, false, 0},
 		{"far away", with(standard(5*ms), func(s *service) { s.network = 300 * ms }), 1, 100, false, 0},
 		{"far away, 10 a request", with(standard(ms/5), func(s *service) { s.network = 300 * ms }), 1, 10, false, 0},
