@@ -66,10 +66,18 @@ func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, erro
 		return nil, &SignInError{Err: err}
 	}
 	return dataverse.New(dataverse.Options{
-		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout,
+		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout, Patience: patience(p.Config.Load.Patience),
 		Limiter:   pace.New(pace.Options{Max: perUser}),
 		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log,
 	})
+}
+
+// patience is the client's: none there is less than 0.
+func patience(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // signIn is how a user signs in: a ready token wins, and an emulator on this machine

@@ -94,7 +94,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		},
 		Tables: map[string]Table{"account": {IDs: "keep", Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true}}},
 		Stage:  Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
-		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, MaxErrors: 5000,
+		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, Patience: time.Hour, MaxErrors: 5000,
 			Headers: Headers{Bypass: []string{"sync"}, BypassSteps: []string{"3f8fad5b-d9cb-469f-a165-70867728950e"}, SuppressFlows: true, Tag: "migration",
 				Impersonate: "4f8fad5b-d9cb-469f-a165-70867728950e"}},
 		Snapshots: Snapshots{To: "snapshots", Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},

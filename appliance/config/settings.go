@@ -124,6 +124,7 @@ type Loading struct {
 	Batch     int           `json:"batch" min:"1" max:"1000" doc:"Records in one request, where the table does not say."`
 	Parallel  int           `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 follows the server's hint."`
 	Timeout   time.Duration `json:"timeout" min:"1s" max:"1h" doc:"Longest wait for an answer; after it the outcome counts as unknown and is looked up."`
+	Patience  time.Duration `json:"patience" min:"0s" doc:"How long an outage of the service or the network is waited out before the load ends."`
 	MaxErrors int64         `json:"max_errors" min:"0" doc:"Stop when more records than this have failed; 0 for no limit."`
 	Headers   Headers       `json:"headers" doc:"What is asked of the service for every record, where its table does not say."`
 }
@@ -186,7 +187,7 @@ func (c *Config) setDefaults() {
 	c.Schema, c.Transforms, c.Work = "schema.json", "transform", "work"
 	c.Target = Target{Auth: "default", Cloud: "public"}
 	c.Stage = Stage{TempLimit: 100 * gigabyte}
-	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second}
+	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
 	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Servers: 1}
 	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond}
