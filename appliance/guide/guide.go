@@ -13,8 +13,8 @@ var files embed.FS
 
 // names are the pages in reading order. Each is the name of a file here.
 var names = []string{
-	"start", "project", "transforms", "stage", "plan", "estimate", "load", "errors", "sql",
-	"snapshots", "emulator", "security", "json", "exit-status",
+	"start", "project", "target", "transforms", "stage", "plan", "estimate", "load", "errors", "sql",
+	"snapshots", "emulator", "faults", "security", "json", "exit-status",
 }
 
 // Page is one page of the guide.
