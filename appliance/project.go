@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
@@ -86,6 +87,9 @@ const (
 	DryRunning
 )
 
+// lockWait is how long the project's lock is waited for: longer than a status takes.
+const lockWait = 3 * time.Second
+
 // Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
 // *InUseError, ErrNotStaged, and those of ledger and duckstage.
 func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, error) {
@@ -126,7 +130,7 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	var err error
 	// The ledger's lock is the project's: it is taken first and given back last.
-	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log})
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, LockTimeout: lockWait})
 	if errors.Is(err, ledger.ErrLocked) {
 		return &InUseError{Owner: readOwner(p.work())}
 	}

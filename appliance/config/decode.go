@@ -167,7 +167,11 @@ func (d *decoder) text(n *yaml.Node, path string) (string, bool) {
 	}
 	text, err := expand(n.Value, d.env)
 	if err != nil {
-		d.fault(n, path, fmt.Sprintf("`%s` %v", path, err), "$${ stands for ${ itself")
+		hint := "$${ stands for ${ itself"
+		if strings.HasSuffix(err.Error(), "is not set") {
+			hint = "set it before the command, as in: export NAME=value"
+		}
+		d.fault(n, path, fmt.Sprintf("`%s` %v", path, err), hint)
 		return "", false
 	}
 	return text, true
