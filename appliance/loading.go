@@ -101,11 +101,13 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	return r, errors.Join(endErr, statusErr)
 }
 
-// followPace tells the tracker of requests and throttles, which the client absorbs.
+// followPace tells the tracker of requests and throttles, which the client absorbs, and
+// of a target that is not there.
 func followPace(ctx context.Context, target *users, tracker *progress.Tracker) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var last uint64
+	var away, noted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,8 +119,19 @@ func followPace(ctx context.Context, target *users, tracker *progress.Tracker) {
 			tracker.Throttled("", "", wait)
 		}
 		last = total
+		switch since := target.away(); {
+		case since.IsZero() && !noted.IsZero():
+			tracker.Note("", fmt.Sprintf("the target answers again, after %v", time.Since(away).Round(time.Second)))
+			noted = time.Time{}
+		case !since.IsZero() && time.Since(since) > awayTime && time.Since(noted) > time.Minute:
+			tracker.Note("", fmt.Sprintf("no answer from the target for %v; trying again", time.Since(since).Round(time.Second)))
+			away, noted = since, time.Now()
+		}
 	}
 }
+
+// awayTime is how long a target may be gone before somebody is told.
+const awayTime = 10 * time.Second
 
 // parallel is the number of workers: as said, or as many as the limits could ever
 // carry; the client's pace decides how many are really under way.

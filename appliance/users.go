@@ -203,6 +203,21 @@ func (u *users) throttled() (total uint64, wait time.Duration) {
 	return total, wait
 }
 
+// away is since when the target is not there, by the word of all users; zero: it is.
+func (u *users) away() time.Time {
+	var since time.Time
+	for _, one := range u.each {
+		s := one.client.Limiter().Stats()
+		if s.Away.IsZero() {
+			return time.Time{}
+		}
+		if s.Away.After(since) {
+			since = s.Away
+		}
+	}
+	return since
+}
+
 // route sends a table's requests, each as one of the users, with what the table's
 // settings ask of the service. A request that one user was throttled with goes out
 // again as another. It is a load.Target.
