@@ -204,17 +204,29 @@ func TestClientSecret(t *testing.T) {
 	}
 }
 
-// TestCloud: another cloud signs in elsewhere.
+// TestCloud: each cloud signs in at its own service, for the environment asked for.
 func TestCloud(t *testing.T) {
-	e := &entra{status: 200, answer: `{"token_type":"Bearer","expires_in":3599,"access_token":"x"}`}
-	o := secretOptions(e)
-	o.Cloud = "usgov"
-	s, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Token(t.Context()); err != nil || e.host != "login.microsoftonline.us" {
-		t.Errorf("host %q, error %v", e.host, err)
+	for cloud, want := range map[string]struct{ host, resource string }{
+		"":       {"login.microsoftonline.com", "https://acme.crm4.dynamics.com"},
+		"public": {"login.microsoftonline.com", "https://acme.crm4.dynamics.com"},
+		"usgov":  {"login.microsoftonline.us", "https://acme.crm.microsoftdynamics.us"},
+		"china":  {"login.chinacloudapi.cn", "https://acme.crm.dynamics.cn"},
+	} {
+		t.Run(cloud, func(t *testing.T) {
+			e := &entra{status: 200, answer: `{"token_type":"Bearer","expires_in":3599,"access_token":"x"}`}
+			o := secretOptions(e)
+			o.Cloud, o.Resource = cloud, want.resource
+			s, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Token(t.Context()); err != nil || e.host != want.host {
+				t.Errorf("host %q, error %v", e.host, err)
+			}
+			if got := e.form.Get("scope"); !strings.HasPrefix(got, want.resource+"/.default") {
+				t.Errorf("scope %q", got)
+			}
+		})
 	}
 }
 
