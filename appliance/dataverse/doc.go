@@ -6,7 +6,10 @@
 //     here: who knows the records' ids reads them back (Existing, Linked) and decides;
 //   - a throttle is absorbed: pace holds all requests of the user and the request goes
 //     out again, without counting as an attempt;
-//   - what was certainly not applied, or only reads, is tried again a few times;
+//   - what was certainly not applied, or only reads, is tried again a few times; a
+//     service that was there and is gone is waited for, for Options.Patience, by one
+//     request at a time;
+//   - what waits gives up at once when nothing new is to be begun (Stopping);
 //   - a token is refreshed once when the service refuses it; no token and no body is
 //     ever in an error or a log;
 //   - bodies come ready-made and are sent as they are, without a copy or an
