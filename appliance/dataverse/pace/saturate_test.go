@@ -239,9 +239,9 @@ func TestSaturates(t *testing.T) {
 		{"far away, 10 a request", with(standard(ms/5), func(s *service) { s.network = 300 * ms }), 1, 10, false, 0},
 		{"hint 4", with(standard(5*ms), func(s *service) { s.hint = 4 }), 1, 100, true, 0},
 		{"hint 4, 0.2 ms a record", with(standard(ms/5), func(s *service) { s.hint = 4 }), 1, 500, false, 0},
-		{"queues beyond 3 at once", with(standard(5*ms), func(s *service) { s.workers = 3 }), 1, 100, false, 0.9},                                                           // where queueing looks like execution,
+		{"queues beyond 3 at once", with(standard(5*ms), func(s *service) { s.workers = 3 }), 1, 100, false, 0.9},                                                          // where queueing looks like execution,
 		{"queues beyond 8 at once, no limits", with(standard(5*ms), func(s *service) { s.workers, s.requests, s.execution, s.silent = 8, 0, 0, true }), 1, 100, true, 0.9}, // with eight under way, some are on the road,
-		{"half the limits", with(standard(5*ms), func(s *service) { s.requests, s.execution, s.at = 3000, 600*time.Second, 26 }), 1, 100, true, 0.92},                       // at first it seems that others have spent half
+		{"half the limits", with(standard(5*ms), func(s *service) { s.requests, s.execution, s.at = 3000, 600*time.Second, 26 }), 1, 100, true, 0.92},                      // at first it seems that others have spent half
 		{"twice the limits", with(standard(5*ms), func(s *service) { s.requests, s.execution, s.at = 12000, 2400*time.Second, 104 }), 1, 100, false, 0},
 		{"8000 requests", with(standard(ms/5), func(s *service) { s.requests = 8000 }), 1, 10, false, 0},
 		{"a window of a minute", with(standard(5*ms), func(s *service) { s.requests, s.execution, s.window = 1200, 240*time.Second, time.Minute }), 1, 100, true, 0.88}, // no header tells its length
