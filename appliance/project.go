@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
@@ -87,9 +86,6 @@ const (
 	DryRunning
 )
 
-// lockWait is how long the project's lock is waited for: longer than a status takes.
-const lockWait = 3 * time.Second
-
 // Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
 // *InUseError, ErrNotStaged, and those of ledger and duckstage.
 func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, error) {
@@ -130,7 +126,7 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	var err error
 	// The ledger's lock is the project's: it is taken first and given back last.
-	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, LockTimeout: lockWait})
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log})
 	if errors.Is(err, ledger.ErrLocked) {
 		return &InUseError{Owner: readOwner(p.work())}
 	}
