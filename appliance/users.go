@@ -144,19 +144,22 @@ func (u *users) close() {
 func (u *users) first() *dataverse.Client { return u.each[0].client }
 
 // pick chooses the user for one call: of those that are not held off by the service
-// the one with the most room, else the one that is free the soonest.
-func (u *users) pick() int {
+// the one with the most room, else the one that is free the soonest. held says that it
+// is that one.
+func (u *users) pick() (i int, held bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	best, now := 0, time.Now()
+	best := 0
 	var least room
 	for i, one := range u.each {
-		if r := roomOf(one.client.Limiter().Stats(), one.calls, now); i == 0 || r.more(least) {
+		s := one.client.Limiter().Stats()
+		r := room{wait: one.client.HeldFor(), load: float64(one.calls+1) / float64(max(s.Window, 1)), sent: s.Requests}
+		if i == 0 || r.more(least) {
 			best, least = i, r
 		}
 	}
 	u.each[best].calls++
-	return best
+	return best, least.wait > 0
 }
 
 func (u *users) back(i int) {
@@ -167,16 +170,9 @@ func (u *users) back(i int) {
 
 // room is how well one more call would do as a user.
 type room struct {
-	wait time.Duration // until the service lets requests through again, in whole seconds
+	wait time.Duration // until the service lets requests through again
 	load float64       // calls for each that may be under way
 	sent uint64        // so far: of equals, the one that had less
-}
-
-// roomOf takes no notice of pauses below a second, with which pace spreads requests:
-// calls that wait for them count as load.
-func roomOf(s pace.Stats, calls int, now time.Time) room {
-	wait := max(s.Pause, s.HeldUntil.Sub(now), 0).Truncate(time.Second)
-	return room{wait: wait, load: float64(calls+1) / float64(max(s.Window, 1)), sent: s.Requests}
 }
 
 func (r room) more(than room) bool {
@@ -224,6 +220,7 @@ func (u *users) away() time.Time {
 type route struct {
 	users   *users
 	clients []*dataverse.Client // one a user
+	passing []*dataverse.Client // the same, passing on
 }
 
 // route makes the way for requests with these headers.
@@ -235,10 +232,7 @@ func (u *users) route(h config.Headers) (*route, error) {
 			return nil, err
 		}
 		c = c.Tagged(h.Tag)
-		if len(u.each) > 1 {
-			c = c.PassingOn()
-		}
-		r.clients = append(r.clients, c)
+		r.clients, r.passing = append(r.clients, c), append(r.passing, c.PassingOn())
 	}
 	return r, nil
 }
@@ -278,14 +272,19 @@ func headerLines(h config.Headers) map[string]string {
 	return lines
 }
 
-// call sends by way of users until one of them is not throttled: each waits out its
-// own hold before it sends again, so this does not spin.
+// call sends as one user after the other until one is not held off; when all are, it
+// waits for the one that is free the soonest.
 func (r *route) call(ctx context.Context, send func(*dataverse.Client) error) error {
 	for {
-		i := r.users.pick()
-		err := send(r.clients[i])
+		i, held := r.users.pick()
+		last := held || len(r.clients) == 1
+		c := r.passing[i]
+		if last {
+			c = r.clients[i]
+		}
+		err := send(c)
 		r.users.back(i)
-		if len(r.clients) == 1 || dataverse.KindOf(err) != dataverse.Throttled || ctx.Err() != nil {
+		if last || dataverse.KindOf(err) != dataverse.Throttled || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -330,7 +329,7 @@ func (r *route) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID
 // Rows reads all pages as one user; a page that was throttled waits for that user, as
 // the rows before it were handed on already.
 func (r *route) Rows(ctx context.Context, t *schema.Table, q dataverse.Query, fn func(row json.RawMessage) error) error {
-	i := r.users.pick()
+	i, _ := r.users.pick()
 	defer r.users.back(i)
 	return r.users.each[i].client.Rows(ctx, t, q, fn)
 }

@@ -87,7 +87,9 @@ func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
 			}
 			return errs, nil
 		}
-		open = again
+		if open = again; len(open) > 0 {
+			c = c.staying()
+		}
 		switch {
 		case len(open) == 0:
 		case worst.Kind == Throttled:

@@ -170,15 +170,6 @@ func (c *Client) Tagged(tag string) *Client {
 	return &d
 }
 
-// PassingOn returns a client that does not send a throttled request again but returns
-// Throttled, for a caller who has another user to send it as. The limiter still holds
-// off whatever is sent next. The parts of a batch that were throttled are sent again.
-func (c *Client) PassingOn() *Client {
-	d := *c
-	d.passOn = true
-	return &d
-}
-
 // forbidden are the headers that Options.Headers cannot set.
 var forbidden = map[string]bool{
 	"Authorization": true, "Content-Type": true, "Content-Length": true, "Host": true, "Connection": true,

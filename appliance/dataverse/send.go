@@ -157,7 +157,10 @@ func (c *Client) attempt(ctx, wait context.Context, r *request) (*answer, string
 	if err != nil {
 		return nil, "", c.tokenError(ctx, r, err)
 	}
-	permit, err := c.pace.Acquire(wait)
+	permit, err := c.permit(wait)
+	if err == errHeld {
+		return nil, token, r.fail(Throttled, err, "not sent: %v", err)
+	}
 	if err != nil {
 		return nil, token, r.fail(Stopped, err, "stopped before it was sent")
 	}
