@@ -21,7 +21,7 @@
 //	schema.json      the target's tables and columns (dataverse/schema)
 //	transform/       one <table>.sql a target table
 //	sources/, maps/  what is migrated, wherever migration.yaml says
-//	work/            stage.duckdb, ledger.bolt, project.json, temp/: ours
+//	work/            stage.duckdb, ledger.bolt, project.json, target.json, temp/: ours
 //	snapshots/       copies
 //
 // One process at a time works on a project; whoever else wants to look at it
