@@ -7,6 +7,7 @@ import (
 
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
 
@@ -121,7 +122,7 @@ func (p *Project) owed(ctx context.Context, step plan.Step) (int64, error) {
 	}
 	var n int64
 	query := fmt.Sprintf("SELECT count(*) FROM %s s JOIN %s f USING (dm_seq) WHERE s.dm_owed & %d <> 0 AND f.action <> 'N' AND f.flag IN ('U', 'F', 'S') AND f.pass IN %s",
-		quoteName(step.Table), quoteName(step.Table+"_flags"), bit, pass)
+		duckstage.Ident(step.Table), duckstage.Ident(step.Table+"_flags"), bit, pass)
 	err := p.stage.Row(ctx, []any{&n}, query)
 	return n, err
 }

@@ -10,6 +10,7 @@ import (
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
 )
@@ -145,7 +146,7 @@ func (p *Project) nameFailures(ctx context.Context, table string, page []ledger.
 	}
 	type name struct{ key, id string }
 	names := map[uint32]name{}
-	query := fmt.Sprintf("SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s)", quoteName(table), list.String())
+	query := fmt.Sprintf("SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s)", duckstage.Ident(table), list.String())
 	err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		for i := range b.Rows {
 			names[uint32(b.Column(mapping.Seq).Ints[i])] = name{string(b.Columns[1].TextAt(i)), string(b.Columns[2].TextAt(i))}

@@ -167,8 +167,8 @@ func (p *Project) createViews(ctx context.Context) error {
 	}
 	var all []string
 	for _, t := range tables {
-		q := func(suffix string) string { return quoteName(t.Name + suffix) }
-		name := quoteText(t.Name)
+		q := func(suffix string) string { return duckstage.Ident(t.Name + suffix) }
+		name := duckstage.Quote(t.Name)
 		all = append(all, fmt.Sprintf("SELECT %s AS table_name, * FROM %s", name, q(load.FlagsSuffix)))
 		for _, view := range []string{
 			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM ledger_entries(%s)", q(load.FlagsSuffix), name),
@@ -188,7 +188,3 @@ func (p *Project) createViews(ctx context.Context) error {
 	_, err = p.stage.Exec(ctx, "CREATE OR REPLACE VIEW flags AS "+strings.Join(all, " UNION ALL "))
 	return err
 }
-
-func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
-
-func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -43,7 +43,7 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 	if s.Pass != ledger.Main || s.Action != ledger.Insert || t.Link != nil {
 		return l.book.Settle(ctx, t.Name, []ledger.Outcome{released})
 	}
-	query := fmt.Sprintf("SELECT dm_seq, dm_owed, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", quote(t.Name), s.From, s.To)
+	query := fmt.Sprintf("SELECT dm_seq, dm_owed, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", mapping.Ident(t.Name), s.From, s.To)
 	var outcomes []ledger.Outcome
 	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		seqs, owed := b.Column(mapping.Seq), b.Column(mapping.Owed)

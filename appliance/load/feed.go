@@ -42,12 +42,10 @@ func (l *Loader) feed(ctx, stopping context.Context, w *work, jobs chan<- *job) 
 func query(w *work) string {
 	columns := append([]string{mapping.Seq, mapping.Owed}, w.encoder.StageColumns()...)
 	for i, c := range columns {
-		columns[i] = quote(c)
+		columns[i] = mapping.Ident(c)
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM " + quote(w.table.Name)
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + mapping.Ident(w.table.Name)
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 type feeder struct {
 	w        *work

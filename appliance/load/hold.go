@@ -69,7 +69,7 @@ func (l *Loader) holdBehind(ctx context.Context, t *mapping.Table, pass ledger.P
 		JOIN %[4]s f ON f.dm_seq = p.dm_seq AND f.flag IN ('E', 'H') AND f.pass = 'main' AND f.action = 'I'
 		JOIN %[5]s s ON s.dm_seq = x.dm_seq AND s.flag = '%[6]s' AND s.pass = '%[7]s' AND s.action <> 'N'
 		ORDER BY x.dm_seq`,
-		quote(t.Name), quote(parent), quote(lookup.LogicalName), quote(parent+FlagsSuffix), quote(t.Name+FlagsSuffix), flag, pass)
+		mapping.Ident(t.Name), mapping.Ident(parent), mapping.Ident(lookup.LogicalName), mapping.Ident(parent+FlagsSuffix), mapping.Ident(t.Name+FlagsSuffix), flag, pass)
 	var holdings []ledger.Holding
 	flush := func() error {
 		err := l.book.Hold(ctx, t.Name, holdings)

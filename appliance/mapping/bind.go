@@ -325,11 +325,11 @@ func isState(c Column) bool { return c.Type == schema.State || c.Type == schema.
 func (t *Table) OwedSQL(deferred []string) string {
 	var lookups, states []string
 	for _, name := range deferred {
-		lookups = append(lookups, quote(name)+" IS NOT NULL")
+		lookups = append(lookups, Ident(name)+" IS NOT NULL")
 	}
 	for _, c := range t.Columns {
 		if isState(c) {
-			states = append(states, fmt.Sprintf("coalesce(%s <> %d, false)", quote(c.LogicalName), newRecordValue(t.Schema, c.Column)))
+			states = append(states, fmt.Sprintf("coalesce(%s <> %d, false)", Ident(c.LogicalName), newRecordValue(t.Schema, c.Column)))
 		}
 	}
 	var terms []string
@@ -363,4 +363,5 @@ func newRecordValue(t *schema.Table, c *schema.Column) int32 {
 	return 1
 }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+// Ident quotes a name as a SQL identifier.
+func Ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -36,7 +36,7 @@ func Checks(t *mapping.Table) []Check {
 }
 
 func columnChecks(c mapping.Column) []Check {
-	col, name := quote(c.LogicalName), c.LogicalName
+	col, name := mapping.Ident(c.LogicalName), c.LogicalName
 	var checks []Check
 	add := func(bad, message string) {
 		checks = append(checks, Check{Column: name, Bad: bad, Message: message})
@@ -90,5 +90,3 @@ func optionList(options []schema.Option) string {
 
 // number writes a limit so that SQL compares it exactly with decimals.
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -151,18 +151,16 @@ const separator = "\x1f"
 // isIn is the condition that a column's value is in the list that is the query's
 // next argument: one text, so that thousands of values need not be parsed as SQL.
 func isIn(name, sqlType string) string {
-	return fmt.Sprintf("%s IN (SELECT CAST(unnest(string_split(?, chr(31))) AS %s))", quote(name), sqlType)
+	return fmt.Sprintf("%s IN (SELECT CAST(unnest(string_split(?, chr(31))) AS %s))", mapping.Ident(name), sqlType)
 }
 
 func selectFrom(table string, columns []string) string {
 	quoted := make([]string, len(columns))
 	for i, c := range columns {
-		quoted[i] = quote(c)
+		quoted[i] = mapping.Ident(c)
 	}
-	return "SELECT " + strings.Join(quoted, ", ") + " FROM " + quote(table)
+	return "SELECT " + strings.Join(quoted, ", ") + " FROM " + mapping.Ident(table)
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // scan runs a query over the stage and hands on the named columns of each batch.
 func (w *comparison) scan(ctx context.Context, query string, args []any, columns []string, fn func(v []*column.Vector, rows int) error) error {

@@ -137,9 +137,9 @@ func (f *field) sameKey(v *column.Vector, i int, got []byte) bool {
 // in a batch, and of a row of the target.
 func (f *field) keySQL() string {
 	if f.kind == text {
-		return "lower(rtrim(" + quote(f.name) + ", ' '))"
+		return "lower(rtrim(" + mapping.Ident(f.name) + ", ' '))"
 	}
-	return "CAST(" + quote(f.name) + " AS VARCHAR)"
+	return "CAST(" + mapping.Ident(f.name) + " AS VARCHAR)"
 }
 
 func (f *field) keyWant(v *column.Vector, i int) string {

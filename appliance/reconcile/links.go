@@ -88,7 +88,7 @@ func (l *links) flush(ctx context.Context) error {
 	}
 	query := fmt.Sprintf(`SELECT s.%[1]s, s.%[2]s, s.%[3]s FROM %[4]s s JOIN (SELECT CAST(unnest(string_split(?, chr(31))) AS UUID) AS id1,
 		CAST(unnest(string_split(?, chr(31))) AS UUID) AS id2) p ON s.%[2]s = p.id1 AND s.%[3]s = p.id2`,
-		quote(mapping.Seq), quote(l.link.Column1), quote(l.link.Column2), quote(l.table.Name))
+		mapping.Ident(mapping.Seq), mapping.Ident(l.link.Column1), mapping.Ident(l.link.Column2), mapping.Ident(l.table.Name))
 	err := l.scan(ctx, query, []any{ids1.String(), ids2.String()}, l.stored, func(v []*column.Vector, n int) error {
 		for i := range n {
 			l.meetPair(uint32(v[0].Ints[i]), dataverse.Pair{ID1: schema.GUID(v[1].UUIDs[i]), ID2: schema.GUID(v[2].UUIDs[i])})

@@ -188,7 +188,7 @@ func (r *records) compareAssigned(ctx context.Context, rows []int) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	query := selectFrom(r.table.Name, r.stored) + " WHERE " + quote(mapping.Seq) + " BETWEEN ? AND ?"
+	query := selectFrom(r.table.Name, r.stored) + " WHERE " + mapping.Ident(mapping.Seq) + " BETWEEN ? AND ?"
 	args := []any{int64(first), int64(last)}
 	if uint64(last-first) > 8*uint64(len(wanted)) { // mostly rows that are not wanted
 		seqs := make([]string, 0, len(wanted))
