@@ -1,6 +1,8 @@
 package load
 
 import (
+	"slices"
+
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -21,6 +23,7 @@ type job struct {
 
 	results []outcome // one a record; the zero value = none yet
 	places  []int     // 0, 1, 2, ...
+	kept    int       // records that are not to be sent
 }
 
 type outcome struct {
@@ -57,12 +60,26 @@ func (j *job) add(seq uint32, owed uint8, rows *mapping.Rows, i int) {
 	j.starts = append(j.starts, uint32(len(j.body)))
 	j.body = rows.AppendTarget(j.body, i)
 	j.ends = append(j.ends, uint32(len(j.body)))
+	if text := rows.Fault(); text != "" {
+		j.keepBack(len(j.seqs)-1, text)
+	}
 }
 
 func (j *job) record(i int) []byte { return j.body[j.starts[i]:j.ends[i]] }
 
-// all lists every record of the job.
-func (j *job) all() []int { return j.places }
+// all lists every record of the job that is to be sent.
+func (j *job) all() []int {
+	if j.kept == 0 {
+		return j.places
+	}
+	return slices.DeleteFunc(slices.Clone(j.places), func(i int) bool { return j.results[i].result != 0 })
+}
+
+// keepBack gives a record that must not be sent its outcome.
+func (j *job) keepBack(i int, text string) {
+	j.kept++
+	j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassPrevalidate), Text: text}}
+}
 
 // bulk is the body of a bulk request for some of the records, which are in order.
 func (j *job) bulk(set []int) []byte {

@@ -282,15 +282,18 @@ func (l *Loader) settle(ctx context.Context, w *work, outcomes []ledger.Outcome)
 
 // count tells the watcher what came of a job.
 func (l *Loader) count(w *work, outcomes []ledger.Outcome) (done, failed int64) {
+	var held int64
 	for i := range outcomes {
 		switch n := int64(outcomes[i].Len()); outcomes[i].Result {
 		case ledger.ResultSuccess:
 			done += n
 		case ledger.ResultFailed:
 			failed += n
+		case ledger.ResultHeld:
+			held += n
 		}
 	}
 	l.failed.Add(failed)
-	l.o.Watch.Sent(w.table.Name, string(w.step.Pass), done, failed, 0)
-	return done, failed
+	l.o.Watch.Sent(w.table.Name, string(w.step.Pass), done, failed, held)
+	return done + held, failed
 }

@@ -153,6 +153,7 @@ type Rows struct {
 	ids    *column.Vector
 	values []*column.Vector
 	tables []*column.Vector // the TargetSuffix column of each field, or nil
+	fault  string           // of the row written last
 }
 
 // Rows finds the encoder's columns in the batch. A missing one is an error: the
@@ -182,6 +183,7 @@ func (r *Rows) ID(i int) schema.GUID { return schema.GUID(r.ids.UUIDs[i]) }
 // AppendTarget appends row i as an item of a bulk action's Targets: with its
 // @odata.type and record id (dataverse-web-api.md 6.1).
 func (r *Rows) AppendTarget(dst []byte, i int) []byte {
+	r.fault = ""
 	dst = append(dst, '{')
 	dst = append(dst, r.e.typed...)
 	dst = append(dst, ',')
@@ -225,6 +227,10 @@ func (r *Rows) appendFields(dst []byte, i int) []byte {
 			continue
 		}
 		dst = append(append(dst, ','), f.key...)
+		if v.Type == column.Text {
+			dst = r.appendText(dst, f, v.TextAt(i))
+			continue
+		}
 		dst = appendValue(dst, f.kind, v, i)
 	}
 	return dst
@@ -268,8 +274,6 @@ func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
 		return strconv.AppendBool(dst, v.Ints[i] != 0)
 	}
 	switch v.Type {
-	case column.Text:
-		return AppendString(dst, v.TextAt(i))
 	case column.Int:
 		return strconv.AppendInt(dst, v.Ints[i], 10)
 	case column.Float:

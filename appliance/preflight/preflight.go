@@ -6,8 +6,8 @@
 // It finds what metadata can tell: length, range, choice values, dates before
 // 1753, system-required columns left empty. What only the service knows (plug-ins,
 // privileges, alternate keys of records that are there already) it does not try
-// to guess; nor does it look for control characters, since a pattern match on
-// every text would cost more than the few rows that the service refuses for them.
+// to guess; nor does it look for control characters: the loader does, as it writes the
+// text and at no cost, where a pattern match on every text here would have its price.
 package preflight
 
 import (
@@ -43,11 +43,16 @@ func columnChecks(c mapping.Column) []Check {
 	}
 	switch c.Type {
 	case schema.Text, schema.Memo:
-		// One UTF-16 unit is at most three bytes of UTF-8, so strlen settles most rows
-		// without counting characters.
+		// Length counts UTF-16 units (dataverse-web-api.md 4.2): two for a character
+		// beyond U+FFFF. No text has more units than bytes, so strlen settles most rows
+		// without counting.
 		if c.MaxLength > 0 {
-			add(fmt.Sprintf("strlen(%s) > %d AND length(%s) > %d", col, c.MaxLength, col, c.MaxLength),
-				fmt.Sprintf("'longer than %d characters: ' || length(%s)", c.MaxLength, col))
+			units := fmt.Sprintf(`(length(%[1]s) + length(regexp_replace(%[1]s, '[^\x{10000}-\x{10FFFF}]', '', 'g')))`, col)
+			add(fmt.Sprintf("CASE WHEN strlen(%s) > %d THEN %s > %d ELSE false END", col, c.MaxLength, units, c.MaxLength),
+				fmt.Sprintf("'longer than %d characters: ' || %s", c.MaxLength, units))
+		}
+		if c.ASCII {
+			add(fmt.Sprintf("strlen(%s) <> length(%s)", col, col), "'has characters that are not ASCII, which the column does not take'")
 		}
 	case schema.Choice, schema.State, schema.Status:
 		if len(c.Options) > 0 {

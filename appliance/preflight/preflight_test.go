@@ -17,7 +17,7 @@ func TestChecks(t *testing.T) {
 		col  schema.Column
 		want []string // the predicates
 	}{
-		{"a text has its length", schema.Column{LogicalName: "name", Type: schema.Text, MaxLength: 160}, []string{`strlen("name") > 160 AND length("name") > 160`}},
+		{"a text has its length", schema.Column{LogicalName: "name", Type: schema.Text, MaxLength: 160}, []string{`CASE WHEN strlen("name") > 160 THEN (length("name") + length(regexp_replace("name", '[^\x{10000}-\x{10FFFF}]', '', 'g'))) > 160 ELSE false END`}},
 		{"a choice has its values", schema.Column{LogicalName: "c", Type: schema.Choice, Options: []schema.Option{{Value: 1}, {Value: 3}}}, []string{`"c" NOT IN (1, 3)`}},
 		{"a choice whose options are not known is not checked", schema.Column{LogicalName: "c", Type: schema.Choice}, nil},
 		{"a number has its range", schema.Column{LogicalName: "n", Type: schema.Money, Min: p(-922337203685477.0), Max: p(1e11)}, []string{`"n" < -922337203685477`, `"n" > 100000000000`}},
