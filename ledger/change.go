@@ -132,32 +132,34 @@ type Outcome struct {
 
 // Settle records outcomes of records in flight, in any order and from all over the table, in one commit.
 func (l *Ledger) Settle(ctx context.Context, name string, outcomes []Outcome) error {
-	return l.submit(ctx, &request{fold: func(s *stage) error {
-		t, err := s.table(name)
-		if err != nil {
+	return l.submit(ctx, &request{fold: func(s *stage) error { return s.settle(name, outcomes) }})
+}
+
+func (s *stage) settle(name string, outcomes []Outcome) error {
+	t, err := s.table(name)
+	if err != nil {
+		return err
+	}
+	for i := range outcomes {
+		o := &outcomes[i]
+		ev := event{pass: o.Next, class: o.Reason.Class, counted: o.Counted}
+		switch o.Result {
+		case ResultSuccess:
+			ev.step = stepSucceed
+		case ResultFailed:
+			ev.step = stepFail
+		case ResultReleased:
+			ev.step = stepRelease
+		case ResultHeld:
+			ev.step = stepHoldF
+		default:
+			return fmt.Errorf("settle %s %s: unknown result %d", name, o.Range, o.Result)
+		}
+		if err := s.apply(t, o.Range, ev, &o.Reason); err != nil {
 			return err
 		}
-		for i := range outcomes {
-			o := &outcomes[i]
-			ev := event{pass: o.Next, class: o.Reason.Class, counted: o.Counted}
-			switch o.Result {
-			case ResultSuccess:
-				ev.step = stepSucceed
-			case ResultFailed:
-				ev.step = stepFail
-			case ResultReleased:
-				ev.step = stepRelease
-			case ResultHeld:
-				ev.step = stepHoldF
-			default:
-				return fmt.Errorf("settle %s %s: unknown result %d", name, o.Range, o.Result)
-			}
-			if err := s.apply(t, o.Range, ev, &o.Reason); err != nil {
-				return err
-			}
-		}
-		return nil
-	}})
+	}
+	return nil
 }
 
 // Holding is a stretch of records to hold back, and why.

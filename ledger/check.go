@@ -73,6 +73,9 @@ func (l *Ledger) checkContent(ctx context.Context, tx *bolt.Tx) error {
 	if n, err := countStrays(tx, stored.tables); n > 0 || err != nil {
 		return errors.Join(err, fmt.Errorf("%d failures or counts of tables that are not defined", n))
 	}
+	if err := checkIDs(tx, stored.tables); err != nil {
+		return err
+	}
 	return tx.Bucket(bucketRuns).ForEach(func(k, sealed []byte) error {
 		_, err := readRun(k, sealed)
 		return err

@@ -28,7 +28,7 @@
 // # What it does not do
 //
 // It does not know Dataverse, the staged rows, or what a class of error means. It does not decide what
-// is sent or when. It keeps no record ids: they live in the stage. One process at a time may open a
+// is sent or when. Of record ids it keeps only those that the stage cannot compute (ids.go). One process at a time may open a
 // ledger for writing (flock); network file systems are not supported.
 //
 // # How it is built

@@ -62,6 +62,8 @@ type Ledger struct {
 	close   sync.Once
 	closed  error // of Close, valid when done is closed
 
+	ids idPages // has a lock of its own
+
 	// The rest belongs to the writer alone.
 	texts   map[string]uint32 // template → id
 	nextRun uint64            // id of the next Run

@@ -149,6 +149,7 @@ type batch struct {
 	pages   map[pageKey][]run
 	moves   []move
 	reasons []reasonOp
+	ids     []idOp
 }
 
 func newBatch(l *Ledger) *batch { return &batch{l: l, pages: map[pageKey][]run{}} }
@@ -172,6 +173,7 @@ func (b *batch) fold(request func(*stage) error) error {
 	}
 	b.moves = append(b.moves, s.moves...)
 	b.reasons = append(b.reasons, s.reasons...)
+	b.ids = append(b.ids, s.ids...)
 	return nil
 }
 
@@ -240,7 +242,7 @@ func (s *stage) change(t *table, r Range, old run, ev event, reason *Reason) (ru
 
 // commit makes a batch durable and then visible. An error poisons the ledger.
 func (l *Ledger) commit(b *batch) error {
-	if len(b.pages) == 0 {
+	if len(b.pages) == 0 && len(b.ids) == 0 {
 		return l.poisoned()
 	}
 	keys := make([]pageKey, 0, len(b.pages))
@@ -266,11 +268,15 @@ func (l *Ledger) commit(b *batch) error {
 				return err
 			}
 		}
+		if err := putIDs(tx, b.ids); err != nil {
+			return err
+		}
 		return l.putReasons(tx, b.reasons)
 	})
 	if err != nil {
 		return err
 	}
+	l.ids.forget(b.ids)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for k, p := range pages {
