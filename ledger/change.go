@@ -13,39 +13,54 @@ import (
 // the table's, or belongs to another table.
 func (l *Ledger) Define(ctx context.Context, want Table) error {
 	return l.submit(ctx, &request{alone: func() error {
-		if want.Name == "" {
-			return fmt.Errorf("define table: %w: it has no name", ErrConflict)
-		}
-		for _, t := range l.tables {
-			switch {
-			case t.Name == want.Name && t.Number != want.Number:
-				return fmt.Errorf("define table %s: %w: its number is %d, not %d", want.Name, ErrConflict, t.Number, want.Number)
-			case t.Name != want.Name && t.Number == want.Number:
-				return fmt.Errorf("define table %s: %w: number %d is that of %s", want.Name, ErrConflict, want.Number, t.Name)
-			}
-		}
-		t := newTable(tableRecord{Name: want.Name, Count: want.Count, Generation: want.Generation}, want.Number)
-		t.counts.add(0, int(want.Count))
-		if old := l.tables[want.Name]; old != nil {
-			if old.Table == want {
-				return nil
-			}
-			if want.Count < old.Count {
-				return fmt.Errorf("define table %s: %w: it has %d records, not %d", want.Name, ErrConflict, old.Count, want.Count)
-			}
-			t.behind = old.behind
-			copy(t.pages, old.pages)
-			*t.counts = *old.counts
-			t.counts.Total = want.Count
-			t.counts.add(0, int(want.Count-old.Count))
+		t, err := l.defined(want)
+		if err != nil || t == l.tables[want.Name] {
+			return err
 		}
 		return l.putTable(t)
 	}})
 }
 
-// putTable stores a table's record and counts and then shows it. On the writer's goroutine.
-func (l *Ledger) putTable(t *table) error {
+// defined is the table that want describes: the one that is known, when it is just so.
+func (l *Ledger) defined(want Table) (*table, error) {
+	if want.Name == "" {
+		return nil, fmt.Errorf("define table: %w: it has no name", ErrConflict)
+	}
+	for _, t := range l.tables {
+		switch {
+		case t.Name == want.Name && t.Number != want.Number:
+			return nil, fmt.Errorf("define table %s: %w: its number is %d, not %d", want.Name, ErrConflict, t.Number, want.Number)
+		case t.Name != want.Name && t.Number == want.Number:
+			return nil, fmt.Errorf("define table %s: %w: number %d is that of %s", want.Name, ErrConflict, want.Number, t.Name)
+		}
+	}
+	t := newTable(tableRecord{Name: want.Name, Count: want.Count, Generation: want.Generation}, want.Number)
+	t.counts.add(0, int(want.Count))
+	if old := l.tables[want.Name]; old != nil {
+		if old.Table == want {
+			return old, nil
+		}
+		if want.Count < old.Count {
+			return nil, fmt.Errorf("define table %s: %w: it has %d records, not %d", want.Name, ErrConflict, old.Count, want.Count)
+		}
+		t.behind = old.behind
+		copy(t.pages, old.pages)
+		*t.counts = *old.counts
+		t.counts.Total = want.Count
+		t.counts.add(0, int(want.Count-old.Count))
+	}
+	return t, nil
+}
+
+// putTable stores a table's record and counts, and what else belongs into that commit, and then shows
+// it. On the writer's goroutine.
+func (l *Ledger) putTable(t *table, also ...func(*bolt.Tx) error) error {
 	err := l.transact(func(tx *bolt.Tx) error {
+		for _, put := range also {
+			if err := put(tx); err != nil {
+				return err
+			}
+		}
 		if err := putJSON(tx.Bucket(bucketTables), tableKey(t.Number), t.record()); err != nil {
 			return err
 		}

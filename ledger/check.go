@@ -1,145 +1,150 @@
 package ledger
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// Check checks the whole open ledger: bbolt's own check, every checksum, that stored pages and counts
-// equal those in memory and agree with each other, and that each failed or held record has exactly one
-// failure and no other record has one. Changes wait meanwhile (about a second at 120 million records). An error is an
-// ErrDamaged that names the first contradiction, or of ctx.
-func (l *Ledger) Check(ctx context.Context) error {
-	if l.o.ReadOnly {
-		return l.check(ctx)
-	}
-	return l.submit(ctx, &request{alone: func() error { return l.check(ctx) }})
+// Report is what a check of a whole ledger looked at and what it found.
+type Report struct {
+	Path   string    `json:"path"`
+	Format uint16    `json:"format"`
+	Epoch  uint64    `json:"epoch"`
+	Clean  bool      `json:"clean"` // closed in order, or open now; else its process was killed
+	Audit  AuditHead `json:"-"`
+	Parts  []*Part   `json:"parts"`
+	Tables []Table   `json:"-"` // as the file defines them
 }
 
-// Check checks the ledger file at path, which nobody may have open for writing, without changing it.
-func Check(ctx context.Context, path string) error {
-	l, err := open(ctx, path, Options{ReadOnly: true}, true)
-	if err != nil {
-		return err
-	}
-	return l.Close()
+// Part is one thing that a check looks at.
+type Part struct {
+	Name    string   `json:"name"`
+	Checked int64    `json:"checked"` // how many units
+	Unit    string   `json:"unit"`
+	Faults  []string `json:"faults"`            // the first maxFaults
+	More    int64    `json:"more"`              // faults beyond these
+	Skipped string   `json:"skipped,omitempty"` // why it could not be checked
+	err     error    // of the first fault
 }
 
-// check is Check; no transaction may be open.
-func (l *Ledger) check(ctx context.Context) error {
-	err := l.view(func(tx *bolt.Tx) error {
-		var first error
-		for err := range tx.Check() { // to the end: its goroutine waits for a reader
+// maxFaults is how many faults of a part are told one by one.
+const maxFaults = 10
+
+func (p *Part) fault(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+	if len(p.Faults) < maxFaults {
+		p.Faults = append(p.Faults, err.Error())
+	} else {
+		p.More++
+	}
+}
+
+// part adds a part to the report.
+func (r *Report) part(name, unit string) *Part {
+	p := &Part{Name: name, Unit: unit, Faults: []string{}}
+	r.Parts = append(r.Parts, p)
+	return p
+}
+
+// Err is nil, or the first fault: ErrTampered when only the audit trail has one, else ErrDamaged (or what
+// else the file is: ErrNotLedger, ErrFormat).
+func (r *Report) Err() error {
+	var first error
+	for _, p := range r.Parts {
+		switch {
+		case p.err == nil:
+		case errors.Is(p.err, ErrTampered):
 			if first == nil {
-				first = err
+				first = p.err
 			}
+		case errors.Is(p.err, ErrDamaged), errors.Is(p.err, ErrNotLedger), errors.Is(p.err, ErrFormat):
+			return fmt.Errorf("check ledger %s: %w", r.Path, p.err)
+		default:
+			return fmt.Errorf("check ledger %s: %w: %w", r.Path, ErrDamaged, p.err)
 		}
-		if first != nil {
-			return first
-		}
-		return l.checkContent(ctx, tx)
+	}
+	if first != nil {
+		return fmt.Errorf("check ledger %s: %w", r.Path, first)
+	}
+	return nil
+}
+
+// Check checks the whole open ledger and says what it found first; see Examine.
+func (l *Ledger) Check(ctx context.Context) error {
+	r, err := l.Examine(ctx)
+	if err == nil {
+		err = r.Err()
+	}
+	return err
+}
+
+// Examine checks the whole open ledger: bbolt's own check, every checksum, that stored pages and counts
+// equal those in memory and agree with each other, that each failed or held record has exactly one
+// failure and no other record has one, error texts, runs, generations, and the audit trail. Changes wait
+// meanwhile (about a second at 120 million records). An error says that it could not be done.
+func (l *Ledger) Examine(ctx context.Context) (r Report, err error) {
+	examine := func() error {
+		r = Report{Path: l.path}
+		return l.view(func(tx *bolt.Tx) error { return l.examine(ctx, tx, &r) })
+	}
+	if l.o.ReadOnly {
+		return r, examine()
+	}
+	err = l.submit(ctx, &request{alone: examine})
+	r.Clean = true
+	return r, err
+}
+
+// Check checks the ledger file at path, as Examine does, and says what it found first.
+func Check(ctx context.Context, path string) error {
+	r, err := Examine(ctx, path)
+	if err == nil {
+		err = r.Err()
+	}
+	return err
+}
+
+// Examine checks the ledger file at path, which nobody may have open for writing (ErrLocked), without
+// changing it: the structure of its pages by plain reads, then all that Ledger.Examine looks at. It goes
+// on after a fault where that makes sense. An error says that the check could not be done.
+func Examine(ctx context.Context, path string) (Report, error) {
+	r := Report{Path: path}
+	structure := r.part("page structure", "pages")
+	db, f, err := openBolt(ctx, path, Options{ReadOnly: true})
+	switch {
+	case errors.Is(err, ErrDamaged), errors.Is(err, ErrNotLedger):
+		structure.fault(err)
+		return r, nil
+	case err != nil:
+		return r, fmt.Errorf("check ledger %s: %w", path, err)
+	}
+	l := &Ledger{path: path, db: db, file: f}
+	err = l.view(func(tx *bolt.Tx) error {
+		structure.Checked = tx.Size() / int64(db.Info().PageSize)
+		return l.examine(ctx, tx, &r)
 	})
-	if err != nil {
-		return fmt.Errorf("check ledger %s: %w", l.path, err)
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrNotLedger) || errors.Is(err, ErrFormat) {
+		r.part("whole", "").fault(err)
+		err = nil
 	}
-	return nil
+	return r, errors.Join(err, closeBolt(db, f, err))
 }
 
-// checkContent reads everything anew and compares it with the memory image.
-func (l *Ledger) checkContent(ctx context.Context, tx *bolt.Tx) error {
-	if _, err := readMeta(tx); err != nil {
-		return err
+// check is Check within start, where the audit trail is left out: a load must not be refused because
+// somebody touched the trail.
+func (l *Ledger) check(ctx context.Context) error {
+	r := Report{Path: l.path}
+	err := l.view(func(tx *bolt.Tx) error { return l.examine(ctx, tx, &r) })
+	if err == nil {
+		err = r.Err()
 	}
-	stored := &Ledger{tables: map[string]*table{}, texts: map[string]uint32{}}
-	if err := stored.load(ctx, tx); err != nil {
-		return err
+	if errors.Is(err, ErrTampered) && !errors.Is(err, ErrDamaged) {
+		return nil
 	}
-	if len(stored.tables) != len(l.tables) || len(stored.texts) != len(l.texts) {
-		return errors.New("memory holds other tables or texts than the file")
-	}
-	for name, t := range stored.tables {
-		if err := t.equal(l.tables[name]); err != nil {
-			return err
-		}
-		if err := t.checkFailures(ctx, tx); err != nil {
-			return fmt.Errorf("table %s: %w", name, err)
-		}
-	}
-	if n, err := countStrays(tx, stored.tables); n > 0 || err != nil {
-		return errors.Join(err, fmt.Errorf("%d failures or counts of tables that are not defined", n))
-	}
-	if err := checkIDs(tx, stored.tables); err != nil {
-		return err
-	}
-	return tx.Bucket(bucketRuns).ForEach(func(k, sealed []byte) error {
-		_, err := readRun(k, sealed)
-		return err
-	})
-}
-
-// equal compares a table as stored with the one in memory.
-func (t *table) equal(memory *table) error {
-	if memory == nil || t.Table != memory.Table || t.behind != memory.behind || *t.counts != *memory.counts {
-		return fmt.Errorf("table %s differs between memory and file", t.Name)
-	}
-	for n, p := range t.pages {
-		if p != memory.pages[n] {
-			return fmt.Errorf("page %d of %s differs between memory and file", n, t.Name)
-		}
-	}
-	return nil
-}
-
-// checkFailures walks entries and failures side by side.
-func (t *table) checkFailures(ctx context.Context, tx *bolt.Tx) error {
-	c := tx.Bucket(bucketErrors).Cursor()
-	prefix := tableKey(t.Number)
-	k, v := c.Seek(prefix)
-	for s := range spans(t.pages, Range{0, t.Count}) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !s.Flag.failing() {
-			continue
-		}
-		for seq := s.From; seq < s.To; seq++ {
-			if !bytes.Equal(k, recordKey(t.Number, seq)) {
-				return fmt.Errorf("next failure is %x, not that of record %d", k, seq)
-			}
-			f, err := readFailure(tx, k, v)
-			if err != nil {
-				return err
-			}
-			if f.Entry != s.Entry {
-				return fmt.Errorf("failure of record %d says %s, its entry %s", seq, f.Entry, s.Entry)
-			}
-			k, v = c.Next()
-		}
-	}
-	if bytes.HasPrefix(k, prefix) {
-		return fmt.Errorf("failure %x belongs to a record that did not fail", k)
-	}
-	return nil
-}
-
-// countStrays counts keys of errors and counts that belong to no table.
-func countStrays(tx *bolt.Tx, tables map[string]*table) (n int, err error) {
-	known := map[uint16]bool{}
-	for _, t := range tables {
-		known[t.Number] = true
-	}
-	for _, name := range [][]byte{bucketErrors, bucketCounts} {
-		err = errors.Join(err, tx.Bucket(name).ForEach(func(k, _ []byte) error {
-			if len(k) < 2 || !known[binary.BigEndian.Uint16(k)] {
-				n++
-			}
-			return nil
-		}))
-	}
-	return n, err
+	return err
 }

@@ -106,6 +106,7 @@ func runUntilKilled(t *testing.T, path string, after int) (claimed, settled map[
 }
 
 func TestKillLosesNothingAcknowledgedAndLeavesNoHalfBatch(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("kills processes for some seconds")
 	}

@@ -121,6 +121,7 @@ func TestAnotherFormatVersionIsNamedAndLeftAlone(t *testing.T) {
 }
 
 func TestACutFileIsDamagedWhereverItIsCut(t *testing.T) {
+	t.Parallel()
 	b := sample(t)
 	cuts := []int{1, 15, 16, 79, 80, 1000, 4095, 4096, 4097, 4096 + 80, 8191, 8192, 8193, len(b) - 1, len(b) - 4096}
 	for n := 12288; n < len(b); n += 5000 {
@@ -133,6 +134,7 @@ func TestACutFileIsDamagedWhereverItIsCut(t *testing.T) {
 
 // Every flipped byte is either noticed, by Open or by Check, or makes no difference.
 func TestAFlippedByteIsNoticedOrHarmless(t *testing.T) {
+	t.Parallel()
 	b := sample(t)
 	good := openTest(t, writeFile(t, b), Options{})
 	want := content(t, good)

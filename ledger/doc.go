@@ -19,6 +19,9 @@
 //     and returns a *TransitionError.
 //   - A record found in flight when the ledger is opened was claimed by a process that died: its answer
 //     is unknown. InFlight lists it; only Settle moves it. The ledger never hands it out again by itself.
+//   - What was planned when is kept by generation (full, delta 1, ...), who changed what in an audit trail
+//     that shows tampering: Record, Audit, VerifyAudit.
+//   - A file that is opened with Options.ReadOnly is not changed by a byte, whatever state it is in.
 //   - When a commit fails, the ledger is poisoned: every later change returns ErrPoisoned, because what
 //     the disk holds is then known only after a new open. The process has to restart.
 //   - A file that is damaged, cut short, foreign or empty is reported (ErrDamaged, ErrNotLedger) and

@@ -38,6 +38,8 @@ var (
 	ErrConflict = errors.New("table definition conflicts with the ledger")
 	// ErrRange: a range is empty, reversed, or reaches beyond the table's count.
 	ErrRange = errors.New("range outside the table")
+	// ErrTampered: what every *ChainError is.
+	ErrTampered = errors.New("audit trail was tampered with")
 	// ErrTransition: what every *TransitionError is.
 	ErrTransition = errors.New("step not allowed")
 )

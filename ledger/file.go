@@ -53,9 +53,21 @@ func boltOptions(o Options, f *os.File) *bolt.Options {
 	}
 }
 
+// errReplaced: the file was replaced while its lock was waited for.
+var errReplaced = errors.New("file was replaced")
+
 // openBolt opens an existing file: lock, check of the page structure by plain reads, and only then bbolt,
 // which would crash on a structure that is broken. On an error the file is closed and unchanged.
-func openBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.File, err error) {
+func openBolt(ctx context.Context, path string, o Options) (*bolt.DB, *os.File, error) {
+	for {
+		db, f, err := tryOpenBolt(ctx, path, o)
+		if !errors.Is(err, errReplaced) {
+			return db, f, err
+		}
+	}
+}
+
+func tryOpenBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.File, err error) {
 	mode := os.O_RDWR
 	if o.ReadOnly {
 		mode = os.O_RDONLY
@@ -71,6 +83,11 @@ func openBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.Fi
 	}()
 	if err := waitLock(ctx, f, !o.ReadOnly, o.lockTimeout()); err != nil {
 		return nil, nil, err
+	}
+	if same, err := isAt(f, path); err != nil {
+		return nil, nil, err
+	} else if !same { // a restore or a compaction came first, and its lock is of the old file
+		return nil, nil, errReplaced
 	}
 	if err := verifyPages(f); err != nil {
 		return nil, nil, err
@@ -88,6 +105,16 @@ func openBolt(ctx context.Context, path string, o Options) (_ *bolt.DB, _ *os.Fi
 		return nil, nil, err
 	}
 	return db, f, nil
+}
+
+// isAt reports whether the open file f is still the one at path.
+func isAt(f *os.File, path string) (bool, error) {
+	ours, err1 := f.Stat()
+	there, err2 := os.Stat(path)
+	if err := errors.Join(err1, err2); err != nil {
+		return false, err
+	}
+	return os.SameFile(ours, there), nil
 }
 
 // closeBolt closes db and its file f; cause is why, or nil.

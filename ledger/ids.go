@@ -20,7 +20,7 @@ const (
 	maxIDPages = 1 << 14
 )
 
-// bucketIDs is made when the first id is kept. See FORMAT.md.
+// bucketIDs is there from format version 2 on. See FORMAT.md.
 var bucketIDs = []byte("ids")
 
 // RecordID is the id in the target of one record of a table.
@@ -185,19 +185,18 @@ func putIDs(tx *bolt.Tx, ops []idOp) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	b, err := tx.CreateBucketIfNotExists(bucketIDs)
-	if err != nil {
-		return err
-	}
+	b := tx.Bucket(bucketIDs)
 	b.FillPercent = fillPercent
 	pages := map[idKey]*idPage{}
 	for _, op := range ops {
 		for _, id := range op.ids {
 			k := idKey{op.table.Number, id.Seq >> idBits}
 			if pages[k] == nil {
-				if pages[k], err = readIDs(tx, k); err != nil {
+				page, err := readIDs(tx, k)
+				if err != nil {
 					return err
 				}
+				pages[k] = page
 			}
 			pages[k][id.Seq&(idPageSize-1)] = id.ID
 		}
@@ -212,6 +211,7 @@ func putIDs(tx *bolt.Tx, ops []idOp) error {
 			}
 		}
 		key := recordKey(k.table, k.n)
+		var err error
 		if last == 0 {
 			err = b.Delete(key)
 		} else {
@@ -235,34 +235,24 @@ func (p *idPages) forget(ops []idOp) {
 	}
 }
 
-// checkIDs reads every page of ids: each belongs to a table and ends within it.
-func checkIDs(tx *bolt.Tx, tables map[string]*table) error {
-	b := tx.Bucket(bucketIDs)
-	if b == nil {
+// checkIDs checks the page of ids under key: it belongs to a table and ends within it.
+func checkIDs(tx *bolt.Tx, tables map[uint16]*table, key []byte) error {
+	number, n, err := parseRecordKey(key)
+	if err != nil {
+		return err
+	}
+	page, err := readIDs(tx, idKey{number, n})
+	if err != nil {
+		return err
+	}
+	for i := len(page) - 1; i >= 0; i-- {
+		if page[i] == [idBytes]byte{} {
+			continue
+		}
+		if t := tables[number]; t == nil || uint64(n)<<idBits+uint64(i) >= uint64(t.Count) {
+			return fmt.Errorf("page %d of ids of table %d reaches beyond the table", n, number)
+		}
 		return nil
 	}
-	counts := map[uint16]uint32{}
-	for _, t := range tables {
-		counts[t.Number] = t.Count
-	}
-	return b.ForEach(func(key, sealed []byte) error {
-		number, n, err := parseRecordKey(key)
-		if err != nil {
-			return err
-		}
-		page, err := readIDs(tx, idKey{number, n})
-		if err != nil {
-			return err
-		}
-		for i := len(page) - 1; i >= 0; i-- {
-			if page[i] == [idBytes]byte{} {
-				continue
-			}
-			if count, ok := counts[number]; !ok || uint64(n)<<idBits+uint64(i) >= uint64(count) {
-				return fmt.Errorf("page %d of ids of table %d reaches beyond the table", n, number)
-			}
-			return nil
-		}
-		return fmt.Errorf("page %d of ids of table %d is empty", n, number)
-	})
+	return fmt.Errorf("page %d of ids of table %d is empty", n, number)
 }

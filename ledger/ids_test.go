@@ -10,6 +10,7 @@ import (
 // TestIDsAreKept keeps random ids beside outcomes and compares with a map, also after
 // opening anew, in a snapshot, and after a request that is refused as a whole.
 func TestIDsAreKept(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger")
 	open := func() *Ledger {
 		l, err := Open(t.Context(), path, Options{})

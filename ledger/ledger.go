@@ -26,7 +26,17 @@ type Options struct {
 	LockTimeout time.Duration // how long to wait for another process; 0: one second
 	ReadOnly    bool          // only the reading methods; several processes may read, none may write meanwhile
 	Logger      *slog.Logger  // told of an unclean stop; nil: nobody
+
+	fault func(when faultTime) error // of tests: fails a commit; nil in earnest
 }
+
+// faultTime is when a commit is made to fail in a test: as if nothing, or all, of it had reached the disk.
+type faultTime uint8
+
+const (
+	beforeCommit faultTime = iota
+	afterCommit
+)
 
 func (o Options) lockTimeout() time.Duration {
 	if o.LockTimeout <= 0 {
@@ -49,11 +59,13 @@ type Ledger struct {
 	o        Options
 	db       *bolt.DB
 	file     *os.File
+	set      [16]byte
 	epoch    uint64
 	restored time.Time
 
 	mu     sync.RWMutex      // protects the fields below and those of each table; only the writer changes them
 	tables map[string]*table // by name
+	head   AuditHead         // of the audit trail
 
 	failure atomic.Pointer[error] // why the ledger is poisoned; set once
 	queue   chan *request         // to the writer
@@ -144,12 +156,20 @@ func (l *Ledger) start(ctx context.Context, whole bool) error {
 			return err
 		}
 	}
-	l.epoch, l.restored = m.epoch, m.restored
+	l.set, l.epoch, l.restored, l.head = m.set, m.epoch, m.restored, m.head
 	if l.o.ReadOnly {
 		return nil
 	}
 	l.epoch++
+	if m.format != formatVersion {
+		l.o.Logger.InfoContext(ctx, "ledger is brought to a newer format", "path", l.path, "from", m.format, "to", formatVersion)
+	}
 	return classify(l.db.Update(func(tx *bolt.Tx) error {
+		if m.format != formatVersion {
+			if err := upgrade(tx); err != nil {
+				return err
+			}
+		}
 		b := tx.Bucket(bucketMeta)
 		return errors.Join(
 			put(b, keyEpoch, binary.BigEndian.AppendUint64(nil, l.epoch)),
@@ -161,7 +181,7 @@ func (l *Ledger) start(ctx context.Context, whole bool) error {
 // An error of fn is ErrDamaged, unless it has a name of its own.
 func (l *Ledger) view(fn func(tx *bolt.Tx) error) error {
 	err := guard(func() error { return l.db.View(fn) })
-	for _, named := range []error{nil, ErrDamaged, ErrNotLedger, ErrFormat, ErrOtherSet, context.Canceled, context.DeadlineExceeded} {
+	for _, named := range []error{nil, ErrDamaged, ErrNotLedger, ErrFormat, ErrOtherSet, ErrTampered, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, named) {
 			return err
 		}

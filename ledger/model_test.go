@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -58,6 +59,29 @@ type modelTest struct {
 	path  string
 	m     model
 	taken int // requests that were not rejected
+
+	audit  []AuditHead // as each entry was recorded
+	fails  bool        // the next commit fails,
+	when   faultTime   // then
+	failed int         // commits that failed
+}
+
+// open opens the file at path with the test's own faults. The last one opened is checked at the end.
+func (t *modelTest) open() {
+	l, err := Open(t.Context(), t.path, Options{fault: func(when faultTime) error {
+		if !t.fails || when != t.when {
+			return nil
+		}
+		t.fails = false
+		return errors.New("input/output error")
+	}})
+	must(t, err)
+	t.l = l
+	t.Cleanup(func() {
+		if t.l == l {
+			closeTest(t, l)
+		}
+	})
 }
 
 // someRange is mostly short, and mostly near others.
@@ -97,6 +121,8 @@ func (t *modelTest) step() {
 	var changes []modelChange
 	var err error
 	ctx := t.Context()
+	t.fails, t.when = t.r.IntN(12) == 0, faultTime(t.r.IntN(2))
+	defer func() { t.fails = false }()
 	switch t.r.IntN(8) {
 	case 0:
 		var plan []Planned
@@ -130,6 +156,16 @@ func (t *modelTest) step() {
 		changes = append(changes, modelChange{h.Range, event{step: stepHold, class: h.Reason.Class}, h.Reason})
 		err = t.l.Hold(ctx, "account", []Holding{h})
 	}
+	if errors.Is(err, ErrPoisoned) {
+		t.failed++
+		if t.when == afterCommit && !t.m.take(changes) {
+			t.Fatalf("the model refuses a request that failed as it was committed: %+v", changes)
+		}
+		_ = t.l.Close()
+		t.open()
+		t.compare()
+		return
+	}
 	if taken := t.m.take(changes); taken != (err == nil) {
 		t.Fatalf("the model takes the request: %v; the ledger: %v; %+v", taken, err, changes)
 	}
@@ -153,10 +189,15 @@ func (t *modelTest) retry() {
 	}
 }
 
-// extend adds records on both sides.
+// extend adds records on both sides, as a new generation, and says so in the audit trail.
 func (t *modelTest) extend() {
+	_, err := t.l.Record(t.Context(), AuditEntry{Event: AuditBegin, Command: "stage"})
+	must(t, err)
+	t.audit = append(t.audit, t.l.AuditHead())
 	t.m.entries = append(t.m.entries, make([]Entry, t.r.IntN(500))...)
-	must(t, t.l.Define(t.Context(), Table{Name: "account", Number: 7, Count: uint32(len(t.m.entries))}))
+	table := Table{Name: "account", Number: 7, Count: uint32(len(t.m.entries)), Generation: fmt.Sprint(len(t.audit))}
+	must(t, t.l.DefinePlanned(t.Context(), table, PlannedCounts{Insert: int64(len(t.audit))}))
+	must(t, t.l.EndPlanning(t.Context()))
 }
 
 // reopen closes the ledger, or takes the file as a crash would leave it, and opens that.
@@ -170,7 +211,7 @@ func (t *modelTest) reopen() {
 		must(t, os.WriteFile(t.path, image, 0o600))
 		closeTest(t, t.l)
 	}
-	t.l = openTest(t, t.path, Options{})
+	t.open()
 }
 
 // compare compares everything readable.
@@ -189,6 +230,14 @@ func (t *modelTest) compare() {
 	}
 	if !slices.Equal(t.m.entries, entries) {
 		t.Fatal(cmp.Diff(t.m.entries, entries))
+	}
+	if n, err := t.l.VerifyAudit(t.audit...); int(n) != len(t.audit) || err != nil {
+		t.Fatalf("%d audit entries, want %d: %v", n, len(t.audit), err)
+	}
+	all, err := t.l.Generations()
+	must(t, err)
+	if len(all) != len(t.audit) || len(all) > 0 && all[len(all)-1].Total().Insert != int64(len(all)) {
+		t.Fatalf("generations %+v, want %d", all, len(t.audit))
 	}
 	var want Counts
 	want.Total = uint32(len(t.m.entries))
@@ -229,10 +278,12 @@ func (t *modelTest) compare() {
 }
 
 func TestRandomRequestsAgainstAModelReopenedInBetween(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ledger.bolt")
-			mt := &modelTest{T: t, r: rand.New(rand.NewPCG(seed, 9)), l: openTest(t, path, Options{}), path: path}
+			mt := &modelTest{T: t, r: rand.New(rand.NewPCG(seed, 9)), path: path}
+			mt.open()
 			mt.m = model{make([]Entry, 2*pageSize-50), map[uint32]Reason{}}
 			must(t, mt.l.Define(t.Context(), Table{Name: "account", Number: 7, Count: uint32(len(mt.m.entries))}))
 			must(t, mt.l.Plan(t.Context(), "account", []Planned{{Range{0, 4000}, Insert}}))
@@ -247,8 +298,8 @@ func TestRandomRequestsAgainstAModelReopenedInBetween(t *testing.T) {
 				mt.reopen()
 				mt.compare()
 			}
-			if mt.taken < 60 {
-				t.Errorf("only %d requests were allowed", mt.taken)
+			if mt.taken < 60 || mt.failed < 3 {
+				t.Errorf("only %d requests were allowed, %d commits failed", mt.taken, mt.failed)
 			}
 		})
 	}

@@ -25,6 +25,7 @@ var (
 )
 
 func TestSnapshotIsOneMomentAndRestoresAsBehind(t *testing.T) {
+	t.Parallel()
 	ctx, l := t.Context(), newTest(t, 10)
 	must(t, l.Claim(ctx, "account", Main, []Range{{0, 4}}))
 	must(t, l.Settle(ctx, "account", []Outcome{{Range: Range{0, 2}, Result: ResultSuccess}}))

@@ -11,26 +11,42 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// formatVersion is written into every ledger; FORMAT.md describes it.
-const formatVersion = 1
+// formatVersion is written into every ledger; FORMAT.md describes it. A file of version 1 can be read,
+// and becomes one of this version when it is opened for writing.
+const (
+	formatVersion = 2
+	oldestVersion = 1
+)
 
 // The buckets and the keys of meta. See FORMAT.md.
 var (
-	bucketMeta    = []byte("meta")
-	bucketTables  = []byte("tables")
-	bucketPages   = []byte("pages")
-	bucketCounts  = []byte("counts")
-	bucketErrors  = []byte("errors")
-	bucketErrText = []byte("errtext")
-	bucketRuns    = []byte("runs")
-	buckets       = [][]byte{bucketMeta, bucketTables, bucketPages, bucketCounts, bucketErrors, bucketErrText, bucketRuns}
+	bucketMeta        = []byte("meta")
+	bucketTables      = []byte("tables")
+	bucketPages       = []byte("pages")
+	bucketCounts      = []byte("counts")
+	bucketErrors      = []byte("errors")
+	bucketErrText     = []byte("errtext")
+	bucketRuns        = []byte("runs")
+	bucketGenerations = []byte("generations") // from version 2 on
+	bucketAudit       = []byte("audit")       // from version 2 on
+	buckets           = [][]byte{bucketMeta, bucketTables, bucketPages, bucketCounts, bucketErrors, bucketErrText, bucketRuns,
+		bucketGenerations, bucketAudit, bucketIDs}
 
 	keyFormat   = []byte("format")   // u16
 	keySet      = []byte("set")      // 16 bytes
 	keyEpoch    = []byte("epoch")    // u64: opened for writing so many times
 	keyClean    = []byte("clean")    // u8: 1 when closed in order, 0 while open
 	keyRestored = []byte("restored") // restoredRecord as JSON; absent: never restored
+	keyAudit    = []byte("audit")    // the audit trail's head: seq u64, hash 32 bytes; absent: it is empty
 )
+
+// bucketsOf are the buckets that a file of that format version has.
+func bucketsOf(version uint16) [][]byte {
+	if version == oldestVersion {
+		return buckets[:7]
+	}
+	return buckets
+}
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
@@ -116,10 +132,22 @@ func getJSON(b *bolt.Bucket, key []byte, v any) (found bool, err error) {
 
 // meta is the bucket of that name, decoded.
 type meta struct {
+	format   uint16
 	set      [16]byte
 	epoch    uint64
 	clean    bool
 	restored time.Time // zero: never
+	head     AuditHead
+}
+
+// upgrade makes a file of an older version one of this: the buckets that came since, and the number.
+func upgrade(tx *bolt.Tx) error {
+	for _, name := range buckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return fmt.Errorf("create bucket %s: %w", name, err)
+		}
+	}
+	return put(tx.Bucket(bucketMeta), keyFormat, binary.BigEndian.AppendUint16(nil, formatVersion))
 }
 
 // initialize fills a new, empty file.
@@ -149,10 +177,12 @@ func readMeta(tx *bolt.Tx) (m meta, err error) {
 		return m, err
 	case len(format) != 2:
 		return m, ErrNotLedger
-	case binary.BigEndian.Uint16(format) != formatVersion:
-		return m, fmt.Errorf("%w: %d, this program knows %d", ErrFormat, binary.BigEndian.Uint16(format), formatVersion)
 	}
-	for _, name := range buckets {
+	m.format = binary.BigEndian.Uint16(format)
+	if m.format < oldestVersion || m.format > formatVersion {
+		return m, fmt.Errorf("%w: %d, this program knows %d to %d", ErrFormat, m.format, oldestVersion, formatVersion)
+	}
+	for _, name := range bucketsOf(m.format) {
 		if tx.Bucket(name) == nil {
 			return m, fmt.Errorf("bucket %s is missing", name)
 		}
@@ -162,11 +192,16 @@ func readMeta(tx *bolt.Tx) (m meta, err error) {
 	clean, err3 := get(b, keyClean)
 	var restored restoredRecord
 	_, err4 := getJSON(b, keyRestored, &restored)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	head, err5 := get(b, keyAudit)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return m, err
 	}
-	if len(set) != 16 || len(epoch) != 8 || len(clean) != 1 {
+	if len(set) != 16 || len(epoch) != 8 || len(clean) != 1 || head != nil && len(head) != 40 {
 		return m, errors.New("a value of the meta bucket has not its length")
 	}
-	return meta{[16]byte(set), binary.BigEndian.Uint64(epoch), clean[0] == 1, restored.At}, nil
+	m.set, m.epoch, m.clean, m.restored = [16]byte(set), binary.BigEndian.Uint64(epoch), clean[0] == 1, restored.At
+	if head != nil {
+		m.head = AuditHead{Seq: binary.BigEndian.Uint64(head), Hash: [32]byte(head[8:])}
+	}
+	return m, nil
 }

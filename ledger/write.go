@@ -320,11 +320,25 @@ func (l *Ledger) transact(change func(*bolt.Tx) error) error {
 		if err := change(tx); err != nil {
 			return err
 		}
-		return tx.Commit()
+		if err := l.faulty(beforeCommit); err != nil {
+			return err
+		}
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		return l.faulty(afterCommit)
 	})
 	if err != nil {
 		err = classify(err)
 		l.failure.Store(&err)
 	}
 	return l.poisoned()
+}
+
+// faulty is where tests make a commit fail.
+func (l *Ledger) faulty(when faultTime) error {
+	if l.o.fault == nil {
+		return nil
+	}
+	return l.o.fault(when)
 }
