@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/preflight"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/ingest"
 )
@@ -57,9 +60,33 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	if err != nil {
 		return r, nil, err
 	}
+	if _, err := p.transforms(b); errors.As(err, &faults) {
+		r.Faults = append(r.Faults, faults...)
+		return r, nil, nil
+	} else if err != nil {
+		return r, nil, err
+	}
+	r.Faults = append(r.Faults, p.unknownChecks()...)
 	r.Tables = len(b.tables)
 	r.Faults = append(r.Faults, p.unusedTables(b)...)
 	return r, b, nil
+}
+
+// unknownChecks are ids in checks.skip that no check has.
+func (p *Project) unknownChecks() config.Faults {
+	var faults config.Faults
+	var known []string
+	for _, r := range preflight.Rules {
+		known = append(known, r.ID)
+	}
+	for _, id := range p.Config.Checks.Skip {
+		if !slices.Contains(known, id) {
+			f := p.Config.FaultAt("checks.skip", "there is no check "+id)
+			f.Hint = "they are " + strings.Join(known, ", ")
+			faults = append(faults, f)
+		}
+	}
+	return faults
 }
 
 // unusedTables are tables that the settings name but no transform makes.

@@ -32,14 +32,16 @@ type SourceResult struct {
 
 // TableResult is what came of one table's transform.
 type TableResult struct {
-	Name    string  `json:"name"`
-	Rows    int64   `json:"rows"`
-	New     int64   `json:"new"`
-	Changed int64   `json:"changed"`
-	Same    int64   `json:"same"`
-	Gone    int64   `json:"gone"`
-	Held    int64   `json:"held"` // rows that do not fit the target, or point nowhere
-	Seconds float64 `json:"seconds"`
+	Name    string `json:"name"`
+	Rows    int64  `json:"rows"`
+	New     int64  `json:"new"`
+	Changed int64  `json:"changed"`
+	Same    int64  `json:"same"`
+	Gone    int64  `json:"gone"`
+	Held    int64  `json:"held"` // rows that do not fit the target, or point nowhere
+	// Repaired is how many rows have a value that a policy mended.
+	Repaired int64   `json:"repaired"`
+	Seconds  float64 `json:"seconds"`
 }
 
 // StageResult is what staging did.
@@ -89,7 +91,7 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 		return r, err
 	}
 	for _, t := range results {
-		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Seconds: t.Seconds})
+		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Repaired: t.Repaired, Seconds: t.Seconds})
 	}
 	watch("writing the ledger", -1)
 	if err := p.sync(ctx); err != nil {
@@ -278,8 +280,11 @@ func (p *Project) transforms(b *bound) ([]transform.Table, error) {
 			}
 			spec.Lookups = append(spec.Lookups, lookup)
 		}
-		for _, c := range preflight.Checks(t) {
-			spec.Checks = append(spec.Checks, transform.Check{Column: c.Column, Bad: c.Bad, Message: c.Message})
+		if err := p.repair(t, &spec); err != nil {
+			return nil, err
+		}
+		for _, c := range preflight.Checks(t, p.Config.Checks.Skip) {
+			spec.Checks = append(spec.Checks, transform.Check{ID: c.ID, Column: c.Column, Bad: c.Bad, Message: c.Message})
 		}
 		out = append(out, spec)
 	}

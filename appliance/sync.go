@@ -9,6 +9,7 @@ import (
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
+	"dvmigrate/duckstage/transform"
 	"dvmigrate/ledger"
 )
 
@@ -147,7 +148,7 @@ func inTarget(e ledger.Entry) bool {
 
 // holdClass tells an orphan from a row that does not fit.
 func holdClass(text string) load.Class {
-	if strings.Contains(text, "with legacy key") {
+	if strings.HasPrefix(text, transform.FaultOrphan+" ") {
 		return load.ClassOrphan
 	}
 	return load.ClassPrevalidate

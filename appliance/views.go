@@ -176,6 +176,7 @@ func (p *Project) createViews(ctx context.Context) error {
 				FROM %s s JOIN %s f USING (dm_seq) WHERE f.flag IN ('S', 'P')`, q("_success"), q(""), q(load.FlagsSuffix)),
 			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, s.dm_id AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
 				FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq)`, q("_error"), name, q(""), q(load.FlagsSuffix)),
+			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT legacy_key, dm_id AS record_id, dm_repairs AS repairs FROM %s WHERE dm_repairs IS NOT NULL", q("_repairs"), q("")),
 		} {
 			if _, err := p.stage.Exec(ctx, view); err != nil {
 				return fmt.Errorf("make the views of %s: %w", t.Name, err)

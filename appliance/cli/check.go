@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,18 +14,44 @@ import (
 var checkEntry = entry{name: "check", summary: "find every fault in settings, schema, sources and SQL; sends nothing",
 	long: `With --online it also asks the environment, where it only reads: how far away it is, who signs
 in and with what privileges, what the tables take in bulk, and what has changed since the
-schema file was pulled. What would make the load fail is an error (exit status 1).`,
+schema file was pulled. What would make the load fail is an error (exit status 1).
+
+With --data it looks at every staged row instead, in SQL and without a request: what does not
+fit the target, what would be refused, what is suspicious, and which rows are held back behind
+others. Each check has an id, such as DVM-LEN; settings checks.skip and --only choose among
+them, and --fail-on says which findings make the exit status 3. See ` + "`dvmigrate guide checks`" + `.`,
 	make: func() command { return &checkCommand{} }}
 
-type checkCommand struct{ online bool }
+type checkCommand struct {
+	online, data bool
+	only         []string
+	html, failOn string
+}
 
 func (c *checkCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.online, "online", false, "ask the environment too; nothing is written there")
+	f.BoolVar(&c.data, "data", false, "look at every staged row")
+	f.StringSliceVar(&c.only, "only", nil, "with --data: make these checks only, such as DVM-LEN,DVM-KEY")
+	f.StringVar(&c.failOn, "fail-on", "error", "with --data: findings that make the exit status 3: hold, error (and hold), warning (any), none")
+	f.StringVar(&c.html, "html", "", "with --data: write the findings as a page to this file too")
 }
 
-func (c *checkCommand) Validate(args []string) error { return noArgs(args) }
+func (c *checkCommand) Validate(args []string) error {
+	switch {
+	case c.data && c.online:
+		return errors.New("--data and --online are two different checks; make one after the other")
+	case !c.data && (len(c.only) > 0 || c.html != ""):
+		return errors.New("--only and --html go with --data")
+	case failsFrom(c.failOn) == nil:
+		return fmt.Errorf("--fail-on is hold, error, warning or none, not %q", c.failOn)
+	}
+	return noArgs(args)
+}
 
 func (c *checkCommand) Run(ctx context.Context, env *Env) error {
+	if c.data {
+		return c.runData(ctx, env)
+	}
 	p, err := env.open(ctx, appliance.Settings, "check")
 	if err != nil {
 		return err

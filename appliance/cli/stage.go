@@ -76,9 +76,9 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 	fmt.Fprintln(env.Stdout)
 	rows = nil
 	for _, t := range r.Tables {
-		rows = append(rows, []string{t.Name, count(t.Rows), count(t.New), count(t.Changed), count(t.Same), count(t.Gone), count(t.Held), duration(t.Seconds)})
+		rows = append(rows, []string{t.Name, count(t.Rows), count(t.New), count(t.Changed), count(t.Same), count(t.Gone), count(t.Held), count(t.Repaired), duration(t.Seconds)})
 	}
-	printTable(env.Stdout, []column{left("table"), right("rows"), right("new"), right("changed"), right("same"), right("gone"), right("held back"), right("time")}, rows)
+	printTable(env.Stdout, []column{left("table"), right("rows"), right("new"), right("changed"), right("same"), right("gone"), right("held back"), right("repaired"), right("time")}, rows)
 	fmt.Fprintln(env.Stdout)
 	var aside []string
 	if rejected > 0 {

@@ -30,6 +30,8 @@ type Config struct {
 	Work       string            `json:"work" need:"yes" doc:"Folder of the stage, the ledger and temporary files."`
 	Sources    map[string]Source `json:"sources" match:"^[A-Za-z_][A-Za-z0-9_]*$" doc:"Source data, each under the name by which SQL refers to it: a path, a list of paths, or a mapping."`
 	Tables     map[string]Table  `json:"tables" match:"^[a-z_][a-z0-9_]*$" doc:"What SQL cannot say about a table, under its logical name."`
+	Repair     Repair            `json:"repair" doc:"What is done about values that the target would refuse, in every table; a table's own repair goes before it."`
+	Checks     Checks            `json:"checks" doc:"Which of the checks before the load count."`
 	Stage      Stage             `json:"stage" doc:"The DuckDB file that source data are staged in."`
 	Load       Loading           `json:"load" doc:"How records are sent."`
 	Snapshots  Snapshots         `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
@@ -89,6 +91,24 @@ type Table struct {
 	Parallel int     `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
 	Message  string  `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
 	Headers  Headers `json:"headers" doc:"What is asked of the service for the records of this table; where it is given, nothing of load.headers holds for them."`
+
+	Repair map[string]Repair `json:"repair" match:"^(\\*|[a-z_][a-z0-9_]*)$" doc:"What is done about values that the target would refuse, by column; * stands for the columns that are not named."`
+}
+
+// Repair says what is done about the faults of a column (method.md M7); what is left out
+// sets the row aside. Each repair is noted in the row's dm_repairs.
+type Repair struct {
+	TooLong    string `json:"too_long" enum:",hold,trim,blank" doc:"A text that is longer than the column: hold, trim or blank."`
+	NotOption  string `json:"not_option" doc:"A number that is no option of the choice: hold, blank, or the option to take."`
+	OutOfRange string `json:"out_of_range" doc:"A number or date beyond the column's range: hold, clamp, blank, or the value to take."`
+	WrongType  string `json:"wrong_type" doc:"A value that is not of the column's type: hold, blank, or the value to take."`
+	Empty      string `json:"empty" doc:"No value: hold, or the value to take; of a lookup a legacy key, or a GUID for a record that is there already; table:key or table:GUID where it may point to several tables."`
+	NoTarget   string `json:"no_target" doc:"A lookup that leads nowhere: hold, blank, or as for empty the record to point to."`
+}
+
+// Checks chooses among the checks that dvmigrate check --data lists.
+type Checks struct {
+	Skip []string `json:"skip" match:"^DVM-[A-Z]+$" doc:"Ids of checks that are not made, such as DVM-CURR; a row that only such a check would set aside is sent."`
 }
 
 // Headers are the optional behaviours that a write asks for (dataverse-web-api.md 9).

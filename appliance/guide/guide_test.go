@@ -29,7 +29,11 @@ func TestEveryFileIsAPage(t *testing.T) {
 func TestPagesFitATerminal(t *testing.T) {
 	for _, p := range Pages() {
 		lines := strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
-		if len(lines) >= 80 || !strings.HasPrefix(p.Text, "# "+p.Title+"\n") || p.Title == "" || !strings.HasSuffix(p.Text, "\n") {
+		limit := 80
+		if p.Name == "project" { // a reference of every key
+			limit = 200
+		}
+		if len(lines) >= limit || !strings.HasPrefix(p.Text, "# "+p.Title+"\n") || p.Title == "" || !strings.HasSuffix(p.Text, "\n") {
 			t.Errorf("%s: %d lines, title %q", p.Name, len(lines), p.Title)
 		}
 		for i, l := range lines {

@@ -185,6 +185,13 @@ func (j *job) checkExpressions(ctx context.Context, c *duckstage.Conn) error {
 		}
 	}
 	relation := j.emptyRelation()
+	for _, r := range j.Repairs {
+		for _, expr := range []string{r.Bad, r.Value, r.Note} {
+			if err := describeExpr(ctx, c, expr, relation); err != nil {
+				return fmt.Errorf("repair of column %s, %s: %w", r.Column, expr, err)
+			}
+		}
+	}
 	for _, check := range j.Checks {
 		for _, expr := range []string{check.Bad, check.Message} {
 			if err := describeExpr(ctx, c, expr, relation); err != nil {

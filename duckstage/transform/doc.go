@@ -17,6 +17,7 @@
 //	dm_owed        UTINYINT, which later passes the row owes (Table.Owed)
 //	dm_hold        null, or why the row must not be sent
 //	dm_change      I new, U changed, N the same as in the staging before
+//	dm_repairs     null, or what was mended in the row before it was judged
 //
 // then the plain columns, and for each lookup its column as UUID, and with several
 // targets <column>__table, the table it points to. Rows that are no longer supplied are

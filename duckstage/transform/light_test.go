@@ -26,7 +26,7 @@ const lightRows = `SELECT i::VARCHAR AS id, CASE WHEN i % 7 > 0 THEN 'name ' || 
 	CASE WHEN i % 100 = 9 THEN '1.5' ELSE i::VARCHAR END AS whole, i % 2 = 0 AS even, i AS number FROM range(5000) r(i)`
 
 // lightColumns are what the tests below stage of lightRows.
-var lightColumns = []Column{{"name", "VARCHAR"}, {"amount", "DECIMAL(10,3)"}, {"whole", "INTEGER"}}
+var lightColumns = []Column{{Name: "name", SQLType: "VARCHAR"}, {Name: "amount", SQLType: "DECIMAL(10,3)"}, {Name: "whole", SQLType: "INTEGER"}}
 
 func isLight(t *testing.T, s *duckstage.Stage, table string) bool {
 	t.Helper()
@@ -64,7 +64,7 @@ func TestLightTablesAreLikeOthers(t *testing.T) {
 		if diff := cmp.Diff(got[1], got[0]); diff != "" {
 			t.Errorf("%s: %s", query, diff)
 		}
-		if len(got[0]) != 5002 || strings.HasSuffix(got[0][5000], " 0 0 0}") {
+		if len(got[0]) != 5002 || strings.HasSuffix(got[0][5000], " 0 0 0 0}") {
 			t.Errorf("%s: %s", query, got[0][5000])
 		}
 	}
@@ -93,7 +93,7 @@ func TestWhatIsNotLight(t *testing.T) {
 		}
 	}
 	// Many held rows would be joined at each reading.
-	stageTables(t, s, Table{Name: "held", SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{"name", "DATE"}}})
+	stageTables(t, s, Table{Name: "held", SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{Name: "name", SQLType: "DATE"}}})
 	if isLight(t, s, "held") {
 		t.Error("a table of held rows is light")
 	}
@@ -124,7 +124,7 @@ func TestLightTableOutlivesItsSource(t *testing.T) {
 func TestLightTableFaults(t *testing.T) {
 	s := newStage(t)
 	bringIn(t, s, "a", lightRows)
-	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n CAST(amount AS INTEGER) AS whole FROM a", Columns: []Column{{"whole", "INTEGER"}}}}, nil)
+	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n CAST(amount AS INTEGER) AS whole FROM a", Columns: []Column{{Name: "whole", SQLType: "INTEGER"}}}}, nil)
 	var e *duckstage.SQLError
 	if !errors.As(err, &e) || e.Line != 2 {
 		t.Errorf("an error in a computed column: %v", err)
@@ -141,7 +141,7 @@ func TestLookupsIntoALightTable(t *testing.T) {
 	s := newStage(t)
 	bringIn(t, s, "a", lightRows)
 	stageTables(t, s, Table{Name: "account", SQL: "SELECT id AS legacy_key, name FROM a", Columns: lightColumns[:1]},
-		Table{Name: "contact", SQL: "SELECT 'c' || id AS legacy_key, (number // 2)::VARCHAR AS parent FROM a", Lookups: []Lookup{{"parent", []Target{{"account", true}}}}})
+		Table{Name: "contact", SQL: "SELECT 'c' || id AS legacy_key, (number // 2)::VARCHAR AS parent FROM a", Lookups: []Lookup{{Column: "parent", Targets: []Target{{"account", true}}}}})
 	expect(t, s, "SELECT count(*), count(*) FILTER (a.legacy_key::INTEGER = substr(c.legacy_key, 2)::INTEGER // 2) FROM contact c JOIN account a ON a.dm_id = c.parent", "5000|5000")
 }
 

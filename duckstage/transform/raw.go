@@ -39,9 +39,10 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 		inner = append(inner, "TRY_CAST(CAST("+id+" AS VARCHAR) AS UUID) AS dm_id", "CAST("+id+" AS VARCHAR) AS dm_raw_id")
 		outer = append(outer, "dm_id")
 		name := strings.ReplaceAll(j.KeepID, "'", "''")
-		faults = append(faults, "WHEN dm_raw_id IS NULL THEN '"+name+": there is no record id'",
-			"WHEN dm_id IS NULL THEN '"+name+": ' || "+shown("dm_raw_id")+" || ' is not a GUID'")
+		faults = append(faults, "WHEN dm_raw_id IS NULL THEN '"+FaultID+" "+name+": there is no record id'",
+			"WHEN dm_id IS NULL THEN '"+FaultID+" "+name+": ' || "+shown("dm_raw_id")+" || ' is not a GUID'")
 	}
+	mends := j.mends()
 	for i, col := range j.Columns {
 		name, value := duckstage.Ident(col.Name), "u."+duckstage.Ident(col.Name)
 		outer = append(outer, name)
@@ -59,7 +60,9 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 		}
 		from := fmt.Sprintf("dm_raw_%d", i)
 		inner = append(inner, value+" AS "+from)
-		faults = append(faults, j.castFault(col, from))
+		if mends.cast(j, col, from); col.Default == "" {
+			faults = append(faults, j.castFault(col, from))
+		}
 	}
 	for i, l := range j.Lookups {
 		for _, part := range j.lookupValues(i, l) {
@@ -70,8 +73,13 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 	for _, name := range handedOn {
 		inner, outer = append(inner, "u."+name), append(outer, name)
 	}
+	cast := "SELECT " + strings.Join(inner, ", ") + " FROM (\n" + from + "\n) AS u"
+	if j.mendsColumns() {
+		cast, faults = mends.over(cast, faults), []string{"WHEN dm_fault IS NOT NULL THEN dm_fault"}
+		outer = append(outer, "dm_repairs")
+	}
 	outer = append(outer, j.lastColumns(faults)...)
-	return "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + " FROM (\n" + from + "\n) AS u)"
+	return "SELECT " + strings.Join(outer, ", ") + " FROM (" + cast + ")"
 }
 
 // lastColumns are the first pass's judgement. Where there are lookups, the checks wait
@@ -107,15 +115,30 @@ func castMoment(value string) string {
 	return fmt.Sprintf("CASE WHEN %[2]s THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", value, offset)
 }
 
-// castFault is the fault of a value that is not what its column takes. DuckDB rounds
-// "10.6" to an integer; that is a fault too, since the value would not be what it was.
+// castFault is the fault of a value that is not what its column takes.
 func (j *job) castFault(col Column, from string) string {
-	name := duckstage.Ident(col.Name)
-	base, _, _ := strings.Cut(strings.ToUpper(col.SQLType), "(")
+	return "WHEN " + j.castBad(col, from) + " THEN " + duckstage.Quote(FaultType+" "+col.Name+": ") + " || " + notOfType(col, from)
+}
+
+// notOfType says what is wrong with a value that is not what its column takes.
+func notOfType(col Column, from string) string {
+	base := baseType(col)
 	article := "a"
 	if strings.ContainsRune("AEIOU", rune(base[0])) && base != "UUID" {
 		article = "an"
 	}
+	return shown(from) + " || " + duckstage.Quote(" is not "+article+" "+base)
+}
+
+func baseType(col Column) string {
+	base, _, _ := strings.Cut(strings.ToUpper(col.SQLType), "(")
+	return base
+}
+
+// castBad is the predicate of a value that is not what its column takes. DuckDB rounds
+// "10.6" to an integer; that is a fault too, since the value would not be what it was.
+func (j *job) castBad(col Column, from string) string {
+	name, base := duckstage.Ident(col.Name), baseType(col)
 	bad := from + " IS NOT NULL AND " + name + " IS NULL"
 	if whole[base] {
 		switch t := j.types[strings.ToLower(col.Name)]; {
@@ -126,7 +149,7 @@ func (j *job) castFault(col Column, from string) string {
 			bad += " OR " + from + " <> " + name
 		}
 	}
-	return "WHEN " + bad + " THEN " + duckstage.Quote(col.Name+": ") + " || " + shown(from) + " || " + duckstage.Quote(" is not "+article+" "+base)
+	return "(" + bad + ")"
 }
 
 // whole are the types that have no fraction.
@@ -139,7 +162,7 @@ func shown(value string) string { return "'''' || left(CAST(" + value + " AS VAR
 func (j *job) checkFaults() []string {
 	faults := make([]string, len(j.Checks))
 	for i, c := range j.Checks {
-		faults[i] = "WHEN (" + c.Bad + "\n) THEN " + duckstage.Quote(c.Column+": ") + " || (" + c.Message + "\n)"
+		faults[i] = "WHEN (" + c.Bad + "\n) THEN " + duckstage.Quote(strings.TrimSpace(c.ID+" "+c.Column)+": ") + " || (" + c.Message + "\n)"
 	}
 	return faults
 }

@@ -55,8 +55,13 @@ func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) 
 	}
 	faults := []string{"WHEN dm_first IS NOT NULL THEN dm_first"}
 	inner = append(inner, "t.dm_hold AS dm_first")
+	var notes []string
+	if j.mendsColumns() {
+		inner, notes = append(inner, "t.dm_repairs AS dm_first_repairs"), append(notes, "dm_first_repairs")
+	}
 	for i, l := range j.Lookups {
 		part := r.lookup(j, i, l)
+		notes = append(notes, part.notes...)
 		inner, outer = append(inner, part.columns...), append(outer, part.names...)
 		from += part.joins
 		faults = append(faults, part.faults...)
@@ -66,6 +71,9 @@ func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) 
 		outer = append(outer, "dm_first AS dm_hold", "dm_owed")
 	} else {
 		outer = append(outer, caseOf(append(faults, j.checkFaults()...))+" AS dm_hold", j.owed()+" AS dm_owed")
+	}
+	if len(notes) > 0 {
+		outer = append(outer, joinNotes(notes)+" AS dm_repairs")
 	}
 	outer = append(outer, j.change())
 	q := "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + from + ")"
@@ -80,13 +88,13 @@ func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) 
 func (j *job) compared() []Column {
 	var cols []Column
 	if j.KeepID != "" {
-		cols = append(cols, Column{"dm_id", "UUID"})
+		cols = append(cols, Column{Name: "dm_id", SQLType: "UUID"})
 	}
 	cols = append(cols, j.Columns...)
 	for _, l := range j.Lookups {
-		cols = append(cols, Column{l.Column, "UUID"})
+		cols = append(cols, Column{Name: l.Column, SQLType: "UUID"})
 		if len(l.Targets) > 1 {
-			cols = append(cols, Column{l.Column + "__table", "VARCHAR"})
+			cols = append(cols, Column{Name: l.Column + "__table", SQLType: "VARCHAR"})
 		}
 	}
 	return cols
@@ -134,6 +142,7 @@ type lookupSQL struct {
 	columns, names []string // of the inner level, and what the outer one takes of them
 	joins          string
 	faults         []string
+	notes          []string // names of the inner level's columns that say what was mended
 }
 
 // lookup resolves one lookup: its GUID where the SELECT gives one, else the record id of
@@ -168,8 +177,14 @@ func (r *resolver) lookup(j *job, i int, l Lookup) lookupSQL {
 	}
 	id = "coalesce(" + id + ", NULL::UUID)"
 	fault := lookupFault(l, key, guid, table, id, reference)
+	if l.NoTarget != nil || l.Empty != nil {
+		var note string
+		id, fault, table, note = r.mend(l, key, guid, id, fault, table)
+		noteName := fmt.Sprintf("dm_note_%d", i)
+		q.columns, q.notes = append(q.columns, note+" AS "+noteName), append(q.notes, noteName)
+	}
 	faultName := fmt.Sprintf("dm_fault_%d", i)
-	q.columns = []string{id + " AS " + name, fault + " AS " + faultName}
+	q.columns = append(q.columns, id+" AS "+name, fault+" AS "+faultName)
 	q.faults = []string{"WHEN " + faultName + " IS NOT NULL THEN " + faultName}
 	if len(l.Targets) > 1 {
 		of := duckstage.Ident(l.Column + "__table")
@@ -181,7 +196,7 @@ func (r *resolver) lookup(j *job, i int, l Lookup) lookupSQL {
 
 // lookupFault says why a lookup leads nowhere; null when it leads somewhere or is empty.
 func lookupFault(l Lookup, key, guid, table, id string, reference bool) string {
-	name := duckstage.Quote(l.Column + ": ")
+	name := duckstage.Quote(FaultLookup + " " + l.Column + ": ")
 	var all, staged []string
 	for _, t := range l.Targets {
 		all = append(all, t.Table)
@@ -207,7 +222,7 @@ func lookupFault(l Lookup, key, guid, table, id string, reference bool) string {
 		faults = append(faults, "WHEN "+guid+" IS NULL AND "+key+" IS NOT NULL AND NOT ("+known+") THEN "+
 			name+" || 'table ' || "+table+" || ' is not staged, so that its rows are named with existing() and a GUID'")
 	}
-	faults = append(faults, "WHEN "+key+" IS NOT NULL AND "+id+" IS NULL THEN "+name+" || 'no ' || "+table+" || ' with legacy key ' || "+shown(key))
+	faults = append(faults, "WHEN "+key+" IS NOT NULL AND "+id+" IS NULL THEN "+duckstage.Quote(FaultOrphan+" "+l.Column+": ")+" || 'no ' || "+table+" || ' with legacy key ' || "+shown(key))
 	return caseOf(faults)
 }
 
@@ -256,7 +271,11 @@ func (r *resolver) view(j *job) string {
 	if j.KeepID == "" {
 		id = r.recordID(j, seq)
 	}
-	cols := []string{seq + " AS dm_seq", id + " AS dm_id", "legacy_key", "dm_created_at", "dm_owed", hold + " AS dm_hold", change + " AS dm_change"}
+	repairs := "NULL::VARCHAR"
+	if j.mendsAny() {
+		repairs = "dm_repairs"
+	}
+	cols := []string{seq + " AS dm_seq", id + " AS dm_id", "legacy_key", "dm_created_at", "dm_owed", hold + " AS dm_hold", change + " AS dm_change", repairs + " AS dm_repairs"}
 	for _, col := range j.compared() {
 		if col.Name != "dm_id" {
 			cols = append(cols, duckstage.Ident(col.Name))

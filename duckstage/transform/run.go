@@ -169,6 +169,9 @@ func (s *staging) secondPass(ctx context.Context, j *job) error {
 			return fmt.Errorf("count rows: %w", err)
 		}
 	}
+	if err := s.countRepaired(ctx, j); err != nil {
+		return err
+	}
 	if s.progress != nil {
 		s.progress(j.Name, 1)
 	}

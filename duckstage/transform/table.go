@@ -14,6 +14,7 @@ type Table struct {
 	Columns []Column
 	Lookups []Lookup
 	KeepID  string // the column that has the record id; "" when ids are assigned
+	Repairs []Repair
 	Checks  []Check
 	Owed    string // SQL expression of the passes a row owes, over the relation's columns; "" for none
 }
@@ -22,12 +23,23 @@ type Table struct {
 type Column struct {
 	Name    string
 	SQLType string // VARCHAR, INTEGER, BIGINT, DECIMAL(p,s), DOUBLE, BOOLEAN, DATE, TIMESTAMP or UUID
+	Default string // SQL expression that takes the place of values which are not of the type; "": such rows are held
 }
 
 // Lookup is a column that points to a row of another table, or of its own.
 type Lookup struct {
-	Column  string
-	Targets []Target
+	Column   string
+	Targets  []Target
+	NoTarget *Stand // what it points to where it would lead nowhere; nil: such rows are held
+	Empty    *Stand // what it points to where the row names nothing; nil: nothing
+}
+
+// Stand is a row that stands in for another: one of a staged table by its legacy key, or a
+// record of the target by its GUID. The zero value leaves the lookup empty.
+type Stand struct {
+	Table string
+	Key   string
+	ID    string
 }
 
 // Target is a table that a lookup may point to.
@@ -36,8 +48,27 @@ type Target struct {
 	Staged bool // it is staged here, so that it is named by legacy key; else by GUID
 }
 
+// Repair mends the value of a plain column before the row is judged. Of several for one
+// column the first that applies counts.
+type Repair struct {
+	Column string
+	Bad    string // SQL predicate over the plain columns
+	Value  string // SQL expression of the value instead
+	Note   string // SQL expression of the text for dm_repairs, without the column's name
+}
+
+// The ids of the faults that a staging finds by itself, as they stand before the text in
+// dm_hold. A Check brings its own.
+const (
+	FaultType   = "DVM-TYPE"   // a value is not of its column's type
+	FaultID     = "DVM-ID"     // a kept record id is missing or no GUID
+	FaultLookup = "DVM-LOOKUP" // a lookup cannot point there
+	FaultOrphan = "DVM-ORPHAN" // a lookup points to a row that is not staged
+)
+
 // Check is a condition that a row must not meet.
 type Check struct {
+	ID      string // stands before the text in dm_hold
 	Column  string
 	Bad     string // SQL predicate over the relation's columns
 	Message string // SQL expression of the text for dm_hold, without the column's name
@@ -48,6 +79,7 @@ type Result struct {
 	Table                          string
 	Number                         uint16 // the table's number in record ids
 	Rows, New, Changed, Same, Held int64
+	Repaired                       int64 // rows of which a value was mended
 	Gone                           int64 // rows of the staging before that are no longer supplied
 	Seconds                        float64
 }

@@ -71,14 +71,14 @@ func stageTables(t *testing.T, s *duckstage.Stage, tables ...Table) []Result {
 
 // plain is a table of two columns from source.a.
 var plain = Table{Name: "account", File: "account.sql", SQL: "SELECT id AS legacy_key, name, amount FROM a",
-	Columns: []Column{{"name", "VARCHAR"}, {"amount", "DECIMAL(10,2)"}}}
+	Columns: []Column{{Name: "name", SQLType: "VARCHAR"}, {Name: "amount", SQLType: "DECIMAL(10,2)"}}}
 
 func TestFirstStaging(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('x', 'one', '1.50', '7', 'true'), ('y', NULL, 'abc', '7.5', 'maybe'), ('z', 'three', NULL, NULL, NULL)) t(id, name, amount, size, active)")
 	table := plain
 	table.SQL = "-- all of them\nSELECT id AS legacy_key, * FROM a; -- done\n"
-	table.Columns = append(slices.Clone(plain.Columns), Column{"size", "INTEGER"}, Column{"active", "BOOLEAN"})
+	table.Columns = append(slices.Clone(plain.Columns), Column{Name: "size", SQLType: "INTEGER"}, Column{Name: "active", SQLType: "BOOLEAN"})
 	table.Checks = []Check{{Column: "name", Bad: "length(name) > 4", Message: "'is ' || length(name) || ' long, 4 fit' -- characters"}}
 	table.Owed = "CASE WHEN amount > 1 THEN 4 END"
 	res := stageTables(t, s, table)
@@ -87,9 +87,9 @@ func TestFirstStaging(t *testing.T) {
 		t.Error(diff)
 	}
 	expect(t, s, "SELECT dm_seq, legacy_key, dm_owed, dm_hold, dm_change, name, amount, size, active FROM account",
-		"0|x|4|-|I|one|1.50|7|true", "1|y|0|amount: 'abc' is not a DECIMAL|I|-|-|8|-", "2|z|0|name: is 5 long, 4 fit|I|three|-|-|-")
+		"0|x|4|-|I|one|1.50|7|true", "1|y|0|DVM-TYPE amount: 'abc' is not a DECIMAL|I|-|-|8|-", "2|z|0|name: is 5 long, 4 fit|I|three|-|-|-")
 	expect(t, s, "SELECT column_name || ' ' || column_type FROM (DESCRIBE account)", "dm_seq BIGINT", "dm_id UUID", "legacy_key VARCHAR",
-		"dm_created_at TIMESTAMP", "dm_owed UTINYINT", "dm_hold VARCHAR", "dm_change VARCHAR", "name VARCHAR", "amount DECIMAL(10,2)", "size INTEGER", "active BOOLEAN")
+		"dm_created_at TIMESTAMP", "dm_owed UTINYINT", "dm_hold VARCHAR", "dm_change VARCHAR", "dm_repairs VARCHAR", "name VARCHAR", "amount DECIMAL(10,2)", "size INTEGER", "active BOOLEAN")
 	err := s.Scan(t.Context(), "SELECT dm_seq, dm_id FROM account WHERE dm_seq >= 1 AND dm_seq < 3", nil, func(b *column.Batch) error {
 		for i := range b.Rows {
 			table, seq, ok := duckstage.ParseRecordID(testSet, b.Column("dm_id").UUIDs[i])
@@ -107,10 +107,10 @@ func TestFirstStaging(t *testing.T) {
 func TestFractionsAreNotRoundedAway(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '10.6', 10.6::DOUBLE), ('2', '10.0', 10.0::DOUBLE), ('3', '11', NULL)) t(id, x, y)")
-	stageTables(t, s, Table{Name: "t", SQL: "SELECT id AS legacy_key, x, y FROM a", Columns: []Column{{"x", "INTEGER"}}})
-	expect(t, s, "SELECT dm_hold FROM t", "x: '10.6' is not an INTEGER", "-", "-")
-	stageTables(t, s, Table{Name: "u", SQL: "SELECT id AS legacy_key, x, y FROM a", Columns: []Column{{"y", "BIGINT"}}})
-	expect(t, s, "SELECT dm_hold FROM u", "y: '10.6' is not a BIGINT", "-", "-")
+	stageTables(t, s, Table{Name: "t", SQL: "SELECT id AS legacy_key, x, y FROM a", Columns: []Column{{Name: "x", SQLType: "INTEGER"}}})
+	expect(t, s, "SELECT dm_hold FROM t", "DVM-TYPE x: '10.6' is not an INTEGER", "-", "-")
+	stageTables(t, s, Table{Name: "u", SQL: "SELECT id AS legacy_key, x, y FROM a", Columns: []Column{{Name: "y", SQLType: "BIGINT"}}})
+	expect(t, s, "SELECT dm_hold FROM u", "DVM-TYPE y: '10.6' is not a BIGINT", "-", "-")
 }
 
 func TestRestagingKeepsNumbers(t *testing.T) {
@@ -136,7 +136,7 @@ func TestRestagingKeepsNumbers(t *testing.T) {
 		}
 	}
 	wider := plain
-	wider.SQL, wider.Columns = "SELECT id AS legacy_key, name, amount, CASE WHEN id = 'x' THEN 1 END AS n FROM a", append(slices.Clone(plain.Columns), Column{"n", "INTEGER"})
+	wider.SQL, wider.Columns = "SELECT id AS legacy_key, name, amount, CASE WHEN id = 'x' THEN 1 END AS n FROM a", append(slices.Clone(plain.Columns), Column{Name: "n", SQLType: "INTEGER"})
 	stageTables(t, s, wider)
 	expect(t, s, "SELECT dm_seq, dm_change FROM account WHERE dm_change <> 'N'", "0|U")
 	expect(t, s, "SELECT value FROM dm.meta WHERE key = 'generation'", "4")
@@ -149,27 +149,27 @@ func TestLookups(t *testing.T) {
 		CREATE TABLE source.c AS SELECT * FROM (VALUES ('c1', 'account', '1', 'AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE'), ('c2', 'contact', 'c1', 'no guid'),
 			('c3', 'account', '99', NULL), ('c4', 'lead', '1', NULL), ('c5', NULL, NULL, NULL), ('c6', 'systemuser', 'x', NULL)) t(id, kind, owner, usr)`)
 	account := Table{Name: "account", SQL: "SELECT id AS legacy_key, parent AS parentaccountid FROM a",
-		Lookups: []Lookup{{"parentaccountid", []Target{{"account", true}}}}}
+		Lookups: []Lookup{{Column: "parentaccountid", Targets: []Target{{"account", true}}}}}
 	contact := Table{Name: "contact", SQL: `SELECT id AS legacy_key, ref(kind, owner) AS parentcustomerid, usr AS ownerid,
 			coalesce(existing('systemuser', usr), ref('account', CASE WHEN id = 'c3' THEN '3' END)) AS mixed FROM c`,
-		Lookups: []Lookup{{"parentcustomerid", []Target{{"account", true}, {"contact", true}, {"systemuser", false}}}, {"ownerid", []Target{{"systemuser", false}}},
-			{"mixed", []Target{{"systemuser", false}, {"account", true}}}},
+		Lookups: []Lookup{{Column: "parentcustomerid", Targets: []Target{{"account", true}, {"contact", true}, {"systemuser", false}}}, {Column: "ownerid", Targets: []Target{{"systemuser", false}}},
+			{Column: "mixed", Targets: []Target{{"systemuser", false}, {"account", true}}}},
 		Checks: []Check{{Column: "ownerid", Bad: "ownerid IS NULL AND legacy_key = 'c5'", Message: "'is required'"}},
 		Owed:   "CASE WHEN parentcustomerid IS NOT NULL THEN 1 ELSE 0 END"}
 	stageTables(t, s, account, contact)
 	expect(t, s, "SELECT a.legacy_key, p.legacy_key, a.dm_hold FROM account a LEFT JOIN account p ON p.dm_id = a.parentaccountid ORDER BY 1",
-		"1|2|-", "2|-|-", "3|-|parentaccountid: no account with legacy key '9'", "4|4|-")
+		"1|2|-", "2|-|-", "3|-|DVM-ORPHAN parentaccountid: no account with legacy key '9'", "4|4|-")
 	expect(t, s, `SELECT c.legacy_key, coalesce(a.legacy_key, o.legacy_key), c.parentcustomerid__table, c.ownerid, c.mixed__table, c.dm_owed, c.dm_hold FROM contact c
 		LEFT JOIN account a ON a.dm_id = c.parentcustomerid LEFT JOIN contact o ON o.dm_id = c.parentcustomerid ORDER BY c.dm_seq`,
 		"c1|1|account|aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee|systemuser|1|-",
-		"c2|c1|contact|-|-|1|ownerid: 'no guid' is not a GUID",
-		"c3|-|-|-|account|0|parentcustomerid: no account with legacy key '99'",
-		"c4|-|-|-|-|0|parentcustomerid: it cannot point to table 'lead', only to account, contact, systemuser",
+		"c2|c1|contact|-|-|1|DVM-LOOKUP ownerid: 'no guid' is not a GUID",
+		"c3|-|-|-|account|0|DVM-ORPHAN parentcustomerid: no account with legacy key '99'",
+		"c4|-|-|-|-|0|DVM-LOOKUP parentcustomerid: it cannot point to table 'lead', only to account, contact, systemuser",
 		"c5|-|-|-|-|0|ownerid: is required",
-		"c6|-|-|-|-|0|parentcustomerid: table systemuser is not staged, so that its rows are named with existing() and a GUID")
+		"c6|-|-|-|-|0|DVM-LOOKUP parentcustomerid: table systemuser is not staged, so that its rows are named with existing() and a GUID")
 	mustExec(t, s, "INSERT INTO source.a VALUES ('9', NULL); DELETE FROM source.a WHERE id = '2'")
 	stageTables(t, s, account)
-	expect(t, s, "SELECT legacy_key, dm_seq, dm_change, dm_hold FROM account", "1|0|U|parentaccountid: no account with legacy key '2'", "3|2|U|-", "4|3|N|-", "9|4|I|-")
+	expect(t, s, "SELECT legacy_key, dm_seq, dm_change, dm_hold FROM account", "1|0|U|DVM-ORPHAN parentaccountid: no account with legacy key '2'", "3|2|U|-", "4|3|N|-", "9|4|I|-")
 	stageTables(t, s, contact)
 	expect(t, s, "SELECT dm_change, count(*) FROM contact GROUP BY ALL", "N|6")
 }
@@ -177,10 +177,10 @@ func TestLookups(t *testing.T) {
 func TestKeptIDs(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, `CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', 'AAAAAAAA-BBBB-4CCC-8DDD-000000000001', '2'), ('2', 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002', '3'), ('3', 'oops', NULL), ('4', NULL, NULL)) t(id, guid, parent)`)
-	table := Table{Name: "account", SQL: "SELECT id AS legacy_key, guid, parent FROM a", KeepID: "guid", Lookups: []Lookup{{"parent", []Target{{"account", true}}}}}
+	table := Table{Name: "account", SQL: "SELECT id AS legacy_key, guid, parent FROM a", KeepID: "guid", Lookups: []Lookup{{Column: "parent", Targets: []Target{{"account", true}}}}}
 	stageTables(t, s, table)
 	expect(t, s, "SELECT legacy_key, dm_id, parent, dm_hold FROM account", "1|aaaaaaaa-bbbb-4ccc-8ddd-000000000001|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-",
-		"2|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-|parent: no account with legacy key '3'", "3|-|-|guid: 'oops' is not a GUID", "4|-|-|guid: there is no record id")
+		"2|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-|DVM-ORPHAN parent: no account with legacy key '3'", "3|-|-|DVM-ID guid: 'oops' is not a GUID", "4|-|-|DVM-ID guid: there is no record id")
 	mustExec(t, s, "UPDATE source.a SET guid = 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002' WHERE id IN ('3', '4')")
 	_, err := Run(t.Context(), s, []Table{table}, nil)
 	var keys *KeyError
@@ -228,12 +228,12 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 		{"two statements", Table{SQL: "SELECT 1 AS legacy_key;\nSELECT 2"}, "line 2, column 1: only one statement"},
 		{"no SELECT", Table{SQL: "DROP TABLE a"}, "line 1, column 1: the statement must be a SELECT"},
 		{"no key", Table{SQL: "SELECT id FROM a"}, "no column legacy_key"},
-		{"a missing column", Table{SQL: "SELECT id AS legacy_key FROM a", Columns: []Column{{"name", "VARCHAR"}}}, "no column name"},
+		{"a missing column", Table{SQL: "SELECT id AS legacy_key FROM a", Columns: []Column{{Name: "name", SQLType: "VARCHAR"}}}, "no column name"},
 		{"one name twice", Table{SQL: "SELECT id AS legacy_key, id AS x, name AS X FROM a"}, "two columns called"},
-		{"an unknown type", Table{SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{"name", "MONEY"}}}, "type MONEY of column name"},
-		{"a lookup without ref", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{"name", []Target{{"x", false}, {"y", false}}}}}, "use ref('table', key)"},
-		{"a target that is not staged", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{"name", []Target{{"x", true}}}}}, "points to x, which is not staged"},
-		{"a wrong check", Table{SQL: "SELECT id AS legacy_key, name FROM a", Checks: []Check{{"name", "len(nme) > 1", "'x'"}}}, "check of column name"},
+		{"an unknown type", Table{SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{Name: "name", SQLType: "MONEY"}}}, "type MONEY of column name"},
+		{"a lookup without ref", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{Column: "name", Targets: []Target{{"x", false}, {"y", false}}}}}, "use ref('table', key)"},
+		{"a target that is not staged", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{Column: "name", Targets: []Target{{"x", true}}}}}, "points to x, which is not staged"},
+		{"a wrong check", Table{SQL: "SELECT id AS legacy_key, name FROM a", Checks: []Check{{Column: "name", Bad: "len(nme) > 1", Message: "'x'"}}}, "check of column name"},
 		{"a wrong owed", Table{SQL: "SELECT id AS legacy_key FROM a", Owed: "1 +"}, "passes owed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -253,7 +253,7 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 func TestErrorsWhileRunningPointIntoTheUsersText(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT 'x' AS id, 'abc' AS name")
-	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n  CAST(name AS INTEGER) AS n\nFROM a", Columns: []Column{{"n", "INTEGER"}}}}, nil)
+	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n  CAST(name AS INTEGER) AS n\nFROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}}}, nil)
 	var e *duckstage.SQLError
 	if !errors.As(err, &e) || e.Line != 2 || e.Column != 3 || !strings.Contains(e.Message, "abc") {
 		t.Errorf("error = %v", err)
