@@ -86,7 +86,11 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	if err != nil {
 		return r, err
 	}
-	results, err := transform.Run(ctx, p.stage, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
+	scripts, err := p.scripts()
+	if err != nil {
+		return r, err
+	}
+	results, err := transform.Run(ctx, p.stage, scripts, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
 	if err != nil {
 		return r, err
 	}
@@ -161,13 +165,20 @@ func (p *Project) bind(ctx context.Context, s *duckstage.Stage) (*bound, error) 
 	if err != nil {
 		return nil, err
 	}
+	scripts, err := p.scripts()
+	if err != nil {
+		return nil, err
+	}
 	staged := func(table string) bool {
 		return slices.ContainsFunc(files, func(f transformFile) bool { return f.table == table })
 	}
 	var tables []*mapping.Table
 	var faults config.Faults
 	for _, f := range files {
-		columns, err := transform.Describe(ctx, s, f.sql)
+		columns, err := transform.Describe(ctx, s, scripts, f.sql)
+		if found := scriptFaults(err); found != nil {
+			return nil, found
+		}
 		var sqlError *duckstage.SQLError
 		if errors.As(err, &sqlError) {
 			faults = append(faults, config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint})

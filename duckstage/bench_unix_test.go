@@ -110,7 +110,7 @@ func stage(b *testing.B, s *duckstage.Stage) {
 		table.Checks = append(table.Checks, transform.Check{Column: name, Bad: fmt.Sprintf("length(%s) > %d", name, fits), Message: "'is too long'"})
 	}
 	table.Checks = append(table.Checks, transform.Check{Column: "kind", Bad: "kind NOT BETWEEN 100000000 AND 100000004", Message: "'is no option'"})
-	res, err := transform.Run(b.Context(), s, []transform.Table{table}, nil)
+	res, err := transform.Run(b.Context(), s, nil, []transform.Table{table}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func BenchmarkRestaging(b *testing.B) {
 			b.Fatal(err)
 		}
 		run := func() []transform.Result {
-			res, err := transform.Run(b.Context(), s, []transform.Table{table}, nil)
+			res, err := transform.Run(b.Context(), s, nil, []transform.Table{table}, nil)
 			if err != nil {
 				b.Fatal(err)
 			}

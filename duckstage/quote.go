@@ -129,3 +129,24 @@ func quotedLength(text string, quote byte, escapes bool) int {
 func isWord(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
+
+// Statement is one statement of a text, with the place in it where it begins.
+type Statement struct {
+	SQL          string // without comments before it and the semicolon after it
+	Line, Column int
+}
+
+// Statements cuts a text at the semicolons between its statements.
+func Statements(text string) []Statement {
+	var out []Statement
+	for at := 0; at < len(text); {
+		at += skipBlank(text[at:])
+		end := statementEnd(text, at)
+		if end > at {
+			line, col := lineColumn(text, at)
+			out = append(out, Statement{SQL: text[at:end], Line: line, Column: col})
+		}
+		at = end + 1
+	}
+	return out
+}

@@ -21,21 +21,29 @@ CREATE OR REPLACE TEMP MACRO existing(target, id) AS CASE WHEN id IS NULL THEN N
 // endSession gives the connection back as it was.
 const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing`
 
-// within runs fn with a connection for the user's SQL.
-func within(ctx context.Context, stage *duckstage.Stage, fn func(*duckstage.Conn) error) error {
+// within runs fn with a connection for the user's SQL, which knows the user's views and
+// macros.
+func within(ctx context.Context, stage *duckstage.Stage, scripts []Script, fn func(*duckstage.Conn) error) error {
 	return stage.With(ctx, func(c *duckstage.Conn) error {
 		if _, err := c.Exec(ctx, session); err != nil {
 			return fmt.Errorf("prepare transform: %w", err)
 		}
-		err := fn(c)
-		_, endErr := c.Exec(context.WithoutCancel(ctx), endSession)
-		return errors.Join(err, endErr)
+		end, err := library(ctx, c, scripts)
+		if err == nil {
+			err = fn(c)
+		}
+		for _, q := range append(end, endSession) {
+			if _, endErr := c.Exec(context.WithoutCancel(ctx), q); endErr != nil {
+				err = errors.Join(err, endErr)
+			}
+		}
+		return err
 	})
 }
 
 // Describe returns the columns of a user's SELECT without running it.
-func Describe(ctx context.Context, stage *duckstage.Stage, sql string) (cols []duckstage.ColumnInfo, err error) {
-	err = within(ctx, stage, func(c *duckstage.Conn) error {
+func Describe(ctx context.Context, stage *duckstage.Stage, scripts []Script, sql string) (cols []duckstage.ColumnInfo, err error) {
+	err = within(ctx, stage, scripts, func(c *duckstage.Conn) error {
 		cols, err = c.Describe(ctx, sql)
 		return err
 	})
@@ -45,9 +53,9 @@ func Describe(ctx context.Context, stage *duckstage.Stage, sql string) (cols []d
 // Verify looks at every table's SELECT, checks and expressions without running them, and
 // returns what Run would refuse: a TableError for each table that has a fault, with a
 // duckstage.SQLError inside where SQL is wrong.
-func Verify(ctx context.Context, stage *duckstage.Stage, tables []Table) []error {
+func Verify(ctx context.Context, stage *duckstage.Stage, scripts []Script, tables []Table) []error {
 	var faults []error
-	err := within(ctx, stage, func(c *duckstage.Conn) error {
+	err := within(ctx, stage, scripts, func(c *duckstage.Conn) error {
 		_, faults = build(ctx, c, tables)
 		return nil
 	})

@@ -52,7 +52,7 @@ func stageForEver(path string) error {
 		if err := nextSource(ctx, s); err != nil {
 			return err
 		}
-		if _, err := Run(ctx, s, crashTables(), nil); err != nil {
+		if _, err := Run(ctx, s, nil, crashTables(), nil); err != nil {
 			return err
 		}
 		fmt.Println("staged")

@@ -124,12 +124,12 @@ func TestLightTableOutlivesItsSource(t *testing.T) {
 func TestLightTableFaults(t *testing.T) {
 	s := newStage(t)
 	bringIn(t, s, "a", lightRows)
-	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n CAST(amount AS INTEGER) AS whole FROM a", Columns: []Column{{Name: "whole", SQLType: "INTEGER"}}}}, nil)
+	_, err := Run(t.Context(), s, nil, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n CAST(amount AS INTEGER) AS whole FROM a", Columns: []Column{{Name: "whole", SQLType: "INTEGER"}}}}, nil)
 	var e *duckstage.SQLError
 	if !errors.As(err, &e) || e.Line != 2 {
 		t.Errorf("an error in a computed column: %v", err)
 	}
-	_, err = Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT left(id, 3) AS legacy_key FROM a"}}, nil)
+	_, err = Run(t.Context(), s, nil, []Table{{Name: "t", SQL: "SELECT left(id, 3) AS legacy_key FROM a"}}, nil)
 	var keys *KeyError
 	if !errors.As(err, &keys) || len(keys.Keys) != 5 {
 		t.Errorf("repeated keys: %v", err)

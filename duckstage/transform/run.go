@@ -18,13 +18,13 @@ const maxRows = 1 << 32
 // maxTables is how many tables a stage may ever have: numbers are 16 bits.
 const maxTables = 1<<16 - 1
 
-// Run stages the tables. Progress, if not nil, is told how much of a table is done, from
+// Run stages the tables; scripts are the views and macros that their SELECTs may use. Progress, if not nil, is told how much of a table is done, from
 // 0 to 1; calls may come from another goroutine, one at a time.
 //
 // Faults that Verify would find are returned before anything is read, all of them joined.
-func Run(ctx context.Context, stage *duckstage.Stage, tables []Table, progress func(table string, done float64)) ([]Result, error) {
+func Run(ctx context.Context, stage *duckstage.Stage, scripts []Script, tables []Table, progress func(table string, done float64)) ([]Result, error) {
 	var results []Result
-	err := within(ctx, stage, func(c *duckstage.Conn) error {
+	err := within(ctx, stage, scripts, func(c *duckstage.Conn) error {
 		jobs, faults := build(ctx, c, tables)
 		if len(faults) > 0 {
 			return errors.Join(faults...)

@@ -62,7 +62,7 @@ func expect(t *testing.T, s *duckstage.Stage, query string, want ...string) {
 
 func stageTables(t *testing.T, s *duckstage.Stage, tables ...Table) []Result {
 	t.Helper()
-	res, err := Run(t.Context(), s, tables, nil)
+	res, err := Run(t.Context(), s, nil, tables, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,13 +182,13 @@ func TestKeptIDs(t *testing.T) {
 	expect(t, s, "SELECT legacy_key, dm_id, parent, dm_hold FROM account", "1|aaaaaaaa-bbbb-4ccc-8ddd-000000000001|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-",
 		"2|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-|DVM-ORPHAN parent: no account with legacy key '3'", "3|-|-|DVM-ID guid: 'oops' is not a GUID", "4|-|-|DVM-ID guid: there is no record id")
 	mustExec(t, s, "UPDATE source.a SET guid = 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002' WHERE id IN ('3', '4')")
-	_, err := Run(t.Context(), s, []Table{table}, nil)
+	_, err := Run(t.Context(), s, nil, []Table{table}, nil)
 	var keys *KeyError
 	if !errors.As(err, &keys) || keys.Column != "guid" || keys.Keys[0].Rows != 3 {
 		t.Errorf("repeated ids: %v", err)
 	}
 	table.KeepID = ""
-	if _, err := Run(t.Context(), s, []Table{table}, nil); err == nil || !strings.Contains(err.Error(), "cannot change any more") {
+	if _, err := Run(t.Context(), s, nil, []Table{table}, nil); err == nil || !strings.Contains(err.Error(), "cannot change any more") {
 		t.Errorf("ids no longer kept: %v", err)
 	}
 }
@@ -198,7 +198,7 @@ func TestRepeatedKeysChangeNothing(t *testing.T) {
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT i::VARCHAR AS id, 'n' AS name, '1' AS amount FROM range(10) r(i)")
 	stageTables(t, s, plain)
 	mustExec(t, s, "INSERT INTO source.a SELECT (i % 7)::VARCHAR, 'm', '2' FROM range(8) r(i); INSERT INTO source.a VALUES (NULL, 'x', '1'), (NULL, 'x', '1')")
-	_, err := Run(t.Context(), s, []Table{{Name: "other", SQL: "SELECT 1 AS legacy_key"}, plain}, nil)
+	_, err := Run(t.Context(), s, nil, []Table{{Name: "other", SQL: "SELECT 1 AS legacy_key"}, plain}, nil)
 	var keys *KeyError
 	var table *TableError
 	if !errors.As(err, &keys) || !errors.As(err, &table) {
@@ -238,13 +238,13 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.table.Name, c.table.File = "t", "t.sql"
-			faults := Verify(t.Context(), s, []Table{c.table})
+			faults := Verify(t.Context(), s, nil, []Table{c.table})
 			if len(faults) != 1 || !strings.Contains(faults[0].Error(), c.want) || !strings.HasPrefix(faults[0].Error(), "table t (t.sql): ") {
 				t.Errorf("faults = %v, want %q", faults, c.want)
 			}
 		})
 	}
-	both := Verify(t.Context(), s, []Table{{Name: "t", SQL: "x"}, {Name: "u", SQL: "y"}, {Name: "v", SQL: "SELECT id AS legacy_key FROM a"}})
+	both := Verify(t.Context(), s, nil, []Table{{Name: "t", SQL: "x"}, {Name: "u", SQL: "y"}, {Name: "v", SQL: "SELECT id AS legacy_key FROM a"}})
 	if len(both) != 2 {
 		t.Errorf("faults = %v, want two", both)
 	}
@@ -253,7 +253,7 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 func TestErrorsWhileRunningPointIntoTheUsersText(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT 'x' AS id, 'abc' AS name")
-	_, err := Run(t.Context(), s, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n  CAST(name AS INTEGER) AS n\nFROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}}}, nil)
+	_, err := Run(t.Context(), s, nil, []Table{{Name: "t", SQL: "SELECT id AS legacy_key,\n  CAST(name AS INTEGER) AS n\nFROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}}}, nil)
 	var e *duckstage.SQLError
 	if !errors.As(err, &e) || e.Line != 2 || e.Column != 3 || !strings.Contains(e.Message, "abc") {
 		t.Errorf("error = %v", err)
