@@ -137,7 +137,7 @@ func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, err
 		return r, err
 	}
 	err = load.New(p.stage, p.ledger, routes[""], load.Options{
-		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(o, 1),
+		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(),
 		Target: func(table string) load.Target { return routes[table] }, Watch: counter, Log: p.o.Log,
 	}).Run(ctx, drain)
 	tracker.Finish()
@@ -230,12 +230,19 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		for _, part := range parts {
 			c.inspector.part(part)
 		}
-		const done = "--done\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nHTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\n\r\n\r\n"
+		const done = "--done\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nHTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\nOData-EntityId: " + nobody + "\r\n\r\n\r\n"
 		return answer200(r, "multipart/mixed; boundary=done", strings.Repeat(done, len(parts))+"--done--\r\n"), nil
 	}
 	c.inspector.request(r.Method, path, body)
-	return &http.Response{StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	if strings.HasSuffix(path, "CreateMultiple") {
+		ids := strings.Repeat(`"`+nobodyID+`",`, bytes.Count(body, []byte(`{"@odata.type":`)))
+		return answer200(r, "application/json", `{"Ids":[`+strings.TrimSuffix(ids, ",")+`]}`), nil
+	}
+	return &http.Response{StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Odata-Entityid": {nobody}}, Body: http.NoBody, Request: r}, nil
 }
+
+// nobody is the record that a dry run takes for each one whose id Dataverse assigns.
+const nobodyID, nobody = "00000000-0000-4000-8000-000000000001", "records(" + nobodyID + ")"
 
 func answer200(r *http.Request, media, body string) *http.Response {
 	return &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Type": {media}},

@@ -53,6 +53,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	if err != nil {
 		return r, err
 	}
+	if err := p.sameIDs(b); err != nil {
+		return r, err
+	}
 	links, err := p.links(b)
 	if err != nil {
 		return r, err
@@ -72,7 +75,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
-		MaxErrors: p.Config.Load.MaxErrors, Watch: tracker, Log: p.o.Log,
+		RecordSeq: p.recordSeq(), MaxErrors: p.Config.Load.MaxErrors, Watch: tracker, Log: p.o.Log,
 	})
 	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
 	if err != nil {
@@ -150,9 +153,11 @@ func (p *Project) parallel(o LoadOptions, users int) int {
 
 var messages = map[string]load.Message{"auto": load.Auto, "bulk": load.Bulk, "batch": load.Batch, "single": load.Single}
 
+var onMatch = map[string]load.OnMatch{"error": load.MatchError, "update": load.MatchUpdate, "skip": load.MatchSkip}
+
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: t.Batch, Parallel: t.Parallel, Message: messages[t.Message]}
+	return load.Settings{Batch: t.Batch, Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch]}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

@@ -367,5 +367,13 @@ func newBound(tables []*mapping.Table) *bound {
 	for _, t := range tables {
 		b.byName[t.Name] = t
 	}
+	for _, t := range tables {
+		for i := range t.Lookups {
+			for k := range t.Lookups[i].Targets {
+				target := &t.Lookups[i].Targets[k]
+				target.Kept = target.Staged && b.byName[target.Table] != nil && b.byName[target.Table].KeptIDs()
+			}
+		}
+	}
 	return b
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 
 	"dvmigrate/appliance/config"
-	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/appliance/reconcile"
-	"dvmigrate/duckstage"
 )
 
 // Reconcile compares what is in the target with what was loaded. values says
@@ -27,15 +25,9 @@ func (p *Project) Reconcile(ctx context.Context, values bool, limit int, newTarg
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	numbers := map[string]uint16{}
-	for _, t := range p.ledger.Tables() {
-		numbers[t.Name] = t.Number
-	}
+	seqOf := p.targetSeq(b)
 	r, err := reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: values, Limit: limit, Watch: watch,
-		RecordSeq: func(table string, id schema.GUID) (uint32, bool) {
-			number, seq, ok := duckstage.ParseRecordID(p.set, id)
-			return seq, ok && number == numbers[table]
-		}})
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf)})
 	if err != nil {
 		return r, p.explainTarget(err)
 	}

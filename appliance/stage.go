@@ -196,6 +196,7 @@ func (p *Project) bind(ctx context.Context, s *duckstage.Stage) (*bound, error) 
 			faults = append(faults, explain(f, fault))
 		}
 		if len(found) == 0 {
+			p.applySettings(t)
 			tables = append(tables, t)
 			faults = append(faults, p.settingFaults(f, t)...)
 		}
@@ -265,7 +266,7 @@ func (p *Project) settingFaults(f transformFile, t *mapping.Table) config.Faults
 			Message: fmt.Sprintf("column %s: ids are assigned by dvmigrate", t.Schema.PrimaryID),
 			Hint:    fmt.Sprintf("leave the column out, or set tables: {%s: {ids: keep}}", t.Name)}}
 	}
-	return nil
+	return p.matchFaults(f, t)
 }
 
 // transforms translates the mapped tables into what the stage computes.

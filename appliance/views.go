@@ -32,6 +32,11 @@ func (p *Project) registerLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_ids", Args: []string{"VARCHAR"},
+		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "record_id", SQLType: "UUID"}}, Open: p.idRows})
+	if err != nil {
+		return err
+	}
 	return p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_failures", Args: []string{"VARCHAR"},
 		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "http", SQLType: "USMALLINT"},
 			{Name: "code", SQLType: "VARCHAR"}, {Name: "message", SQLType: "VARCHAR"}},
@@ -169,14 +174,20 @@ func (p *Project) createViews(ctx context.Context) error {
 	for _, t := range tables {
 		q := func(suffix string) string { return duckstage.Ident(t.Name + suffix) }
 		name := duckstage.Quote(t.Name)
+		record, ids := "s.dm_id", ""
+		if p.Config.Table(t.Name).IDs == "server" {
+			record, ids = "k.record_id", fmt.Sprintf("LEFT JOIN ledger_ids(%s) k USING (dm_seq)", name)
+		} else if len(p.Config.Table(t.Name).Match) > 0 {
+			record, ids = "coalesce(k.record_id, s.dm_id)", fmt.Sprintf("LEFT JOIN ledger_ids(%s) k USING (dm_seq)", name)
+		}
 		all = append(all, fmt.Sprintf("SELECT %s AS table_name, * FROM %s", name, q(load.FlagsSuffix)))
 		for _, view := range []string{
 			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM ledger_entries(%s)", q(load.FlagsSuffix), name),
-			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, s.dm_id AS record_id, f.action, f.flag, f.pass, f.attempts, f.changed_at
-				FROM %s s JOIN %s f USING (dm_seq) WHERE f.flag IN ('S', 'P')`, q("_success"), q(""), q(load.FlagsSuffix)),
-			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, s.dm_id AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
-				FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq)`, q("_error"), name, q(""), q(load.FlagsSuffix)),
-			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT legacy_key, dm_id AS record_id, dm_repairs AS repairs FROM %s WHERE dm_repairs IS NOT NULL", q("_repairs"), q("")),
+			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, f.changed_at
+				FROM %s s JOIN %s f USING (dm_seq) %s WHERE f.flag IN ('S', 'P')`, q("_success"), record, q(""), q(load.FlagsSuffix), ids),
+			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
+				FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq) %s`, q("_error"), record, name, q(""), q(load.FlagsSuffix), ids),
+			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, s.dm_repairs AS repairs FROM %s s %s WHERE dm_repairs IS NOT NULL", q("_repairs"), record, q(""), ids),
 		} {
 			if _, err := p.stage.Exec(ctx, view); err != nil {
 				return fmt.Errorf("make the views of %s: %w", t.Name, err)

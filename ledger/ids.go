@@ -109,35 +109,55 @@ func (p *idPages) keep(k idKey, page *idPage) {
 	p.pages[k] = page
 }
 
-// IDs are all kept ids of a table, by seq. It reads one page at a time, so that an id
-// that is kept meanwhile may or may not come.
+// IDs are all kept ids of a table, by seq. It reads some at a time, so that an id that is
+// kept meanwhile may or may not come.
 func (l *Ledger) IDs(name string) iter.Seq2[RecordID, error] {
 	return func(yield func(RecordID, error) bool) {
-		t, ok := l.Table(name)
-		if !ok {
-			yield(RecordID{}, fmt.Errorf("list ids: %w %q", ErrUnknownTable, name))
-			return
-		}
-		for next := (idKey{table: t.Number}); ; next.n++ {
-			var page *idPage
-			err := l.view(func(tx *bolt.Tx) (err error) {
-				page, err = nextIDs(tx, &next)
-				return err
-			})
+		for from := uint32(0); ; {
+			ids, err := l.SomeIDs(name, from, 4*idPageSize)
 			if err != nil {
-				yield(RecordID{}, fmt.Errorf("list ids of %s: %w", name, err))
+				yield(RecordID{}, err)
 				return
 			}
-			if page == nil {
+			if len(ids) == 0 {
 				return
 			}
-			for i, id := range page {
-				if id != [16]byte{} && !yield(RecordID{next.n<<idBits + uint32(i), id}, nil) {
+			for _, id := range ids {
+				if !yield(id, nil) {
 					return
 				}
 			}
+			from = ids[len(ids)-1].Seq + 1
 		}
 	}
+}
+
+// SomeIDs are the kept ids of a table from seq from on, at most so many and of some
+// hundreds; ask again from the last Seq + 1 until none comes.
+func (l *Ledger) SomeIDs(name string, from uint32, limit int) ([]RecordID, error) {
+	t, ok := l.Table(name)
+	if !ok {
+		return nil, fmt.Errorf("list ids: %w %q", ErrUnknownTable, name)
+	}
+	var out []RecordID
+	err := l.view(func(tx *bolt.Tx) error {
+		for next := (idKey{t.Number, from >> idBits}); len(out)+idPageSize <= max(limit, idPageSize); next.n++ {
+			page, err := nextIDs(tx, &next)
+			if page == nil || err != nil {
+				return err
+			}
+			for i, id := range page {
+				if seq := next.n<<idBits + uint32(i); seq >= from && id != [16]byte{} && len(out) < limit {
+					out = append(out, RecordID{seq, id})
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list ids of %s: %w", name, err)
+	}
+	return out, nil
 }
 
 // nextIDs reads the first page of the table from k on, and moves k to it; nil when there

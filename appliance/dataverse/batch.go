@@ -67,7 +67,10 @@ func readOp(path, query string) Op { return Op{method: http.MethodGet, set: path
 //
 // Operations that were certainly not applied, for a cause that passes, are sent
 // again as single requests are.
-func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
+func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) { return c.batch(ctx, ops, nil) }
+
+// batch is Batch; ids, where it is not nil, receives those of created records.
+func (c *Client) batch(ctx context.Context, ops []Op, ids []schema.GUID) ([]error, error) {
 	if len(ops) > MaxBatch {
 		return nil, fmt.Errorf("send batch: %d operations are more than %d", len(ops), MaxBatch)
 	}
@@ -77,7 +80,7 @@ func (c *Client) Batch(ctx context.Context, ops []Op) ([]error, error) {
 		open[i] = i
 	}
 	for attempt := 1; len(open) > 0; {
-		again, worst, err := c.batchRound(ctx, ops, open, errs)
+		again, worst, err := c.batchRound(ctx, ops, open, errs, ids)
 		switch {
 		case err != nil && len(open) == len(ops):
 			return nil, err
@@ -118,7 +121,7 @@ func worse(err, last error) error {
 
 // batchRound sends the open operations once and settles each in errs. It returns
 // those to send again and the error that decides how long to wait before.
-func (c *Client) batchRound(ctx context.Context, ops []Op, open []int, errs []error) (again []int, worst *Error, err error) {
+func (c *Client) batchRound(ctx context.Context, ops []Op, open []int, errs []error, ids []schema.GUID) (again []int, worst *Error, err error) {
 	r := c.writing(http.MethodPost, "$batch", "", nil)
 	r.keepCut, r.pieces = true, true
 	a, parts, err := c.exchange(ctx, r, ops, open)
@@ -140,6 +143,12 @@ func (c *Client) batchRound(ctx context.Context, ops []Op, open []int, errs []er
 			continue
 		}
 		e := c.partError(parts[k], ops[i])
+		if e == nil && ids != nil {
+			var told bool
+			if ids[i], told = ops[i].created(parts[k]); !told {
+				e = r.fail(Lost, nil, "its part of the answer does not say the record's id")
+			}
+		}
 		if e == nil {
 			errs[i] = nil
 			continue

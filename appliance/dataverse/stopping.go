@@ -53,3 +53,18 @@ func backoff(ctx context.Context, attempt int, e *Error, read bool) error {
 	defer done()
 	return pace.Backoff(wait, attempt, e.RetryAfter)
 }
+
+// Pause waits, as before a record is looked for that a request may still be about to make.
+// It gives up as a request does that waits for its permit.
+func Pause(ctx context.Context, d time.Duration) error {
+	wait, done := waiting(ctx, true)
+	defer done()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-wait.Done():
+		return context.Cause(wait)
+	}
+}

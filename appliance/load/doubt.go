@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
+	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
@@ -43,6 +46,9 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 	if s.Pass != ledger.Main || s.Action != ledger.Insert || t.Link != nil {
 		return l.book.Settle(ctx, t.Name, []ledger.Outcome{released})
 	}
+	if t.ServerIDs {
+		return l.settleDoubtByKey(ctx, t, s)
+	}
 	query := fmt.Sprintf("SELECT dm_seq, dm_owed, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", mapping.Ident(t.Name), s.From, s.To)
 	var outcomes []ledger.Outcome
 	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
@@ -71,4 +77,55 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
 	}
 	return l.book.Settle(ctx, t.Name, outcomes)
+}
+
+// settleDoubtByKey is settleDoubt for records whose ids Dataverse assigns: their keys
+// tell which are there. Where no key in the target forbids a second one, it waits until
+// no request can be under way any more.
+func (l *Loader) settleDoubtByKey(ctx context.Context, t *mapping.Table, s ledger.Span) error {
+	if age := time.Since(s.Changed()); !uniqueMatch(t) && age < lateTime {
+		wait := (lateTime - age).Round(time.Second)
+		l.o.Watch.Note(t.Name, fmt.Sprintf("waiting %v: the requests whose answers were lost may be at work still", wait))
+		if err := dataverse.Pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+	columns := []string{mapping.Seq, mapping.Owed}
+	for _, name := range t.Match {
+		columns = append(columns, mapping.Ident(name))
+	}
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE dm_seq >= %d AND dm_seq < %d", strings.Join(columns, ", "), mapping.Ident(t.Name), s.From, s.To)
+	var outcomes []ledger.Outcome
+	var ids []ledger.RecordID
+	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		keys := make([]matchKey, b.Rows)
+		for i := range keys {
+			keys[i] = keyOf(t, b, i)
+		}
+		found, err := matches(ctx, l.target, t, keys)
+		if err != nil {
+			return err
+		}
+		for i, k := range keys {
+			seq := uint32(b.Column(mapping.Seq).Ints[i])
+			o := ledger.Outcome{Range: ledger.One(seq), Result: ledger.ResultReleased, Counted: true}
+			switch there := found[k.same]; {
+			case len(there) == 1 && k.condition != "":
+				o.Result, o.Counted, o.Next = ledger.ResultSuccess, false, owedAfter(uint8(b.Column(mapping.Owed).Ints[i]), ledger.Main)
+				ids = append(ids, ledger.RecordID{Seq: seq, ID: there[0]})
+			case len(there) > 1:
+				o.Result, o.Counted = ledger.ResultFailed, false
+				o.Reason = ledger.Reason{Class: uint8(ClassDuplicate), Text: fmt.Sprintf("the target has %d records with %s", len(there), k.condition)}
+			}
+			outcomes = append(outcomes, o)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(outcomes) < s.Len() {
+		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
+	}
+	return l.book.SettleIDs(ctx, t.Name, outcomes, ids)
 }

@@ -35,7 +35,7 @@ type answers struct {
 }
 
 func (s *sender) batch(ctx context.Context, set []int, tries int) error {
-	errs, err := s.w.target.Batch(ctx, s.ops(set))
+	errs, err := s.sendBatch(ctx, set)
 	if err != nil {
 		return s.decideBatch(ctx, set, tries, err)
 	}
@@ -112,9 +112,15 @@ func (s *sender) settleDoubt(ctx context.Context, a *answers) (again []int, err 
 	}
 	rest := a.doubt
 	if s.w.insert() {
-		if rest, err = s.readBack(ctx, a.doubt); err != nil {
+		there := slices.DeleteFunc(slices.Clone(a.doubt), func(i int) bool { return slices.Contains(a.lost, i) })
+		if rest, err = s.identify(ctx, there); err != nil {
 			return nil, readBackError(err)
 		}
+		gone, err := s.readBackLost(ctx, a.lost)
+		if err != nil {
+			return nil, readBackError(err)
+		}
+		rest = append(rest, gone...)
 	}
 	for _, i := range rest {
 		if err := a.errs[i]; dataverse.KindOf(err) == dataverse.Duplicate {
@@ -156,7 +162,25 @@ func (s *sender) single(ctx context.Context, i int) error {
 	case s.w.update:
 		return s.w.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
 	}
-	return s.w.target.Create(ctx, s.w.table.Schema, s.w.encoder.CreateBody(nil, s.j.record(i)))
+	body := s.w.encoder.CreateBody(nil, s.j.record(i))
+	if s.w.table.ServerIDs {
+		id, err := s.w.target.CreateID(ctx, s.w.table.Schema, body)
+		s.j.ids[i] = id
+		return err
+	}
+	return s.w.target.Create(ctx, s.w.table.Schema, body)
+}
+
+// sendBatch sends a $batch, and notes the ids that records were given.
+func (s *sender) sendBatch(ctx context.Context, set []int) ([]error, error) {
+	if !s.w.insert() || !s.w.table.ServerIDs {
+		return s.w.target.Batch(ctx, s.ops(set))
+	}
+	ids, errs, err := s.w.target.BatchIDs(ctx, s.ops(set))
+	for n := range errs {
+		s.j.ids[set[n]] = ids[n]
+	}
+	return errs, err
 }
 
 // ops are the single requests of a $batch.

@@ -27,7 +27,7 @@ var errStopping = errors.New("the load stops")
 // feed scans the waiting records in order and hands them out in jobs, until stopping
 // ends.
 func (l *Loader) feed(ctx, stopping context.Context, w *work, jobs chan<- *job) error {
-	f := feeder{w: w, jobs: jobs, stopping: stopping, query: query(w)}
+	f := feeder{l: l, w: w, jobs: jobs, stopping: stopping, query: query(w)}
 	err := f.sweep(ctx, l)
 	if err == nil {
 		err = f.flush(ctx)
@@ -41,6 +41,11 @@ func (l *Loader) feed(ctx, stopping context.Context, w *work, jobs chan<- *job) 
 // query is the scan of the work's columns, without its WHERE.
 func query(w *work) string {
 	columns := append([]string{mapping.Seq, mapping.Owed}, w.encoder.StageColumns()...)
+	for _, name := range w.table.Match {
+		if w.insert() && !slices.Contains(columns, name) {
+			columns = append(columns, name)
+		}
+	}
 	for i, c := range columns {
 		columns[i] = mapping.Ident(c)
 	}
@@ -48,6 +53,7 @@ func query(w *work) string {
 }
 
 type feeder struct {
+	l        *Loader
 	w        *work
 	jobs     chan<- *job
 	stopping context.Context
@@ -156,7 +162,17 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		if f.job == nil {
 			f.job = f.w.jobs.Get().(*job)
 		}
+		why, err := f.translate(b, seq, i)
+		if err != nil {
+			return err
+		}
 		f.job.add(seq, uint8(owed.Ints[i]), rows, i)
+		if why != "" {
+			f.job.keepBack(len(f.job.seqs)-1, ClassParent, why)
+		}
+		if f.w.insert() && len(f.w.table.Match) > 0 {
+			f.job.keys = append(f.job.keys, keyOf(f.w.table, b, i))
+		}
 		if len(f.job.seqs) >= int(f.w.batch.Load()) {
 			if err := f.flush(ctx); err != nil {
 				return err

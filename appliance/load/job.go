@@ -17,6 +17,7 @@ type job struct {
 	owed   []uint8
 	ids    []schema.GUID
 	links  []dataverse.Pair // of an N:N link table
+	keys   []matchKey       // where the target is asked for records by them
 	body   []byte           // {"Targets":[record,record
 	starts []uint32         // where record i begins in body
 	ends   []uint32         // and where it ends
@@ -30,13 +31,15 @@ type outcome struct {
 	result  ledger.Result
 	counted bool
 	reason  *ledger.Reason
+	matched bool // the target's record was found, and its id is kept
+	last    bool // no later pass is owed
 }
 
 const bodyOpen, bodyClose = `{"Targets":[`, `]}`
 
 // put gives a job's memory back.
 func (w *work) put(j *job) {
-	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], body: j.body[:0],
+	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], body: j.body[:0],
 		starts: j.starts[:0], ends: j.ends[:0], results: j.results[:0], places: j.places[:0]}
 	w.jobs.Put(j)
 }
@@ -61,7 +64,7 @@ func (j *job) add(seq uint32, owed uint8, rows *mapping.Rows, i int) {
 	j.body = rows.AppendTarget(j.body, i)
 	j.ends = append(j.ends, uint32(len(j.body)))
 	if text := rows.Fault(); text != "" {
-		j.keepBack(len(j.seqs)-1, text)
+		j.keepBack(len(j.seqs)-1, ClassPrevalidate, text)
 	}
 }
 
@@ -76,9 +79,9 @@ func (j *job) all() []int {
 }
 
 // keepBack gives a record that must not be sent its outcome.
-func (j *job) keepBack(i int, text string) {
+func (j *job) keepBack(i int, class Class, text string) {
 	j.kept++
-	j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassPrevalidate), Text: text}}
+	j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(class), Text: text}}
 }
 
 // bulk is the body of a bulk request for some of the records, which are in order.
@@ -120,6 +123,9 @@ func (j *job) outcomes() []ledger.Outcome {
 		o := ledger.Outcome{Range: ledger.One(j.seqs[i]), Result: r.result, Counted: r.counted}
 		if r.result == ledger.ResultSuccess {
 			o.Next = owedAfter(j.owed[i], j.w.pass)
+			if r.last {
+				o.Next = ledger.Main
+			}
 		}
 		if r.reason != nil {
 			o.Reason = *r.reason

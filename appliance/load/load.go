@@ -46,6 +46,8 @@ type book interface {
 	Next(table string, pass ledger.Pass, from uint32, max int) []ledger.Span
 	Claim(ctx context.Context, table string, pass ledger.Pass, ranges []ledger.Range) error
 	Settle(ctx context.Context, table string, outcomes []ledger.Outcome) error
+	SettleIDs(ctx context.Context, table string, outcomes []ledger.Outcome, ids []ledger.RecordID) error
+	ID(table string, seq uint32) (id [16]byte, kept bool, err error)
 	Hold(ctx context.Context, table string, holdings []ledger.Holding) error
 	Retry(ctx context.Context, table string, f ledger.Filter) (int, error)
 	InFlight(table string) []ledger.Span
@@ -60,6 +62,10 @@ type book interface {
 type Target interface {
 	CreateMany(ctx context.Context, t *schema.Table, body []byte, records int) error
 	UpdateMany(ctx context.Context, t *schema.Table, body []byte, records int) error
+	CreateManyIDs(ctx context.Context, t *schema.Table, body []byte, records int) ([]schema.GUID, error)
+	CreateID(ctx context.Context, t *schema.Table, body []byte) (schema.GUID, error)
+	BatchIDs(ctx context.Context, ops []dataverse.Op) ([]schema.GUID, []error, error)
+	Matching(ctx context.Context, t *schema.Table, columns, conditions []string, fn func(row json.RawMessage) error) error
 	Create(ctx context.Context, t *schema.Table, body []byte) error
 	Update(ctx context.Context, t *schema.Table, id schema.GUID, body []byte) error
 	Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error
@@ -94,6 +100,7 @@ type Settings struct {
 	Batch    int     // records a request, at least 1
 	Parallel int     // requests at once; 0 = Options.Parallel
 	Message  Message // how records travel
+	OnMatch  OnMatch // of a table with Match: what becomes of rows whose record the target had before
 }
 
 // Message is the kind of request that records travel in.
@@ -113,9 +120,10 @@ type Options struct {
 	Tables    map[string]*mapping.Table
 	Links     map[string]dataverse.Link // of the N:N link tables
 	Settings  func(table string) Settings
-	Target    func(table string) Target // where a table's writes go, if not to New's target; nil = all go there
-	Parallel  int                       // requests at once where a table does not say
-	MaxErrors int64                     // stop when more records than this have failed in this run; 0 = no limit
+	Target    func(table string) Target                                  // where a table's writes go, if not to New's target; nil = all go there
+	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row that an id in the stage stands for; needed where a table keeps ids
+	Parallel  int                                                        // requests at once where a table does not say
+	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit
 	Watch     Watcher
 	Log       *slog.Logger
 }
@@ -186,6 +194,11 @@ func (l *Loader) step(ctx, drain context.Context, step plan.Step) error {
 	pass := passOf(step.Pass)
 	if err := l.holdDependants(ctx, t, pass, step.Deferred); err != nil {
 		return err
+	}
+	if pass == ledger.Main {
+		if err := l.holdTwins(ctx, t); err != nil {
+			return fmt.Errorf("look for rows that match one record: %w", err)
+		}
 	}
 	for _, w := range l.works(t, step, pass) {
 		w.lookFirst.Store(l.book.Behind(t.Name))

@@ -36,6 +36,7 @@ type sender struct {
 	j *job
 
 	refusals int   // bulk requests of this job that were refused
+	wasLost  bool  // the answer to a request was: what is there now may be from it
 	looked   bool  // the job's records were read back: those left are not there by id
 	passing  error // the last cause that kept records waiting
 }
@@ -57,6 +58,16 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 			return s.send(ctx, rest, 1)
 		}
 	}
+	if tries == 0 && s.w.matchesFirst() {
+		s.wasLost = s.wasLost || s.l.book.Behind(s.w.table.Name)
+		rest, err := s.match(ctx, set)
+		if err != nil {
+			return s.stop(s.open(set), readBackError(err))
+		}
+		if len(rest) < len(set) {
+			return s.send(ctx, rest, 1)
+		}
+	}
 	switch Message(s.w.message.Load()) {
 	case Bulk:
 		return s.decide(ctx, set, tries, s.bulk(ctx, set))
@@ -70,6 +81,13 @@ func (s *sender) bulk(ctx context.Context, set []int) error {
 	body := s.j.bulk(set)
 	if s.w.update {
 		return s.w.target.UpdateMany(ctx, s.w.table.Schema, body, len(set))
+	}
+	if s.w.table.ServerIDs {
+		ids, err := s.w.target.CreateManyIDs(ctx, s.w.table.Schema, body, len(set))
+		for n, id := range ids {
+			s.j.ids[set[n]] = id
+		}
+		return err
 	}
 	return s.w.target.CreateMany(ctx, s.w.table.Schema, body, len(set))
 }
@@ -111,6 +129,11 @@ func (s *sender) stop(set []int, err error) error {
 		s.note(set, outcome{result: ledger.ResultReleased})
 	}
 	return err
+}
+
+// open are the records of the set without an outcome.
+func (s *sender) open(set []int) []int {
+	return slices.DeleteFunc(slices.Clone(set), func(i int) bool { return s.j.results[i].result != 0 })
 }
 
 func readBackError(err error) error { return fmt.Errorf("read records back: %w", err) }
@@ -191,10 +214,10 @@ func (s *sender) duplicate(ctx context.Context, set []int, tries int, err error)
 	case s.w.update, s.looked && len(set) > 1:
 		return s.narrow(ctx, set, tries, err)
 	}
-	rest, rerr := s.readBack(ctx, set)
+	rest, rerr := s.identify(ctx, set)
 	switch {
 	case rerr != nil: // the request was refused, so nothing of it was applied
-		return s.release(set, readBackError(rerr))
+		return s.release(s.open(set), readBackError(rerr))
 	case len(rest) == len(set): // not by id: an alternate key is taken
 		return s.narrow(ctx, set, tries, err)
 	}
@@ -211,7 +234,7 @@ func (s *sender) lost(ctx context.Context, set []int, tries int, err error) erro
 	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to a request of %d records was lost, finding out what became of it: %s", len(set), short(err)))
 	rest, rerr := set, error(nil)
 	if s.w.insert() {
-		rest, rerr = s.readBack(ctx, set)
+		rest, rerr = s.readBackLost(ctx, set)
 	} else {
 		rerr = s.meet(ctx, set[0])
 	}
@@ -271,6 +294,9 @@ func (s *sender) meet(ctx context.Context, i int) error {
 
 // readBack notes as done what the target has of the set, and returns the rest.
 func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error) {
+	if s.w.table.ServerIDs {
+		return s.readBackByKey(ctx, set)
+	}
 	ids := make([]schema.GUID, len(set))
 	for k, i := range set {
 		ids[k] = s.j.ids[i]

@@ -42,6 +42,9 @@ func (s *stage) Scan(ctx context.Context, query string, _ []any, fn func(*column
 	if m := holdForm.FindStringSubmatch(query); m != nil {
 		return s.dependants(m[1], m[2], m[3], m[4], m[5], fn)
 	}
+	if strings.Contains(query, "dm_place") { // rows that match the same record: there are none
+		return nil
+	}
 	m := selectForm.FindStringSubmatch(query)
 	if m == nil {
 		return fmt.Errorf("the test's stage does not know this query: %s", query)

@@ -247,7 +247,7 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	// What has an outcome is recorded also when the load stops for an error or a
 	// cancelled context: an answer that came must not be lost here.
 	outcomes := j.outcomes()
-	if err := l.settle(ctx, w, outcomes); err != nil {
+	if err := l.settle(ctx, w, outcomes, j.recordIDs()); err != nil {
 		return errors.Join(err, stop)
 	}
 	done, failed := l.count(w, outcomes)
@@ -270,11 +270,11 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	return nil
 }
 
-func (l *Loader) settle(ctx context.Context, w *work, outcomes []ledger.Outcome) error {
+func (l *Loader) settle(ctx context.Context, w *work, outcomes []ledger.Outcome, ids []ledger.RecordID) error {
 	if len(outcomes) == 0 {
 		return nil
 	}
-	if err := l.book.Settle(context.WithoutCancel(ctx), w.table.Name, outcomes); err != nil {
+	if err := l.book.SettleIDs(context.WithoutCancel(ctx), w.table.Name, outcomes, ids); err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
 	return nil

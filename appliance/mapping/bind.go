@@ -51,6 +51,7 @@ type Target struct {
 	EntitySet string
 	Nav       string // navigation property to bind, case-sensitive
 	Staged    bool   // its rows are staged by this migration: the value is a legacy key
+	Kept      bool   // its records' ids may be others than the stage's: Table.KeptIDs
 }
 
 // Polymorphic reports whether the lookup may point to several tables.
@@ -65,7 +66,15 @@ type Table struct {
 	Columns []Column
 	Lookups []Lookup
 	KeepID  bool // the SELECT yields the primary key: the source's GUIDs are kept
+
+	// Set after Bind, where the settings say so.
+	ServerIDs bool     // Dataverse assigns the record ids
+	Match     []string // columns that tell one record of the target from all others
 }
+
+// KeptIDs reports whether records may have other ids in the target than in the stage, so
+// that who refers to them asks for the id that was kept.
+func (t *Table) KeptIDs() bool { return t.ServerIDs || len(t.Match) > 0 }
 
 // Fault is one thing in a SELECT that does not fit the table.
 type Fault struct {

@@ -27,7 +27,7 @@ type Encoder struct {
 	table  *Table
 	fields []field
 	typed  []byte // "@odata.type":"Microsoft.Dynamics.CRM.account"
-	id     []byte // "accountid":"
+	id     []byte // "accountid":"; empty where Dataverse assigns the id
 	clear  bool
 }
 
@@ -64,7 +64,9 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 	e := &Encoder{table: t, clear: w == Update}
 	if t.Schema != nil {
 		e.typed = []byte(`"@odata.type":"Microsoft.Dynamics.CRM.` + t.Schema.LogicalName + `"`)
-		e.id = []byte(`"` + t.Schema.PrimaryID + `":"`)
+		if w != Insert || !t.ServerIDs {
+			e.id = []byte(`"` + t.Schema.PrimaryID + `":"`)
+		}
 	}
 	for _, c := range t.Columns {
 		if isState(c) != (w == State) || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
@@ -117,7 +119,11 @@ func (e *Encoder) Empty() bool { return len(e.fields) == 0 }
 // the same without its @odata.type. It appends to dst.
 func (e *Encoder) CreateBody(dst, target []byte) []byte {
 	dst = append(dst, '{')
-	return append(dst, target[1+len(e.typed)+1:]...)
+	rest := target[1+len(e.typed):]
+	if rest[0] == ',' {
+		rest = rest[1:]
+	}
+	return append(dst, rest...)
 }
 
 // UpdateBody is the body of a single update for a record that AppendTarget wrote:
@@ -181,13 +187,14 @@ func (e *Encoder) Rows(b *column.Batch) (*Rows, error) {
 func (r *Rows) ID(i int) schema.GUID { return schema.GUID(r.ids.UUIDs[i]) }
 
 // AppendTarget appends row i as an item of a bulk action's Targets: with its
-// @odata.type and record id (dataverse-web-api.md 6.1).
+// @odata.type and record id, if that is ours (dataverse-web-api.md 6.1).
 func (r *Rows) AppendTarget(dst []byte, i int) []byte {
 	r.fault = ""
 	dst = append(dst, '{')
 	dst = append(dst, r.e.typed...)
-	dst = append(dst, ',')
-	dst = r.appendID(dst, i)
+	if len(r.e.id) > 0 {
+		dst = r.appendID(append(dst, ','), i)
+	}
 	dst = r.appendFields(dst, i)
 	return append(dst, '}')
 }

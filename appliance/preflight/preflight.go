@@ -16,6 +16,7 @@ package preflight
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,6 +120,10 @@ func Checks(t *mapping.Table, skip []string) []Check {
 	b := builder{skip: skip}
 	for _, c := range t.Columns {
 		b.column(c)
+		if t.ServerIDs && slices.Contains(t.Match, c.LogicalName) {
+			b.add(Required, c.LogicalName, mapping.Ident(c.LogicalName)+" IS NULL OR CAST("+mapping.Ident(c.LogicalName)+" AS VARCHAR) = ''",
+				"'is empty, and without it nobody could tell the record from others (match)'")
+		}
 	}
 	b.statePair(t)
 	return b.checks

@@ -53,7 +53,7 @@ func (l *links) run(ctx context.Context, c client) error {
 		if err != nil {
 			return err
 		}
-		return l.add(ctx, dataverse.Pair{ID1: id1, ID2: id2})
+		return l.add(ctx, dataverse.Pair{ID1: l.o.Staged(l.link.Table1, id1), ID2: l.o.Staged(l.link.Table2, id2)})
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,11 @@ type Options struct {
 	// does not know are looked up in the stage where the table keeps the source's ids,
 	// or where RecordSeq is nil.
 	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool)
+	// Kept gives the id in the target for one in the stage, and Staged the one in the
+	// stage for one in the target, where Dataverse assigned it or the record was there
+	// before. nil: they are the same.
+	Kept   func(staged schema.GUID) schema.GUID
+	Staged func(table string, id schema.GUID) schema.GUID
 }
 
 // The kinds of mismatch.
@@ -96,6 +101,12 @@ type Result struct {
 // tables that were finished.
 func Run(ctx context.Context, s stage, b book, c client, o Options) (Result, error) {
 	r := Result{Version: 1, Tables: []TableResult{}}
+	if o.Kept == nil {
+		o.Kept = func(id schema.GUID) schema.GUID { return id }
+	}
+	if o.Staged == nil {
+		o.Staged = func(_ string, id schema.GUID) schema.GUID { return id }
+	}
 	if o.Watch == nil {
 		o.Watch = func(string, int64, int64) {}
 	}

@@ -257,6 +257,9 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 		if staged.Type != vectorType[f.kind] {
 			return fmt.Errorf("column %s is staged as %s, not as %s; stage it again", f.name, staged.Type, vectorType[f.kind])
 		}
+		if f.lookup && !staged.Null(i) {
+			staged.UUIDs[i] = r.o.Kept(staged.UUIDs[i]) // the scan's rows are ours
+		}
 		if !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got) {
 			continue
 		}
