@@ -29,6 +29,9 @@ type Stats struct {
 	Disassociated int64 `json:"disassociated"`
 	Duplicates    int64 `json:"duplicates"` // refused: an id, alternate key or link that was there already
 
+	Counts      []Count       `json:"counts"`      // of operations, by user, table, action, status, error code and fault
+	Entitlement []Entitlement `json:"entitlement"` // requests by user and 24 hours (section 8.5)
+
 	Throttled map[string]int64    `json:"throttled"` // 429s by facet: requests, execution, concurrency; ordered ones are faults
 	Faults    map[FaultKind]int64 `json:"faults"`    // that struck
 	Peak      int                 `json:"peak"`      // most requests at once
@@ -39,6 +42,7 @@ func (s *Server) Stats() Stats {
 	out := Stats{Statuses: map[string]int64{}, Rows: map[string]int{}, Links: map[string]int{}, Throttled: map[string]int64{}, Faults: map[FaultKind]int64{}}
 	s.stats.mu.Lock()
 	out.Requests, out.Errors, out.Records = maps.Clone(s.stats.requests), maps.Clone(s.stats.codes), maps.Clone(s.stats.records)
+	out.Counts, out.Entitlement = s.stats.sortedCounts(), s.stats.sortedDays()
 	for status, n := range s.stats.statuses {
 		out.Statuses[strconv.Itoa(status)] = n
 	}
@@ -88,16 +92,47 @@ func (s *Server) Reset() {
 	s.store.mu.Unlock()
 }
 
-// Order adds faults to those on order.
-func (s *Server) Order(faults ...Fault) { s.faults.order(faults) }
+// Order adds faults to those on order: all, or none where one could never strike.
+func (s *Server) Order(faults ...Fault) error {
+	for i := range faults {
+		if err := s.checkFault(&faults[i]); err != nil {
+			return err
+		}
+	}
+	s.faults.order(faults)
+	return nil
+}
 
 // ClearFaults takes all faults off.
 func (s *Server) ClearFaults() { s.faults.clear() }
 
+// ExportAll writes all rows of all tables as Export does, each with its table in
+// front, as "@odata.type":"#Microsoft.Dynamics.CRM.account".
+func (s *Server) ExportAll(w io.Writer) error {
+	for _, name := range s.tableNames() {
+		if !s.isPointer(name) {
+			if err := s.export(w, name, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isPointer reports whether a table shows the rows of others: activitypointer.
+func (s *Server) isPointer(name string) bool {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	t := s.model.byName[name]
+	return t != nil && t.activities != nil
+}
+
 // Export writes all rows of a table, in primary-key order, one JSON object a line.
 // Lookups are written as _name_value with the target's table beside it as
 // _name_table; nulls are left out.
-func (s *Server) Export(w io.Writer, tableName string) error {
+func (s *Server) Export(w io.Writer, tableName string) error { return s.export(w, tableName, false) }
+
+func (s *Server) export(w io.Writer, tableName string, typed bool) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	t := s.model.byName[tableName]
@@ -111,7 +146,7 @@ func (s *Server) Export(w io.Writer, tableName string) error {
 		s.store.view(func(tx *tx) error {
 			n := 0
 			tx.scan(t, last, func(r row) bool {
-				buf = r.appendExport(buf)
+				buf = r.appendExport(buf, typed)
 				last = r.id
 				n++
 				return n < page
@@ -126,8 +161,11 @@ func (s *Server) Export(w io.Writer, tableName string) error {
 	return nil
 }
 
-func (r row) appendExport(dst []byte) []byte {
+func (r row) appendExport(dst []byte, typed bool) []byte {
 	dst = append(dst, '{')
+	if typed {
+		dst = appendString(append(dst, `"@odata.type":`...), "#"+namespace+r.t.LogicalName)
+	}
 	for _, c := range r.t.cols {
 		v := r.value(c)
 		if v.isNull() {
@@ -151,8 +189,9 @@ func (r row) appendExport(dst []byte) []byte {
 //
 //	GET    /stats             Stats as JSON
 //	POST   /reset             Reset
-//	GET    /export?table=x    the table's rows, one JSON object a line
+//	GET    /export?table=x    the table's rows, one JSON object a line; without table those of all
 //	GET    /trace?n=100       the newest requests, one JSON object a line, oldest first
+//	GET    /faults            those on order, with how often they looked and struck
 //	POST   /faults            add faults, one rule a line (ParseFault)
 //	DELETE /faults            take all faults off
 func (s *Server) Admin() http.Handler {
@@ -169,6 +208,11 @@ func (s *Server) Admin() http.Handler {
 	})
 	mux.HandleFunc("GET /export", func(w http.ResponseWriter, r *http.Request) {
 		name := r.FormValue("table")
+		if name == "" {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			s.ExportAll(w)
+			return
+		}
 		if names := s.tableNames(); !slices.Contains(names, name) {
 			http.Error(w, fmt.Sprintf("no table %q; tables are %s", name, strings.Join(names, ", ")), http.StatusNotFound)
 			return
@@ -177,6 +221,10 @@ func (s *Server) Admin() http.Handler {
 		s.Export(w, name)
 	})
 	mux.HandleFunc("GET /trace", s.adminTrace)
+	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(s.faults.lines())
+	})
 	mux.HandleFunc("POST /faults", s.adminFaults)
 	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
@@ -225,6 +273,9 @@ func (s *Server) adminFaults(w http.ResponseWriter, r *http.Request) {
 		}
 		faults = append(faults, f)
 	}
-	s.Order(faults...)
+	if err := s.Order(faults...); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -114,17 +114,21 @@ func (c *call) answerBatch(out *batchWriter, status int) error {
 // runAlone runs an operation outside a change set; failed is its status when it is
 // an error.
 func (c *call) runAlone(op batchOp, out *batchWriter) (failed int, err error) {
+	held := len(c.holds)
 	part, perr := c.part(op, nil, nil, nil)
 	if perr == nil {
 		perr = part.run()
 	}
+	c.unlock(held) // the part is over
 	if err := c.absorb(part, perr); err != nil {
 		return 0, err
 	}
+	code := ""
 	if perr != nil {
 		part.fail(perr)
-		failed = part.res.status
+		failed, code = part.res.status, codeOf(perr)
 	}
+	c.srv.stats.notePart(part, part.res.status, code)
 	out.operation(part, "")
 	return failed, nil
 }
@@ -134,7 +138,8 @@ func (c *call) runAlone(op batchOp, out *batchWriter) (failed int, err error) {
 func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err error) {
 	refs, asked := map[string]string{}, map[*faultRule]bool{}
 	var done []*call
-	var bad *call
+	var bad *call // the operation that failed
+	var why error // that it failed
 	terr := c.srv.store.update(func(tx *tx) error {
 		for _, op := range ops {
 			part, perr := c.part(op, tx, refs, asked)
@@ -145,7 +150,7 @@ func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err er
 				return err
 			}
 			if perr != nil {
-				bad = part
+				bad, why = part, perr
 				part.fail(perr)
 				if onlyElastic(append(done, part)) {
 					return nil // what was written before stays (section 6.3)
@@ -160,16 +165,22 @@ func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err er
 	if err != nil {
 		return 0, err
 	}
+	if terr != nil && bad == nil { // the commit itself failed
+		bad, why, done = done[len(done)-1], terr, done[:len(done)-1]
+		bad.fail(terr)
+	}
+	for _, part := range done {
+		status := part.res.status
+		if terr != nil {
+			status = 0 // undone
+		}
+		c.srv.stats.notePart(part, status, "")
+	}
 	var set batchWriter
 	set.start("changesetresponse_")
-	if terr != nil || bad != nil {
-		id := ""
-		if bad == nil {
-			bad = done[len(done)-1] // the commit itself failed
-			bad.fail(terr)
-		}
-		id = bad.contentID
-		set.operation(bad, id)
+	if bad != nil {
+		c.srv.stats.notePart(bad, bad.res.status, codeOf(why))
+		set.operation(bad, bad.contentID)
 		failed = bad.res.status
 	} else {
 		for _, part := range done {
@@ -180,10 +191,19 @@ func (c *call) runChangeSet(ops []batchOp, out *batchWriter) (failed int, err er
 	return failed, nil
 }
 
+// codeOf is the error code of an error that is answered.
+func codeOf(err error) string {
+	var e *apiError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return ""
+}
+
 // part makes the call of one operation.
 func (c *call) part(op batchOp, tx *tx, refs map[string]string, asked map[*faultRule]bool) (*call, error) {
 	p := &call{srv: c.srv, method: op.method, api: c.api, header: op.header, prefer: parsePrefer(op.header), body: op.body,
-		user: c.user, caller: c.caller, token: c.token, message: "Unknown", tx: tx, refs: refs, contentID: op.contentID, inBatch: true, asked: asked}
+		user: c.user, caller: c.caller, token: c.token, message: "Unknown", tx: tx, refs: refs, contentID: op.contentID, inBatch: true, asked: asked, whole: c}
 	target := op.url
 	if len(target) > maxPartURL {
 		return p, errURL("The request URL is too long: a part of a batch may have up to %d characters.", maxPartURL)
@@ -225,8 +245,12 @@ func (c *call) absorb(part *call, err error) error {
 		c.abort = part.abort
 	}
 	var e *apiError
-	if errors.As(err, &e) && (e.html != "" || e.status == http.StatusTooManyRequests || e.status == http.StatusUnauthorized) {
+	if errors.As(err, &e) && (e.html != "" || e.status == http.StatusTooManyRequests && part.fault != FaultRow429 || e.status == http.StatusUnauthorized) {
+		c.fault = part.fault
 		return e
+	}
+	if part.abort != notAborted {
+		c.fault = part.fault
 	}
 	return nil
 }

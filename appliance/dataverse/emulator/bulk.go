@@ -25,12 +25,20 @@ func (a bulkAction) post(c *call) error {
 	if err != nil {
 		return inPayload(t.EntitySet, err)
 	}
-	c.records = len(recs)
+	c.records = rowsOf(recs)
+	if err := c.warmUp(a.action); err != nil {
+		return err
+	}
 	if t.isElastic() {
 		return a.postElastic(c, recs)
 	}
 	ids := make([]schema.GUID, len(recs))
 	err = c.change(func(w *writer) error {
+		if a.action == "upsert" {
+			if err := w.split(recs); err != nil {
+				return err
+			}
+		}
 		for i, rec := range recs {
 			if ids[i], err = w.bulk(a.action, rec); err != nil {
 				return err
@@ -103,27 +111,74 @@ func (c *call) decodeTargets(a bulkAction) ([]*record, error) {
 	return recs, d.end()
 }
 
+// rowsOf counts rows with those nested in them, which cost as much (section 16).
+func rowsOf(recs []*record) int {
+	n := len(recs)
+	for _, rec := range recs {
+		if rec.parents == nil && rec.children == nil && rec.links == nil {
+			continue
+		}
+		for _, p := range rec.parents {
+			n += rowsOf([]*record{p.rec})
+		}
+		for _, c := range rec.children {
+			n += rowsOf(c.recs) + len(c.refs)
+		}
+		for _, l := range rec.links {
+			n += rowsOf(l.recs) + len(l.refs)
+		}
+	}
+	return n
+}
+
+// split tells the targets of an UpsertMultiple on a standard table that are to be
+// created from those that exist, before any is written: two targets that stand for the
+// same new row are both creates, of which the second fails (section 6.1).
+func (w *writer) split(recs []*record) error {
+	for _, rec := range recs {
+		if rec.ref == "" && rec.id.IsZero() {
+			continue
+		}
+		key, err := w.targetKey(rec)
+		if err != nil {
+			return err
+		}
+		_, err = w.tx.find(key)
+		rec.fresh = err != nil
+	}
+	return nil
+}
+
+// targetKey is the row that a target names, by @odata.id or by its primary key.
+func (w *writer) targetKey(rec *record) (rowKey, error) {
+	if rec.ref == "" {
+		return rowKey{t: rec.t, id: rec.id}, nil
+	}
+	key, err := w.c.parseRef(rec.ref)
+	if err == nil && key.t != rec.t {
+		err = errSegment(key.t.EntitySet)
+	}
+	return key, err
+}
+
 // bulk applies one target of a bulk action.
 func (w *writer) bulk(action string, rec *record) (schema.GUID, error) {
-	if action == "create" {
+	switch {
+	case action == "create":
 		return w.create(rec)
-	}
-	key := rowKey{t: rec.t, id: rec.id}
-	if rec.ref != "" {
-		var err error
-		if key, err = w.c.parseRef(rec.ref); err != nil {
-			return rec.id, err
-		}
-		if key.t != rec.t {
-			return rec.id, errSegment(key.t.EntitySet)
-		}
-	} else if rec.id.IsZero() {
-		if action == "upsert" {
-			return w.create(rec)
-		}
+	case rec.ref == "" && rec.id.IsZero() && action == "upsert":
+		return w.create(rec)
+	case rec.ref == "" && rec.id.IsZero():
 		return rec.id, errorf(http.StatusBadRequest, "0x80040203", "Entity Id must be specified for Update.")
 	}
+	key, err := w.targetKey(rec)
+	if err != nil {
+		return rec.id, err
+	}
 	key.inPartition(w.c, rec)
+	if rec.fresh {
+		return w.createAt(key, rec)
+	}
 	if action == "upsert" {
 		id, _, err := w.upsert(key, rec)
 		return id, err

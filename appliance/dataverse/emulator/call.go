@@ -33,6 +33,12 @@ type call struct {
 	ref       string // "set(key)" of the row written
 	contentID string // inside a change set
 	inBatch   bool
+	whole     *call         // of a part of a $batch: the request
+	open      bool          // of a request: it is not over on the server
+	holds     []heldRow     // of a request: rows that no other may write until it ends
+	warming   []warmKey     // of a request: what it is the first to do
+	ran       bool          // it came as far as its handler
+	fault     FaultKind     // that struck it
 	cost      time.Duration // simulated server time
 	spent     time.Duration // execution time that counts: cost, and what running took
 	unchecked bool          // privileges are not checked: what the server itself does

@@ -3,9 +3,13 @@ package emulator
 import (
 	"compress/gzip"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +80,86 @@ func TestSpeed(t *testing.T) {
 	}
 	if slowRetry != "264" || fastRetry != "5" {
 		t.Errorf("Retry-After is %s and %s", slowRetry, fastRetry)
+	}
+}
+
+// TestSameAnswersAtAnySpeed drives hours of requests of two users to two servers,
+// by a script of times, into all three limits, at real time, sixty and a thousand times
+// faster: each request is answered alike, refusals with their waits too.
+func TestSameAnswersAtAnySpeed(t *testing.T) {
+	type answered struct {
+		user, status, wait int
+		code               string
+	}
+	run := func(speed float64) (all []answered, took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			srv := limited(t, Options{Speed: speed, Limits: Limits{Requests: 60, Execution: 40 * time.Second, Concurrency: 3, Servers: 2, Window: 300 * time.Second},
+				Latency: 71 * time.Millisecond, Cost: Cost{Rules: []CostRule{{Action: "Retrieve", Request: ptr(4137 * time.Millisecond)}, {Action: "WhoAmI", Request: ptr(time.Millisecond)}}}})
+			random := rand.New(rand.NewPCG(7, 7))
+			all = make([]answered, 4000)
+			var running sync.WaitGroup
+			begin := time.Now()
+			at := time.Duration(0) // of the emulator's time
+			for i := range all {
+				pause := time.Duration(1+random.IntN(2_000_000)) * time.Microsecond
+				switch phase := i / 100 % 4; {
+				case phase == 3 && i%100 == 0:
+					pause += 400 * time.Second // a rest
+				case phase == 0:
+					pause /= 50 // a burst
+				}
+				at += pause
+				time.Sleep(srv.real(at) - time.Since(begin))
+				user, path := random.IntN(2), "WhoAmI"
+				if random.IntN(4) < []int{3, 0, 2, 1}[i/100%4] {
+					path = "accounts(" + acc1 + ")"
+				}
+				running.Go(func() {
+					r := httptest.NewRequest("GET", "/api/data/v9.2/"+path, nil)
+					r.Header.Set("Authorization", "Bearer "+strconv.Itoa(user))
+					w := httptest.NewRecorder()
+					srv.ServeHTTP(w, r)
+					a := answer{w.Code, w.Header(), w.Body.String()}
+					all[i] = answered{user: user, status: a.status, code: a.code()}
+					if after := w.Header().Get("Retry-After"); after != "" && speed == 1 {
+						all[i].wait, _ = strconv.Atoi(after)
+					}
+				})
+				synctest.Wait() // requests arrive one after the other
+			}
+			running.Wait()
+			took = time.Since(begin)
+		})
+		return all, took
+	}
+	real, realTook := run(1)
+	seen := map[string]int{}
+	longest := 0
+	for i := range real {
+		seen[real[i].code]++
+		longest = max(longest, real[i].wait)
+		real[i].wait = 0
+	}
+	for _, code := range []string{"", "0x80072321", "0x80072322", "0x80072326"} {
+		if seen[code] < 20 {
+			t.Errorf("%d answers %q of %v: the script does not try that", seen[code], code, seen)
+		}
+	}
+	if longest < 60 {
+		t.Errorf("the longest wait is %d s", longest)
+	}
+	for _, speed := range []float64{60, 1000} {
+		fast, took := run(speed)
+		if !slices.Equal(real, fast) {
+			i := 0
+			for real[i] == fast[i] {
+				i++
+			}
+			t.Errorf("at %v times the speed request %d is answered %+v, not %+v", speed, i, fast[i], real[i])
+		}
+		if ratio := realTook.Seconds() / took.Seconds(); ratio < speed*0.999 || ratio > speed*1.001 {
+			t.Errorf("at %v times the speed it took %v instead of %v", speed, took, realTook)
+		}
 	}
 }
 

@@ -84,6 +84,9 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 	if err := w.mayDuplicate(t, id, vals); err != nil {
 		return id, err
 	}
+	if err := w.hold(t, id); err != nil {
+		return id, err
+	}
 	if err := w.tx.insert(t, id, vals); err != nil {
 		return id, err
 	}
@@ -259,6 +262,9 @@ func (w *writer) resolve(rec *record, vals []value) error {
 			if err := w.ownerMay(v, rec.t); err != nil {
 				return err
 			}
+		}
+		if err := w.holdParent(b.rel.col, v); err != nil {
+			return err
 		}
 		vals[b.rel.col.idx] = v
 	}

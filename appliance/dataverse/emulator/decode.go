@@ -23,6 +23,7 @@ type record struct {
 	links    []linkRefs
 
 	replaces bool // an upsert of an elastic row: what is not set is emptied
+	fresh    bool // of an UpsertMultiple: there was no such row when it began
 
 	closing bool // made by an action that closes: the state may be one only it can set
 }

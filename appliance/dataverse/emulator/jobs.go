@@ -146,7 +146,9 @@ func (c *call) bulkDelete() error {
 			return err
 		}
 	}
-	j := &deleteJob{s: c.srv, c: c, id: c.srv.nextID(), result: c.srv.nextID(), queries: body.QuerySet, name: body.JobName}
+	actor := *c // of its own: the request ends before the job
+	actor.open, actor.rights = false, nil
+	j := &deleteJob{s: c.srv, c: &actor, id: c.srv.nextID(), result: c.srv.nextID(), queries: body.QuerySet, name: body.JobName}
 	if err := j.note(jobReady, jobWaiting); err != nil {
 		return err
 	}

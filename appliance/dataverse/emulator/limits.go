@@ -1,7 +1,7 @@
 package emulator
 
 import (
-	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,13 +12,13 @@ import (
 // limiter keeps the service protection limits (section 8.1): for each user and
 // server, what happened in the window.
 //
-// Limits are as Options has them; what is in the window, and the waits, are in real
-// time, which is shorter where Options.Speed is above 1. Execution time is counted
-// as the service would count it: the modelled cost, and what running really took.
+// All its times are the emulator's, which pass Options.Speed times faster than real
+// ones, so that the same requests at the same of its times get the same answers at any
+// speed. Execution time is counted as the service would count it: the modelled cost,
+// and what running really took.
 type limiter struct {
 	limits Limits
-	window time.Duration // in real time
-	second time.Duration // a second of the emulator's in real time
+	now    func() time.Duration // the emulator's time since its start
 
 	mu    sync.Mutex
 	users map[meterKey]*meter
@@ -46,15 +46,12 @@ type meter struct {
 	dropped int // spans cut off the front since the start
 	used    time.Duration
 	running int
-	refused int       // refusals since a request was last let in
-	until   time.Time // refuse everything before
-	code    facet     // why until was set
+	refused int           // refusals since a request was last let in
+	until   time.Duration // refuse everything before
+	code    facet         // why until was set
 }
 
-type span struct {
-	at  time.Time
-	dur time.Duration
-}
+type span struct{ at, dur time.Duration }
 
 type facet int
 
@@ -64,16 +61,12 @@ const (
 	byConcurrency
 )
 
-func newLimiter(l Limits, speed float64) *limiter {
+func newLimiter(l Limits, now func() time.Duration) *limiter {
 	if l.Window <= 0 {
 		l.Window = 300 * time.Second
 	}
 	l.Servers = max(l.Servers, 1)
-	if speed <= 0 {
-		speed = 1
-	}
-	second := time.Duration(float64(time.Second) / speed)
-	return &limiter{limits: l, window: time.Duration(l.Window.Seconds() * float64(second)), second: second, users: map[meterKey]*meter{}}
+	return &limiter{limits: l, now: now, users: map[meterKey]*meter{}}
 }
 
 // on reports whether anything is limited.
@@ -81,12 +74,15 @@ func (l *limiter) on() bool {
 	return l.limits.Requests > 0 || l.limits.Execution > 0 || l.limits.Concurrency > 0
 }
 
-// server picks the server: the one of the affinity cookie, else the next.
+// server picks the server: the one of the affinity cookie, else the next, or any.
 func (l *limiter) server(r *http.Request) (n int, pinned bool) {
 	if ck, err := r.Cookie("ARRAffinity"); err == nil {
 		if n, err := strconv.ParseInt(ck.Value, 16, 32); err == nil && n >= 0 && int(n) < l.limits.Servers {
 			return int(n), true
 		}
+	}
+	if l.limits.Spread == Random {
+		return rand.IntN(l.limits.Servers), false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +113,7 @@ type admission struct {
 
 // admit lets a request in or says why not.
 func (l *limiter) admit(token string, server int) (*admission, *apiError) {
-	now := time.Now()
+	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.users[meterKey{token, server}]
@@ -125,7 +121,7 @@ func (l *limiter) admit(token string, server int) (*admission, *apiError) {
 		m = &meter{}
 		l.users[meterKey{token, server}] = m
 	}
-	m.forget(now.Add(-l.window))
+	m.forget(now - l.limits.Window)
 	if e := l.refuse(m, now); e != nil {
 		return nil, e
 	}
@@ -152,8 +148,8 @@ func (a *admission) release(spent time.Duration) {
 }
 
 // forget drops what has left the window.
-func (m *meter) forget(before time.Time) {
-	for m.first < len(m.spans) && !m.spans[m.first].at.After(before) {
+func (m *meter) forget(before time.Duration) {
+	for m.first < len(m.spans) && m.spans[m.first].at <= before {
 		m.used -= m.spans[m.first].dur
 		m.first++
 	}
@@ -164,18 +160,18 @@ func (m *meter) forget(before time.Time) {
 	}
 }
 
-func (l *limiter) refuse(m *meter, now time.Time) *apiError {
+func (l *limiter) refuse(m *meter, now time.Duration) *apiError {
 	if l.limits.Concurrency > 0 && m.running >= l.limits.Concurrency {
 		m.refused++
 		l.stats.Concurrency++
 		return errThrottled(byConcurrency, l.limits, 1+m.refused/l.limits.Concurrency)
 	}
-	code, wait := m.code, m.until.Sub(now)
+	code, wait := m.code, m.until-now
 	if wait <= 0 {
 		wait = 0
 		inWindow := m.spans[m.first:]
 		if l.limits.Requests > 0 && len(inWindow) >= l.limits.Requests {
-			code, wait = byRequests, inWindow[len(inWindow)-l.limits.Requests].at.Add(l.window).Sub(now)
+			code, wait = byRequests, inWindow[len(inWindow)-l.limits.Requests].at+l.limits.Window-now
 		} else if l.limits.Execution > 0 && m.used > l.limits.Execution {
 			code, wait = byExecution, l.untilUnder(m, now)
 		}
@@ -185,25 +181,25 @@ func (l *limiter) refuse(m *meter, now time.Time) *apiError {
 	}
 	// Pushing on makes the wait longer: a second for each refusal, up to a window.
 	m.refused++
-	wait = min(wait+time.Duration(m.refused-1)*l.second, l.window)
-	m.until, m.code = now.Add(wait), code
+	wait = min(wait+time.Duration(m.refused-1)*time.Second, l.limits.Window)
+	m.until, m.code = now+wait, code
 	if code == byRequests {
 		l.stats.Requests++
 	} else {
 		l.stats.Execution++
 	}
-	return errThrottled(code, l.limits, int(math.Ceil(float64(wait)/float64(l.second))))
+	return errThrottled(code, l.limits, int((wait+time.Second-time.Microsecond)/time.Second))
 }
 
 // untilUnder is how long it takes until enough execution time has left the window.
-func (l *limiter) untilUnder(m *meter, now time.Time) time.Duration {
+func (l *limiter) untilUnder(m *meter, now time.Duration) time.Duration {
 	over := m.used - l.limits.Execution
 	for _, s := range m.spans[m.first:] {
 		if over -= s.dur; over <= 0 {
-			return s.at.Add(l.window).Sub(now)
+			return s.at + l.limits.Window - now
 		}
 	}
-	return l.window
+	return l.limits.Window
 }
 
 // errThrottled is a 429 with the facet's own code and figures.

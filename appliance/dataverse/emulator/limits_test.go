@@ -136,6 +136,25 @@ func TestServersHaveTheirOwnLimits(t *testing.T) {
 	})
 }
 
+// TestRandomServers: requests without a cookie go to any server, those with one to its.
+func TestRandomServers(t *testing.T) {
+	srv := limited(t, Options{Limits: Limits{Servers: 4, Spread: Random}})
+	seen, inOrder := map[string]int{}, 0
+	last := ""
+	for range 400 {
+		cookie := get(srv, "a").Result().Cookies()[0].Value
+		n, _ := strconv.Atoi(cookie)
+		if before, _ := strconv.Atoi(last); n == (before+1)%4 {
+			inOrder++
+		}
+		seen[cookie]++
+		last = cookie
+	}
+	if len(seen) != 4 || inOrder > 200 {
+		t.Errorf("the servers are %v, %d of 400 the next one", seen, inOrder)
+	}
+}
+
 func TestTokens(t *testing.T) {
 	e := start(t)
 	for name, auth := range map[string]string{"no token": "", "an expired token": "Bearer expired", "another scheme": "Basic x"} {

@@ -37,6 +37,15 @@ type Options struct {
 	Discard bool
 	// Limits are the service protection limits; the zero value has none.
 	Limits Limits
+	// WarmUp is how much longer the first bulk request of an action on a standard table
+	// takes; others that come meanwhile fail with SQL 3732, 2766 or 2812 (section 6.2).
+	// Zero: tables are ready at once.
+	WarmUp time.Duration
+	// Deadlocks fails a request that writes a row which another one is writing, as
+	// victim of a deadlock (SQL 1205; section 6.1, trap 13). DeadlockParents does so for
+	// rows that are bound to the same one by a lookup, each named table.column.
+	Deadlocks       bool
+	DeadlockParents []string
 	// Cost is the time that requests take on the server; the zero value is none.
 	Cost Cost
 	// Latency is added to every answer and does not count as execution time. With
@@ -84,7 +93,16 @@ type Limits struct {
 	Concurrency int           // requests at once
 	Window      time.Duration // zero means 300 s
 	Servers     int           // how many servers the environment has; zero means 1
+	Spread      Spread        // how requests without an affinity cookie get to a server
 }
+
+// Spread is how requests that carry no affinity cookie are given to the servers.
+type Spread string
+
+const (
+	RoundRobin Spread = "round-robin" // the next one; the zero value too
+	Random     Spread = "random"
+)
 
 // DefaultLimits are the documented limits on one server (section 8.1): what the
 // emulator command starts with.

@@ -225,23 +225,10 @@ func (c *call) run() error {
 	if c.other != nil {
 		return c.other(c)
 	}
-	segs, err := splitPath(c.path)
+	sh, r, err := c.find()
 	if err != nil {
 		return err
 	}
-	c.segs = segs
-	sh, err := c.shapeOf()
-	if err != nil {
-		return err
-	}
-	r, ok := c.srv.routes[sh][c.method]
-	if !ok {
-		if sh == shapeOperation || sh == shapeBatch {
-			return errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s/%s'.", c.api, c.path)
-		}
-		return errMethod(c.method)
-	}
-	c.message = c.messageOf(sh, r)
 	if err := c.mayCall(sh); err != nil {
 		return err
 	}
@@ -251,6 +238,7 @@ func (c *call) run() error {
 			return err
 		}
 	}
+	c.ran = true
 	err = r.handle(c)
 	if sh != shapeBatch {
 		c.charge()
@@ -267,6 +255,25 @@ func (c *call) run() error {
 		return hit.after(c)
 	}
 	return nil
+}
+
+// find names the call's table and message and what answers it.
+func (c *call) find() (sh shape, r route, err error) {
+	if c.segs, err = splitPath(c.path); err != nil {
+		return sh, r, err
+	}
+	if sh, err = c.shapeOf(); err != nil {
+		return sh, r, err
+	}
+	r, ok := c.srv.routes[sh][c.method]
+	if !ok {
+		if sh == shapeOperation || sh == shapeBatch {
+			return sh, r, errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s/%s'.", c.api, c.path)
+		}
+		return sh, r, errMethod(c.method)
+	}
+	c.message = c.messageOf(sh, r)
+	return sh, r, nil
 }
 
 // messageOf is the service's name for the operation.

@@ -28,6 +28,8 @@ type Server struct {
 	limiter       *limiter
 	faults        faultBook
 	stats         stats
+	contention    contention
+	began         time.Time
 
 	functions, boundFunctions map[string]func(*call) error
 	actions, boundActions     map[string]func(*call) error
@@ -58,7 +60,11 @@ func New(o Options) (*Server, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 128 << 20
 	}
-	s := &Server{opts: o, closed: make(chan struct{}), model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), limiter: newLimiter(o.Limits, o.Speed)}
+	s := &Server{opts: o, closed: make(chan struct{}), model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), began: time.Now()}
+	s.limiter = newLimiter(o.Limits, s.elapsed)
+	if s.contention.parents, err = m.deadlockParents(o.DeadlockParents); err != nil {
+		return nil, err
+	}
 	s.store.speed = max(o.Speed, 0)
 	if s.store.speed == 0 {
 		s.store.speed = 1
@@ -67,7 +73,9 @@ func New(o Options) (*Server, error) {
 	s.routes = s.makeRoutes()
 	s.functions, s.boundFunctions = makeFunctions()
 	s.actions, s.boundActions = makeActions()
-	s.faults.order(o.Faults)
+	if err := s.Order(o.Faults...); err != nil {
+		return nil, err
+	}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -91,34 +99,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
-	s.gate.RLock()
-	c, err := s.newCall(r)
 	node, pinned := s.limiter.server(r)
-	var in *admission
-	if err == nil {
-		var refused *apiError
-		if in, refused = s.limiter.admit(c.token, node); refused != nil {
-			err = refused
-		}
-	}
-	s.gate.RUnlock()
+	c, in, err := s.admit(r, node)
 	if err == nil {
 		err = c.readBody(w, r)
 	} else {
 		drain(r)
 	}
+	end := func() {
+		if in != nil {
+			in.release(c.spent)
+		}
+		c.end()
+	}
 	if err == nil {
 		begin := time.Now()
+		c.open = true
 		err = c.runGuarded()
 		c.cost += s.opts.Cost.PerRequest
 		c.spent = c.cost + time.Since(begin)
-		c.wait(r)
+		c.wait(r, end)
+	} else {
+		end()
 	}
 	if err != nil {
 		c.fail(err)
 	}
 	if in != nil {
-		in.release(c.spent)
 		in.headers(w.Header())
 	}
 	if !pinned {
@@ -130,6 +137,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.stats.note(c, err, time.Since(start))
 	c.send(w)
+}
+
+// admit makes the call of a request and lets it in or says why not. A call that is
+// refused has its table and message all the same: it is counted by them.
+func (s *Server) admit(r *http.Request, node int) (*call, *admission, error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	c, err := s.newCall(r)
+	if err != nil {
+		return c, nil, err
+	}
+	in, refused := s.limiter.admit(c.token, node)
+	if refused == nil {
+		return c, in, nil
+	}
+	if c.other == nil {
+		_, _, _ = c.find()
+	}
+	return c, nil, refused
 }
 
 // runGuarded runs the call with the schema held still.
@@ -260,17 +286,36 @@ func (s *Server) real(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / s.opts.Speed)
 }
 
-// wait spends the server time that the call costs, and the latency.
-func (c *call) wait(r *http.Request) {
-	d := c.cost + c.srv.opts.latency()
+// elapsed is the emulator's time since its start.
+func (s *Server) elapsed() time.Duration {
+	d := time.Since(s.began)
+	if s.opts.Speed <= 0 || s.opts.Speed == 1 {
+		return d
+	}
+	return time.Duration(float64(d) * s.opts.Speed)
+}
+
+// wait spends the server time that the call costs, and the latency, and ends the call.
+// A client that goes away does not shorten what runs on the server.
+func (c *call) wait(r *http.Request, end func()) {
+	s := c.srv
+	cost := s.real(c.cost)
+	d := cost + s.real(s.opts.latency())
 	if d <= 0 {
+		end()
 		return
 	}
-	timer := time.NewTimer(c.srv.real(d))
+	begin := time.Now()
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		end()
 	case <-r.Context().Done():
+		s.work.Go(func() {
+			s.sleep(cost - time.Since(begin))
+			end()
+		})
 	}
 }
 

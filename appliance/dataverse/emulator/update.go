@@ -27,6 +27,9 @@ func (w *writer) update(old row, rec *record) error {
 	if err := w.mayBind(rec); err != nil {
 		return err
 	}
+	if err := w.hold(t, old.id); err != nil {
+		return err
+	}
 	vals := w.tx.blank(t)
 	w.tx.s.decodeRow(t, old.data, vals)
 	if rec.replaces {
@@ -88,6 +91,12 @@ func (w *writer) upsert(key rowKey, rec *record) (id schema.GUID, created bool, 
 		rec.replaces = old.t.isElastic()
 		return old.id, false, w.update(old, rec)
 	}
+	id, err = w.createAt(key, rec)
+	return id, true, err
+}
+
+// createAt creates the row of a key that an upsert did not find.
+func (w *writer) createAt(key rowKey, rec *record) (schema.GUID, error) {
 	rec.keep(false)
 	if key.key == nil {
 		if rec.id.IsZero() {
@@ -96,12 +105,10 @@ func (w *writer) upsert(key rowKey, rec *record) (id schema.GUID, created bool, 
 		if c := key.t.byName["partitionid"]; key.t.isElastic() && c != nil && key.partition != "" && !rec.sets(c) {
 			rec.set = append(rec.set, assign{c, textValue(key.partition)})
 		}
-		id, err = w.create(rec)
-		return id, true, err
+		return w.create(rec)
 	}
 	rec.fill(key, w.tx)
-	id, err = w.create(rec)
-	return id, true, err
+	return w.create(rec)
 }
 
 // drop takes the columns of a key out of the record.
@@ -193,6 +200,9 @@ func (w *writer) remove(old row) error {
 	}
 	if old.vals != nil {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Delete' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", old.t.LogicalName)
+	}
+	if err := w.hold(old.t, old.id); err != nil {
+		return err
 	}
 	w.tx.remove(old)
 	for _, rel := range old.t.incoming {

@@ -14,6 +14,7 @@ func (c *call) postRow() error {
 	if err != nil {
 		return err
 	}
+	c.records = rowsOf([]*record{rec})
 	if rec.ref != "" || c.table.LogicalName == "activityparty" {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Create' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", c.table.LogicalName)
 	}
