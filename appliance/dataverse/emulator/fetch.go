@@ -15,6 +15,7 @@ type fetchXML struct {
 	Cookie         string      `xml:"paging-cookie,attr"`
 	Top            int         `xml:"top,attr"`
 	Aggregate      string      `xml:"aggregate,attr"`
+	RawOrder       string      `xml:"useraworderby,attr"`
 	AggregateLimit int         `xml:"aggregatelimit,attr"`
 	Distinct       string      `xml:"distinct,attr"`
 	TotalCount     string      `xml:"returntotalrecordcount,attr"`
@@ -29,6 +30,7 @@ type fetchEntity struct {
 	To         string           `xml:"to,attr"`
 	LinkType   string           `xml:"link-type,attr"`
 	All        *struct{}        `xml:"all-attributes"`
+	None       *struct{}        `xml:"no-attrs"`
 	Attributes []fetchAttribute `xml:"attribute"`
 	Orders     []fetchOrder     `xml:"order"`
 	Filters    []fetchFilter    `xml:"filter"`
@@ -45,6 +47,7 @@ type fetchAttribute struct {
 }
 
 type fetchOrder struct {
+	EntityName string `xml:"entityname,attr"`
 	Attribute  string `xml:"attribute,attr"`
 	Alias      string `xml:"alias,attr"`
 	Descending string `xml:"descending,attr"`
@@ -54,6 +57,7 @@ type fetchFilter struct {
 	Type       string           `xml:"type,attr"`
 	Conditions []fetchCondition `xml:"condition"`
 	Filters    []fetchFilter    `xml:"filter"`
+	Links      []fetchEntity    `xml:"link-entity"` // of a link-type that only tests: any, not any, all, not all
 }
 
 type fetchCondition struct {
@@ -126,7 +130,8 @@ func parseFetch(text string) (*fetchXML, error) {
 // size counts link-entities and conditions.
 func (e *fetchEntity) size() (links, conditions int) {
 	for i := range e.Filters {
-		conditions += e.Filters[i].size()
+		l, c := e.Filters[i].size()
+		links, conditions = links+l, conditions+c
 	}
 	for i := range e.Links {
 		l, c := e.Links[i].size()
@@ -135,12 +140,17 @@ func (e *fetchEntity) size() (links, conditions int) {
 	return links, conditions
 }
 
-func (f *fetchFilter) size() int {
-	n := len(f.Conditions)
+func (f *fetchFilter) size() (links, conditions int) {
+	conditions = len(f.Conditions)
 	for i := range f.Filters {
-		n += f.Filters[i].size()
+		l, c := f.Filters[i].size()
+		links, conditions = links+l, conditions+c
 	}
-	return n
+	for i := range f.Links {
+		l, c := f.Links[i].size()
+		links, conditions = links+l+1, conditions+c
+	}
+	return links, conditions
 }
 
 // fetchCookie makes the paging cookie of a page: the service's form, encoded twice.

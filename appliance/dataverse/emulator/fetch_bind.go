@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -27,7 +28,9 @@ type fetchNode struct {
 	parent   int
 	from, to *column // this table's column, and the parent's
 	outer    bool
+	single   bool // only the first row that matches
 	filter   fetchTest
+	subs     []fetchSub               // links that only test this node's row
 	byValue  map[string][]schema.GUID // from's values, where no index has them
 }
 
@@ -46,6 +49,25 @@ type fetchSort struct {
 	out  fetchOutput
 	name string // of an aggregate query: the alias
 	desc bool
+	raw  bool // a choice by its number and a lookup by its id
+}
+
+// value is what a row is sorted by: a choice's label and the name of a looked-up row,
+// unless the query says useraworderby.
+func (s fetchSort) value(tx *tx, j joined) value {
+	v := s.out.value(j)
+	if s.raw || v.isNull() {
+		return v
+	}
+	switch s.out.col.Type {
+	case schema.Choice, schema.State, schema.Status:
+		return textValue(optionLabel(s.out.col, v.String()))
+	case schema.Lookup, schema.Customer, schema.Owner:
+		if v.kind == kindRef {
+			return textValue(recordName(tx, v))
+		}
+	}
+	return v
 }
 
 func (o fetchOutput) value(j joined) value {
@@ -95,10 +117,15 @@ func (q *fetchQuery) addNode(e *fetchEntity, parent int) error {
 		if n.alias == "" {
 			n.alias = e.Name + strconv.Itoa(at)
 		}
-		if e.LinkType != "" && e.LinkType != "inner" && e.LinkType != "outer" {
-			return errFetch("The link-type '%s' is not supported.", e.LinkType)
+		switch e.LinkType {
+		case "", "inner", "natural":
+		case "outer":
+			n.outer = true
+		case "matchfirstrowusingcrossapply":
+			n.single = true
+		default:
+			return errFetch("Invalid link-type specified, valid values are: 'natural', 'inner', 'in', 'exists', 'matchfirstrowusingcrossapply', 'outer'. link-type = %s", e.LinkType)
 		}
-		n.outer = e.LinkType == "outer"
 		var err error
 		if n.from, err = t.fetchColumn(e.From); err != nil {
 			return err
@@ -109,8 +136,10 @@ func (q *fetchQuery) addNode(e *fetchEntity, parent int) error {
 	}
 	q.nodes = append(q.nodes, n)
 	for i := range e.Links {
-		if err := q.addNode(&e.Links[i], at); err != nil {
-			return err
+		if e.Links[i].joins() {
+			if err := q.addNode(&e.Links[i], at); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -133,13 +162,9 @@ func (q *fetchQuery) bindEntity(e *fetchEntity, next *int) error {
 		return err
 	}
 	for _, o := range e.Orders {
-		s := fetchSort{name: o.Alias, desc: isTrue(o.Descending)}
-		if o.Alias == "" {
-			col, err := n.t.fetchColumn(o.Attribute)
-			if err != nil {
-				return err
-			}
-			s.out = fetchOutput{node: at, col: col}
+		s, err := q.bindOrder(o, at)
+		if err != nil {
+			return err
 		}
 		q.orders = append(q.orders, s)
 	}
@@ -165,16 +190,49 @@ func (q *fetchQuery) bindEntity(e *fetchEntity, next *int) error {
 		q.filter, n.filter = n.filter, nil
 	}
 	for i := range e.Links {
-		if err := q.bindEntity(&e.Links[i], next); err != nil {
+		if link := &e.Links[i]; !link.joins() {
+			sub, err := q.bindSub(link, at)
+			if err != nil {
+				return err
+			}
+			n.subs = append(n.subs, sub)
+		} else if err := q.bindEntity(link, next); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (q *fetchQuery) bindOrder(o fetchOrder, at int) (fetchSort, error) {
+	s := fetchSort{name: o.Alias, desc: isTrue(o.Descending), raw: isTrue(q.xml.RawOrder)}
+	if o.Alias != "" {
+		return s, nil
+	}
+	if o.EntityName != "" {
+		var err error
+		if at, err = q.nodeOf(o.EntityName); err != nil {
+			return s, err
+		}
+	}
+	col, err := q.nodes[at].t.fetchColumn(o.Attribute)
+	s.out = fetchOutput{node: at, col: col}
+	return s, err
+}
+
+// nodeOf finds the entity or link that a name or alias means.
+func (q *fetchQuery) nodeOf(name string) (int, error) {
+	at := slices.IndexFunc(q.nodes, func(n *fetchNode) bool {
+		return n.alias == name || n.alias == "" && n.t.LogicalName == name
+	})
+	if at < 0 {
+		return 0, errFetch("The entityname '%s' of a condition is the alias of no link-entity.", name)
+	}
+	return at, nil
+}
+
 func (q *fetchQuery) bindAttributes(e *fetchEntity, at int) error {
 	n := q.nodes[at]
-	if e.All != nil || at == 0 && len(e.Attributes) == 0 && !isTrue(q.xml.Aggregate) {
+	if e.All != nil || at == 0 && len(e.Attributes) == 0 && e.None == nil && !isTrue(q.xml.Aggregate) {
 		for _, c := range n.t.cols {
 			if !c.NoRead && !c.hidden() {
 				q.outputs = append(q.outputs, q.output(at, c, ""))

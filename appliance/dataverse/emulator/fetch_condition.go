@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +29,13 @@ func (q *fetchQuery) bindFilter(f *fetchFilter, at int) (fetchTest, error) {
 		}
 		tests = append(tests, t)
 	}
+	for i := range f.Links {
+		sub, err := q.bindSub(&f.Links[i], at)
+		if err != nil {
+			return nil, err
+		}
+		tests = append(tests, func(tx *tx, j joined) bool { return j[at].t != nil && sub.holds(tx, j[at]) })
+	}
 	if len(tests) == 0 {
 		return func(*tx, joined) bool { return true }, nil
 	}
@@ -47,47 +53,103 @@ func (q *fetchQuery) bindFilter(f *fetchFilter, at int) (fetchTest, error) {
 // that entityname names.
 func (q *fetchQuery) bindCondition(c *fetchCondition, at int) (fetchTest, error) {
 	if c.EntityName != "" {
-		at = slices.IndexFunc(q.nodes, func(n *fetchNode) bool {
-			return n.alias == c.EntityName || n.alias == "" && n.t.LogicalName == c.EntityName
-		})
-		if at < 0 {
-			return nil, errFetch("The entityname '%s' of a condition is the alias of no link-entity.", c.EntityName)
+		var err error
+		if at, err = q.nodeOf(c.EntityName); err != nil {
+			return nil, err
 		}
 	}
 	col, err := q.nodes[at].t.fetchColumn(c.Attribute)
 	if err != nil {
 		return nil, err
 	}
+	out := fetchOutput{node: at, col: col}
 	if c.ValueOf != "" {
-		return nil, errFetch("The attribute valueof of a condition is not supported.")
+		return q.bindValueOf(c, out)
+	}
+	if fn := fetchIdentities[c.Operator]; fn != "" {
+		return q.bindIdentity(c, fn, out)
 	}
 	test, err := q.bindOperator(c, col)
 	if err != nil {
 		return nil, err
 	}
-	return func(tx *tx, j joined) bool {
-		if j[at].t == nil {
-			return test(value{})
+	return func(_ *tx, j joined) bool { return test(out.value(j)) }, nil
+}
+
+// bindValueOf compiles the comparison with another column: of the same row, or of a
+// link when it is written alias.column.
+func (q *fetchQuery) bindValueOf(c *fetchCondition, out fetchOutput) (fetchTest, error) {
+	other := fetchOutput{node: out.node}
+	name := c.ValueOf
+	if alias, column, ok := strings.Cut(name, "."); ok {
+		var err error
+		if other.node, err = q.nodeOf(alias); err != nil {
+			return nil, err
 		}
-		return test(j[at].value(col))
-	}, nil
+		name = column
+	}
+	var err error
+	if other.col, err = q.nodes[other.node].t.fetchColumn(name); err != nil {
+		return nil, err
+	}
+	op := fetchComparators[c.Operator]
+	if op == "" || edmType(out.col) != edmType(other.col) {
+		return nil, errorf(http.StatusBadRequest, "0x80040203", "The condition operator '%s' cannot compare attribute '%s' with '%s'.", clip(c.Operator), c.Attribute, clip(c.ValueOf))
+	}
+	return func(_ *tx, j joined) bool { return holdsValues(op, out.value(j), other.value(j)) }, nil
+}
+
+// fetchIdentities are the operators about the caller and about hierarchies, by the
+// query functions that they are.
+var fetchIdentities = map[string]string{
+	"eq-userid": "EqualUserId", "ne-userid": "NotEqualUserId", "eq-businessid": "EqualBusinessId", "ne-businessid": "NotEqualBusinessId",
+	"eq-userteams": "EqualUserTeams", "eq-useroruserteams": "EqualUserOrUserTeams", "eq-useroruserhierarchy": "EqualUserOrUserHierarchy",
+	"eq-useroruserhierarchyandteams": "EqualUserOrUserHierarchyAndTeams", "under": "Under", "eq-or-under": "UnderOrEqual",
+	"not-under": "NotUnder", "above": "Above", "eq-or-above": "AboveOrEqual",
+}
+
+func (q *fetchQuery) bindIdentity(c *fetchCondition, fn string, out fetchOutput) (fetchTest, error) {
+	var values []value
+	for _, text := range c.texts() {
+		v, ok := fetchValue(out.col, text)
+		if !ok {
+			return nil, errFetchValue(c, text)
+		}
+		values = append(values, v)
+	}
+	test := identityTest(fn, out.col, q.call.user, values)
+	if test == nil {
+		return nil, errFetchOperator(c, len(values))
+	}
+	return func(tx *tx, j joined) bool { return test(tx, out.value(j)) }, nil
+}
+
+// texts are the condition's values, however they are given.
+func (c *fetchCondition) texts() []string {
+	if c.Value != nil {
+		return append([]string{*c.Value}, c.Values...)
+	}
+	return c.Values
+}
+
+func errFetchValue(c *fetchCondition, text string) *apiError {
+	return errorf(http.StatusBadRequest, "0x80040203", "The value '%s' of condition '%s' is not valid for attribute '%s'.", clip(text), clip(c.Operator), c.Attribute)
+}
+
+func errFetchOperator(c *fetchCondition, n int) *apiError {
+	return errFetch("The condition operator '%s' is not supported for attribute '%s' with %d values.", clip(c.Operator), c.Attribute, n)
 }
 
 var fetchComparators = map[string]string{"eq": "eq", "ne": "ne", "neq": "ne", "gt": "gt", "ge": "ge", "lt": "lt", "le": "le"}
 
 // bindOperator compiles the comparison of one value.
 func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) bool, error) {
-	texts := c.Values
-	if c.Value != nil {
-		texts = append([]string{*c.Value}, texts...)
-	}
+	texts := c.texts()
 	switch c.Operator {
 	case "null":
 		return value.isNull, nil
 	case "not-null":
 		return func(v value) bool { return !v.isNull() }, nil
-	case "eq-userid", "ne-userid":
-		return func(v value) bool { return (v.guid == q.call.user && !v.isNull()) == (c.Operator == "eq-userid") }, nil
 	case "like", "not-like", "begins-with", "not-begin-with", "ends-with", "not-end-with":
 		return bindLike(c.Operator, texts)
 	}
@@ -98,7 +160,7 @@ func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) b
 	for i, text := range texts {
 		v, ok := fetchValue(col, text)
 		if !ok {
-			return nil, errorf(http.StatusBadRequest, "0x80040203", "The value '%s' of condition '%s' is not valid for attribute '%s'.", clip(text), c.Operator, c.Attribute)
+			return nil, errFetchValue(c, text)
 		}
 		values[i] = v
 	}
@@ -108,7 +170,7 @@ func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) b
 	if test := setTest(fetchSets[c.Operator], col, values); test != nil {
 		return test, nil
 	}
-	return nil, errFetch("The condition operator '%s' is not supported for attribute '%s' with %d values.", c.Operator, c.Attribute, len(values))
+	return nil, errFetchOperator(c, len(values))
 }
 
 var fetchSets = map[string]string{"in": "In", "not-in": "NotIn", "between": "Between", "not-between": "NotBetween",
@@ -169,10 +231,10 @@ func (q *fetchQuery) bindDate(op string, c *column, texts []string) func(value) 
 	}
 	name = strings.Replace(name, "Seven", "7", 1)
 	var values []value
-	if len(texts) == 1 {
-		if n, err := strconv.Atoi(texts[0]); err == nil {
+	for _, text := range texts[:min(len(texts), 2)] {
+		if n, err := strconv.Atoi(text); err == nil {
 			values = append(values, intValue(int64(n)))
-		} else if v, ok := fetchValue(c, texts[0]); ok {
+		} else if v, ok := fetchValue(c, text); ok {
 			values = append(values, v)
 		}
 	}

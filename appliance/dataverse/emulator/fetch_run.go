@@ -2,8 +2,6 @@ package emulator
 
 import (
 	"net/http"
-	"slices"
-	"sort"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -31,7 +29,14 @@ func (c *call) getFetched(t *table, text string) error {
 // false. Rows of the entity come in primary-key order after an id.
 func (q *fetchQuery) each(after schema.GUID, fn func(*tx, joined) bool) error {
 	base := &boundQuery{t: q.nodes[0].t}
-	return base.each(q.call, nil, after, func(tx *tx, r row) bool {
+	ids, err := q.indexed()
+	if err != nil {
+		return err
+	}
+	return base.each(q.call, ids, after, func(tx *tx, r row) bool {
+		if !q.nodes[0].passes(tx, r) {
+			return true
+		}
 		j := make(joined, len(q.nodes))
 		j[0] = r
 		return q.join(tx, j, 1, fn)
@@ -51,12 +56,15 @@ func (q *fetchQuery) join(tx *tx, j joined, i int, fn func(*tx, joined) bool) bo
 	if parent := j[n.parent]; parent.t != nil {
 		for _, r := range n.matches(tx, parent.value(n.to)) {
 			j[i] = r
-			if n.filter != nil && !n.filter(tx, j) {
+			if n.filter != nil && !n.filter(tx, j) || !n.passes(tx, r) {
 				continue
 			}
 			found = true
 			if !q.join(tx, j, i+1, fn) {
 				return false
+			}
+			if n.single {
+				break
 			}
 		}
 	}
@@ -126,6 +134,7 @@ func (n *fetchNode) valueIndex(tx *tx) map[string][]schema.GUID {
 // fetched is a row of the answer under way: its place in the order and its JSON.
 type fetched struct {
 	vals []value
+	seq  int // as it was found
 	json string
 	id   schema.GUID
 }
@@ -191,10 +200,10 @@ func (q *fetchQuery) answerRows() error {
 	}
 	c := q.call
 	body := c.contextOf(c.table.EntitySet + (&projection{names: names}).context())
-	if isTrue(q.xml.TotalCount) && c.prefer.wants("Microsoft.Dynamics.CRM.totalrecordcount") {
-		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcount":`...), min(total, maxCount))
-		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":`...), total > maxCount)
+	if !isTrue(q.xml.TotalCount) {
+		total = -1
 	}
+	body = c.appendTotals(body, total)
 	if more && q.xml.Top == 0 {
 		if c.prefer.wants("Microsoft.Dynamics.CRM.morerecords") {
 			body = append(body, `,"@Microsoft.Dynamics.CRM.morerecords":true`...)
@@ -225,34 +234,30 @@ func (q *fetchQuery) collect(w window) (rows []fetched, total int, err error) {
 		formats: q.call.prefer.wants("OData.Community.Display.V1.FormattedValue"),
 		targets: q.call.prefer.wants("Microsoft.Dynamics.CRM.lookuplogicalname"),
 		navs:    q.call.prefer.wants("Microsoft.Dynamics.CRM.associatednavigationproperty")}
-	want := w.skip + w.size + 1
+	best := least[fetched]{n: w.skip + w.size + 1, compare: q.compare}
 	seen := map[string]bool{}
 	err = q.each(w.after, func(tx *tx, j joined) bool {
-		r := fetched{id: j[0].id, json: string(q.appendJoined(nil, p, tx, j))}
+		r := fetched{id: j[0].id, seq: total}
 		if isTrue(q.xml.Distinct) {
+			r.json = string(q.appendJoined(nil, p, tx, j))
 			if seen[r.json] {
 				return true
 			}
 			seen[r.json] = true
 		}
 		total++
-		if len(q.orders) == 0 {
-			if len(rows) < want {
-				rows = append(rows, r)
-			}
-			return len(rows) < want || isTrue(q.xml.TotalCount) && total <= maxCount
-		}
 		for _, o := range q.orders {
-			r.vals = append(r.vals, o.out.value(j))
+			r.vals = append(r.vals, o.value(tx, j))
 		}
-		i := sort.Search(len(rows), func(i int) bool { return q.compare(r, rows[i]) < 0 })
-		if i < want {
-			rows = slices.Insert(rows, i, r)
-			rows = rows[:min(len(rows), want)]
+		if best.takes(r) {
+			if r.json == "" {
+				r.json = string(q.appendJoined(nil, p, tx, j))
+			}
+			best.add(r)
 		}
-		return true
+		return len(q.orders) > 0 || total < best.n || isTrue(q.xml.TotalCount) && total <= maxCount
 	})
-	return rows, total, err
+	return best.sorted(), total, err
 }
 
 func (q *fetchQuery) compare(a, b fetched) int {
@@ -265,7 +270,7 @@ func (q *fetchQuery) compare(a, b fetched) int {
 			return n
 		}
 	}
-	return 0
+	return a.seq - b.seq
 }
 
 // appendJoined appends a result row: etag and primary key of the entity, unless
@@ -320,13 +325,13 @@ func (q *fetchQuery) answerAggregate() error {
 	if len(g.list) == 0 && len(q.keys) == 0 {
 		g.list = append(g.list, &group{totals: make([]total, len(q.aggs))})
 	}
-	a := &appliedQuery{aggs: q.aggs}
+	a := &appliedQuery{aggs: q.aggs, fetched: true}
 	for _, k := range q.keys {
 		col := k.col
 		if k.grouping != "" { // a part of a date: a number
 			col = &column{Column: &schema.Column{Type: schema.Choice}}
 		}
-		a.keys, a.names = append(a.keys, col), append(a.names, k.name)
+		a.keys, a.names = append(a.keys, accessor{col: col}), append(a.names, k.name)
 	}
 	var items []orderItem
 	for _, o := range q.orders {

@@ -41,6 +41,19 @@ func TestFetchConditions(t *testing.T) {
 		{one("contoso_seen", "olderthan-x-months", "1"), "12"},
 		{`<condition attribute="createdon" operator="today"/>`, "12345"},
 		{`<condition attribute="ownerid" operator="eq-userid"/>`, "12345"},
+		{one("numberofemployees", "eq", "10") + `<condition attribute="name" operator="eq" valueof="name"/>`, "1"},
+		{`<condition attribute="createdon" operator="eq" valueof="modifiedon"/>`, "12345"},
+		{`<condition attribute="owningbusinessunit" operator="eq-businessid"/>`, "12345"},
+		{`<condition attribute="ownerid" operator="eq-useroruserteams"/>`, "12345"},
+		{one("accountid", "under", gid(1, 1)), "5"},
+		{one("accountid", "eq-or-above", gid(1, 5)), "15"},
+		{`<condition attribute="createdon" operator="this-fiscal-year"/>`, "12345"},
+		{`<condition attribute="contoso_seen" operator="in-fiscal-period-and-year"><value>2</value><value>2024</value></condition>`, "12"},
+		{`<link-entity name="contact" from="parentcustomerid" to="accountid" link-type="any"><filter><condition attribute="firstname" operator="eq" value="bo"/></filter></link-entity>`, "1"},
+		{`<link-entity name="contact" from="parentcustomerid" to="accountid" link-type="not any"/>`, "2345"},
+		{`<link-entity name="contact" from="parentcustomerid" to="accountid" link-type="all"><filter><condition attribute="firstname" operator="eq" value="zoe"/></filter></link-entity>`, "1"},
+		{`<link-entity name="contact" from="parentcustomerid" to="accountid" link-type="all"><filter><condition attribute="firstname" operator="eq" value="bo"/></filter></link-entity>`, ""},
+		{`<link-entity name="contact" from="parentcustomerid" to="accountid" link-type="not all"><filter><condition attribute="firstname" operator="eq" value="bo"/></filter></link-entity>`, "1"},
 		{`<condition attribute="contoso_tags" operator="contain-values"><value>100000002</value></condition>`, "1"},
 	} {
 		got := e.list(fetchOf(`<attribute name="accountnumber"/><order attribute="accountnumber"/><filter>` + c.conditions + `</filter>`)).numbers()
@@ -80,6 +93,32 @@ func TestFetchJoins(t *testing.T) {
 	if len(byText.Value) != 5 {
 		t.Errorf("a join by text: %v", byText.Value)
 	}
+	for kind, want := range map[string]string{"exists": "1", "in": "1", "inner": "11", "matchfirstrowusingcrossapply": "1"} {
+		got := e.list(fetchOf(`<attribute name="accountnumber"/><link-entity name="contact" from="parentcustomerid" to="accountid" link-type="` + kind + `"/>`)).numbers()
+		if got != want {
+			t.Errorf("link-type %s: %q, want %q", kind, got, want)
+		}
+	}
+	across := e.list(fetchOf(`<attribute name="accountnumber"/><filter><condition attribute="name" operator="gt" valueof="c.firstname"/></filter>
+		<link-entity name="contact" from="parentcustomerid" to="accountid" alias="c"><attribute name="firstname"/></link-entity>`))
+	if len(across.Value) != 0 { // Alpha is not after Ann or Bo
+		t.Errorf("valueof another table: %v", across.Value)
+	}
+	labels := `<attribute name="accountnumber"/><order attribute="accountcategorycode" descending="true"/><order attribute="accountnumber"/>`
+	if got := e.list(fetchOf(labels)).numbers(); got != "23145" { // Standard, Preferred, none
+		t.Errorf("a choice sorts by its label: %s", got)
+	}
+	if got := e.list(fetchOf(`<attribute name="accountnumber"/><order attribute="primarycontactid" descending="true"/><order attribute="accountnumber"/>`)).numbers(); got != "21345" {
+		t.Errorf("a lookup sorts by the name it shows: %s", got)
+	}
+	byLink := e.list(fetchOf(`<attribute name="accountnumber"/><order entityname="c" attribute="firstname" descending="true"/>
+		<link-entity name="contact" from="parentcustomerid" to="accountid" alias="c"><attribute name="firstname"/></link-entity>`))
+	if byLink.Value[0]["c.firstname"] != "Bo" {
+		t.Errorf("an order of the entity by a link's column: %v", byLink.Value)
+	}
+	if got := e.list(fetchOf(`<no-attrs/>`)).Value[0]; len(got) != 2 { // etag and id
+		t.Errorf("no-attrs: %v", got)
+	}
 	distinct := e.list(fetchOf(`<attribute name="statecode"/>`, `distinct="true"`))
 	if len(distinct.Value) != 1 {
 		t.Errorf("distinct: %v", distinct.Value)
@@ -94,7 +133,7 @@ func TestFetchAggregates(t *testing.T) {
 	want := []map[string]any{
 		{"cat": 2.0, "n": 2.0, "named": 2.0, "s": 50.0, "a": 25.0},
 		{"cat": 1.0, "n": 1.0, "named": 1.0, "s": 10.0, "a": 10.0},
-		{"cat": nil, "n": 2.0, "named": 1.0, "s": nil, "a": nil},
+		{"n": 2.0, "named": 1.0, "s": nil, "a": nil},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("groups (-want +got):\n%s", d)
@@ -169,6 +208,10 @@ func TestFetchRefuses(t *testing.T) {
 		{fetchOf(strings.Repeat(`<link-entity name="contact" from="contactid" to="primarycontactid"/>`, 16)), "0x8004430D"},
 		{fetchOf(strings.Repeat(`<filter>`, 100) + strings.Repeat(`</filter>`, 100)), "0x80041104"},
 		{fetchOf("", `count="9000"`), "0x80041104"},
+		{fetchOf(`<link-entity name="contact" from="parentcustomerid" to="accountid" link-type="sideways"/>`), "0x80041104"},
+		{fetchOf(`<filter><link-entity name="contact" from="parentcustomerid" to="accountid" link-type="inner"/></filter>`), "0x80041104"},
+		{fetchOf(`<filter><condition attribute="name" operator="eq" valueof="numberofemployees"/></filter>`), "0x80040203"},
+		{fetchOf(`<filter><condition attribute="name" operator="eq" valueof="zz.name"/></filter>`), "0x80041104"},
 	} {
 		e.want(400, c.code, "GET", c.path, "")
 	}
@@ -193,4 +236,34 @@ func FuzzParseFetch(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFetchIndex requires that FetchXML finds rows by key without a scan, and that a
+// condition an index cannot answer hides none.
+func TestFetchIndex(t *testing.T) {
+	e := orgChart(t)
+	for _, c := range []struct {
+		filter string
+		want   int // rows that are looked at; -1 for all
+	}{
+		{`<filter><condition attribute="accountid" operator="eq" value="{` + gid(1, 1) + `}"/></filter>`, 1},
+		{`<filter><condition attribute="accountnumber" operator="in"><value>A-1</value><value>A-2</value></condition><condition attribute="name" operator="like" value="b%"/></filter>`, 2},
+		{`<filter type="or"><condition attribute="accountnumber" operator="eq" value="A-1"/><condition attribute="primarycontactid" operator="eq" value="` + gid(2, 2) + `"/></filter>`, 2},
+		{`<filter type="or"><condition attribute="accountnumber" operator="eq" value="A-1"/><condition attribute="name" operator="like" value="b%"/></filter>`, -1},
+		{`<filter type="or"><condition attribute="accountnumber" operator="eq" value="A-1"/><link-entity name="contact" from="parentcustomerid" to="accountid" link-type="any"/></filter>`, -1},
+		{`<filter><condition attribute="name" operator="eq" value="x"/></filter>`, -1},
+	} {
+		f, err := parseFetch(`<fetch><entity name="account">` + c.filter + `</entity></fetch>`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := (&call{srv: e.srv, table: e.srv.model.byName["account"]}).bindFetch(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, err := q.indexed()
+		if err != nil || (ids == nil) != (c.want < 0) || ids != nil && len(ids) != c.want {
+			t.Errorf("%s: looks at %v, %v, want %d", c.filter, ids, err, c.want)
+		}
+	}
 }

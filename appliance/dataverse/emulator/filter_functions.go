@@ -3,24 +3,28 @@ package emulator
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
 
-// bindCRMTest compiles a query function of the service (section 10.1). Those of
-// fiscal periods, languages and teams are not in the emulator.
+// bindCRMTest compiles a query function of the service (section 10.1). A lookup may
+// be named as its column is, without _ and _value.
 func (b binding) bindCRMTest(n crmTest) (predicate, error) {
-	a, err := b.t.resolve(n.path)
+	a, err := b.t.resolve(b.t.wirePath(n.path))
 	if err != nil {
 		return nil, err
 	}
 	values := make([]value, len(n.values))
 	for i, l := range n.values {
-		number := strings.Contains(n.fn, "X") && strings.HasSuffix(n.fn, "s")
-		if number && l.kind == litNumber {
-			values[i] = intValue(int64(parseFloat(l.text)))
+		if takesNumber(n.fn) && (l.kind == litNumber || l.kind == litString) {
+			x, err := strconv.Atoi(l.text)
+			if err != nil {
+				return nil, errorf(http.StatusBadRequest, "0x80040203", "The value '%s' of function '%s%s' is not valid for the property '%s'.", clip(l.text), namespace, n.fn, n.path)
+			}
+			values[i] = intValue(int64(x))
 			continue
 		}
 		v, ok := textFor(a.col, l)
@@ -36,8 +40,8 @@ func (b binding) bindCRMTest(n crmTest) (predicate, error) {
 	if test != nil {
 		return func(tx *tx, r row) bool { return test(a.value(tx, r)) }, nil
 	}
-	if f := b.identityTest(n.fn, a, values); f != nil {
-		return f, nil
+	if test := identityTest(n.fn, a.col, b.user, values); test != nil {
+		return func(tx *tx, r row) bool { return test(tx, a.value(tx, r)) }, nil
 	}
 	return nil, errURL("The function '%s%s' is not supported for the property '%s' with %d values.", namespace, n.fn, n.path, len(values))
 }
@@ -86,67 +90,6 @@ func amongMany(values []value) func(value) bool {
 	return func(v value) bool { return !v.isNull() && set[bare(v)] }
 }
 
-// identityTest is the functions about the caller and about hierarchies.
-func (b binding) identityTest(fn string, a accessor, values []value) predicate {
-	is := func(id schema.GUID, want bool) predicate {
-		return func(tx *tx, r row) bool { v := a.value(tx, r); return (!v.isNull() && v.guid == id) == want }
-	}
-	switch fn {
-	case "EqualUserId", "NotEqualUserId":
-		return is(b.user, fn == "EqualUserId")
-	case "EqualBusinessId", "NotEqualBusinessId":
-		return is(BusinessUnitID, fn == "EqualBusinessId")
-	}
-	hierarchy := b.t.selfRelation()
-	if hierarchy == nil || a.col != b.t.id || len(values) != 1 {
-		return nil
-	}
-	from := values[0].guid
-	switch fn {
-	case "Under", "UnderOrEqual":
-		return func(tx *tx, r row) bool {
-			return r.id == from && fn == "UnderOrEqual" || r.id != from && slices.Contains(ancestors(tx, hierarchy, r.id), from)
-		}
-	case "Above", "AboveOrEqual":
-		return func(tx *tx, r row) bool {
-			return r.id == from && fn == "AboveOrEqual" || r.id != from && slices.Contains(ancestors(tx, hierarchy, from), r.id)
-		}
-	}
-	return nil
-}
-
-// selfRelation is the table's lookup to itself; nil when there is none or more
-// than one, because the schema does not say which is the hierarchy.
-func (t *table) selfRelation() *relation {
-	var found *relation
-	for _, r := range t.incoming {
-		if r.from == t {
-			if found != nil {
-				return nil
-			}
-			found = r
-		}
-	}
-	return found
-}
-
-// ancestors lists the ids above a row, nearest first. A cycle ends it.
-func ancestors(tx *tx, rel *relation, id schema.GUID) []schema.GUID {
-	var up []schema.GUID
-	for {
-		r, ok := tx.row(rel.from, id)
-		if !ok {
-			return up
-		}
-		v := r.value(rel.col)
-		if v.kind != kindRef || slices.Contains(up, v.guid) {
-			return up
-		}
-		id = v.guid
-		up = append(up, id)
-	}
-}
-
 // dateTest is the functions that compare with a span of time, which is counted
 // in UTC; a week begins on Sunday. nil for others.
 func dateTest(fn string, now int64, values []value) func(value) bool {
@@ -158,6 +101,9 @@ func dateTest(fn string, now int64, values []value) func(value) bool {
 		} else {
 			day = values[0].time().Truncate(24 * time.Hour)
 		}
+	}
+	if test := fiscalTest(fn, time.Unix(now, 0).UTC(), values); test != nil {
+		return test
 	}
 	from, to, ok := dateSpan(fn, time.Unix(now, 0).UTC(), day, x)
 	if !ok {

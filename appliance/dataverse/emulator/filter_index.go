@@ -7,8 +7,8 @@ import (
 )
 
 // candidates lists the ids of the rows that may satisfy a filter, in primary-key
-// order, where an index can tell: primary keys and alternate keys in eq, In and
-// chains of or. ok is false when every row has to be looked at.
+// order, where an index can tell: primary keys, alternate keys and lookups in eq, In
+// and chains of or. ok is false when every row has to be looked at.
 func (t *table) candidates(tx *tx, n node) (ids []schema.GUID, ok bool) {
 	ids, ok = t.indexed(tx, n)
 	slices.SortFunc(ids, func(a, b schema.GUID) int { return compareValues(guidValue(a), guidValue(b)) })
@@ -40,12 +40,13 @@ func (t *table) indexed(tx *tx, n node) (ids []schema.GUID, ok bool) {
 		if n.fn != "In" || len(n.path) != 1 {
 			return nil, false
 		}
+		col := t.column(t.wirePath(n.path)[0])
 		for _, l := range n.values {
-			v, fits := textFor(t.column(n.path[0]), l)
+			v, fits := textFor(col, l)
 			if !fits {
 				continue
 			}
-			more, ok := t.byEqual(tx, map[*column]value{t.column(n.path[0]): v})
+			more, ok := t.byEqual(tx, map[*column]value{col: v})
 			if !ok {
 				return nil, false
 			}
@@ -102,5 +103,23 @@ func (t *table) byEqual(tx *tx, equal map[*column]value) ([]schema.GUID, bool) {
 		}
 		return nil, true
 	}
+	for c, v := range equal {
+		if !c.worthIndex() {
+			continue
+		}
+		if ids := tx.children(&relation{from: t, col: c}, v.guid); len(ids) <= maxIndexed {
+			return ids, true
+		}
+	}
 	return nil, false
+}
+
+// maxIndexed is how many rows a lookup's index may find before a scan is cheaper.
+const maxIndexed = 50_000
+
+// worthIndex reports whether equality with the lookup leaves few rows: not with an
+// owner or creator, whom most rows share.
+func (c *column) worthIndex() bool {
+	return valueKind(c) == kindRef && c.derived == notDerived && c.Type != schema.Owner && !c.NoCreate &&
+		c != c.t.currency && c.t.intersect == nil && c.t.activities == nil
 }

@@ -180,14 +180,14 @@ func (p *parser) called(names path) (node, error) {
 	switch {
 	case last == "any" || last == "all":
 		return p.lambda(names[:len(names)-1], last == "all")
+	case strings.HasPrefix(last, namespace) && (len(names) == 1 || len(names) == 2 && len(p.scope) > 0 && names[0] == p.scope[len(p.scope)-1]):
+		return p.crmTest(strings.TrimPrefix(last, namespace))
 	case len(names) > 1:
 		return nil, p.syntax()
 	case last == "contains" || last == "startswith" || last == "endswith":
 		return p.stringTest(last)
 	case last == "not": // not(x), without a blank
 		return p.notCall()
-	case strings.HasPrefix(last, namespace):
-		return p.crmTest(strings.TrimPrefix(last, namespace))
 	}
 	return nil, errURL("An unknown function with name '%s' was found. This may also be a function import or a key lookup on a navigation property, which is not allowed.", last)
 }
@@ -273,8 +273,9 @@ func (p *parser) crmTest(fn string) (node, error) {
 		}
 		switch {
 		case name == "PropertyName" && lit.kind == litString:
-			if t.path, err = p.unscope(strings.Split(lit.text, "/")); err != nil {
-				return nil, err
+			t.path = strings.Split(lit.text, "/")
+			if n := len(p.scope); n > 0 && len(t.path) > 1 && t.path[0] == p.scope[n-1] {
+				t.path = t.path[1:] // inside a lambda the variable may be left out
 			}
 		case name == "PropertyValues" && lit.kind == litList:
 			t.values = lit.list

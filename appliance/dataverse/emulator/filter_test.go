@@ -103,7 +103,10 @@ func TestIndexes(t *testing.T) {
 		{"contact", "firstname eq 'Ann' and emailaddress1 eq 'ann@x.io'", 1},
 		{"contact", "(firstname eq 'Ann' and emailaddress1 eq 'ann@x.io') or (emailaddress1 eq 'bo@x.io' and firstname eq 'bo')", 2},
 		{"contact", "firstname eq 'Ann'", -1},
-		{"account", "websiteurl eq 'x'", -1}, // its key is not active
+		{"contact", "_parentcustomerid_value eq " + gid(1, 1) + " and firstname eq 'Ann'", 2},
+		{"account", "Microsoft.Dynamics.CRM.In(PropertyName='primarycontactid',PropertyValues=['" + gid(2, 1) + "','" + gid(2, 2) + "'])", 2},
+		{"account", "_ownerid_value eq " + UserID.String(), -1}, // most rows have it
+		{"account", "websiteurl eq 'x'", -1},                    // its key is not active
 		{"account", "accountid ne " + gid(1, 1), -1},
 		{"account", "not (accountid eq " + gid(1, 1) + ")", -1},
 		{"account", "accountid eq " + gid(1, 1) + " or name eq 'x'", -1},

@@ -16,10 +16,21 @@ func (c *call) getProperty() error {
 	if err != nil {
 		return err
 	}
-	if v.isNull() {
+	return c.answerValue(c.table.EntitySet+"("+c.segs[0].key+")", v, col, false)
+}
+
+// answerValue answers one column of the row that at names, as JSON or raw; 204 when
+// it is null.
+func (c *call) answerValue(at string, v value, col *column, raw bool) error {
+	switch {
+	case v.isNull():
 		return c.noContent()
+	case raw:
+		c.set("Content-Type", "text/plain")
+		c.res.status, c.res.body = http.StatusOK, v.appendText(nil)
+		return nil
 	}
-	body := appendString([]byte(`{"@odata.context":`), c.api+"/$metadata#"+c.table.EntitySet+"("+c.segs[0].key+")/"+col.wire)
+	body := appendString([]byte(`{"@odata.context":`), c.api+"/$metadata#"+at+"/"+col.wire)
 	body = append(body, `,"value":`...)
 	return c.json(http.StatusOK, append(v.appendJSON(body, col), '}'))
 }
@@ -29,16 +40,11 @@ func (c *call) getRawProperty() error {
 	if col := c.table.find(c.segs[1].name); col.Type == schema.File || col.Type == schema.Image {
 		return c.downloadFile(false)
 	}
-	v, _, err := c.readProperty()
+	v, col, err := c.readProperty()
 	if err != nil {
 		return err
 	}
-	if v.isNull() {
-		return c.noContent()
-	}
-	c.set("Content-Type", "text/plain")
-	c.res.status, c.res.body = http.StatusOK, v.appendText(nil)
-	return nil
+	return c.answerValue("", v, col, true)
 }
 
 func (c *call) readProperty() (v value, col *column, err error) {

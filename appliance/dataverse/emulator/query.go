@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -125,6 +126,12 @@ func (c *call) answerRow(tx *tx, p *projection, r row) error {
 func (c *call) getRelated() error {
 	nav := c.segs[1]
 	rest := c.segs[2:]
+	if nav.hasKey && len(rest) == 0 {
+		return c.getMember(nav)
+	}
+	if rel := c.table.navs[nav.name]; rel != nil && rel.target != nil && len(rest) > 0 && rest[0].name != "$ref" {
+		return c.getParentProperty(rel, rest)
+	}
 	if len(rest) > 1 || nav.hasKey || len(rest) == 1 && rest[0].name != "$ref" && rest[0].name != "$count" {
 		return errSegment(c.segs[len(c.segs)-1].name)
 	}
@@ -206,5 +213,56 @@ func (c *call) getParent(nav string, ref bool) error {
 			return c.noContent()
 		}
 		return c.answerRow(tx, p, parent)
+	})
+}
+
+// getMember answers one row of a collection: set(key)/collection(key).
+func (c *call) getMember(nav segment) error {
+	each, of, err := c.table.collection(nav.name)
+	if err != nil {
+		return errSegment(nav.name)
+	}
+	p, err := c.representation(of)
+	if err != nil {
+		return err
+	}
+	return c.view(func(tx *tx) error {
+		r, err := c.findRow(tx, c.table, c.segs[0].key)
+		if err != nil {
+			return err
+		}
+		member, err := c.findRow(tx, of, nav.key)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(each(tx, r.id), member.id) {
+			return errNoRow(of, member.id)
+		}
+		return c.answerRow(tx, p, member)
+	})
+}
+
+// getParentProperty answers a column of the row that a lookup leads to, or its raw
+// value: set(key)/lookup/column/$value.
+func (c *call) getParentProperty(rel *relation, rest []segment) error {
+	col := rel.target.find(rest[0].name)
+	raw := len(rest) == 2 && rest[1].name == "$value"
+	if col == nil || col.hidden() || rest[0].hasKey || len(rest) > 1 && !raw {
+		return errSegment(rest[len(rest)-1].name)
+	}
+	return c.view(func(tx *tx) error {
+		r, err := c.findRow(tx, c.table, c.segs[0].key)
+		if err != nil {
+			return err
+		}
+		v := r.value(rel.col)
+		if v.kind != kindRef || v.target != rel.target {
+			return c.noContent()
+		}
+		parent, ok := tx.row(v.target, v.guid)
+		if !ok {
+			return c.noContent()
+		}
+		return c.answerValue(rel.target.EntitySet+"("+v.guid.String()+")", parent.value(col), col, raw)
 	})
 }

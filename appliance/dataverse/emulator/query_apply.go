@@ -12,10 +12,11 @@ import (
 // with slashes between (section 10.5). A filter comes before the others.
 type appliedQuery struct {
 	filters []node
-	keys    []*column
+	keys    []accessor
 	names   []string // of the keys, as answered
 	aggs    []aggregation
 	grouped bool
+	fetched bool // it is FetchXML, which may order by an aggregate
 }
 
 // getApplied answers a $apply.
@@ -49,7 +50,7 @@ func (c *call) getApplied(t *table, o options) error {
 	var tooMany error
 	err = q.each(c, nil, schema.GUID{}, func(tx *tx, r row) bool {
 		for i, k := range a.keys {
-			keys[i] = r.value(k)
+			keys[i] = k.value(tx, r)
 		}
 		for i, agg := range a.aggs {
 			if agg.col != nil {
@@ -80,11 +81,7 @@ func (c *call) getApplied(t *table, o options) error {
 func (c *call) answerGroups(t *table, a *appliedQuery, g *groups) error {
 	p := &projection{t: t, api: c.api, formats: c.prefer.wants("OData.Community.Display.V1.FormattedValue"),
 		targets: c.prefer.wants("Microsoft.Dynamics.CRM.lookuplogicalname")}
-	names := slices.Clone(a.names)
-	for _, agg := range a.aggs {
-		names = append(names, agg.alias)
-	}
-	body := append(c.contextOf(t.EntitySet+"("+strings.Join(names, ",")+")"), `,"value":[`...)
+	body := append(c.contextOf(t.EntitySet), `,"value":[`...)
 	err := c.view(func(tx *tx) error {
 		for i, of := range g.list {
 			if i > 0 {
@@ -95,7 +92,9 @@ func (c *call) answerGroups(t *table, a *appliedQuery, g *groups) error {
 				one = p.appendFigure(one, agg, of.totals[j].result(agg))
 			}
 			for j, k := range a.keys {
-				one = p.appendProperty(one, tx, a.names[j], k, of.keys[j])
+				if !of.keys[j].isNull() {
+					one = p.appendProperty(one, tx, a.names[j], k.col, of.keys[j])
+				}
 			}
 			if len(one) == 0 {
 				one = []byte{','}
@@ -137,6 +136,9 @@ func (a *appliedQuery) sort(g *groups, order []orderItem) error {
 		if k := slices.Index(a.names, name); k >= 0 {
 			pick[i] = func(of *group) value { return of.keys[k] }
 		} else if j := slices.IndexFunc(a.aggs, func(x aggregation) bool { return x.alias == name }); j >= 0 {
+			if !a.fetched {
+				return errURL("The query node SingleValueOpenPropertyAccess is not supported.")
+			}
 			pick[i] = func(of *group) value { return of.totals[j].result(a.aggs[j]) }
 		} else {
 			return errURL("Could not find a property named '%s' on the result of $apply.", name)
@@ -209,11 +211,15 @@ func (a *appliedQuery) groupBy(t *table, text string) error {
 		if err != nil {
 			return err
 		}
-		if acc.nav != nil {
-			return unsupported("Grouping by the path '%s'", name)
+		name := acc.col.wire
+		if acc.nav != nil { // the service names it after the table
+			name = acc.nav.target.LogicalName + "_" + acc.col.LogicalName
 		}
-		a.keys = append(a.keys, acc.col)
-		a.names = append(a.names, acc.col.wire)
+		if k := valueKind(acc.col); k == kindTime || k == kindDate {
+			return unsupported("Grouping by the date '%s'", acc.col.wire)
+		}
+		a.keys = append(a.keys, acc)
+		a.names = append(a.names, name)
 	}
 	if len(parts) == 1 {
 		return nil

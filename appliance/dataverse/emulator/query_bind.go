@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"slices"
-	"sort"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -141,28 +140,6 @@ func compareNulls(a, b value) int {
 		return 1
 	}
 	return compareValues(a, b)
-}
-
-// first keeps the n smallest keys that come after a given one, in order.
-type first struct {
-	q     *boundQuery
-	n     int
-	after *sortKey
-	keys  []sortKey
-}
-
-func (f *first) add(k sortKey) {
-	if f.after != nil && f.q.compare(k, *f.after) <= 0 {
-		return
-	}
-	if len(f.keys) == f.n && f.n > 0 && f.q.compare(k, f.keys[f.n-1]) >= 0 {
-		return
-	}
-	i := sort.Search(len(f.keys), func(i int) bool { return f.q.compare(k, f.keys[i]) < 0 })
-	f.keys = slices.Insert(f.keys, i, k)
-	if len(f.keys) > f.n {
-		f.keys = f.keys[:f.n]
-	}
 }
 
 // among lists, in order, the rows of an expanded collection: those of ids that

@@ -168,27 +168,31 @@ func (p *page) add(q *boundQuery, tx *tx, r row) {
 
 // readSorted looks at all matching rows and keeps those of the page.
 func (c *call) readSorted(q *boundQuery, ids []schema.GUID, from position, size int) (page, error) {
-	f := first{q: q, n: size + 1}
+	var after *sortKey
 	if from.Page > 0 {
-		f.after = from.key()
+		after = from.key()
 	}
+	best := least[sortKey]{n: size + 1, compare: q.compare}
 	err := q.each(c, ids, schema.GUID{}, func(tx *tx, r row) bool {
-		f.add(q.keyOf(tx, r))
+		if k := q.keyOf(tx, r); after == nil || q.compare(k, *after) > 0 {
+			best.add(k)
+		}
 		return true
 	})
 	if err != nil {
 		return page{}, err
 	}
+	keys := best.sorted()
 	p := page{}
-	if len(f.keys) > size {
-		f.keys = f.keys[:size]
+	if len(keys) > size {
+		keys = keys[:size]
 		if size > 0 {
-			pos := f.keys[size-1].position(max(from.Page, 1) + 1)
+			pos := keys[size-1].position(max(from.Page, 1) + 1)
 			p.next = &pos
 		}
 	}
 	err = c.view(func(tx *tx) error {
-		for _, k := range f.keys {
+		for _, k := range keys {
 			if r, ok := tx.row(q.t, k.id); ok {
 				p.add(q, tx, r)
 			}
@@ -247,25 +251,30 @@ func (c *call) answerPage(q *boundQuery, ids []schema.GUID) error {
 
 // appendCounts appends @odata.count and the annotations about it.
 func (c *call) appendCounts(body []byte, q *boundQuery, ids []schema.GUID) ([]byte, error) {
-	total, exceeded := -1, false
+	total := -1
 	if q.opts.count {
-		n, err := c.count(q, ids, maxCount+1)
-		if err != nil {
+		var err error
+		if total, err = c.count(q, ids, maxCount+1); err != nil {
 			return nil, err
 		}
-		total, exceeded = min(n, maxCount), n > maxCount
-		body = appendAny(append(body, `,"@odata.count":`...), total)
+		body = appendAny(append(body, `,"@odata.count":`...), min(total, maxCount))
 	}
+	return c.appendTotals(body, total), nil
+}
+
+// appendTotals appends the annotations about the whole result: total is how many rows
+// it has, counted to one beyond the limit, or -1 when that was not asked for.
+func (c *call) appendTotals(body []byte, total int) []byte {
 	if c.prefer.wants("Microsoft.Dynamics.CRM.totalrecordcount") {
-		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcount":`...), total)
+		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcount":`...), min(total, maxCount))
 	}
 	if c.prefer.wants("Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded") {
-		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":`...), exceeded)
+		body = appendAny(append(body, `,"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":`...), total > maxCount)
 	}
 	if c.prefer.wants("Microsoft.Dynamics.CRM.globalmetadataversion") {
 		body = appendNamed(body, "@Microsoft.Dynamics.CRM.globalmetadataversion", strconv.FormatInt(1000001+c.srv.schemaVersion, 10))
 	}
-	return body, nil
+	return body
 }
 
 // applyPreferences says which preferences were honoured.
