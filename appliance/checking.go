@@ -19,6 +19,7 @@ type CheckResult struct {
 	Sources int           `json:"sources"`
 	Tables  int           `json:"tables"`
 	Faults  config.Faults `json:"faults"`
+	Notes   []string      `json:"notes,omitempty"`  // where transforms do not follow the decisions of profile.csv
 	Online  *Online       `json:"online,omitempty"` // what the environment says, where it was asked
 }
 
@@ -68,6 +69,9 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	}
 	r.Faults = append(r.Faults, p.unknownChecks()...)
 	r.Tables = len(b.tables)
+	if r.Notes, err = p.DecisionNotes(); err != nil {
+		return r, nil, err
+	}
 	r.Faults = append(r.Faults, p.unusedTables(b)...)
 	return r, b, nil
 }

@@ -82,6 +82,9 @@ func printCheck(env *Env, r appliance.CheckResult, failed bool) {
 	if r.Online != nil {
 		printOnline(env, r.Online)
 	}
+	for _, n := range r.Notes {
+		env.say("note: %s", n)
+	}
 	if !failed {
 		env.say("in order: %d sources, %d tables. Next: dvmigrate stage", r.Sources, r.Tables)
 	}

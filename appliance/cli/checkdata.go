@@ -1,15 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
-	"html/template"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"dvmigrate/appliance"
 )
@@ -43,7 +39,7 @@ func (c *checkCommand) runData(ctx context.Context, env *Env) error {
 		return err
 	}
 	if c.html != "" {
-		if err := writeDataPage(c.html, p.Config.Name, d); err != nil {
+		if err := writePage(c.html, dataPage, p.Config.Name, d); err != nil {
 			return err
 		}
 	}
@@ -94,20 +90,3 @@ func printDataCheck(env *Env, d appliance.DataCheck, page string) {
 
 //go:embed checkdata.html
 var dataPage string
-
-func writeDataPage(path, project string, d appliance.DataCheck) error {
-	funcs := template.FuncMap{"count": func(n int64) string { return count(n) }, "keys": func(k []string) string { return strings.Join(k, ", ") }}
-	t, err := template.New("check").Funcs(funcs).Parse(dataPage)
-	if err != nil {
-		return err
-	}
-	var page bytes.Buffer
-	err = t.Execute(&page, map[string]any{"Project": project, "Check": d, "When": time.Now().Format("2006-01-02 15:04 MST")})
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(path, page.Bytes(), 0o600); err != nil { // it quotes values
-		return fmt.Errorf("write the page: %w", err)
-	}
-	return nil
-}

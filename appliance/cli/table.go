@@ -29,7 +29,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"begin", []entry{demoEntry, initEntry, schemaEntry, checkEntry}},
-		{"prepare", []entry{stageEntry, planEntry, estimateEntry}},
+		{"prepare", []entry{stageEntry, profileEntry, previewEntry, planEntry, estimateEntry}},
 		{"load", []entry{emulatorEntry, loadEntry, statusEntry, errorsEntry, retryEntry, reconcileEntry, sqlEntry}},
 		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry}},
 		{"more", []entry{guideEntry, versionEntry, completionEntry}},

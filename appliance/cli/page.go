@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"os"
+	"strings"
+	"time"
+)
+
+//go:embed page.html
+var pageFrame string
+
+// writePage writes a page of its own, without anything from elsewhere, for people who do
+// not have the program. body defines the template "body" over .Data; values are quoted,
+// so the file is its owner's only.
+func writePage(path, body, project string, data any) error {
+	funcs := template.FuncMap{
+		"count":   func(n int64) string { return count(n) },
+		"list":    func(k []string) string { return strings.Join(k, ", ") },
+		"percent": func(share float64) string { return fmt.Sprintf("%.1f", 100*share) },
+	}
+	t, err := template.New("page").Funcs(funcs).Parse(pageFrame)
+	if err == nil {
+		t, err = t.Parse(body)
+	}
+	if err != nil {
+		return err
+	}
+	var page bytes.Buffer
+	err = t.Execute(&page, map[string]any{"Project": project, "Data": data, "When": time.Now().Format("2006-01-02 15:04 MST")})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, page.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
+}
