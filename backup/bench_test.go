@@ -103,7 +103,7 @@ func BenchmarkRestore(b *testing.B) {
 	runtime.ReadMemStats(&before)
 	n := 0
 	for b.Loop() {
-		if _, err := Restore(context.Background(), dir, "", to); err != nil {
+		if _, err := Restore(context.Background(), dir, "", nil, to); err != nil {
 			b.Fatal(err)
 		}
 		n++
@@ -119,7 +119,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.SetBytes(benchSize)
 	for b.Loop() {
-		if err := Verify(context.Background(), dir, ""); err != nil {
+		if _, err := Verify(context.Background(), dir, "", nil, 1); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -65,7 +65,7 @@ func mustTake(t testing.TB, o Options, parts ...part) Snapshot {
 func restored(t testing.TB, dir, id, name string) []byte {
 	t.Helper()
 	b := &blob{name: name}
-	if _, err := Restore(context.Background(), dir, id, b); err != nil {
+	if _, err := Restore(context.Background(), dir, id, nil, b); err != nil {
 		t.Fatal(err)
 	}
 	return b.data
@@ -75,14 +75,14 @@ func restored(t testing.TB, dir, id, name string) []byte {
 // lock, and nothing else; and that the snapshots verify.
 func checkFolder(t testing.TB, dir string) {
 	t.Helper()
-	all, err := List(dir)
+	all, err := List(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"lock"}
-	store := archive.Open(dir, archive.OS{})
+	store := archive.Open(dir, archive.OS{}, nil)
 	for _, s := range all {
-		if err := Verify(context.Background(), dir, s.ID); err != nil || s.Fault != nil {
+		if _, err := Verify(context.Background(), dir, s.ID, nil, 1); err != nil || s.Fault != nil {
 			t.Errorf("snapshot %s: %v, %v", s.ID, s.Fault, err)
 			continue
 		}

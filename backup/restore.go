@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 
 	"dvmigrate/backup/archive"
 )
@@ -29,29 +27,33 @@ func (e *DamagedError) Error() string {
 // Unwrap returns the fault.
 func (e *DamagedError) Unwrap() error { return e.Fault }
 
-// Verify reads every chunk of a snapshot, decompresses it and compares its hash. With
-// an empty id it is the newest one. The error is a *DamagedError if there is damage.
-func Verify(ctx context.Context, dir, id string) error {
-	store := archive.Open(dir, archive.OS{})
-	if _, err := choose(ctx, store, id, archive.Content); err != nil {
-		return fmt.Errorf("verify snapshot: %w", err)
+// Verify reads every chunk of a snapshot, decrypts and decompresses it and compares its
+// hash. With an empty id it is the newest one. With a sample greater than 1 it reads one
+// chunk in so many, chosen at random. The error is a *DamagedError if there is damage.
+func Verify(ctx context.Context, dir, id string, keys *Keyring, sample int) (Snapshot, error) {
+	store := archive.Open(dir, archive.OS{}, keys)
+	m, err := choose(ctx, store, id, func(m *archive.Manifest) error { return store.VerifySample(ctx, m, sample) })
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("verify snapshot: %w", err)
 	}
-	return nil
+	return describe(m), nil
 }
 
 // Restore brings back the parts that the targets name, in the targets' order, from the
-// snapshot id, or from the newest one if id is empty. If that one is damaged nothing
-// has been changed and the error is a *DamagedError, whose Good is the id to choose
-// instead; Restore never chooses an older one by itself. What a target does with what it
-// holds already is its own and the caller's decision.
-func Restore(ctx context.Context, dir, id string, to ...restorer) (Snapshot, error) {
+// snapshot id, or from the newest one if id is empty. Everything is read once and checked
+// while it is read; no target gets to the end of its part before the last part has been
+// read to its end and found good. So if there is damage nothing has been changed, and the
+// error is a *DamagedError, whose Good is the id to choose instead; Restore never chooses
+// an older one by itself. What a target does with what it holds already is its own and
+// the caller's decision. Parts that no target names are not read.
+func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
 	unlock, err := archive.Lock(dir, false)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("restore snapshot: %w", err)
 	}
 	defer unlock()
-	store := archive.Open(dir, archive.OS{})
-	m, err := choose(ctx, store, id, archive.Stored)
+	store := archive.Open(dir, archive.OS{}, keys)
+	m, err := choose(ctx, store, id, func(*archive.Manifest) error { return nil })
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("restore snapshot (nothing was changed): %w", err)
 	}
@@ -63,63 +65,63 @@ func Restore(ctx context.Context, dir, id string, to ...restorer) (Snapshot, err
 			return Snapshot{}, fmt.Errorf("restore snapshot (nothing was changed): %w", err)
 		}
 	}
-	var done []string
-	for _, t := range to {
-		err := store.ReadPart(ctx, m, t.Name(), func(r io.Reader) error { return t.RestoreFrom(ctx, r) })
-		if err != nil {
-			return Snapshot{}, partial(m.ID, t.Name(), done, err)
+	r := &restoring{store: store, m: m}
+	if err := r.run(ctx, to); err != nil {
+		if errors.Is(err, archive.ErrDamaged) {
+			err = damage(ctx, store, m.ID, err)
 		}
-		done = append(done, t.Name())
+		return Snapshot{}, err
 	}
 	return describe(m), nil
 }
 
-// partial says what a restore that failed half way has changed already.
-func partial(id, name string, done []string, err error) error {
-	state := "nothing was changed"
-	if len(done) > 0 {
-		state = "restored already and to be restored again with the rest: " + strings.Join(done, ", ")
-	}
-	return fmt.Errorf("restore part %q of snapshot %s (%s): %w", name, id, state, err)
-}
-
-// choose returns the manifest of a snapshot that has been checked to that depth.
-func choose(ctx context.Context, store *archive.Store, id string, depth archive.Depth) (*archive.Manifest, error) {
-	ids, err := store.IDs()
-	if err != nil {
-		return nil, err
-	}
+// choose returns the manifest of a snapshot whose packs are there and that passes check.
+func choose(ctx context.Context, store *archive.Store, id string, check func(*archive.Manifest) error) (*archive.Manifest, error) {
 	if id == "" {
+		ids, err := store.IDs()
+		if err != nil {
+			return nil, err
+		}
 		if len(ids) == 0 {
 			return nil, fmt.Errorf("a snapshot in this folder: %w", ErrNotFound)
 		}
 		id = ids[0]
 	}
-	m, err := inspect(ctx, store, id, depth)
+	m, err := inspect(store, id, check)
 	if err == nil {
 		return m, nil
 	}
-	if ctx.Err() != nil || errors.Is(err, ErrVersion) || errors.Is(err, ErrNotFound) {
+	if ctx.Err() != nil || !errors.Is(err, archive.ErrDamaged) {
 		return nil, err
 	}
-	damaged := &DamagedError{ID: id, Fault: err}
+	return nil, damage(ctx, store, id, err)
+}
+
+// damage looks for a snapshot that can be restored instead of the damaged one.
+func damage(ctx context.Context, store *archive.Store, id string, fault error) error {
+	damaged := &DamagedError{ID: id, Fault: fault}
+	ids, err := store.IDs()
+	if err != nil {
+		return damaged
+	}
 	for _, other := range ids {
 		if other == id {
 			continue
 		}
-		if _, err := inspect(ctx, store, other, archive.Stored); err == nil {
+		stored := func(m *archive.Manifest) error { return store.Verify(ctx, m, archive.Stored) }
+		if _, err := inspect(store, other, stored); err == nil {
 			damaged.Good = other
 			break
 		}
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
-	return nil, damaged
+	return damaged
 }
 
 // inspect reads a snapshot and returns what is wrong with it.
-func inspect(ctx context.Context, store *archive.Store, id string, depth archive.Depth) (*archive.Manifest, error) {
+func inspect(store *archive.Store, id string, check func(*archive.Manifest) error) (*archive.Manifest, error) {
 	m, err := store.Manifest(id)
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func inspect(ctx context.Context, store *archive.Store, id string, depth archive
 	if err := store.CheckPacks(m); err != nil {
 		return nil, stillThere(store, id, err)
 	}
-	if err := store.Verify(ctx, m, depth); err != nil {
+	if err := check(m); err != nil {
 		return nil, stillThere(store, id, err)
 	}
 	return m, nil
@@ -135,7 +137,7 @@ func inspect(ctx context.Context, store *archive.Store, id string, depth archive
 
 // stillThere tells damage from a snapshot that was removed while it was being read.
 func stillThere(store *archive.Store, id string, err error) error {
-	if _, gone := store.Manifest(id); errors.Is(gone, ErrNotFound) {
+	if _, gone := store.Outline(id); errors.Is(gone, ErrNotFound) {
 		return gone
 	}
 	return err

@@ -79,22 +79,22 @@ func TestDamage(t *testing.T) {
 			test.damage(t, dir)
 			ctx := context.Background()
 
-			all, err := List(dir)
+			all, err := List(dir, nil)
 			if err != nil || len(all) != 2 {
 				t.Fatalf("listed %v, %v", all, err)
 			}
 			if (all[0].Fault != nil) != test.listed || all[1].Fault != nil {
 				t.Errorf("listed with %v and %v", all[0].Fault, all[1].Fault)
 			}
-			d := damaged(t, Verify(ctx, dir, ""))
+			d := damaged(t, verify(dir, ""))
 			if d.ID != newer.ID || d.Good != older.ID || !strings.Contains(d.Error(), test.file) {
 				t.Errorf("verify: %v", d)
 			}
-			to := &blob{name: "ledger"}
-			_, err = Restore(ctx, dir, "", to)
+			to, stage := &blob{name: "ledger"}, &blob{name: "stage"}
+			_, err = Restore(ctx, dir, "", nil, to, stage)
 			d = damaged(t, err)
-			if d.ID != newer.ID || d.Good != older.ID || to.restored > 0 {
-				t.Errorf("restore: %v; target was called %d times", err, to.restored)
+			if d.ID != newer.ID || d.Good != older.ID || to.data != nil || stage.data != nil {
+				t.Errorf("restore: %v; targets have %d and %d bytes", err, len(to.data), len(stage.data))
 			}
 			for _, want := range []string{test.file, "nothing was changed", "choose snapshot " + older.ID} {
 				if !strings.Contains(err.Error(), want) {
@@ -105,7 +105,7 @@ func TestDamage(t *testing.T) {
 				t.Error("the older one comes back different")
 			}
 			next := mustTake(t, Options{Dir: dir}, &blob{name: "stage", data: noise(2, 600_000)})
-			if err := Verify(ctx, dir, next.ID); err != nil {
+			if _, err := Verify(ctx, dir, next.ID, nil, 1); err != nil {
 				t.Errorf("the next snapshot: %v", err)
 			}
 		})
@@ -132,9 +132,9 @@ func TestDamageThatEverySnapshotShares(t *testing.T) {
 	first := mustTake(t, o, stage)
 	mustTake(t, o, stage)
 	flipByte(t, filepath.Join(o.Dir, first.ID+".pack"), 1000)
-	_, err := Restore(context.Background(), o.Dir, "", stage)
+	_, err := Restore(context.Background(), o.Dir, "", nil, stage)
 	d := damaged(t, err)
-	if d.Good != "" || !strings.Contains(err.Error(), "no other snapshot") || !strings.Contains(err.Error(), `part "stage", chunk 0 at byte 41`) {
+	if d.Good != "" || !strings.Contains(err.Error(), "no other snapshot") || !strings.Contains(err.Error(), `part "stage", chunk 0 at byte 49`) {
 		t.Errorf("got %v", err)
 	}
 	if !errors.Is(err, archive.ErrDamaged) {
@@ -142,7 +142,7 @@ func TestDamageThatEverySnapshotShares(t *testing.T) {
 	}
 }
 
-// The second part is damaged after everything has been checked, while it is read.
+// The second part turns out to be damaged when the first has been read.
 func TestDamageThatComesUpDuringRestore(t *testing.T) {
 	o := Options{Dir: t.TempDir()}
 	s := mustTake(t, o, &blob{name: "ledger", data: []byte("x")}, &blob{name: "stage", data: noise(1, 10<<20)})
@@ -150,13 +150,13 @@ func TestDamageThatComesUpDuringRestore(t *testing.T) {
 	if err := os.WriteFile(target, []byte("as it was"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Restore(context.Background(), o.Dir, "", &blob{name: "ledger"}, &spoiler{
+	ledger := &blob{name: "ledger"}
+	_, err := Restore(context.Background(), o.Dir, "", nil, ledger, &spoiler{
 		SingleFile: File("stage", target),
 		spoil:      func() { flipByte(t, filepath.Join(o.Dir, s.ID+".pack"), -1) },
 	})
-	if err == nil || !strings.Contains(err.Error(), "restored already and to be restored again with the rest: ledger") ||
-		!strings.Contains(err.Error(), s.ID+".pack") {
-		t.Errorf("got %v", err)
+	if err == nil || !strings.Contains(err.Error(), "nothing was changed") || !strings.Contains(err.Error(), s.ID+".pack") || ledger.data != nil {
+		t.Errorf("got %v; the ledger has %q", err, ledger.data)
 	}
 	if b, _ := os.ReadFile(target); string(b) != "as it was" {
 		t.Error("the file under its final name was changed")
@@ -176,28 +176,55 @@ func (s *spoiler) RestoreFrom(ctx context.Context, r io.Reader) error {
 	return s.SingleFile.RestoreFrom(ctx, r)
 }
 
+// brokenTarget reads its part and cannot put it in place.
+type brokenTarget struct {
+	blob
+	err error
+}
+
+func (b *brokenTarget) RestoreFrom(_ context.Context, r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	return errors.Join(err, b.err)
+}
+
+func TestRestoreSaysWhatIsInPlaceWhenATargetFails(t *testing.T) {
+	o := Options{Dir: t.TempDir()}
+	mustTake(t, o, &blob{name: "ledger", data: []byte("x")}, &blob{name: "stage", data: noise(1, 1<<20)})
+	full := errors.New("no space left")
+	_, err := Restore(context.Background(), o.Dir, "", nil, &brokenTarget{blob: blob{name: "ledger"}, err: full}, &blob{name: "stage"})
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), `part "ledger"`) || !strings.Contains(err.Error(), "restored already and to be restored again with the rest: stage") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// verify returns only the error of Verify.
+func verify(dir, id string) error {
+	_, err := Verify(context.Background(), dir, id, nil, 1)
+	return err
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "snapshots")
 	ctx := context.Background()
 	ledger := &blob{name: "ledger", data: []byte("x")}
-	if _, err := Restore(ctx, dir, "", ledger); !errors.Is(err, ErrNotFound) {
+	if _, err := Restore(ctx, dir, "", nil, ledger); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no folder: %v", err)
 	}
 	s := mustTake(t, Options{Dir: dir}, ledger)
 	for _, id := range []string{"../../etc/passwd", "20260101T000000.000Z-00000000"} {
-		if _, err := Restore(ctx, dir, id, ledger); !errors.Is(err, ErrNotFound) {
+		if _, err := Restore(ctx, dir, id, nil, ledger); !errors.Is(err, ErrNotFound) {
 			t.Errorf("snapshot %s: %v", id, err)
 		}
 	}
-	if _, err := Restore(ctx, dir, s.ID); err == nil {
+	if _, err := Restore(ctx, dir, s.ID, nil); err == nil {
 		t.Error("no target: no error")
 	}
-	if _, err := Restore(ctx, dir, s.ID, ledger, &blob{name: "stage"}); !errors.Is(err, ErrNotFound) || ledger.restored > 0 {
+	if _, err := Restore(ctx, dir, s.ID, nil, ledger, &blob{name: "stage"}); !errors.Is(err, ErrNotFound) || ledger.restored > 0 {
 		t.Errorf("a part that is not there: %v, ledger restored %d times", err, ledger.restored)
 	}
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := Restore(stopped, dir, "", ledger); !errors.Is(err, context.Canceled) {
+	if _, err := Restore(stopped, dir, "", nil, ledger); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
 }
@@ -211,7 +238,7 @@ func TestFileComesBackWhole(t *testing.T) {
 	}
 	mustTake(t, o, File("stage", name))
 	remove(t, name)
-	if _, err := Restore(context.Background(), o.Dir, "", File("stage", name)); err != nil {
+	if _, err := Restore(context.Background(), o.Dir, "", nil, File("stage", name)); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, data) {

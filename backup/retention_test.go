@@ -141,7 +141,7 @@ func TestRetentionInTheFolder(t *testing.T) {
 			mustTake(t, o, ledger)
 		}
 	})
-	all, err := List(o.Dir)
+	all, err := List(o.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,12 +188,12 @@ func TestTroubleInRemovingOldOnesIsNotTroubleInTaking(t *testing.T) {
 	mustTake(t, o, &blob{name: "ledger", data: []byte("one")})
 	o.files = sticky{}
 	mustTake(t, o, &blob{name: "ledger", data: []byte("two")})
-	if all, err := List(o.Dir); err != nil || len(all) != 2 {
+	if all, err := List(o.Dir, nil); err != nil || len(all) != 2 {
 		t.Errorf("listed %v, %v", all, err)
 	}
 	o.files = nil
 	mustTake(t, o, &blob{name: "ledger", data: []byte("three")})
-	if all, err := List(o.Dir); err != nil || len(all) != 1 {
+	if all, err := List(o.Dir, nil); err != nil || len(all) != 1 {
 		t.Errorf("listed %v, %v", all, err)
 	}
 	checkFolder(t, o.Dir)

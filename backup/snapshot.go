@@ -17,9 +17,25 @@ var (
 	ErrLocked = archive.ErrLocked
 	// ErrNotFound says that there is no such snapshot, or no such part in it.
 	ErrNotFound = archive.ErrNotFound
+	// ErrEncrypted says that a snapshot is encrypted and no key for it was given.
+	ErrEncrypted = archive.ErrEncrypted
+	// ErrWrongKey says that a snapshot is encrypted and none of the keys given opens it.
+	ErrWrongKey = archive.ErrWrongKey
 	// ErrVersion says that a snapshot was written by a newer release.
 	ErrVersion = archive.ErrVersion
 )
+
+// Keyring holds what snapshots are encrypted with and opened by; Keys say what goes in.
+type (
+	Keyring = archive.Keyring
+	Keys    = archive.Keys
+)
+
+// NewKeyring checks the keys. An error names what is wrong and shows no secret.
+func NewKeyring(k Keys) (*Keyring, error) { return archive.NewKeyring(k) }
+
+// NewIdentity makes a key pair: the secret key, and its public key.
+func NewIdentity() (secret, public string, err error) { return archive.NewIdentity() }
 
 // part is something that can be copied while it is in use. SnapshotTo writes one
 // consistent state to w, which is not kept after the call.
@@ -56,6 +72,7 @@ type Targets []restorer
 type Options struct {
 	Dir    string       // the folder; made when missing, open to its owner only
 	Keep   Retention    // DefaultRetention when zero
+	Keys   *Keyring     // nothing is encrypted when nil
 	Meta   any          // kept with the snapshot as JSON, up to 1 MiB; may be nil
 	Logger *slog.Logger // what was taken and removed; nothing is logged when nil
 
@@ -64,9 +81,9 @@ type Options struct {
 
 func (o *Options) store() *archive.Store {
 	if o.files != nil {
-		return archive.Open(o.Dir, o.files)
+		return archive.Open(o.Dir, o.files, o.Keys)
 	}
-	return archive.Open(o.Dir, archive.OS{})
+	return archive.Open(o.Dir, archive.OS{}, o.Keys)
 }
 
 func (o *Options) logger() *slog.Logger {
@@ -84,6 +101,9 @@ type Snapshot struct {
 	Meta  json.RawMessage
 	Size  int64 // bytes of all parts, uncompressed
 	Added int64 // bytes that this snapshot added to the folder, but for its manifest
+	// Encrypted says that it takes a key to restore it; Locked, that none of those given
+	// does: then Parts, Meta and Size are not known.
+	Encrypted, Locked bool
 	// Fault is why the snapshot cannot be restored as far as could be seen without
 	// reading its chunks (Verify does that); nil if it is complete.
 	Fault error
@@ -99,9 +119,8 @@ type PartInfo struct {
 
 // List returns the snapshots in a folder, newest first. A damaged one is listed with
 // its Fault. A folder that does not exist has none.
-func List(dir string) ([]Snapshot, error) {
-	store := archive.Open(dir, archive.OS{})
-	return list(store)
+func List(dir string, keys *Keyring) ([]Snapshot, error) {
+	return list(archive.Open(dir, archive.OS{}, keys))
 }
 
 func list(store *archive.Store) ([]Snapshot, error) {
@@ -112,6 +131,10 @@ func list(store *archive.Store) ([]Snapshot, error) {
 	var all []Snapshot
 	for _, id := range ids {
 		m, err := store.Manifest(id)
+		locked := errors.Is(err, ErrEncrypted) || errors.Is(err, ErrWrongKey)
+		if locked {
+			m, err = store.Outline(id)
+		}
 		if errors.Is(err, ErrNotFound) {
 			continue // removed since the folder was read
 		}
@@ -121,6 +144,7 @@ func list(store *archive.Store) ([]Snapshot, error) {
 			continue
 		}
 		s := describe(m)
+		s.Locked = locked
 		s.Fault = store.CheckPacks(m)
 		all = append(all, s)
 	}
@@ -128,7 +152,7 @@ func list(store *archive.Store) ([]Snapshot, error) {
 }
 
 func describe(m *archive.Manifest) Snapshot {
-	s := Snapshot{ID: m.ID, Meta: m.Meta}
+	s := Snapshot{ID: m.ID, Meta: m.Meta, Encrypted: m.Encrypted()}
 	s.Time, _ = archive.TimeOf(m.ID)
 	for _, p := range m.Packs {
 		if p.ID == m.ID {

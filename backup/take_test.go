@@ -37,7 +37,7 @@ func TestSnapshotComesBack(t *testing.T) {
 			t.Errorf("%s comes back different", b.name)
 		}
 	}
-	all, err := List(dir)
+	all, err := List(dir, nil)
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
@@ -137,13 +137,13 @@ func TestOnlyOneWorksInAFolder(t *testing.T) {
 		if _, err := Prune(ctx, o); !errors.Is(err, ErrLocked) {
 			t.Errorf("Prune: %v", err)
 		}
-		if _, err := Restore(ctx, o.Dir, "", ledger); !errors.Is(err, ErrLocked) {
+		if _, err := Restore(ctx, o.Dir, "", nil, ledger); !errors.Is(err, ErrLocked) {
 			t.Errorf("Restore: %v", err)
 		}
-		if all, err := List(o.Dir); err != nil || len(all) != 1 {
+		if all, err := List(o.Dir, nil); err != nil || len(all) != 1 {
 			t.Errorf("List: %v %v", all, err)
 		}
-		if err := Verify(ctx, o.Dir, ""); err != nil {
+		if _, err := Verify(ctx, o.Dir, "", nil, 1); err != nil {
 			t.Errorf("Verify: %v", err)
 		}
 	}})
@@ -279,7 +279,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 // content, the newest of the base or the fresh one among them.
 func checkAfterCrash(t *testing.T, step int, dir string, contents map[string][]byte, fresh []byte, s Snapshot, err error) {
 	t.Helper()
-	all, lerr := List(dir)
+	all, lerr := List(dir, nil)
 	if lerr != nil || len(all) < 2 {
 		t.Fatalf("step %d: %d snapshots, %v", step, len(all), lerr)
 	}

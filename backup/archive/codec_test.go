@@ -2,15 +2,16 @@ package archive
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"hash/crc32"
 	"testing"
+
+	"github.com/zeebo/blake3"
 )
 
 // describe returns the chunk that has body as the stored form of raw.
 func describe(raw, body []byte, flags uint8) *Chunk {
 	return &Chunk{
-		Hash:   sha256.Sum256(raw),
+		Hash:   blake3.Sum256(raw),
 		Stored: uint32(len(body)),
 		Raw:    uint32(len(raw)),
 		CRC:    crc32.Checksum(body, castagnoli),
@@ -19,7 +20,7 @@ func describe(raw, body []byte, flags uint8) *Chunk {
 }
 
 func TestChunksAreCompressedWhereItPays(t *testing.T) {
-	c, err := newCodec(1)
+	c, err := newCodec(1, &Manifest{version: version})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func TestChunksAreCompressedWhereItPays(t *testing.T) {
 		"noise":    {noise(1, ChunkSize), 0},
 		"one byte": {[]byte{7}, 0},
 	} {
-		body, flags := c.encode(test.raw, make([]byte, 0, ChunkSize+1024))
+		body, flags := c.encode(test.raw, Hash{}, make([]byte, 0, ChunkSize+1024), nil)
 		if flags != test.flags || len(body) > len(test.raw) {
 			t.Errorf("%s: %d bytes for %d, flags %d", name, len(body), len(test.raw), flags)
 		}
@@ -45,13 +46,13 @@ func TestChunksAreCompressedWhereItPays(t *testing.T) {
 }
 
 func TestEveryDamagedByteOfAChunkIsSeen(t *testing.T) {
-	c, err := newCodec(1)
+	c, err := newCodec(1, &Manifest{version: version})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.close()
 	raw := text(2, 3000)
-	body, flags := c.encode(raw, nil)
+	body, flags := c.encode(raw, Hash{}, nil, nil)
 	chunk := describe(raw, body, flags)
 	for i := range body {
 		bad := bytes.Clone(body)
@@ -59,7 +60,7 @@ func TestEveryDamagedByteOfAChunkIsSeen(t *testing.T) {
 		if _, err := c.decode(chunk, bad, make([]byte, 0, ChunkSize)); err == nil {
 			t.Errorf("byte %d changed, but not seen by its CRC", i)
 		}
-		// The same with a CRC that fits: then the SHA-256 has to see it.
+		// The same with a CRC that fits: then the hash has to see it.
 		fits := *chunk
 		fits.CRC = crc32.Checksum(bad, castagnoli)
 		if got, err := c.decode(&fits, bad, make([]byte, 0, ChunkSize)); err == nil && !bytes.Equal(got, raw) {
@@ -70,12 +71,12 @@ func TestEveryDamagedByteOfAChunkIsSeen(t *testing.T) {
 
 // A frame that promises or unpacks to more than the chunk may be stops at the chunk.
 func TestChunkThatUnpacksToTooMuchIsRefused(t *testing.T) {
-	c, err := newCodec(1)
+	c, err := newCodec(1, &Manifest{version: version})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.close()
-	bomb, _ := c.encode(make([]byte, 64<<20), nil)
+	bomb, _ := c.encode(make([]byte, 64<<20), Hash{}, nil, nil)
 	chunk := describe(make([]byte, ChunkSize), bomb, flagZstd)
 	buf := make([]byte, 0, ChunkSize)
 	if _, err := c.decode(chunk, bomb, buf); err == nil { // warms the decoder up, too
@@ -87,18 +88,18 @@ func TestChunkThatUnpacksToTooMuchIsRefused(t *testing.T) {
 }
 
 func FuzzDecodeChunk(f *testing.F) {
-	c, err := newCodec(1)
+	c, err := newCodec(1, &Manifest{version: version})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(c.close)
-	zipped, _ := c.encode(text(1, 5000), nil)
+	zipped, _ := c.encode(text(1, 5000), Hash{}, nil, nil)
 	f.Add(zipped, uint32(5000), uint8(flagZstd))
 	f.Add([]byte("plain"), uint32(5), uint8(0))
 	f.Fuzz(func(t *testing.T, body []byte, raw uint32, flags uint8) {
 		// What a chunk may hold comes back as it was.
 		if len(body) > 0 && len(body) <= ChunkSize {
-			stored, how := c.encode(body, nil)
+			stored, how := c.encode(body, Hash{}, nil, nil)
 			back, err := c.decode(describe(body, stored, how), stored, make([]byte, 0, ChunkSize))
 			if err != nil || !bytes.Equal(back, body) {
 				t.Errorf("%d bytes do not come back: %v", len(body), err)
@@ -107,7 +108,7 @@ func FuzzDecodeChunk(f *testing.F) {
 		// Anything else is refused without a panic, or is what its hash says.
 		chunk := &Chunk{Stored: uint32(len(body)), Raw: raw%ChunkSize + 1, CRC: crc32.Checksum(body, castagnoli), Flags: flags}
 		got, err := c.decode(chunk, body, make([]byte, 0, ChunkSize))
-		if err == nil && (len(got) != int(chunk.Raw) || sha256.Sum256(got) != chunk.Hash) {
+		if err == nil && (len(got) != int(chunk.Raw) || blake3.Sum256(got) != chunk.Hash) {
 			t.Error("accepted something else than the chunk says")
 		}
 	})

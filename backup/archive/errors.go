@@ -15,6 +15,10 @@ var (
 	// ErrVersion says that the file is whole, but written by a newer release or
 	// with a feature that this one does not have.
 	ErrVersion = errors.New("format is not known to this release")
+	// ErrEncrypted says that the snapshot is encrypted and no key was given.
+	ErrEncrypted = errors.New("is encrypted, and no key for it was given")
+	// ErrWrongKey says that the snapshot is encrypted and none of the keys given opens it.
+	ErrWrongKey = errors.New("is encrypted, and the key given does not open it")
 	// ErrNotFound says that there is no snapshot of that ID, or no part of that name.
 	ErrNotFound = errors.New("not found")
 )

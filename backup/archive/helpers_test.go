@@ -17,7 +17,7 @@ import (
 // folder lists must be whole and nothing must lie about.
 func newStore(t testing.TB) *Store {
 	t.Helper()
-	s := Open(t.TempDir(), OS{})
+	s := Open(t.TempDir(), OS{}, nil)
 	t.Cleanup(func() { checkStore(t, s) })
 	return s
 }

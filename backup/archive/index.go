@@ -18,15 +18,22 @@ type index struct {
 // keep every large old pack in the folder for ever.
 const sparse = 4
 
-// newIndex reads all manifests, the newest first. A damaged one adds nothing.
-func (s *Store) newIndex() (*index, error) {
+// newIndex reads all manifests, the newest first, for a snapshot like m. A damaged one
+// adds nothing, nor does one of another version or with another data key.
+func (s *Store) newIndex(like *Manifest) (*index, error) {
 	x := &index{byID: make(map[string]int), chunks: make(map[Hash]Chunk)}
 	ids, err := s.IDs()
 	if err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
-		m, err := s.Manifest(id)
+		m, err := s.Outline(id)
+		if err == nil && (m.version != like.version || m.Key != like.Key) {
+			continue
+		}
+		if err == nil {
+			m, err = s.Manifest(id)
+		}
 		if errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) || errors.Is(err, ErrNotFound) {
 			continue
 		}
@@ -35,7 +42,7 @@ func (s *Store) newIndex() (*index, error) {
 		}
 		x.add(m)
 	}
-	x.open = openPacks{store: s, manifest: &Manifest{Packs: x.packs}}
+	x.open = openPacks{store: s, manifest: &Manifest{version: like.version, Key: like.Key, Packs: x.packs}}
 	return x, nil
 }
 
@@ -49,7 +56,7 @@ func (x *index) add(m *Manifest) {
 		at, known := x.byID[p.ID]
 		if !known {
 			at = -1
-			if used[i] >= (p.Size-headerSize)/sparse {
+			if used[i] >= (p.Size-m.packHeader())/sparse {
 				at = len(x.packs)
 				x.packs = append(x.packs, p)
 			}
@@ -91,7 +98,7 @@ func (m *Manifest) usedBytes() []int64 {
 }
 
 // find returns where content of that hash is stored and still intact. The buffer has
-// a capacity of ChunkSize. Several goroutines may search.
+// a capacity of maxStored. Several goroutines may search.
 func (x *index) find(h Hash, buf []byte) (Chunk, bool) {
 	c, ok := x.chunks[h]
 	if !ok {

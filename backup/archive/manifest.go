@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -10,16 +11,18 @@ import (
 	"unicode/utf8"
 )
 
-// Sizes and limits of the format, version 1 (FORMAT.md).
+// Sizes and limits of the format (FORMAT.md).
 const (
 	// ChunkSize is the most a chunk holds before compression, in bytes. DuckDB's
 	// blocks are as big; see PartSpec.FirstChunk.
 	ChunkSize = 256 << 10
 
-	version       = 1
+	version       = 2 // that is written; 1 can be read
 	manifestMagic = "DVMSNAPM"
 	packMagic     = "DVMSNAPP"
-	headerSize    = 8 + 2 + 1 + 1 + idLength
+	prefixSize    = 8 + 2 + 1 + 1 + idLength
+	headerSize    = prefixSize + len(KeyID{})
+	maxStored     = ChunkSize + sealOverhead
 	chunkEntry    = sha256.Size + 4 + 8 + 4 + 4 + 4 + 1
 
 	maxMeta     = 1 << 20
@@ -27,11 +30,18 @@ const (
 	maxManifest = 1 << 30
 )
 
-// flagZstd in Chunk.Flags: the stored bytes are one zstd frame. No other flag exists yet.
-const flagZstd = 1
+// Flags of a chunk: the stored bytes are one zstd frame; they are sealed, the frame
+// inside.
+const (
+	flagZstd   = 1
+	flagSealed = 2
+)
 
-// Hash is a SHA-256.
-type Hash [sha256.Size]byte
+// flagEncrypted of a pack or a manifest: its content is sealed.
+const flagEncrypted = 1
+
+// Hash names content: BLAKE3-256, keyed where it is encrypted; in version 1 SHA-256.
+type Hash [32]byte
 
 // Chunk says where a piece of a part is stored, and what it must be.
 type Chunk struct {
@@ -64,9 +74,25 @@ type Part struct {
 // Manifest is the list of everything a snapshot consists of.
 type Manifest struct {
 	ID    string
+	Key   KeyID           // of the data key that all of it is encrypted with; zero is none
 	Meta  json.RawMessage // the caller's, valid JSON or empty
 	Packs []Pack
 	Parts []Part
+
+	version uint16
+	wrapped []byte   // the data key, in an age file
+	key     *dataKey // the data key, opened
+}
+
+// Encrypted says whether a key is needed to read more than the list of packs.
+func (m *Manifest) Encrypted() bool { return m.Key != KeyID{} }
+
+// packHeader is the length of the header of the manifest's packs.
+func (m *Manifest) packHeader() int64 {
+	if m.version == 1 {
+		return prefixSize
+	}
+	return int64(headerSize)
 }
 
 // Part returns the part of that name, or an error that wraps ErrNotFound.
@@ -105,30 +131,51 @@ func ValidName(name string) bool {
 }
 
 // header returns the first bytes of a pack or a manifest.
-func header(magic, id string) []byte {
+func header(magic string, version uint16, id string, key KeyID) []byte {
 	b := make([]byte, 0, headerSize)
 	b = append(b, magic...)
 	b = binary.BigEndian.AppendUint16(b, version)
-	b = append(b, 0, 0) // flags, reserved
-	return append(b, id...)
+	var flags byte
+	if key != (KeyID{}) {
+		flags = flagEncrypted
+	}
+	b = append(b, flags, 0)
+	b = append(b, id...)
+	if version == 1 {
+		return b
+	}
+	return append(b, key[:]...)
 }
 
 // encode returns the manifest's bytes with the checksum at their end.
 func (m *Manifest) encode() []byte {
-	b := header(manifestMagic, m.ID)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Meta)))
-	b = append(b, m.Meta...)
+	b := header(manifestMagic, version, m.ID, m.Key)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(m.wrapped)))
+	b = append(b, m.wrapped...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Packs)))
 	for _, p := range m.Packs {
 		b = append(b, p.ID...)
 		b = binary.BigEndian.AppendUint64(b, uint64(p.Size))
 	}
+	body := m.encodeBody()
+	if m.Encrypted() {
+		body = m.key.manifest.Seal(nil, nil, body, b)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	b = append(b, body...)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
+// encodeBody returns what is sealed where the snapshot is encrypted.
+func (m *Manifest) encodeBody() []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(m.Meta)))
+	b = append(b, m.Meta...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Parts)))
 	for i := range m.Parts {
 		b = m.Parts[i].append(b)
 	}
-	sum := sha256.Sum256(b)
-	return append(b, sum[:]...)
+	return b
 }
 
 func (p *Part) append(b []byte) []byte {
@@ -155,30 +202,80 @@ func (p *Part) append(b []byte) []byte {
 // errCut is the fault of a manifest that states more than it has.
 var errCut = errors.New("a length in it leads past its end")
 
-// decode reads a manifest and checks everything that can be checked without the
-// packs. What it accepts, encode turns into the same bytes. Errors are faults for
-// a DamageError, or wrap ErrVersion.
-func decode(b []byte) (*Manifest, error) {
-	if len(b) < headerSize+sha256.Size || string(b[:8]) != manifestMagic {
+// outline is a manifest as far as it can be read without a key.
+type outline struct {
+	m      *Manifest
+	before []byte // what stands before the body; a sealed body is bound to it
+	body   []byte
+}
+
+// open reads a manifest's checksum and outline. Errors are faults for a DamageError, or
+// wrap ErrVersion.
+func open(b []byte) (*outline, error) {
+	if len(b) < prefixSize+sha256.Size || string(b[:8]) != manifestMagic {
 		return nil, errors.New("is not a manifest")
 	}
-	body := b[:len(b)-sha256.Size]
-	if sha256.Sum256(body) != Hash(b[len(body):]) {
+	all := b[:len(b)-sha256.Size]
+	if sha256.Sum256(all) != [sha256.Size]byte(b[len(all):]) {
 		return nil, errors.New("checksum differs")
 	}
-	if err := checkHeader(body); err != nil {
-		return nil, err
+	m := &Manifest{version: binary.BigEndian.Uint16(all[8:])}
+	encrypted := all[10] == flagEncrypted
+	if m.version == 0 || m.version > version {
+		return nil, fmt.Errorf("version %d: %w", m.version, ErrVersion)
 	}
-	d := decoder{b: body[12:]}
-	m := &Manifest{ID: string(d.take(idLength))}
-	m.Meta = json.RawMessage(d.take(int(min(d.u32(), maxMeta+1))))
+	if all[10]&^flagEncrypted != 0 || encrypted && m.version == 1 || all[11] != 0 {
+		return nil, fmt.Errorf("flags %#02x %#02x: %w", all[10], all[11], ErrVersion)
+	}
+	d := decoder{b: all[12:]}
+	m.ID = string(d.take(idLength))
+	if m.version == 1 {
+		return openFirst(m, d)
+	}
+	copy(m.Key[:], d.take(len(m.Key)))
+	m.wrapped = bytes.Clone(d.take(d.u16()))
 	d.packs(m)
+	o := &outline{m: m, before: all[:len(all)-len(d.b)]}
+	o.body = d.take(int(d.u32()))
+	if d.err == nil && len(d.b) > 0 {
+		d.err = errTail
+	}
+	if d.err == nil && (m.Encrypted() != encrypted || encrypted != (len(m.wrapped) > 0)) {
+		d.err = errors.New("says in one place that it is encrypted and in another that it is not")
+	}
+	return o, d.err
+}
+
+// openFirst is open for version 1, where the packs stand after the metadata.
+func openFirst(m *Manifest, d decoder) (*outline, error) {
+	meta := d.b
+	d.take(int(min(d.u32(), maxMeta+1)))
+	o := &outline{m: m, body: meta[:len(meta)-len(d.b)]}
+	d.packs(m)
+	o.body = append(bytes.Clone(o.body), d.b...)
+	return o, d.err
+}
+
+// read reads the body with the key that it needs, and checks everything that can be
+// checked without the packs. What it accepts, encode turns into the same bytes, unless
+// they are sealed. Errors are faults.
+func (o *outline) read(key *dataKey) (*Manifest, error) {
+	m, body := o.m, o.body
+	if key != nil {
+		var err error
+		if body, err = key.manifest.Open(nil, nil, body, o.before); err != nil {
+			return nil, errors.New("does not decrypt: it was changed, or belongs to another folder")
+		}
+		m.key = key
+	}
+	d := decoder{b: body}
+	m.Meta = json.RawMessage(d.take(int(min(d.u32(), maxMeta+1))))
 	// The smallest part has an empty fingerprint and no chunks.
 	for range d.count(2 + 2 + 8 + sha256.Size + 4) {
 		m.Parts = append(m.Parts, d.part())
 	}
 	if d.err == nil && len(d.b) > 0 {
-		d.err = errors.New("has bytes after its end")
+		d.err = errTail
 	}
 	if d.err != nil {
 		return nil, d.err
@@ -186,16 +283,8 @@ func decode(b []byte) (*Manifest, error) {
 	return m, m.validate()
 }
 
-// checkHeader checks what is common to packs and manifests, after the magic.
-func checkHeader(b []byte) error {
-	if v := binary.BigEndian.Uint16(b[8:]); v != version {
-		return fmt.Errorf("version %d: %w", v, ErrVersion)
-	}
-	if b[10] != 0 || b[11] != 0 {
-		return fmt.Errorf("flags %#02x %#02x: %w", b[10], b[11], ErrVersion)
-	}
-	return nil
-}
+// errTail is the fault of a manifest that goes on.
+var errTail = errors.New("has bytes after its end")
 
 // decoder takes bytes from the front of b; after the first error it gives zeros.
 type decoder struct {
@@ -287,7 +376,7 @@ func (m *Manifest) validate() error {
 	}
 	packs := make(map[string]bool, len(m.Packs))
 	for _, p := range m.Packs {
-		if _, ok := TimeOf(p.ID); !ok || packs[p.ID] || p.Size < headerSize {
+		if _, ok := TimeOf(p.ID); !ok || packs[p.ID] || p.Size < m.packHeader() {
 			return fmt.Errorf("names a pack %q that cannot be", p.ID)
 		}
 		packs[p.ID] = true
@@ -299,26 +388,31 @@ func (m *Manifest) validate() error {
 			return fmt.Errorf("names a part %q twice or not as allowed", p.Name)
 		}
 		names[p.Name] = true
-		if err := p.validate(m.Packs); err != nil {
+		if err := p.validate(m); err != nil {
 			return fmt.Errorf("part %q: %w", p.Name, err)
 		}
 	}
 	return nil
 }
 
-func (p *Part) validate(packs []Pack) error {
+func (p *Part) validate(m *Manifest) error {
+	var sealed uint8
+	var extra uint32
+	if m.Encrypted() {
+		sealed, extra = flagSealed, sealOverhead
+	}
 	var size int64
 	for i := range p.Chunks {
 		c := &p.Chunks[i]
-		if c.Flags&^flagZstd != 0 {
+		if c.Flags&^flagZstd != sealed {
 			return fmt.Errorf("chunk %d has flags %#02x: %w", i, c.Flags, ErrVersion)
 		}
-		if c.Raw == 0 || c.Raw > ChunkSize || c.Stored == 0 || c.Stored > c.Raw ||
-			c.Flags&flagZstd == 0 && c.Stored != c.Raw {
+		if c.Raw == 0 || c.Raw > ChunkSize || c.Stored <= extra || c.Stored-extra > c.Raw ||
+			c.Flags&flagZstd == 0 && c.Stored-extra != c.Raw {
 			return fmt.Errorf("chunk %d has impossible lengths", i)
 		}
-		if int64(c.Pack) >= int64(len(packs)) || c.Offset < headerSize ||
-			c.Offset > packs[c.Pack].Size-int64(c.Stored) {
+		if int64(c.Pack) >= int64(len(m.Packs)) || c.Offset < m.packHeader() ||
+			c.Offset > m.Packs[c.Pack].Size-int64(c.Stored) {
 			return fmt.Errorf("chunk %d lies outside its pack", i)
 		}
 		size += int64(c.Raw)

@@ -1,8 +1,8 @@
 package archive
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -27,7 +27,7 @@ func (o *openPacks) get(i uint32) (*os.File, error) {
 		o.files = make([]*os.File, len(o.manifest.Packs))
 	}
 	if o.files[i] == nil {
-		f, err := o.store.openPack(o.manifest.Packs[i])
+		f, err := o.store.openPack(o.manifest, o.manifest.Packs[i])
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +44,7 @@ func (o *openPacks) close() {
 	}
 }
 
-// read returns the stored bytes of chunk i of p in buf, whose capacity is ChunkSize.
+// read returns the stored bytes of chunk i of p in buf, whose capacity is maxStored.
 func (o *openPacks) read(p *Part, i int, buf []byte) ([]byte, error) {
 	c := &p.Chunks[i]
 	f, err := o.get(c.Pack)
@@ -67,7 +67,7 @@ func (o *openPacks) damage(p *Part, i int, fault string, err error) *DamageError
 }
 
 // openPack opens a pack and checks its header and that it is as long as it was.
-func (s *Store) openPack(p Pack) (*os.File, error) {
+func (s *Store) openPack(m *Manifest, p Pack) (*os.File, error) {
 	damage := &DamageError{File: p.ID + packSuffix}
 	f, err := os.Open(s.packPath(p.ID))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -78,14 +78,14 @@ func (s *Store) openPack(p Pack) (*os.File, error) {
 		damage.Fault, damage.Err = "cannot be opened", err
 		return nil, damage
 	}
-	if damage.Fault, damage.Err = packFault(f, p); damage.Fault != "" {
+	if damage.Fault, damage.Err = packFault(f, m, p); damage.Fault != "" {
 		f.Close()
 		return nil, damage
 	}
 	return f, nil
 }
 
-func packFault(f *os.File, p Pack) (fault string, err error) {
+func packFault(f *os.File, m *Manifest, p Pack) (fault string, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "cannot be read", err
@@ -93,12 +93,16 @@ func packFault(f *os.File, p Pack) (fault string, err error) {
 	if info.Size() < p.Size {
 		return "is cut off", nil
 	}
-	head := make([]byte, headerSize)
-	if _, err := io.ReadFull(io.NewSectionReader(f, 0, headerSize), head); err != nil {
+	want := header(packMagic, m.version, p.ID, m.Key)
+	head := make([]byte, len(want))
+	if _, err := f.ReadAt(head, 0); err != nil {
 		return "cannot be read", err
 	}
-	if string(head) != string(header(packMagic, p.ID)) {
-		return "header differs", nil
+	if bytes.Equal(head, want) {
+		return "", nil
 	}
-	return "", nil
+	if bytes.Equal(head[:10], want[:10]) && bytes.Equal(head[12:prefixSize], want[12:prefixSize]) && m.version > 1 {
+		return "is the pack of another folder: it has another data key", nil
+	}
+	return "header differs", nil
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // ReadPart gives the content of a part to take. The reader returns io.EOF only after
-// every byte before it has been checked against its SHA-256 and nothing is missing:
+// every byte before it has been checked against its hash and nothing is missing:
 // whoever gets any other error must throw away what was read. What take leaves unread
 // is read and checked after it. The reader is a WriterTo, so that io.Copy from it
 // copies no buffers.
@@ -17,7 +17,7 @@ func (s *Store) ReadPart(ctx context.Context, m *Manifest, name string, take fun
 	if err != nil {
 		return err
 	}
-	codec, err := newCodec(s.workers)
+	codec, err := newCodec(s.workers, m)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func newPartReader(depth int) *partReader {
 	}
 	for range depth {
 		r.free <- &readJob{
-			stored: make([]byte, ChunkSize),
+			stored: make([]byte, maxStored),
 			buf:    make([]byte, 0, ChunkSize),
 			done:   make(chan struct{}, 1),
 		}

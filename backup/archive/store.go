@@ -24,12 +24,14 @@ const (
 type Store struct {
 	dir     string
 	files   Files
+	keys    *Keyring
 	workers int
 }
 
-// Open returns the store in dir, which need not exist before something is written.
-func Open(dir string, files Files) *Store {
-	return &Store{dir: dir, files: files, workers: min(runtime.GOMAXPROCS(0), 8)}
+// Open returns the store in dir, which need not exist before something is written. The
+// keys, which may be nil, open what is encrypted, and encrypt what is written.
+func Open(dir string, files Files, keys *Keyring) *Store {
+	return &Store{dir: dir, files: files, keys: keys, workers: min(runtime.GOMAXPROCS(0), 8)}
 }
 
 func (s *Store) packPath(id string) string     { return filepath.Join(s.dir, id+packSuffix) }
@@ -70,8 +72,39 @@ func (s *Store) names(suffix string) ([]string, error) {
 }
 
 // Manifest reads and checks the manifest of a snapshot. The error wraps ErrNotFound,
-// ErrDamaged or ErrVersion; any other comes from the operating system.
+// ErrDamaged, ErrVersion, ErrEncrypted or ErrWrongKey; any other comes from the operating
+// system.
 func (s *Store) Manifest(id string) (*Manifest, error) {
+	o, err := s.outline(id)
+	if err != nil {
+		return nil, err
+	}
+	var key *dataKey
+	if o.m.Encrypted() {
+		if key, err = s.keys.unlock(o.m.Key, o.m.wrapped); errors.Is(err, ErrEncrypted) || errors.Is(err, ErrWrongKey) {
+			return nil, fmt.Errorf("snapshot %s %w", id, err)
+		} else if err != nil {
+			return nil, &DamageError{File: id + manifestSuffix, Fault: err.Error()}
+		}
+	}
+	m, err := o.read(key)
+	if err != nil {
+		return nil, manifestFault(id, err)
+	}
+	return m, nil
+}
+
+// Outline reads of a manifest what can be read without a key: its packs. The errors are
+// those of Manifest.
+func (s *Store) Outline(id string) (*Manifest, error) {
+	o, err := s.outline(id)
+	if err != nil {
+		return nil, err
+	}
+	return o.m, nil
+}
+
+func (s *Store) outline(id string) (*outline, error) {
 	if _, ok := TimeOf(id); !ok {
 		return nil, fmt.Errorf("snapshot %q: %w", id, ErrNotFound)
 	}
@@ -87,23 +120,25 @@ func (s *Store) Manifest(id string) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
-	damage := &DamageError{File: id + manifestSuffix}
 	if len(b) > maxManifest {
-		damage.Fault = "is longer than a manifest can be"
-		return nil, damage
+		return nil, manifestFault(id, errors.New("is longer than a manifest can be"))
 	}
-	m, err := decode(b)
-	switch {
-	case errors.Is(err, ErrVersion):
-		return nil, fmt.Errorf("%s: %w", damage.File, err)
-	case err != nil:
-		damage.Fault = err.Error()
-		return nil, damage
-	case m.ID != id:
-		damage.Fault = "is the manifest of " + m.ID + ", renamed"
-		return nil, damage
+	o, err := open(b)
+	if err != nil {
+		return nil, manifestFault(id, err)
 	}
-	return m, nil
+	if o.m.ID != id {
+		return nil, manifestFault(id, errors.New("is the manifest of "+o.m.ID+", renamed"))
+	}
+	return o, nil
+}
+
+// manifestFault says which manifest has a fault.
+func manifestFault(id string, err error) error {
+	if errors.Is(err, ErrVersion) {
+		return fmt.Errorf("%s: %w", id+manifestSuffix, err)
+	}
+	return &DamageError{File: id + manifestSuffix, Fault: err.Error()}
 }
 
 // CheckPacks checks that every pack that m needs is there, with its header and its
@@ -177,7 +212,7 @@ func (s *Store) neededPacks() (map[string]bool, error) {
 	}
 	needed := make(map[string]bool)
 	for _, id := range ids {
-		m, err := s.Manifest(id)
+		m, err := s.Outline(id)
 		if err != nil {
 			return nil, nil // for the caller of List and Verify to report
 		}

@@ -98,7 +98,7 @@ func TestChunkIsStoredOnce(t *testing.T) {
 	data = bytes.Clone(data)
 	copy(data[50*ChunkSize:], "changed")
 	changed := save(t, s, map[string][]byte{"a": data})
-	if got, want := packSize(t, s, changed.ID), int64(headerSize+ChunkSize); got != want {
+	if got, want := packSize(t, s, changed.ID), int64(headerSize)+int64(ChunkSize); got != want {
 		t.Errorf("1 %% changed takes %d bytes, not %d", got, want)
 	}
 	if !bytes.Equal(load(t, s, changed.ID, "a"), data) {
@@ -110,15 +110,15 @@ func TestDamagedChunkIsStoredAnewByTheNextSnapshot(t *testing.T) {
 	s := newStore(t)
 	data := noise(1, 10*ChunkSize)
 	first := save(t, s, map[string][]byte{"a": data})
-	flip(t, s.packPath(first.ID), headerSize+3*ChunkSize+5)
+	flip(t, s.packPath(first.ID), int64(headerSize)+3*ChunkSize+5)
 	second := save(t, s, map[string][]byte{"a": data})
-	if got, want := packSize(t, s, second.ID), int64(headerSize+ChunkSize); got != want {
+	if got, want := packSize(t, s, second.ID), int64(headerSize)+int64(ChunkSize); got != want {
 		t.Errorf("one damaged chunk takes %d bytes, not %d", got, want)
 	}
 	if !bytes.Equal(load(t, s, second.ID, "a"), data) {
 		t.Error("comes back different")
 	}
-	flip(t, s.packPath(first.ID), headerSize+3*ChunkSize+5) // whole again, for the cleanup
+	flip(t, s.packPath(first.ID), int64(headerSize)+3*ChunkSize+5) // whole again, for the cleanup
 }
 
 // Of a pack that is hardly needed any more the rest is stored anew, so that it can go.
@@ -138,7 +138,7 @@ func TestChunksOfASparsePackAreStoredAnew(t *testing.T) {
 	if len(last.Packs) != 2 || slices.ContainsFunc(last.Packs, func(p Pack) bool { return p.ID == first.ID }) {
 		t.Errorf("still needs the first pack: %v", last.Packs)
 	}
-	if got, want := packSize(t, s, last.ID), int64(headerSize+3*ChunkSize); got != want {
+	if got, want := packSize(t, s, last.ID), int64(headerSize)+int64(3*ChunkSize); got != want {
 		t.Errorf("takes %d bytes, not %d", got, want)
 	}
 }
@@ -162,7 +162,7 @@ func TestPartIsTakenOverUnlessItIsDamaged(t *testing.T) {
 	if !bytes.Equal(load(t, s, second.ID, "a"), data) || second.Parts[0].Fingerprint != "same" {
 		t.Error("comes back different")
 	}
-	flip(t, s.packPath(first.ID), headerSize+1)
+	flip(t, s.packPath(first.ID), int64(headerSize)+1)
 	if w, err = s.Create(NewID(clock.AddDate(0, 0, 2))); err != nil {
 		t.Fatal(err)
 	}
@@ -170,13 +170,13 @@ func TestPartIsTakenOverUnlessItIsDamaged(t *testing.T) {
 		t.Errorf("damaged: got %v %v", ok, err)
 	}
 	w.Abort()
-	flip(t, s.packPath(first.ID), headerSize+1)
+	flip(t, s.packPath(first.ID), int64(headerSize)+1)
 }
 
 func TestReaderGivesNoEndBeforeEverythingIsChecked(t *testing.T) {
 	s := newStore(t)
 	m := save(t, s, map[string][]byte{"a": noise(1, 30*ChunkSize)})
-	at := int64(headerSize + 29*ChunkSize)
+	at := int64(headerSize) + 29*ChunkSize
 	flip(t, s.packPath(m.ID), at)
 	defer flip(t, s.packPath(m.ID), at)
 	for name, take := range map[string]func(io.Reader) error{

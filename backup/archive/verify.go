@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -15,7 +16,7 @@ const (
 	// Stored reads every stored byte and compares checksums: it finds what a disk or
 	// a copy did to the files, at the speed of reading.
 	Stored Depth = iota
-	// Content also decompresses every chunk and compares its SHA-256.
+	// Content also decompresses every chunk and compares its hash.
 	Content
 )
 
@@ -31,13 +32,29 @@ func (s *Store) Verify(ctx context.Context, m *Manifest, depth Depth) error {
 	return nil
 }
 
+// VerifySample is Verify to the content, of one chunk in sample, chosen at random; of all
+// when sample is less than 2.
+func (s *Store) VerifySample(ctx context.Context, m *Manifest, sample int) error {
+	for i := range m.Parts {
+		if err := s.verify(ctx, m, &m.Parts[i], oneIn(sample), Content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneIn selects one chunk in so many, at random.
+func oneIn(sample int) func(*Chunk) bool {
+	return func(*Chunk) bool { return sample < 2 || rand.IntN(sample) == 0 }
+}
+
 // verify checks those chunks of a part that which selects, each place in a pack once
 // and in the order of the disk.
 func (s *Store) verify(ctx context.Context, m *Manifest, p *Part, which func(*Chunk) bool, depth Depth) error {
 	v := &verifier{open: &openPacks{store: s, manifest: m}, part: p, depth: depth}
 	defer v.open.close()
 	var err error
-	if v.codec, err = newCodec(s.workers); err != nil {
+	if v.codec, err = newCodec(s.workers, m); err != nil {
 		return err
 	}
 	defer v.codec.close()
@@ -87,7 +104,7 @@ type verifier struct {
 }
 
 func (v *verifier) work(turns <-chan []int) error {
-	stored, raw := make([]byte, ChunkSize), make([]byte, ChunkSize)
+	stored, raw := make([]byte, maxStored), make([]byte, ChunkSize)
 	for t := range turns {
 		for _, i := range t {
 			b, err := v.open.read(v.part, i, stored)

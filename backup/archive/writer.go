@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,22 +43,46 @@ func (s *Store) Create(id string) (*Writer, error) {
 	if _, ok := TimeOf(id); !ok {
 		return nil, fmt.Errorf("create snapshot %q: not a valid ID", id)
 	}
-	known, err := s.newIndex()
+	m := Manifest{ID: id, version: version}
+	if err := s.chooseKey(&m); err != nil {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
+	known, err := s.newIndex(&m)
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCodec(s.workers)
+	c, err := newCodec(s.workers, &m)
 	if err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
 	return &Writer{
 		store: s,
-		m:     Manifest{ID: id},
+		m:     m,
 		codec: c,
 		known: known,
 		fresh: make(map[Hash]Chunk),
 		packs: make(map[string]uint32),
 	}, nil
+}
+
+// chooseKey gives a new snapshot its data key, if it is to be encrypted.
+func (s *Store) chooseKey(m *Manifest) error {
+	ids, err := s.IDs()
+	if err != nil {
+		return err
+	}
+	var newest *Manifest
+	for _, id := range ids {
+		if o, err := s.Outline(id); err == nil && o.Encrypted() {
+			newest = o
+			break
+		}
+	}
+	if m.key, err = s.keys.writing(newest); err != nil || m.key == nil {
+		return err
+	}
+	m.Key, m.wrapped = m.key.id, m.key.wrapped
+	return nil
 }
 
 // WritePart adds a part with everything that fill writes. Fill runs in the caller's
@@ -125,6 +148,7 @@ func (w *Writer) checkSpec(spec PartSpec) error {
 type writeJob struct {
 	buf   []byte        // content
 	out   []byte        // room for the compressed form, or for looking at an older chunk
+	seal  []byte        // room for the sealed form, once it is needed
 	done  chan struct{} // holds one when processed
 	chunk Chunk
 	known bool   // chunk is a place in the index
@@ -134,7 +158,7 @@ type writeJob struct {
 func newWriteJob() *writeJob {
 	return &writeJob{
 		buf:  make([]byte, 0, ChunkSize),
-		out:  make([]byte, 0, ChunkSize+1024), // what does not compress grows a little
+		out:  make([]byte, 0, maxStored+1024), // what does not compress grows a little
 		done: make(chan struct{}, 1),
 	}
 }
@@ -237,11 +261,14 @@ func (c *cutter) flush() error {
 // process finds the chunk in the folder or makes what is to be stored. It runs in
 // several goroutines.
 func (w *Writer) process(j *writeJob) {
-	h := Hash(sha256.Sum256(j.buf))
+	h := w.codec.hash(j.buf)
 	if j.chunk, j.known = w.known.find(h, j.out); j.known {
 		return
 	}
-	body, flags := w.codec.encode(j.buf, j.out)
+	if w.m.key != nil && j.seal == nil {
+		j.seal = make([]byte, 0, maxStored)
+	}
+	body, flags := w.codec.encode(j.buf, h, j.out, j.seal)
 	j.body = body
 	j.chunk = Chunk{
 		Hash:   h,
@@ -290,8 +317,8 @@ func (w *Writer) storeNew(c *Chunk, body []byte) error {
 			return fmt.Errorf("create pack: %w", err)
 		}
 		w.pack, w.packName = f, name
-		w.usePack(Pack{ID: w.m.ID, Size: headerSize})
-		if _, err := f.Write(header(packMagic, w.m.ID)); err != nil {
+		w.usePack(Pack{ID: w.m.ID, Size: w.m.packHeader()})
+		if _, err := f.Write(header(packMagic, version, w.m.ID, w.m.Key)); err != nil {
 			return fmt.Errorf("write pack: %w", err)
 		}
 	}
@@ -309,6 +336,9 @@ func (w *Writer) storeNew(c *Chunk, body []byte) error {
 // read: for a part whose fingerprint has not changed. It returns false, and adds
 // nothing, if some of what that snapshot stored is damaged.
 func (w *Writer) ReusePart(ctx context.Context, m *Manifest, p *Part) (bool, error) {
+	if m.version != w.m.version || m.Key != w.m.Key {
+		return false, nil
+	}
 	if err := w.checkSpec(PartSpec{Name: p.Name, Fingerprint: p.Fingerprint}); err != nil {
 		return false, err
 	}
