@@ -28,7 +28,11 @@ func (s *Stage) With(ctx context.Context, fn func(*Conn) error) error {
 		return fmt.Errorf("wait for the stage: %w", context.Cause(ctx))
 	}
 	defer s.gate.Release(1)
-	return s.read(ctx, fn)
+	if err := s.read(ctx, fn); err != nil {
+		return err
+	}
+	s.noteLog()
+	return nil
 }
 
 // read runs fn with a connection that does not write.

@@ -16,6 +16,8 @@ var (
 	ErrDamaged = errors.New("stage is damaged")
 	// ErrNotStage: the file is something else, or a DuckDB file of somebody else.
 	ErrNotStage = errors.New("not a stage")
+	// ErrLog: the log beside the file does not belong to it; replayed, it would change the data.
+	ErrLog = errors.New("this log does not belong to the stage; move it away, or restore a snapshot")
 	// ErrVersion: another dvmigrate, or another DuckDB, wrote the stage in its own format.
 	ErrVersion = errors.New("stage has another format")
 	// ErrOtherSet: the stage belongs to another migration set.

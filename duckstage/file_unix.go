@@ -9,12 +9,21 @@ import (
 	"syscall"
 )
 
-// fileNumber tells a file from another one put in its place.
+// fileNumber tells a file from another one put in its place, and by the time of its last
+// change of any kind from itself with its other times put back.
 func fileNumber(info fs.FileInfo) string {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprintf("%d:%d:%d", st.Dev, st.Ino, changeTime(st))
+	}
+	return "0"
+}
+
+// inode is the file's number, which it keeps for as long as it exists.
+func inode(info fs.FileInfo) string {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 	}
-	return "0"
+	return ""
 }
 
 // syncFolder makes a rename durable.

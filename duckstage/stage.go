@@ -48,6 +48,9 @@ type Stage struct {
 	// file is the database file, opened for snapshots and closed after DuckDB. Closing
 	// any descriptor of it earlier would drop DuckDB's lock (engines.md part I, 4, danger 2).
 	file *os.File
+
+	noteMu sync.Mutex
+	note   logNote // as it is on the disk; guarded by noteMu
 }
 
 // writers is how many units gate has: more than there will ever be writers.
@@ -103,7 +106,11 @@ func Open(ctx context.Context, path string, o Options) (*Stage, error) {
 		return nil, &LockedError{Path: path}
 	}
 	s := &Stage{path: path, set: o.Set, ro: o.ReadOnly, temp: tempFolder(path, o)}
-	if err := s.open(ctx, o); err != nil {
+	err = checkLog(path)
+	if err == nil {
+		err = s.open(ctx, o)
+	}
+	if err != nil {
 		s.release()
 		return nil, err
 	}
@@ -152,6 +159,7 @@ func (s *Stage) open(ctx context.Context, o Options) error {
 	s.laid.Store(true)
 	s.db.SetMaxIdleConns(0) // the connections so far have no search path
 	s.db.SetMaxIdleConns(idleConns)
+	s.noteLog()
 	return nil
 }
 
