@@ -326,4 +326,12 @@ func (k *checker) limits() {
 	if s.Every > 0 && s.Every < time.Minute {
 		k.fault("snapshots.every", fmt.Sprintf("`snapshots.every` is %s; the least is 1m", durationText(s.Every)), "0 turns snapshots off")
 	}
+	e := s.Encrypt
+	for i, r := range e.Recipients {
+		if path := element("snapshots.encrypt.recipients", i); strings.HasPrefix(strings.ToUpper(r), "AGE-SECRET-KEY-") {
+			k.fault(path, "`"+path+"` is a secret key", "write the public key (age1...) and keep the secret one elsewhere")
+		} else if !strings.HasPrefix(r, "age1") {
+			k.fault(path, "`"+path+"` is not a public key of age (age1...)", "`dvmigrate snapshot keygen` makes one")
+		}
+	}
 }

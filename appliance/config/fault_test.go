@@ -42,6 +42,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"a number too great":             {body("load: {batch: 5000}"), "3:15: `load.batch` is 5000; the most is 1000"},
 		"a number too small":             {body("limits: {requests: 0}"), "3:20: `limits.requests` is 0; the least is 1"},
 		"a duration too short":           {body("load: {timeout: 5ms}"), "3:17: `load.timeout` is 5ms; the least is 1s"},
+		"a secret key for a public one":  {body("snapshots: {encrypt: {recipients: [AGE-SECRET-KEY-1QQQ]}}"), "3:35: `snapshots.encrypt.recipients[0]` is a secret key; write the public key (age1...) and keep the secret one elsewhere"},
 		"a snapshot every second":        {body("snapshots: {every: 1s}"), "3:20: `snapshots.every` is 1s; the least is 1m; 0 turns snapshots off"},
 		"a name with capitals":           {"version: 1\nname: Acme CRM\n", "2:7: `name` is \"Acme CRM\", which does not match ^[a-z0-9_-]+$"},
 		"no version":                     {"name: x\n", "1:1: `version` is missing; write `version: 1`"},

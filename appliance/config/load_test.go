@@ -70,7 +70,7 @@ func TestFirstFileOfTenLines(t *testing.T) {
 }
 
 func TestEverySettingIsRead(t *testing.T) {
-	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok"))
+	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, Patience: time.Hour, MaxErrors: 5000,
 			Headers: Headers{Bypass: []string{"sync"}, BypassSteps: []string{"3f8fad5b-d9cb-469f-a165-70867728950e"}, SuppressFlows: true, Tag: "migration",
 				Impersonate: "4f8fad5b-d9cb-469f-a165-70867728950e"}},
-		Snapshots: Snapshots{To: "snapshots", Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},
+		Snapshots: Snapshots{To: "snapshots", Also: []string{"/mnt/share/crm"}, Encrypt: Encrypt{Recipients: []string{"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}, RecipientsFile: "keys.txt", Passphrase: NewSecret("open sesame")}, Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},
 		Limits:    Limits{Requests: 8000, Window: 300 * time.Second, Execution: 20 * time.Minute, Concurrent: 100, Users: 2, Servers: 3},
 		Estimate: Estimate{Buffer: 27.5, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 4 * time.Millisecond,
 			Rates: map[string]Rate{"account": {Insert: 250, Update: 200.5}}},

@@ -15,7 +15,7 @@ type holder struct{ c Config }
 
 func TestNoFormShowsASecret(t *testing.T) {
 	const secret = "hunter2-swordfish"
-	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "DV_SECRET2="+secret, "TOKEN3="+secret, "READY_TOKEN="+secret))
+	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "DV_SECRET2="+secret, "TOKEN3="+secret, "READY_TOKEN="+secret, "PASSPHRASE="+secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,12 +59,12 @@ func TestFaultsDoNotRepeatASecret(t *testing.T) {
 // withoutSecrets takes the lines of secrets that are not there out of shown settings:
 // in a file they would count as written out.
 func withoutSecrets(shown string) string {
-	return regexp.MustCompile(`(?m)^ *(secret|token): ""\n`).ReplaceAllString(shown, "")
+	return regexp.MustCompile(`(?m)^ *(secret|token|passphrase): ""\n`).ReplaceAllString(shown, "")
 }
 
 func TestShownSettingsAreReadBackTheSame(t *testing.T) {
 	c, err := parse([]byte(strings.NewReplacer("  secret: ${DV_SECRET}\n", "", "  token: ${READY_TOKEN}\n", "", "client-secret", "default",
-		`, secret: "${DV_SECRET2}"`, "", "      token: ${TOKEN3}\n", "").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"))
+		`, secret: "${DV_SECRET2}"`, "", "      token: ${TOKEN3}\n", "", "    passphrase: ${PASSPHRASE}\n", "").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"))
 	if err != nil {
 		t.Fatal(err)
 	}

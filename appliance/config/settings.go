@@ -154,9 +154,23 @@ type Loading struct {
 // Snapshots is when, where and how long copies are kept.
 type Snapshots struct {
 	To      string        `json:"to" need:"yes" doc:"Folder of the snapshots, best on another disk."`
+	Also    []string      `json:"also" doc:"Places that get a copy of each snapshot: folders, such as a mounted share."`
 	Every   time.Duration `json:"every" min:"0s" doc:"Time from one snapshot to the next; 0 for none."`
 	Keep    Keep          `json:"keep" doc:"Which snapshots stay: the last ones, and one an hour and a day for so long."`
 	Sources bool          `json:"sources" doc:"Whether the source files are copied too."`
+	Encrypt Encrypt       `json:"encrypt" doc:"To whom snapshots are encrypted; not at all when nothing is given."`
+}
+
+// Encrypt says who can restore: the owners of age identities, or whoever knows a passphrase.
+type Encrypt struct {
+	Recipients     []string `json:"recipients" doc:"Public keys of age (age1...), made by dvmigrate snapshot keygen."`
+	RecipientsFile string   `json:"recipients_file" doc:"A file with one public key a line; lines that begin with # do not count."`
+	Passphrase     Secret   `json:"passphrase" env:"DVMIGRATE_PASSPHRASE" doc:"A passphrase instead of keys. Only as ${NAME}, never written out."`
+}
+
+// IsZero reports whether snapshots are not encrypted.
+func (e Encrypt) IsZero() bool {
+	return len(e.Recipients) == 0 && e.RecipientsFile == "" && e.Passphrase.IsZero()
 }
 
 // Keep is how many snapshots of each kind stay.

@@ -222,3 +222,33 @@ func (s *Store) neededPacks() (map[string]bool, error) {
 	}
 	return needed, nil
 }
+
+// PackFiles returns the names of the files of the packs that m needs.
+func (m *Manifest) PackFiles() []string {
+	var names []string
+	for _, p := range m.Packs {
+		names = append(names, p.ID+packSuffix)
+	}
+	return names
+}
+
+// ManifestFile returns the name of a snapshot's manifest.
+func ManifestFile(id string) string { return id + manifestSuffix }
+
+// IDOfManifest returns the snapshot whose manifest has that file name.
+func IDOfManifest(name string) (id string, ok bool) {
+	id, ok = strings.CutSuffix(name, manifestSuffix)
+	if ok {
+		_, ok = TimeOf(id)
+	}
+	return id, ok
+}
+
+// IsPack says whether a file name is that of a pack.
+func IsPack(name string) bool {
+	id, ok := strings.CutSuffix(name, packSuffix)
+	if ok {
+		_, ok = TimeOf(id)
+	}
+	return ok
+}
