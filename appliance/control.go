@@ -84,7 +84,7 @@ func (p *Project) controlHandler() http.Handler {
 		answer(w, list, err)
 	})
 	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
-		var to string
+		var to []string
 		if err := json.NewDecoder(r.Body).Decode(&to); err != nil {
 			answer(w, nil, err)
 			return
@@ -210,7 +210,7 @@ func (r *remote) Failures(ctx context.Context, f FailureFilter) (list FailureLis
 }
 
 // TakeSnapshot implements Viewer.
-func (r *remote) TakeSnapshot(ctx context.Context, to string) (s SnapshotInfo, err error) {
+func (r *remote) TakeSnapshot(ctx context.Context, to []string) (s SnapshotInfo, err error) {
 	err = r.ask(ctx, "snapshot", to, &s)
 	return s, err
 }

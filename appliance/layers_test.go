@@ -49,6 +49,8 @@ var homes = map[string][]string{
 	"github.com/duckdb/duckdb-go-bindings":                       {"duckstage"},
 	"go.etcd.io/bbolt":                                           {"ledger"},
 	"github.com/klauspost/compress":                              {"backup/archive"},
+	"filippo.io/age":                                             {"backup/archive"},
+	"github.com/zeebo/blake3":                                    {"backup/archive"},
 	"github.com/Azure/azure-sdk-for-go":                          {"appliance/dataverse/identity"},
 	"github.com/spf13/pflag":                                     {"appliance/cli"},
 	"go.yaml.in/yaml":                                            {"appliance/config"},

@@ -23,7 +23,7 @@ var (
 // LoadOptions are what a load may say differently from the project's settings.
 type LoadOptions struct {
 	SnapshotEvery time.Duration // negative = none; 0 = as the settings say
-	SnapshotTo    string        // "" = as the settings say
+	SnapshotTo    []string      // none = as the settings say
 	Parallel      int           // requests at once; 0 = as the settings say
 	PerUser       int           // requests at once as each application user; 0 = as the settings say
 	NewTarget     string        // the target's address said a second time: it is meant, though it is another; "" = not said

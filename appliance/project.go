@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"dvmigrate/appliance/config"
@@ -20,6 +21,7 @@ import (
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/appliance/progress"
+	"dvmigrate/backup"
 	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
@@ -42,6 +44,10 @@ type Project struct {
 	set    [16]byte // the project's id: record ids are made from it
 	stage  *duckstage.Stage
 	ledger *ledger.Ledger
+
+	keysOnce sync.Once
+	keys     *backup.Keyring // of the snapshots
+	keysErr  error
 
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,44 +21,93 @@ import (
 
 // snapshotMeta is kept with every snapshot.
 type snapshotMeta struct {
-	Project string `json:"project"`
-	Tool    string `json:"tool"`
-	Summary Counts `json:"summary"`
+	Project    string `json:"project"`
+	Tool       string `json:"tool"`
+	Summary    Counts `json:"summary"`
+	Generation uint64 `json:"generation"` // how often sources had been staged
 }
 
 // SnapshotInfo describes one snapshot.
 type SnapshotInfo struct {
-	ID      string    `json:"id"`
-	Time    time.Time `json:"time"`
-	Size    int64     `json:"size"`  // of the files when restored
-	Added   int64     `json:"added"` // that it took in the folder
-	Summary *Counts   `json:"summary,omitempty"`
-	Fault   string    `json:"fault,omitempty"` // why it cannot be restored
+	ID         string    `json:"id"`
+	Time       time.Time `json:"time"`
+	Size       int64     `json:"size"`  // of the files when restored; 0 when locked
+	Added      int64     `json:"added"` // that it took in the folder
+	Encrypted  bool      `json:"encrypted"`
+	Locked     bool      `json:"locked,omitempty"` // encrypted, and no key that opens it was given
+	Generation uint64    `json:"generation,omitempty"`
+	Summary    *Counts   `json:"summary,omitempty"`
+	Fault      string    `json:"fault,omitempty"`  // why it cannot be restored
+	Copies     []string  `json:"copies,omitempty"` // where else it is, when it was taken just now
 }
 
-func (p *Project) snapshotDir(to string) string {
-	if to != "" {
-		return to
+// snapshotDirs are the folder that a snapshot is taken into and those that get a copy: as
+// to says, or as the settings do.
+func (p *Project) snapshotDirs(to []string) (dir string, copies []string) {
+	if len(to) > 0 {
+		return to[0], to[1:]
 	}
-	return p.Config.Path(p.Config.Snapshots.To)
+	return p.Config.Path(p.Config.Snapshots.To), p.copies()
 }
 
-// Snapshot copies ledger, stage and settings into the folder to ("" = as the
-// settings say), and verifies the copy. It may run while a load does.
-func (p *Project) Snapshot(ctx context.Context, to string) (backup.Snapshot, error) {
+// copies are the other places that the settings name.
+func (p *Project) copies() []string {
+	var places []string
+	for _, to := range p.Config.Snapshots.Also {
+		places = append(places, p.Config.Path(to))
+	}
+	return places
+}
+
+// snapshotKeys returns the keys that the settings name; the same ones each time, so that
+// periodic snapshots share a data key.
+func (p *Project) snapshotKeys() (*backup.Keyring, error) {
+	p.keysOnce.Do(func() { p.keys, p.keysErr = keyring(p.Config, KeySource{}, p.o.Env) })
+	return p.keys, p.keysErr
+}
+
+// Snapshot copies ledger, stage and settings into the first of the folders to (none = as
+// the settings say), verifies the copy, and copies it on into the others. It may run while
+// a load does. An error of a copy leaves the snapshot and the other copies.
+func (p *Project) Snapshot(ctx context.Context, to []string) (SnapshotInfo, error) {
+	dir, copies := p.snapshotDirs(to)
+	keys, err := p.snapshotKeys()
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
 	s, err := p.Status(ctx)
 	if err != nil {
-		return backup.Snapshot{}, err
+		return SnapshotInfo{}, err
 	}
+	generation, err := p.stage.Meta(ctx, "generation")
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	n, _ := strconv.ParseUint(generation, 10, 64) // the stage writes nothing else
 	k := p.Config.Snapshots.Keep
-	taken, err := backup.Take(ctx, backup.Options{Dir: p.snapshotDir(to), Logger: p.o.Log,
+	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys,
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
-		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary},
-	}, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
+		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n}}
+	taken, err := backup.Take(ctx, o, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
 	if errors.Is(err, syscall.ENOSPC) {
-		err = fmt.Errorf("%w\nfree space on the disk of %s, or choose another folder: dvmigrate snapshot --to DIR", err, p.snapshotDir(to))
+		err = fmt.Errorf("%w\nfree space on the disk of %s, or choose another folder: dvmigrate snapshot --to DIR", err, dir)
 	}
-	return taken, err
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	info := snapshotInfo(taken)
+	var failed []error
+	for _, place := range copies {
+		if _, err := backup.Copy(ctx, o, taken.ID, place); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		info.Copies = append(info.Copies, place)
+	}
+	if err := errors.Join(failed...); err != nil {
+		return info, fmt.Errorf("snapshot %s is in %s, but: %w", taken.ID, dir, err)
+	}
+	return info, nil
 }
 
 // filesPart is the part of a snapshot with the project's small files.
@@ -89,9 +139,14 @@ func (p *Project) projectFiles() []string {
 	return files
 }
 
-// Snapshots lists the snapshots in a folder, newest first.
-func Snapshots(dir string) ([]SnapshotInfo, error) {
-	list, err := backup.List(dir)
+// Snapshots lists the snapshots in a folder, newest first. c is nil where there is no
+// project to say how they are encrypted.
+func Snapshots(dir string, c *config.Config, k KeySource, o Options) ([]SnapshotInfo, error) {
+	keys, err := keyring(c, k, o.Env)
+	if err != nil {
+		return nil, err
+	}
+	list, err := backup.List(dir, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -102,28 +157,54 @@ func Snapshots(dir string) ([]SnapshotInfo, error) {
 	return out, nil
 }
 
+// VerifySnapshot reads all of a snapshot ("" = the newest), or one chunk in sample, and
+// compares it with what was written.
+func VerifySnapshot(ctx context.Context, dir, id string, sample int, c *config.Config, k KeySource, o Options) (SnapshotInfo, error) {
+	if !exists(dir) {
+		return SnapshotInfo{}, fmt.Errorf("there is no folder %s with snapshots", dir)
+	}
+	keys, err := keyring(c, k, o.Env)
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	s, err := backup.Verify(ctx, dir, id, keys, sample)
+	if err != nil {
+		return SnapshotInfo{}, explainSnapshot(dir, err)
+	}
+	return snapshotInfo(s), nil
+}
+
 // RestoreOptions say which snapshot goes where.
 type RestoreOptions struct {
 	From string // the folder of snapshots
 	ID   string // "" = the newest
 	Dest string // the new project folder; must be empty or absent
+	Keys KeySource
 }
 
 // Restore brings a snapshot back into an empty folder. The target may be ahead of
-// it: the next load finds out what it has, and sends nothing twice.
-func Restore(ctx context.Context, o RestoreOptions, open Options) (SnapshotInfo, error) {
-	if entries, err := os.ReadDir(o.Dest); err == nil && len(entries) > 0 {
+// it: the next load finds out what it has, and sends nothing twice. On an error the
+// folder is as empty as it was.
+func Restore(ctx context.Context, o RestoreOptions, open Options) (info SnapshotInfo, err error) {
+	entries, err := os.ReadDir(o.Dest)
+	if err == nil && len(entries) > 0 {
 		return SnapshotInfo{}, fmt.Errorf("%s is not empty; a snapshot is restored into an empty folder, so that nothing is lost there", o.Dest)
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return SnapshotInfo{}, err
 	}
+	fresh := err != nil
 	if !exists(o.From) {
 		return SnapshotInfo{}, fmt.Errorf("there is no folder %s with snapshots", o.From)
 	}
 	if err := os.MkdirAll(o.Dest, 0o700); err != nil {
 		return SnapshotInfo{}, err
 	}
-	s, err := backup.Restore(ctx, o.From, o.ID, backup.Files(filesPart, o.Dest, nil))
+	defer func() {
+		if err != nil {
+			clearFolder(o.Dest, fresh)
+		}
+	}()
+	s, keys, err := restoreFiles(ctx, o, open)
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
 	}
@@ -140,11 +221,47 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (SnapshotInfo,
 	if exists(p.ledgerPath()) || exists(p.stagePath()) {
 		return SnapshotInfo{}, fmt.Errorf("%s has a stage or a ledger already, and the settings of the snapshot point there; move it away first", p.work())
 	}
-	_, err = backup.Restore(ctx, o.From, s.ID, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
+	_, err = backup.Restore(ctx, o.From, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
 	}
 	return snapshotInfo(s), nil
+}
+
+// restoreFiles brings back the small files, with a passphrase that a person is asked for
+// where that is what is missing.
+func restoreFiles(ctx context.Context, o RestoreOptions, open Options) (backup.Snapshot, *backup.Keyring, error) {
+	keys, err := keyring(nil, o.Keys, open.Env)
+	if err != nil {
+		return backup.Snapshot{}, nil, err
+	}
+	files := backup.Files(filesPart, o.Dest, nil)
+	s, err := backup.Restore(ctx, o.From, o.ID, keys, files)
+	if !errors.Is(err, backup.ErrEncrypted) || o.Keys.Ask == nil {
+		return s, keys, err
+	}
+	passphrase, err := o.Keys.Ask()
+	if err != nil {
+		return s, nil, err
+	}
+	if keys, err = backup.NewKeyring(backup.Keys{Passphrase: passphrase}); err != nil {
+		return s, nil, err
+	}
+	s, err = backup.Restore(ctx, o.From, o.ID, keys, files)
+	return s, keys, err
+}
+
+// clearFolder takes back what a restore that failed has put into a folder that was empty,
+// or was not there.
+func clearFolder(dir string, all bool) {
+	if all {
+		os.RemoveAll(dir)
+		return
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		os.RemoveAll(filepath.Join(dir, e.Name()))
+	}
 }
 
 // standIn gives a value for every variable, since a restored project is not used
@@ -166,14 +283,14 @@ func explainSnapshot(from string, err error) error {
 	if errors.Is(err, backup.ErrNotFound) {
 		return fmt.Errorf("%w; `dvmigrate snapshots --from %s` lists what is there", err, from)
 	}
-	return err
+	return explainKeys(err)
 }
 
 func snapshotInfo(s backup.Snapshot) SnapshotInfo {
-	info := SnapshotInfo{ID: s.ID, Time: s.Time, Size: s.Size, Added: s.Added}
+	info := SnapshotInfo{ID: s.ID, Time: s.Time, Size: s.Size, Added: s.Added, Encrypted: s.Encrypted, Locked: s.Locked}
 	var meta snapshotMeta
 	if json.Unmarshal(s.Meta, &meta) == nil && meta.Project != "" {
-		info.Summary = &meta.Summary
+		info.Summary, info.Generation = &meta.Summary, meta.Generation
 	}
 	if s.Fault != nil {
 		info.Fault = s.Fault.Error()

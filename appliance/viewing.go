@@ -16,7 +16,7 @@ type Viewer interface {
 	// values: nil, bool, int64, float64, json.Number or string. changed counts the
 	// rows that a statement changed which is no query.
 	SQL(ctx context.Context, query string, row func(names []string, values []any) error) (changed int64, err error)
-	TakeSnapshot(ctx context.Context, to string) (SnapshotInfo, error)
+	TakeSnapshot(ctx context.Context, to []string) (SnapshotInfo, error)
 	Close() error
 }
 
@@ -66,10 +66,6 @@ func (p *Project) SQL(ctx context.Context, query string, row func([]string, []an
 }
 
 // TakeSnapshot implements Viewer.
-func (p *Project) TakeSnapshot(ctx context.Context, to string) (SnapshotInfo, error) {
-	s, err := p.Snapshot(ctx, to)
-	if err != nil {
-		return SnapshotInfo{}, err
-	}
-	return snapshotInfo(s), nil
+func (p *Project) TakeSnapshot(ctx context.Context, to []string) (SnapshotInfo, error) {
+	return p.Snapshot(ctx, to)
 }

@@ -11,15 +11,14 @@
 // What it promises. A set appears whole or not at all, and has been read back and
 // compared before it does. An attempt that fails, for want of space or by a crash,
 // leaves the earlier snapshots as they were; its remains are removed by the next Take.
-// Old snapshots are removed only after a new one has succeeded. Restore reads every
-// stored byte of the set before the first part is touched, and checks the content again
-// while it is handed over. An error names the file and the snapshot that are damaged
-// and the newest one that is whole. One Take or Prune works in a folder at a time,
-// others get [ErrLocked].
+// Old snapshots are removed only after a new one has succeeded. Restore reads and checks
+// everything once, and no part is put in place before the last has been checked. An error
+// names the file and the snapshot that are damaged and the newest one that is whole. With
+// [Keys] everything is encrypted. One Take or Prune works in a folder at a time, others
+// get [ErrLocked]. Copy brings a snapshot to other places, whole or not at all.
 //
-// What it does not do: it does not decide when to stop a load, it does not copy the
-// folder to another disk (the folder may be copied with any tool while nothing is
-// being taken; a copy is a snapshot folder), and it does not encrypt.
+// What it does not do: it does not decide when to stop a load, and it does not keep the
+// keys: whoever loses the secret key or the passphrase has lost the snapshots.
 //
 // Package archive has the format and FORMAT.md beside it the bytes.
 package backup

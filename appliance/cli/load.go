@@ -19,7 +19,7 @@ row costs the rest nothing. Records that failed or are held back: exit status 3.
 
 type loadCommand struct {
 	every    time.Duration
-	to       string
+	to       []string
 	parallel int
 	perUser  int
 	again    string // the target's address
@@ -30,7 +30,7 @@ func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.every, "snapshot-every", 0, "time from one snapshot to the next, such as 30m; negative for none (default: as migration.yaml says)")
 	f.DurationVar(&c.every, "every", 0, "the same")
 	_ = f.MarkHidden("every")
-	f.StringVar(&c.to, "snapshot-to", "", "folder of the snapshots (default: as migration.yaml says)")
+	f.StringArrayVar(&c.to, "snapshot-to", nil, "folder of the snapshots (default: as migration.yaml says); given again, a folder that gets a copy")
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
