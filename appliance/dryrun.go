@@ -189,10 +189,15 @@ func newCounter(s *schema.Schema, order *plan.Plan, tracker *progress.Tracker) *
 // Begin implements load.Watcher.
 func (c *counter) Begin(table, pass string, total int64) {
 	c.mu.Lock()
+	found := false
 	for _, s := range c.steps {
 		if s.Table == table && s.Pass == pass {
-			c.now = s
+			c.now, found = s, true
 		}
+	}
+	if !found { // what is gone is not in the plan
+		c.now = &DryStep{Table: table, Pass: pass}
+		c.steps = append(c.steps, c.now)
 	}
 	c.mu.Unlock()
 	c.Tracker.Begin(table, pass, total)

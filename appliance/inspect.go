@@ -73,8 +73,8 @@ func (n *inspector) request(method, path string, body []byte) {
 	if len(body) > maxBody {
 		n.note(t.LogicalName, "", fmt.Sprintf("a request is larger than %d MB: fewer records a request, or less in each", maxBody>>20), path)
 	}
-	if strings.HasSuffix(rest, "$ref") {
-		return // two ids, nothing else
+	if strings.HasSuffix(rest, "$ref") || method == http.MethodDelete {
+		return // ids, nothing else
 	}
 	key = strings.TrimSuffix(key, ")")
 	d := json.NewDecoder(bytes.NewReader(body))

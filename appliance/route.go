@@ -40,3 +40,7 @@ func (r *route) Matching(ctx context.Context, t *schema.Table, columns, conditio
 	defer r.users.back(i)
 	return r.users.each[i].client.Matching(ctx, t, columns, conditions, fn)
 }
+
+func (r *route) DeleteMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.DeleteMany(ctx, t, body, records) })
+}

@@ -266,7 +266,7 @@ func (p *Project) settingFaults(f transformFile, t *mapping.Table) config.Faults
 			Message: fmt.Sprintf("column %s: ids are assigned by dvmigrate", t.Schema.PrimaryID),
 			Hint:    fmt.Sprintf("leave the column out, or set tables: {%s: {ids: keep}}", t.Name)}}
 	}
-	return p.matchFaults(f, t)
+	return append(p.matchFaults(f, t), p.goneFaults(t)...)
 }
 
 // transforms translates the mapped tables into what the stage computes.
@@ -279,6 +279,9 @@ func (p *Project) transforms(b *bound) ([]transform.Table, error) {
 	for _, f := range files {
 		t := b.byName[f.table]
 		spec := transform.Table{Name: t.Name, File: filepath.ToSlash(f.path), SQL: f.sql, Owed: t.OwedSQL(b.plan.Deferred(t.Name))}
+		if t.Link != nil {
+			spec.Ends = []string{t.Link.Column1, t.Link.Column2}
+		}
 		if t.KeepID {
 			spec.KeepID = t.Schema.PrimaryID
 		}

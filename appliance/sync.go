@@ -70,8 +70,14 @@ func (p *Project) syncTable(ctx context.Context, t stagedTable, before string) e
 		return err
 	}
 	s := syncer{p: p, table: t, link: p.Schema.Link(t.Name) != nil}
+	var err error
+	if p.Config.Table(t.Name).Gone == "deactivate" {
+		if s.fresh, err = p.freshlyGone(ctx, t); err != nil {
+			return fmt.Errorf("list the gone rows: %w", err)
+		}
+	}
 	query := fmt.Sprintf(`SELECT dm_seq, dm_change, dm_hold FROM "%s" ORDER BY dm_seq`, t.Name)
-	err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error { return s.take(ctx, b) })
+	err = p.stage.Scan(ctx, query, nil, func(b *column.Batch) error { return s.take(ctx, b) })
 	if err == nil {
 		err = s.gone(t.Next)
 	}
@@ -89,11 +95,14 @@ type syncer struct {
 	p     *Project
 	table stagedTable
 	link  bool
-	next  uint32 // the first seq not seen yet
+	next  uint32          // the first seq not seen yet
+	fresh map[uint32]bool // the rows that went with this generation, where that counts
 
 	plan  []ledger.Planned
 	retry []ledger.Range
 	holds []ledger.Holding
+
+	finished []ledger.Range // nothing is owed any more
 }
 
 // syncPiece bounds how much is gathered before it is written.
@@ -143,6 +152,9 @@ func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
 
 // inTarget reports whether the target has the record.
 func inTarget(e ledger.Entry) bool {
+	if e.Action == ledger.Delete {
+		return e.Flag != ledger.Processed
+	}
 	return e.Flag == ledger.Processed || e.Flag == ledger.Success || e.Pass != ledger.Main || e.Action == ledger.Update
 }
 
@@ -170,13 +182,11 @@ func addRange(ranges []ledger.Range, seq uint32) []ledger.Range {
 	return append(ranges, ledger.One(seq))
 }
 
-// gone withdraws the records up to seq that are no longer supplied and that the
-// target does not have; what it has is reported by staging and stays.
+// gone plans the records up to seq that are no longer supplied.
 func (s *syncer) gone(seq uint32) error {
 	for ; s.next < seq; s.next++ {
-		e, ok := s.p.ledger.Entry(s.table.Name, s.next)
-		if ok && e.Action != ledger.Nothing && !inTarget(e) {
-			s.do(s.next, ledger.Nothing)
+		if e, ok := s.p.ledger.Entry(s.table.Name, s.next); ok {
+			s.planGone(s.next, e)
 		}
 	}
 	return nil
@@ -200,5 +210,5 @@ func (s *syncer) flush(ctx context.Context) error {
 		}
 	}
 	s.plan, s.retry, s.holds = s.plan[:0], s.retry[:0], s.holds[:0]
-	return nil
+	return s.finish(ctx)
 }

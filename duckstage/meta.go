@@ -20,7 +20,7 @@ var layout = []string{
 	`CREATE SCHEMA dm`,
 	`CREATE TABLE dm.meta (key VARCHAR, value VARCHAR)`,
 	`CREATE TABLE dm.tables (name VARCHAR, number USMALLINT, generation UINTEGER, data VARCHAR, source VARCHAR, "rows" BIGINT, next_seq BIGINT, keep_id BOOLEAN)`,
-	`CREATE TABLE dm.gone ("table" VARCHAR, seq UINTEGER, dm_id UUID, legacy_key VARCHAR, generation UINTEGER)`,
+	`CREATE TABLE dm.gone ("table" VARCHAR, seq UINTEGER, dm_id UUID, legacy_key VARCHAR, generation UINTEGER, end1 UUID, end2 UUID)`,
 	`CREATE TABLE dm.sources (name VARCHAR, data VARCHAR, files BIGINT, size BIGINT, mtime TIMESTAMP, arrival TIMESTAMP, "rows" BIGINT, rejected BIGINT, seconds DOUBLE)`,
 	`CREATE TABLE dm.rejects (source VARCHAR, file VARCHAR, line BIGINT, "column" VARCHAR, message VARCHAR, "text" VARCHAR)`,
 }

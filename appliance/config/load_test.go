@@ -92,7 +92,7 @@ func TestEverySettingIsRead(t *testing.T) {
 				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}}, MaxBadLines: 10,
 			},
 		},
-		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
+		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", Gone: "deactivate", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
 			Repair: map[string]Repair{"*": {TooLong: "trim", NotOption: "hold", OutOfRange: "clamp", WrongType: "blank", NoTarget: "blank"},
 				"ownerid": {Empty: "team:5f8fad5b-d9cb-469f-a165-70867728950e"}}}},
 		Repair: Repair{TooLong: "hold", NotOption: "blank", OutOfRange: "0", WrongType: "hold", Empty: "hold", NoTarget: "hold"},

@@ -89,6 +89,7 @@ type Table struct {
 	IDs      string   `json:"ids" enum:"assign,keep,server" doc:"Record ids: assign (made when staging, in the target's sort order), keep (the source's own GUIDs), or server (Dataverse assigns them; needs match)."`
 	Match    []string `json:"match" doc:"Columns that tell one record of the target from all others, such as those of an alternate key; the transform yields them."`
 	OnMatch  string   `json:"on_match" enum:"error,update,skip" doc:"What becomes of a row whose record the target has before it is loaded, told by match: it fails (error), the record gets the row's values (update), or stays as it is (skip)."`
+	Gone     string   `json:"gone" enum:"report,delete,deactivate" doc:"What becomes of a record whose row the source no longer has: it is counted and stays (report), is deleted, or gets the inactive state (deactivate)."`
 	Batch    int      `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
 	Parallel int      `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
 	Message  string   `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
@@ -233,7 +234,9 @@ func (s *Source) setDefaults() {
 	*s = Source{Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000}
 }
 
-func (t *Table) setDefaults() { *t = Table{IDs: "assign", OnMatch: "error", Message: "auto"} }
+func (t *Table) setDefaults() {
+	*t = Table{IDs: "assign", OnMatch: "error", Gone: "report", Message: "auto"}
+}
 
 // Path returns a path of the settings as one that can be opened: relative ones start
 // at the project folder, slashes become the machine's own.

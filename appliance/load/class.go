@@ -26,10 +26,11 @@ const (
 	ClassPrevalidate              // held: the staged row does not fit the target's metadata
 	ClassOrphan                   // held: points to a row that is not staged
 	ClassParent                   // held: depends on a record that failed or is held
+	ClassAssociated               // not deleted: other records point to it
 	numClasses
 )
 
-var classNames = [numClasses]string{"other", "value", "lookup", "duplicate", "plugin", "rights", "state", "passing", "missing", "too-big", "prevalidation", "orphan", "parent"}
+var classNames = [numClasses]string{"other", "value", "lookup", "duplicate", "plugin", "rights", "state", "passing", "missing", "too-big", "prevalidation", "orphan", "parent", "associated"}
 
 // String is the class's name in messages, in SQL and on the command line.
 func (c Class) String() string {
@@ -47,7 +48,7 @@ var classByCode = map[uint32]Class{
 	0x80044331: ClassValue, 0x80073001: ClassValue, 0x80044330: ClassValue, 0x80040317: ClassValue, 0x8004022C: ClassValue,
 	0x8004431A: ClassValue, 0x80050222: ClassValue, 0x80040239: ClassValue, 0x80040278: ClassValue, 0x80040200: ClassValue,
 	0x80040203: ClassValue, 0x80048D19: ClassValue, 0x80072553: ClassValue,
-	0x80060891: ClassLookup,
+	0x80060891: ClassLookup, 0x80040227: ClassAssociated,
 	0x80040237: ClassDuplicate, 0x80060892: ClassDuplicate, 0x80040333: ClassDuplicate,
 	0x80040265: ClassPlugin, 0x80040224: ClassPlugin, 0x80040251: ClassPlugin,
 	0x80040220: ClassRights, 0x80048306: ClassRights, 0x80040231: ClassRights, 0x80042F09: ClassRights, 0x80042F0A: ClassRights,

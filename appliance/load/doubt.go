@@ -42,6 +42,9 @@ func (l *Loader) settleDoubts(ctx context.Context) error {
 }
 
 func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Span) error {
+	if s.Pass == ledger.Main && s.Action == ledger.Delete && t.Link == nil {
+		return l.settleDeleted(ctx, t, s)
+	}
 	released := ledger.Outcome{Range: s.Range, Result: ledger.ResultReleased, Counted: true}
 	if s.Pass != ledger.Main || s.Action != ledger.Insert || t.Link != nil {
 		return l.book.Settle(ctx, t.Name, []ledger.Outcome{released})
@@ -128,4 +131,48 @@ func (l *Loader) settleDoubtByKey(ctx context.Context, t *mapping.Table, s ledge
 		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
 	}
 	return l.book.SettleIDs(ctx, t.Name, outcomes, ids)
+}
+
+// settleDeleted is settleDoubt for deletions: what is there still waits to be deleted
+// anew, unless that may be under way.
+func (l *Loader) settleDeleted(ctx context.Context, t *mapping.Table, s ledger.Span) error {
+	if age := time.Since(s.Changed()); age < lateTime {
+		if err := dataverse.Pause(ctx, lateTime-age); err != nil {
+			return err
+		}
+	}
+	query := fmt.Sprintf("SELECT dm_seq, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", goneTable(t), s.From, s.To)
+	var outcomes []ledger.Outcome
+	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		ids := make([]schema.GUID, b.Rows)
+		for i := range ids {
+			ids[i] = schema.GUID(b.Columns[1].UUIDs[i])
+			if t.KeptIDs() {
+				id, _, err := l.keptID(t.Name, ids[i])
+				if err != nil {
+					return err
+				}
+				ids[i] = id
+			}
+		}
+		found, err := l.target.Existing(ctx, t.Schema, ids)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			o := ledger.Outcome{Range: ledger.One(uint32(b.Columns[0].Ints[i])), Result: ledger.ResultSuccess}
+			if _, there := found[id]; there {
+				o.Result, o.Counted = ledger.ResultReleased, true
+			}
+			outcomes = append(outcomes, o)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(outcomes) < s.Len() {
+		return fmt.Errorf("the stage holds %d of the gone records %s", len(outcomes), s.Range)
+	}
+	return l.book.Settle(ctx, t.Name, outcomes)
 }

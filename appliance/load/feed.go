@@ -49,7 +49,11 @@ func query(w *work) string {
 	for i, c := range columns {
 		columns[i] = mapping.Ident(c)
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM " + mapping.Ident(w.table.Name)
+	from := mapping.Ident(w.table.Name)
+	if w.removing != nil {
+		from = goneTable(w.table)
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from
 }
 
 type feeder struct {

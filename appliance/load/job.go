@@ -123,7 +123,7 @@ func (j *job) outcomes() []ledger.Outcome {
 		o := ledger.Outcome{Range: ledger.One(j.seqs[i]), Result: r.result, Counted: r.counted}
 		if r.result == ledger.ResultSuccess {
 			o.Next = owedAfter(j.owed[i], j.w.pass)
-			if r.last {
+			if r.last || j.w.removing != nil {
 				o.Next = ledger.Main
 			}
 		}

@@ -17,7 +17,7 @@
 // what was certainly not applied waits again, and only records whose answer was lost
 // stay in flight. Memory is bounded by requests at once times records a request,
 // whatever the table's size. The package knows nothing of configuration, snapshots or
-// the command line, and it does not delete.
+// the command line.
 package load
 
 import (
@@ -68,6 +68,7 @@ type Target interface {
 	Matching(ctx context.Context, t *schema.Table, columns, conditions []string, fn func(row json.RawMessage) error) error
 	Create(ctx context.Context, t *schema.Table, body []byte) error
 	Update(ctx context.Context, t *schema.Table, id schema.GUID, body []byte) error
+	DeleteMany(ctx context.Context, t *schema.Table, body []byte, records int) error
 	Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error
 	Batch(ctx context.Context, ops []dataverse.Op) ([]error, error)
 	Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error)
@@ -100,6 +101,7 @@ type Settings struct {
 	Batch    int     // records a request, at least 1
 	Parallel int     // requests at once; 0 = Options.Parallel
 	Message  Message // how records travel
+	Gone     Gone    // what becomes of records whose rows are no longer supplied
 	OnMatch  OnMatch // of a table with Match: what becomes of rows whose record the target had before
 }
 
@@ -181,7 +183,7 @@ func (l *Loader) Run(ctx, drain context.Context) error {
 			return fmt.Errorf("load %s (%s): %w", step.Table, step.Pass, err)
 		}
 	}
-	return nil
+	return l.removeGone(ctx, drain)
 }
 
 // step runs one step of the plan: hold what depends on a failed record, then send

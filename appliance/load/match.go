@@ -188,6 +188,9 @@ func (s *sender) identify(ctx context.Context, set []int) (rest []int, err error
 // readBackLost is readBack after an answer was lost. Where the request may still make the
 // records, it looks again when that time is over.
 func (s *sender) readBackLost(ctx context.Context, set []int) (rest []int, err error) {
+	if len(set) == 0 {
+		return nil, nil
+	}
 	s.wasLost = true
 	rest, err = s.readBack(ctx, set)
 	if err != nil || len(rest) == 0 || !s.w.comesLate() {

@@ -48,6 +48,9 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if len(set) == 0 {
 		return nil
 	}
+	if s.w.removing != nil {
+		return s.remove(ctx, set, tries)
+	}
 	if tries == 0 && s.w.insert() && s.w.lookFirst.Load() {
 		rest, err := s.readBack(ctx, set)
 		if err != nil {

@@ -39,6 +39,7 @@ type work struct {
 	pass     ledger.Pass
 	actions  []ledger.Action // the entries that are meant
 	update   bool
+	removing *removing // of gone records; nil: of staged rows
 	encoder  *mapping.Encoder
 	settings Settings
 	inBatch  int // records in one $batch
@@ -168,11 +169,20 @@ func (l *Loader) run(ctx, drain context.Context, w *work) error {
 		if err := l.sweep(ctx, drain, w); err != nil {
 			return err
 		}
+		if w.claimed.Load() == 0 && drain.Err() == nil && w.goneMayWait() {
+			return nil
+		}
 		if w.claimed.Load() == 0 && drain.Err() == nil {
-			return fmt.Errorf("the ledger has %d waiting records that the stage does not hold", left)
+			return fmt.Errorf("the ledger has %d waiting records that the stage does not hold; run `dvmigrate stage`", left)
 		}
 	}
 	return nil
+}
+
+// goneMayWait reports whether the records that wait for an update may be of rows that are
+// gone: those are deactivated after all else.
+func (w *work) goneMayWait() bool {
+	return w.pass == ledger.Main && w.update && w.removing == nil && w.settings.Gone == GoneDeactivate
 }
 
 // sweep hands every waiting record out once, several requests at a time. The first
@@ -221,7 +231,7 @@ func (l *Loader) sweep(ctx, drain context.Context, w *work) error {
 // (dataverse-web-api.md 6.2).
 func (l *Loader) warmUp(ctx, stopping context.Context, w *work, jobs <-chan *job) error {
 	key := w.table.Name + " " + w.bulkAction()
-	if Message(w.message.Load()) != Bulk || l.warm[key] {
+	if w.removing != nil || Message(w.message.Load()) != Bulk || l.warm[key] {
 		return nil
 	}
 	l.warm[key] = true

@@ -19,6 +19,7 @@ const (
 	Update               // like Insert, but null columns clear what the target has
 	Lookups              // the deferred lookups alone
 	State                // state and status reason alone
+	Gone                 // no column: the id alone, or the two ends of a link
 )
 
 // Encoder appends the JSON of records for one kind of write. It is made once and
@@ -69,7 +70,7 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 		}
 	}
 	for _, c := range t.Columns {
-		if isState(c) != (w == State) || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
+		if w == Gone || isState(c) != (w == State) || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
 			continue
 		}
 		e.fields = append(e.fields, plainField(c))
@@ -77,7 +78,7 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 	for i := range t.Lookups {
 		l := &t.Lookups[i]
 		late := slices.Contains(deferred, l.LogicalName)
-		if w == State || late != (w == Lookups) && w != Update || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
+		if w == Gone && t.Link == nil || w == State || late != (w == Lookups) && w != Update || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
 			continue
 		}
 		f := lookupField(l)

@@ -21,7 +21,7 @@
 //
 // then the plain columns, and for each lookup its column as UUID, and with several
 // targets <column>__table, the table it points to. Rows that are no longer supplied are
-// in dm.gone, with their numbers and ids.
+// in dm.gone, with their numbers and ids, and the two ends (end1, end2) of a link.
 //
 // The user's SELECT finds names among the sources first and then among the relations of
 // the staging before. It gives a lookup's value as the target's legacy key, or, where

@@ -88,6 +88,11 @@ func (s *staging) prepare(ctx context.Context) (arrival string, err error) {
 		return "", fmt.Errorf("read generation: %w", err)
 	}
 	s.generation++
+	for _, end := range []string{"end1", "end2"} { // a stage of an earlier release has them not
+		if _, err := s.c.Exec(ctx, "ALTER TABLE dm.gone ADD COLUMN IF NOT EXISTS "+end+" UUID"); err != nil {
+			return "", fmt.Errorf("prepare the list of gone rows: %w", err)
+		}
+	}
 	var highest int64
 	if err := s.c.Row(ctx, []any{&highest}, "SELECT coalesce(max(number), 0) FROM dm.tables"); err != nil {
 		return "", fmt.Errorf("read table numbers: %w", err)
@@ -244,8 +249,13 @@ func (s *staging) recordGone(ctx context.Context, j *job) (err error) {
 	if _, err := s.c.Exec(ctx, `DELETE FROM dm.gone WHERE "table" = `+name+` AND seq IN (SELECT seq FROM `+j.seqs+`)`); err != nil {
 		return err
 	}
-	j.result.Gone, err = s.c.Exec(ctx, fmt.Sprintf(`INSERT INTO dm.gone SELECT %s, p.dm_seq, p.dm_id, p.legacy_key, %d FROM main.%s p
-		ANTI JOIN %s s ON s.seq = p.dm_seq`, name, s.generation, duckstage.Ident(j.Name), j.seqs))
+	names, ends := "", ""
+	for i, column := range j.Ends {
+		names += fmt.Sprintf(", end%d", i+1)
+		ends += ", p." + duckstage.Ident(column)
+	}
+	j.result.Gone, err = s.c.Exec(ctx, fmt.Sprintf(`INSERT INTO dm.gone ("table", seq, dm_id, legacy_key, generation%s) SELECT %s, p.dm_seq, p.dm_id, p.legacy_key, %d%s FROM main.%s p
+		ANTI JOIN %s s ON s.seq = p.dm_seq`, names, name, s.generation, ends, duckstage.Ident(j.Name), j.seqs))
 	if err != nil {
 		return err
 	}

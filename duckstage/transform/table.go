@@ -13,7 +13,8 @@ type Table struct {
 
 	Columns []Column
 	Lookups []Lookup
-	KeepID  string // the column that has the record id; "" when ids are assigned
+	Ends    []string // of an N:N link: the two lookup columns, kept of rows that are gone
+	KeepID  string   // the column that has the record id; "" when ids are assigned
 	Repairs []Repair
 	Checks  []Check
 	Owed    string // SQL expression of the passes a row owes, over the relation's columns; "" for none

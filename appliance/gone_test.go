@@ -1,0 +1,161 @@
+package appliance
+
+import (
+	"encoding/csv"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// goneProject is a project of accounts with contacts and notes of who knows whom, whose
+// source files a test writes.
+func goneProject(t *testing.T, url, tables string) string {
+	t.Helper()
+	dir := sampleProject(t, url, func(dir string) {
+		for _, old := range []string{"contoso_equipment", "contoso_equipment_contact", "task", "opportunity", "product"} {
+			if err := os.Remove(filepath.Join(dir, "transform", old+".sql")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, content := range map[string]string{
+			"transform/account.sql":      "SELECT key AS legacy_key, key AS accountnumber, name, state::INTEGER AS statecode, 1 + state::INTEGER AS statuscode FROM accounts",
+			"transform/contact.sql":      "SELECT key AS legacy_key, key AS lastname, parent AS parentcustomerid FROM (SELECT key, ref('account', parent) AS parent FROM contacts)",
+			"transform/lead.sql":         "SELECT key AS legacy_key, key AS lastname, key AS subject FROM leads",
+			"transform/contactleads.sql": "SELECT c || '/' || l AS legacy_key, c AS contactid, l AS leadid FROM links",
+			"migration.yaml": "version: 1\nname: gone\ntarget: {url: " + url + ", auth: none}\nsources:\n" +
+				"  accounts: {path: a.csv, types: text}\n  contacts: {path: c.csv, types: text}\n  leads: {path: l.csv, types: text}\n  links: {path: n.csv, types: text}\ntables:\n  " + tables + "\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		supply(t, dir, 8)
+	}).Config.Dir
+	return dir
+}
+
+// supply writes the source files with all rows but those that are left out, named as
+// a1, c1, l1, n1.
+func supply(t *testing.T, dir string, n int, without ...string) {
+	t.Helper()
+	out := map[string]bool{}
+	for _, w := range without {
+		out[w] = true
+	}
+	write := func(file, letter string, head []string, row func(i int) []string) {
+		f, err := os.Create(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w := csv.NewWriter(f)
+		_ = w.Write(head)
+		for i := range n {
+			if !out[letter+fmt.Sprint(i)] {
+				_ = w.Write(row(i))
+			}
+		}
+		if w.Flush(); w.Error() != nil {
+			t.Fatal(w.Error())
+		}
+	}
+	write("a.csv", "a", []string{"key", "name", "state"}, func(i int) []string {
+		return []string{fmt.Sprint("A", i), fmt.Sprint("account ", i), fmt.Sprint(i % 2)}
+	})
+	write("c.csv", "c", []string{"key", "parent"}, func(i int) []string { return []string{fmt.Sprint("C", i), fmt.Sprint("A", i)} })
+	write("l.csv", "l", []string{"key"}, func(i int) []string { return []string{fmt.Sprint("L", i)} })
+	write("n.csv", "n", []string{"c", "l"}, func(i int) []string { return []string{fmt.Sprint("C", i), fmt.Sprint("L", i)} })
+}
+
+// stageAndLoad does both, and requires that all of it is done.
+func stageAndLoad(t *testing.T, dir, url string) {
+	t.Helper()
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	requireAllLoaded(t, p)
+	r, err := p.Reconcile(t.Context(), true, 5, "", func(string, int64, int64) {})
+	if err != nil || r.Summary.Missing+r.Summary.Extra+r.Summary.Different+r.Summary.Duplicates > 0 {
+		t.Fatalf("reconcile: %v, %+v, %+v", err, r.Summary, r.Tables)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keysIn are the values of a column in the target, with the states.
+func keysIn(t *testing.T, url, set, column string) string {
+	t.Helper()
+	var all []string
+	for _, row := range plainRows(t, url, set) {
+		all = append(all, fmt.Sprint(row[column], "/", row["statecode"]))
+	}
+	return strings.Join(all, " ")
+}
+
+// TestGoneRows: rows vanish from the source and come back, under each policy; ids are ours
+// or those of Dataverse.
+func TestGoneRows(t *testing.T) {
+	for _, ids := range []string{"assign", "server, match: accountnumber"} {
+		t.Run(ids, func(t *testing.T) {
+			url := environment(t, 16, nil)
+			dir := goneProject(t, url, "account: {gone: delete, ids: "+ids+"}\n  contact: {gone: delete}\n  contactleads: {gone: delete}\n  lead: {gone: deactivate}")
+			stageAndLoad(t, dir, url)
+			supply(t, dir, 8, "a3", "c3", "n3", "n5", "l6", "n6")
+			p := reopen(t, dir, Staging, url)
+			if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			p = reopen(t, dir, DryRunning, url)
+			dry, err := p.DryRun(t.Context(), t.Context(), LoadOptions{})
+			if err != nil || len(dry.Misfits) > 0 || len(dry.Tables) != 4 || dry.Records != 6 {
+				t.Errorf("dry run: %v, %+v", err, dry)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			stageAndLoad(t, dir, url)
+			accounts, contacts, leads := keysIn(t, url, "accounts", "accountnumber"), keysIn(t, url, "contacts", "lastname"), keysIn(t, url, "leads", "subject")
+			if strings.Contains(accounts, "A3") || strings.Contains(contacts, "C3") || strings.Count(accounts, "A") != 7 || strings.Count(contacts, "C") != 7 {
+				t.Errorf("accounts %s, contacts %s", accounts, contacts)
+			}
+			if strings.Count(leads, "L") != 8 || strings.Count(leads, "/0") != 7 || strings.Contains(leads, "L6/0") {
+				t.Errorf("leads %s", leads)
+			}
+			if n := len(plainRows(t, url, "contactleadscollection")); n != 5 {
+				t.Errorf("%d links, want 5", n)
+			}
+			supply(t, dir, 8, "l6", "n6") // they are back
+			stageAndLoad(t, dir, url)
+			if accounts := keysIn(t, url, "accounts", "accountnumber"); !strings.Contains(accounts, "A3/1") || strings.Count(accounts, "A") != 8 {
+				t.Errorf("accounts %s", accounts)
+			}
+			if n := len(plainRows(t, url, "contactleadscollection")); n != 7 {
+				t.Errorf("%d links, want 7", n)
+			}
+		})
+	}
+}
+
+// TestGoneIsReported: without a policy nothing is deleted, and a pass that a row owed
+// which is gone keeps no load from its end.
+func TestGoneIsReported(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {batch: 5}")
+	stageAndLoad(t, dir, url)
+	supply(t, dir, 8, "a0", "c0", "n0", "l0")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	requireAllLoaded(t, p)
+	if accounts := keysIn(t, url, "accounts", "accountnumber"); strings.Count(accounts, "A") != 8 {
+		t.Errorf("accounts %s", accounts)
+	}
+}
