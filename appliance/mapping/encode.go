@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/duckstage/column"
@@ -36,7 +35,7 @@ type Encoder struct {
 type field struct {
 	name string
 	kind fieldKind
-	key  []byte // "name":
+	key  []byte // ,"name":
 	// of a lookup: for each target the key and the value up to the id,
 	// "nav@odata.bind":"accounts(
 	targets  []bound
@@ -89,7 +88,7 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 }
 
 func plainField(c Column) field {
-	f := field{name: c.LogicalName, key: []byte(strconv.Quote(c.LogicalName) + ":")}
+	f := field{name: c.LogicalName, key: []byte("," + strconv.Quote(c.LogicalName) + ":")}
 	switch c.SQLType {
 	case "DATE":
 		f.kind = date
@@ -230,11 +229,11 @@ func (r *Rows) appendFields(dst []byte, i int) []byte {
 		}
 		if v.Null(i) || (v.Type == column.Text && len(v.TextAt(i)) == 0) { // an empty text is stored as null (4.1)
 			if r.e.clear {
-				dst = append(append(append(dst, ','), f.key...), "null"...)
+				dst = append(append(dst, f.key...), "null"...)
 			}
 			continue
 		}
-		dst = append(append(dst, ','), f.key...)
+		dst = append(dst, f.key...)
 		if v.Type == column.Text {
 			dst = r.appendText(dst, f, v.TextAt(i))
 			continue
@@ -272,7 +271,7 @@ func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
 	switch kind {
 	case date:
 		dst = append(dst, '"')
-		dst = time.Unix(v.Ints[i]*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
+		dst = appendDate(dst, v.Ints[i])
 		return append(dst, '"')
 	case timestamp:
 		dst = append(dst, '"')
@@ -294,34 +293,4 @@ func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
 		return append(dst, '"')
 	}
 	return append(dst, "null"...)
-}
-
-const hexDigits = "0123456789abcdef"
-
-// AppendString appends s, which must be UTF-8, as a JSON string.
-func AppendString(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
 }

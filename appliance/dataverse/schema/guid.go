@@ -37,15 +37,18 @@ func (g *GUID) parse(b []byte) bool {
 
 // Append appends the lower-case text form to dst.
 func (g GUID) Append(dst []byte) []byte {
-	dst = hex.AppendEncode(dst, g[0:4])
-	dst = append(dst, '-')
-	dst = hex.AppendEncode(dst, g[4:6])
-	dst = append(dst, '-')
-	dst = hex.AppendEncode(dst, g[6:8])
-	dst = append(dst, '-')
-	dst = hex.AppendEncode(dst, g[8:10])
-	dst = append(dst, '-')
-	return hex.AppendEncode(dst, g[10:16])
+	const digits = "0123456789abcdef"
+	var text [36]byte
+	at := 0
+	for i, b := range g {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			text[at] = '-'
+			at++
+		}
+		text[at], text[at+1] = digits[b>>4], digits[b&15]
+		at += 2
+	}
+	return append(dst, text[:]...)
 }
 
 // String returns the lower-case text form.
