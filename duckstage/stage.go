@@ -44,6 +44,7 @@ type Stage struct {
 	fatal  atomic.Pointer[FatalError]
 	closed atomic.Bool
 	laid   atomic.Bool // the schemas exist: connections may name them
+	calm   calm
 
 	// file is the database file, opened for snapshots and closed after DuckDB. Closing
 	// any descriptor of it earlier would drop DuckDB's lock (engines.md part I, 4, danger 2).

@@ -47,6 +47,10 @@ func (s *readyStage) Scan(_ context.Context, query string, _ []any, fn func(*col
 	return nil
 }
 
+func (s *readyStage) Stream(ctx context.Context, query string, args []any, fn func(*column.Batch) error) error {
+	return s.Scan(ctx, query, args, fn)
+}
+
 // BenchmarkLoad loads accounts of twelve columns into a server that takes every bulk
 // request at once, with a ledger on the disk that holds t.TempDir. It reports records/s
 // and, of the whole process with that server in it, the CPU time and the allocations a

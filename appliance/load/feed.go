@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// window is how many consecutive rows one scan covers: a row group of the stage, so
-	// that a scan starts without reading what it does not need and ends soon.
-	window = 122_880
+	// window is how many consecutive rows one scan covers: some row groups of the stage, so
+	// that a scan starts without reading what it does not need.
+	window = 8 * 122_880
 	// fewRows is how many rows a scan asks for by number, as in a retry, instead of
 	// reading all that lie between them.
 	fewRows = 2048
@@ -80,7 +80,7 @@ func (f *feeder) sweep(ctx context.Context, l *Loader) error {
 			continue
 		}
 		f.at = 0
-		err := l.stage.Scan(ctx, f.query+f.where(), nil, func(b *column.Batch) error { return f.take(ctx, b) })
+		err := l.stage.Stream(ctx, f.query+f.where(), nil, func(b *column.Batch) error { return f.take(ctx, b) })
 		if err != nil {
 			return fmt.Errorf("scan %s: %w", f.w.table.Name, err)
 		}

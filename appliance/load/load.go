@@ -39,6 +39,8 @@ import (
 // stage is where the rows come from.
 type stage interface {
 	Scan(ctx context.Context, query string, args []any, fn func(*column.Batch) error) error
+	// Stream is Scan for many rows that are worked on as they come.
+	Stream(ctx context.Context, query string, args []any, fn func(*column.Batch) error) error
 }
 
 // book is where each record's state is kept; *ledger.Ledger is one.

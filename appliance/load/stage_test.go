@@ -76,6 +76,10 @@ func (s *stage) Scan(ctx context.Context, query string, _ []any, fn func(*column
 	return nil
 }
 
+func (s *stage) Stream(ctx context.Context, query string, args []any, fn func(*column.Batch) error) error {
+	return s.Scan(ctx, query, args, fn)
+}
+
 func (t *rows) batch(names []string, seqs []int) *column.Batch {
 	b := &column.Batch{Rows: len(seqs)}
 	for _, name := range names {
