@@ -25,6 +25,8 @@ import (
 // apiPath is the service root below the environment's URL (dataverse-web-api.md 1.1).
 const apiPath = "/api/data/v9.2/"
 
+const jsonType = "application/json; charset=utf-8"
+
 // credential gives tokens. Package identity has several.
 type credential interface {
 	// Token returns a token that is good for some minutes. An error that has
@@ -41,6 +43,8 @@ type Options struct {
 	Limiter *pace.Limiter // shared by all clients of the same user; nil: one of its own
 	HTTP    *http.Client  // nil: one made for this; its redirects and cookies are not used
 	HTTP2   bool          // allow HTTP/2, which puts all requests on one connection (20)
+	// Dial makes the connections, without a proxy; nil: as the environment says.
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Timeout time.Duration // of one request with its answer; 0: 150 s
 	// Attempts is how often a request is sent that was certainly not applied, or
 	// only reads; throttles do not count. 0: 4.
@@ -66,6 +70,7 @@ type Client struct {
 	token     credential
 	pace      *pace.Limiter
 	http      *http.Client
+	wire      *wire // of writes; nil: they go through http too
 	timeout   time.Duration
 	attempts  int
 	patience  time.Duration
@@ -74,6 +79,7 @@ type Client struct {
 	batchRead http.Header       // of a batch that only reads; shared, never changed
 	own       map[string]string // Options.Headers as header lines, by canonical name
 	part      []byte            // the same as they stand in a batch's parts
+	head      []byte            // write as header lines, without the content's type
 	tag       string            // ?tag= of every write, escaped; "": none
 	passOn    bool              // a throttled request is not sent again
 	run       schema.GUID
@@ -120,7 +126,7 @@ func New(o Options) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.http = httpClient(o, c.pace.Max())
+	c.http, c.wire = httpClient(o, c.pace.Max()), newWire(root, o)
 	c.read = http.Header{
 		"Accept":           {"application/json"},
 		"Odata-Maxversion": {"4.0"},
@@ -129,7 +135,7 @@ func New(o Options) (*Client, error) {
 		"User-Agent":       {first(o.UserAgent, "dvmigrate")},
 	}
 	c.write = maps.Clone(c.read)
-	c.write["Content-Type"] = []string{"application/json; charset=utf-8"}
+	c.write["Content-Type"] = []string{jsonType}
 	c.batchRead = maps.Clone(c.read)
 	// Answers to writes are small; unpacking them costs more than it saves.
 	c.write["Accept-Encoding"] = []string{"identity"}
@@ -156,6 +162,7 @@ func (c *Client) With(headers map[string]string) (*Client, error) {
 	for _, name := range slices.Sorted(maps.Keys(d.own)) {
 		d.part = append(append(d.part, d.own[name]...), "\r\n"...)
 	}
+	d.head = headLines(d.write)
 	return &d, nil
 }
 
@@ -236,9 +243,9 @@ func httpClient(o Options, parallel int) *http.Client {
 		protocols.SetHTTP1(true)
 		protocols.SetHTTP2(o.HTTP2)
 		conns := max(parallel, 16)
-		c.Transport = &http.Transport{
+		t := &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:   30 * time.Second,
 			MaxIdleConns:          2 * conns,
@@ -250,6 +257,10 @@ func httpClient(o Options, parallel int) *http.Client {
 			ReadBufferSize:        32 << 10,
 			Protocols:             protocols,
 		}
+		if o.Dial != nil {
+			t.DialContext, t.Proxy = o.Dial, nil
+		}
+		c.Transport = t
 	}
 	c.Jar = nil
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -265,12 +276,14 @@ func (c *Client) caller() schema.GUID {
 }
 
 // clientID numbers a request: the run's id with the number in its last six bytes.
-func (c *Client) clientID() string {
+func (c *Client) clientID() string { return string(c.appendClientID(make([]byte, 0, 36))) }
+
+func (c *Client) appendClientID(dst []byte) []byte {
 	id := c.run
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], c.known.requests.Add(1))
 	copy(id[10:], n[2:])
-	return id.String()
+	return id.Append(dst)
 }
 
 // Limiter is the client's pace, for a display.
@@ -280,4 +293,9 @@ func (c *Client) Limiter() *pace.Limiter { return c.pace }
 func (c *Client) Base() string { return c.base }
 
 // Close closes idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	if c.wire != nil {
+		c.wire.close()
+	}
+}

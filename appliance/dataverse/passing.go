@@ -49,7 +49,13 @@ func (c *Client) HeldFor() time.Duration {
 
 // permit waits for the right to send. A client that passes on gives up with errHeld
 // when its user is held off.
-func (c *Client) permit(ctx context.Context) (pace.Permit, error) {
+func (c *Client) permit(wait *waits) (pace.Permit, error) {
+	if wait.may() {
+		if p, ok := c.pace.Try(); ok {
+			return p, nil
+		}
+	}
+	ctx := wait.context()
 	if !c.passOn {
 		return c.pace.Acquire(ctx)
 	}

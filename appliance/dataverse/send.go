@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,12 +90,12 @@ func putBuffer(b *bytes.Buffer) {
 //	                        for Options.Patience, if it was there before
 func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 	var last *Error
-	wait, done := waiting(ctx, r.read)
-	defer done()
+	wait := waits{ctx: ctx, read: r.read}
+	defer wait.done()
 	var missing time.Time // since then no service is there
 	refreshed := false
 	for attempt := 1; ; {
-		a, token, e := c.attempt(ctx, wait, r)
+		a, token, e := c.attempt(ctx, &wait, r)
 		if e == nil {
 			c.known.met.Store(true)
 			return a, nil
@@ -129,7 +130,7 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 			return nil, e
 		}
 		c.log.Debug("try again", "op", e.Op, "attempt", attempt, "kind", e.Kind.String(), "code", e.Code, "message", e.Message)
-		if err := pace.Backoff(wait, attempt, e.RetryAfter); err != nil {
+		if err := pace.Backoff(wait.context(), attempt, e.RetryAfter); err != nil {
 			return nil, stopped(r.fail(Stopped, err, ""), e)
 		}
 		attempt++
@@ -152,7 +153,7 @@ func stopped(e, last *Error) *Error {
 
 // attempt sends a request once: token, permit, round trip. It waits for its permit as
 // long as wait lasts. It also returns the token it used.
-func (c *Client) attempt(ctx, wait context.Context, r *request) (*answer, string, *Error) {
+func (c *Client) attempt(ctx context.Context, wait *waits, r *request) (*answer, string, *Error) {
 	token, err := c.token.Token(ctx)
 	if err != nil {
 		return nil, "", c.tokenError(ctx, r, err)
@@ -186,6 +187,15 @@ func (c *Client) tokenError(ctx context.Context, r *request, err error) *Error {
 
 // roundTrip sends the bytes and reads the whole answer.
 func (c *Client) roundTrip(parent context.Context, r *request, token string) (*answer, *Error) {
+	began := time.Now()
+	if c.overWire(r, token) {
+		res, connected, err := c.wire.do(parent, c.timeout, r.body, func(dst []byte) []byte { return c.wireHead(dst, r, token) })
+		if err != nil {
+			return nil, c.noAnswer(parent, r, err, connected, time.Since(began))
+		}
+		defer res.Body.Close()
+		return c.readAnswer(parent, r, res)
+	}
 	ctx, cancel := context.WithTimeout(parent, c.timeout)
 	defer cancel()
 	var connected atomic.Bool // bytes may have been sent
@@ -193,7 +203,6 @@ func (c *Client) roundTrip(parent context.Context, r *request, token string) (*a
 		GetConn: func(string) { connected.Store(false) }, // the transport tries again when no byte was sent
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	began := time.Now()
 	body := &payload{bytes: r.body}
 	defer body.takeBack()
 	res, err := c.http.Do(c.httpRequest(ctx, r, token, body))
@@ -201,6 +210,11 @@ func (c *Client) roundTrip(parent context.Context, r *request, token string) (*a
 		return nil, c.noAnswer(parent, r, err, connected.Load(), time.Since(began))
 	}
 	defer res.Body.Close()
+	return c.readAnswer(parent, r, res)
+}
+
+// readAnswer reads the whole answer whose head has come.
+func (c *Client) readAnswer(parent context.Context, r *request, res *http.Response) (*answer, *Error) {
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return c.refused(r, res)
 	}
@@ -263,7 +277,7 @@ func (c *Client) noAnswer(parent context.Context, r *request, err error, connect
 	switch {
 	case connected && parent.Err() != nil:
 		return r.fail(Lost, cause, "stopped after %.1fs while waiting for the answer", took.Seconds())
-	case connected && errors.Is(err, context.DeadlineExceeded):
+	case connected && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)):
 		return r.fail(Lost, cause, "no answer within %v", c.timeout)
 	case connected:
 		return r.fail(Lost, cause, "the connection broke after %.1fs without an answer: %v", took.Seconds(), bare(err))

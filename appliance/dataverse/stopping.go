@@ -25,6 +25,35 @@ func Stopping(ctx, stop context.Context) context.Context {
 	return context.WithValue(ctx, stoppingKey{}, stop)
 }
 
+// waits are the waits of one request. Most requests never wait, so their context is
+// made when it is needed.
+type waits struct {
+	ctx  context.Context // the request's
+	read bool
+	wait context.Context
+	over func()
+}
+
+// context is the context for a wait.
+func (w *waits) context() context.Context {
+	if w.wait == nil {
+		w.wait, w.over = waiting(w.ctx, w.read)
+	}
+	return w.wait
+}
+
+// may reports whether a request may still be begun without waiting.
+func (w *waits) may() bool {
+	stop, _ := w.ctx.Value(stoppingKey{}).(context.Context)
+	return w.ctx.Err() == nil && (stop == nil || stop.Err() == nil)
+}
+
+func (w *waits) done() {
+	if w.over != nil {
+		w.over()
+	}
+}
+
 // waiting returns the context for the waits of a request; call the function when it
 // is done.
 func waiting(ctx context.Context, read bool) (context.Context, func()) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -123,7 +122,7 @@ func (w *world) team(users int) *team {
 	m := &team{Client: w.client}
 	for i := range users {
 		c, err := dataverse.New(dataverse.Options{URL: "http://127.0.0.1", Token: userToken{name: fmt.Sprintf("user-%d", i)},
-			HTTP: &http.Client{Transport: w.transport}, Limiter: pace.New(pace.Options{})})
+			Dial: w.dial, Limiter: pace.New(pace.Options{})})
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -131,6 +130,7 @@ func (w *world) team(users int) *team {
 			w.t.Fatal(err)
 		}
 		m.all = append(m.all, c)
+		w.t.Cleanup(c.Close)
 	}
 	return m
 }

@@ -50,7 +50,7 @@ type world struct {
 	change  map[string]any // "table.column.seq" → value instead of the usual one
 	wrap    func(http.Handler) http.Handler
 
-	transport http.RoundTripper // to the server
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // to the server
 }
 
 // TestMain keeps ledgers in memory where the system has a place for that and TMPDIR does
@@ -156,15 +156,14 @@ func (w *world) serve(o emulator.Options) {
 	web := &http.Server{Handler: w.wrap(w.server)}
 	var served sync.WaitGroup
 	served.Go(func() { _ = web.Serve(l) })
-	transport := &http.Transport{DialContext: l.dial, MaxIdleConnsPerHost: 64}
-	w.transport = transport
-	w.client, err = dataverse.New(dataverse.Options{URL: "http://127.0.0.1", Token: token{}, HTTP: &http.Client{Transport: transport},
+	w.dial = l.dial
+	w.client, err = dataverse.New(dataverse.Options{URL: "http://127.0.0.1", Token: token{}, Dial: l.dial,
 		Limiter: pace.New(pace.Options{Start: 8}), Timeout: 30 * time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		w.client.Close()
 		web.Close()
 		served.Wait()
 		w.server.Close()

@@ -79,6 +79,16 @@ func New(o Options) *Limiter {
 // Max is the largest number of requests that may ever be in flight at once.
 func (l *Limiter) Max() int { return l.window.max }
 
+// Try takes a permit if a request may be sent at once and nobody waits.
+func (l *Limiter) Try() (Permit, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting.Len() > 0 {
+		return Permit{}, false
+	}
+	return l.take(time.Now())
+}
+
 // Acquire waits until a request may be sent. The error is the context's.
 func (l *Limiter) Acquire(ctx context.Context) (Permit, error) {
 	if err := context.Cause(ctx); err != nil {
