@@ -243,3 +243,46 @@ func TestQueryOfAnyKind(t *testing.T) {
 		t.Errorf("no row: %v", err)
 	}
 }
+
+// TestStreamReadsLikeScan reads with one thread, two streams at once, and leaves the
+// number of threads as it was.
+func TestStreamReadsLikeScan(t *testing.T) {
+	ctx := t.Context()
+	s, err := OpenMemory(ctx, Options{Threads: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	threads := func() (n int) {
+		if err := s.Row(ctx, []any{&n}, "SELECT current_setting('threads')"); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const rows = 300_000
+	query := fmt.Sprintf("SELECT i, 'row ' || i FROM range(%d) t(i)", rows)
+	stop := errors.New("enough")
+	next, inside := int64(0), 0
+	err = s.Stream(ctx, query, nil, func(b *column.Batch) error {
+		for i := range b.Rows {
+			if b.Columns[0].Ints[i] != next {
+				t.Fatalf("row %d comes after row %d", b.Columns[0].Ints[i], next-1)
+			}
+			next++
+		}
+		if next == 2048 {
+			err := s.Stream(ctx, query, nil, func(*column.Batch) error { return stop })
+			if !errors.Is(err, stop) {
+				t.Errorf("a second stream ended with %v", err)
+			}
+			inside = threads()
+		}
+		return nil
+	})
+	if err != nil || next != rows {
+		t.Errorf("%d rows, %v", next, err)
+	}
+	if after := threads(); inside != 1 || after != 3 {
+		t.Errorf("%d threads during the stream and %d after it, want 1 and 3", inside, after)
+	}
+}

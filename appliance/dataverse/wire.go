@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +21,8 @@ const (
 	wireIdle    = 30 * time.Second // a connection unused for longer is not used again
 	wireCheck   = 50 * time.Millisecond
 	dialTimeout = 30 * time.Second
-	joinSize    = 64 << 10 // TLS records that leave in one write
+	joinSize    = 64 << 10        // TLS records that leave in one write
+	stallTime   = 2 * time.Second // a write that stands still: is there an answer already?
 )
 
 // wire sends writes over HTTP/1.1 connections of its own. Where net/http passes each
@@ -66,8 +69,8 @@ func newWire(root *url.URL, o Options) *wire {
 // wireConn is one connection.
 type wireConn struct {
 	net.Conn           // plain or TLS
-	raw      net.Conn  // below TLS
-	join     *joiner   // below TLS; nil: plain
+	push     pusher    // below TLS
+	join     *joiner   // between them; nil: plain
 	last     time.Time // when it was used
 	reader   *bufio.Reader
 	head     []byte      // of the request, for its memory
@@ -89,7 +92,7 @@ func (w *wire) take(ctx context.Context) (*wireConn, error) {
 		w.idle[n-1] = nil
 		w.idle = w.idle[:n-1]
 		w.mu.Unlock()
-		if age := now.Sub(k.last); age < wireCheck || age < wireIdle && stillOpen(k.raw) {
+		if age := now.Sub(k.last); age < wireCheck || age < wireIdle && stillOpen(k.push.Conn) {
 			return k, nil
 		}
 		k.Close()
@@ -109,11 +112,11 @@ func (w *wire) open(ctx context.Context) (*wireConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &wireConn{Conn: raw, raw: raw}
+	k := &wireConn{Conn: raw, push: pusher{Conn: raw}}
 	if w.tls != nil {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		k.join = &joiner{Conn: raw}
+		k.join = &joiner{pusher: &k.push}
 		t := tls.Client(k.join, w.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
 			raw.Close()
@@ -148,13 +151,15 @@ func (w *wire) do(ctx context.Context, timeout time.Duration, body []byte, head 
 			return nil, false, err
 		}
 		used := k.used
-		if err := k.SetDeadline(time.Now().Add(timeout)); err != nil {
+		k.push.ctx, k.push.until = ctx, time.Now().Add(timeout)
+		if err := k.SetDeadline(k.push.until); err != nil {
 			k.Close()
 			return nil, false, err
 		}
 		stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(time.Unix(1, 0)) })
 		k.head = head(k.head[:0])
 		sent, err := k.write(body)
+		k.push.ctx = nil
 		if err != nil && sent == 0 && used && ctx.Err() == nil {
 			stop()
 			k.Close() // the service had closed it: nothing has left
@@ -181,8 +186,8 @@ func (k *wireConn) write(body []byte) (int64, error) {
 		if len(body) > 0 {
 			k.out = append(k.out, body)
 		}
-		out := k.out // WriteTo eats it up
-		n, err := out.WriteTo(k.Conn)
+		out := k.out // it is eaten up
+		n, err := k.push.all(&out)
 		clear(k.out)
 		return n, err
 	}
@@ -243,10 +248,42 @@ func (b *wireBody) Close() error {
 	return b.conn.Close()
 }
 
+// pusher writes to the network.
+type pusher struct {
+	net.Conn
+	ctx   context.Context // of the request
+	until time.Time       // its deadline
+}
+
+// all writes everything, unless an answer comes while the service does not read: it
+// has refused the request, and will not read the rest.
+func (p *pusher) all(out *net.Buffers) (sent int64, err error) {
+	for {
+		if err := p.SetWriteDeadline(earlier(p.until, time.Now().Add(stallTime))); err != nil {
+			return sent, err
+		}
+		if p.ctx.Err() != nil {
+			return sent, context.Cause(p.ctx)
+		}
+		n, err := out.WriteTo(p.Conn)
+		sent += n
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(p.until) || p.ctx.Err() != nil || answered(p.Conn) {
+			return sent, err
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // joiner lies between TLS and the network and lets the records of one request leave
 // together.
 type joiner struct {
-	net.Conn
+	*pusher
 	hold  bool
 	buf   []byte
 	count int64
@@ -268,8 +305,8 @@ func (j *joiner) flush() error {
 	if len(j.buf) == 0 {
 		return nil
 	}
-	n, err := j.Conn.Write(j.buf)
-	j.count += int64(n)
+	n, err := j.all(&net.Buffers{j.buf})
+	j.count += n
 	j.buf = j.buf[:0]
 	return err
 }

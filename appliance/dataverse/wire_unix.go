@@ -10,20 +10,33 @@ import (
 // stillOpen looks whether the other side has closed an idle connection, without
 // waiting.
 func stillOpen(c net.Conn) bool {
+	n, err := peek(c)
+	return n > 0 || err == syscall.EAGAIN || err == syscall.EWOULDBLOCK || err == syscall.EINTR
+}
+
+// answered looks whether something has come, without waiting.
+func answered(c net.Conn) bool {
+	n, _ := peek(c)
+	return n > 0
+}
+
+func peek(c net.Conn) (n int, err error) {
 	s, ok := c.(syscall.Conn)
 	if !ok {
-		return true
+		return 0, syscall.EAGAIN
 	}
 	raw, err := s.SyscallConn()
 	if err != nil {
-		return false
+		return 0, err
 	}
-	open := false
+	var peekErr error
 	err = raw.Read(func(fd uintptr) bool {
 		var one [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		open = n > 0 || err == syscall.EAGAIN || err == syscall.EWOULDBLOCK || err == syscall.EINTR
+		n, _, peekErr = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		return true
 	})
-	return err == nil && open
+	if err == nil {
+		err = peekErr
+	}
+	return n, err
 }
