@@ -16,26 +16,68 @@ type Limits struct {
 	Servers    int           `json:"servers"`
 }
 
+// How the records of a Work travel.
+const (
+	Bulk   = "bulk"   // CreateMultiple, UpdateMultiple
+	Batch  = "batch"  // $batch of single requests
+	Single = "single" // one record a request
+)
+
+// Where a figure comes from, the best first.
+const (
+	Measured   = "measured"   // a load of this project into this environment
+	Calibrated = "calibrated" // dvmigrate calibrate
+	Rehearsed  = "rehearsed"  // dvmigrate rehearse
+	Stated     = "stated"     // migration.yaml or a flag
+	Default    = "default"    // published orders of magnitude
+)
+
 // Work is one kind of operation on one table, as it was counted in the stage.
 type Work struct {
 	Table      string
 	Pass       Pass
 	Action     string // insert, update, link
-	Single     bool   // sent as single requests in a $batch: the table takes no bulk action
+	Message    string // Bulk, Batch, Single
 	Operations int64
 	Batch      int           // records a request
-	PerRecord  time.Duration // server time a record; 0 = the default of the action
-	Rate       float64       // records a second, stated or measured; 0 = follow the limits
-	Source     string        // where Rate or PerRecord comes from: stated, measured; "" = default
+	Parallel   int           // requests at once, of all users
+	PerRequest time.Duration // server time a request costs besides its records
+	PerRecord  time.Duration // server time a record
+	PerSingle  time.Duration // the same as a single request in a $batch; 0 = as PerRecord
+	Rate       float64       // records a second; 0 = follow costs and limits
+	Bytes      float64       // of a record's body; 0 = not known
+	BadRows    float64       // share of records that the target will refuse
+	Parents    []string      // tables without whose record a record is held back
+	Source     string        // where Rate or PerRecord comes from
+	Note       string        // the same in words: the run, the file, the publication
+	Spread     float64       // of the figure: 0.3 = it may as well be 30 % more, or so much less
+	Estimated  bool          // Operations is a stated count: the table is not staged yet
+	Outside    bool          // of the window: loaded before or after it
+	Bypass     float64       // factor on server time without custom logic; 0 = not known
+}
+
+// Faults are shares of requests that go wrong.
+type Faults struct {
+	Away       float64       `json:"away"`      // a gateway's page or no connection
+	Undone     float64       `json:"undone"`    // rolled back: deadlocks, time-outs
+	Lost       float64       `json:"lost"`      // applied, and the answer was lost
+	Throttled  float64       `json:"throttled"` // beyond what the limits explain
+	RetryAfter time.Duration `json:"retryAfterNanos"`
 }
 
 // Assumptions is what an estimate rests on besides the counts.
 type Assumptions struct {
-	Limits     Limits        `json:"limits"`
-	Latency    time.Duration `json:"latencyNanos"`    // network and queueing a request
-	PerRequest time.Duration `json:"perRequestNanos"` // server time a request costs besides its records
-	Buffer     float64       `json:"bufferPercent"`
-	Window     time.Duration `json:"cutoverWindowNanos,omitempty"` // 0 = none stated
+	Limits       Limits        `json:"limits"`
+	Hint         int           `json:"dopHint,omitempty"`         // x-ms-dop-hint; 0 = not known
+	Latency      time.Duration `json:"latencyNanos"`              // network and queueing a request
+	LatencyP99   time.Duration `json:"latencyP99Nanos,omitempty"` // 0 = always the same
+	PerRequest   time.Duration `json:"perRequestNanos"`           // server time a request costs besides its records
+	Claim        time.Duration `json:"claimNanos"`                // a worker's time beside its request: claim and settle
+	ClientRecord time.Duration `json:"clientRecordNanos"`         // time until the client has the next record ready
+	Bandwidth    float64       `json:"bytesPerSecond,omitempty"`  // 0 = no bound
+	Faults       Faults        `json:"faults"`
+	Buffer       float64       `json:"bufferPercent"`
+	Window       time.Duration `json:"cutoverWindowNanos,omitempty"` // 0 = none stated
 }
 
 // Row is the estimate for one Work.
@@ -43,13 +85,25 @@ type Row struct {
 	Table      string  `json:"table"`
 	Pass       Pass    `json:"pass"`
 	Action     string  `json:"action"`
+	Message    string  `json:"message"`
 	Operations int64   `json:"operations"`
 	Requests   int64   `json:"requests"`
 	Batch      int     `json:"batch"`
 	Rate       float64 `json:"recordsPerSecond"`
+	Start      float64 `json:"startSeconds"` // since the load began, as expected
 	Seconds    float64 `json:"seconds"`
-	Bound      string  `json:"boundBy"` // what keeps it from being faster
-	Basis      string  `json:"basis"`   // stated, measured, default
+	Low        float64 `json:"secondsLow"`
+	High       float64 `json:"secondsHigh"`
+	Formula    float64 `json:"secondsFormula"` // operations / the rate that the limits allow
+	Throttled  float64 `json:"throttledShare"` // of requests
+	Failed     int64   `json:"failed"`         // records that the target will refuse
+	Bound      Bound   `json:"boundBy"`        // what keeps it from being faster
+	Critical   bool    `json:"critical"`       // it is on the critical path
+	Basis      string  `json:"basis"`          // measured, calibrated, rehearsed, stated, default
+	Note       string  `json:"basisNote,omitempty"`
+	Spread     float64 `json:"spread"`
+	Estimated  bool    `json:"notStaged,omitempty"`
+	Outside    bool    `json:"outsideWindow,omitempty"`
 }
 
 // Estimate is how long a plan will take, with what it assumes.
@@ -59,84 +113,142 @@ type Estimate struct {
 	Requests    int64       `json:"requests"`
 	Seconds     float64     `json:"seconds"`       // without the buffer
 	Buffered    float64     `json:"secondsBuffer"` // with it
+	Low         float64     `json:"secondsLow"`    // without the buffer
+	High        float64     `json:"secondsHigh"`
+	Formula     float64     `json:"secondsFormula"` // the plain sum of operations / rate, with the buffer
+	Inside      float64     `json:"secondsInWindow"`
 	Fits        *bool       `json:"fitsWindow,omitempty"`
 	UsersToFit  int         `json:"usersToFit,omitempty"` // application users with which it would fit; 0 = no number of users helps
+	WhatIf      []WhatIf    `json:"whatIf"`
+	LeastChange string      `json:"leastChange,omitempty"` // that makes it fit
 	Assumptions Assumptions `json:"assumptions"`
 }
 
-// The server time a record takes when nothing better is known: orders of
-// magnitude from dataverse-web-api.md section 16 (CreateMultiple 100 rows in
-// about 1 s, UpdateMultiple 100 rows in 2 to 3 s, $batch without a gain over single
-// requests). A rehearsal's own figures replace them.
-var defaultPerRecord = map[string]time.Duration{
-	"insert": 10 * time.Millisecond,
-	"update": 25 * time.Millisecond,
-	"single": 30 * time.Millisecond,
-}
-
-// Compute estimates the work, one pass after the other, one table at a time.
+// Compute estimates the work, one step after the other. Its Seconds are simulated as
+// expected; Low and High are simulations with all figures at the ends of their spread.
 func Compute(work []Work, a Assumptions) Estimate {
-	e := Estimate{Rows: []Row{}, Assumptions: a}
-	for _, w := range work {
-		r := row(w, a)
-		e.Rows = append(e.Rows, r)
-		e.Operations += r.Operations
-		e.Requests += r.Requests
-		e.Seconds += r.Seconds
+	e := plain(work, a)
+	low, high := spreadOf(work, a, -1), spreadOf(work, a, 1)
+	for i := range e.Rows {
+		e.Rows[i].Low, e.Rows[i].High = low[i], high[i]
+		e.Low += low[i]
+		e.High += high[i]
 	}
-	e.Buffered = e.Seconds * (1 + a.Buffer/100)
-	if a.Window > 0 {
-		fits := e.Buffered <= a.Window.Seconds()
-		e.Fits = &fits
-		if !fits {
-			e.UsersToFit = usersToFit(work, a)
-		}
+	e.WhatIf = []WhatIf{}
+	if e.Operations > 0 {
+		e.WhatIf = whatIfs(work, a, e)
+	}
+	if e.Fits != nil && !*e.Fits {
+		e.UsersToFit = usersToFit(work, a)
+		e.LeastChange = leastChange(work, a, e)
 	}
 	return e
 }
 
-func row(w Work, a Assumptions) Row {
-	batch := max(w.Batch, 1)
-	r := Row{Table: w.Table, Pass: w.Pass, Action: w.Action, Operations: w.Operations, Batch: batch,
-		Requests: (w.Operations + int64(batch) - 1) / int64(batch), Basis: "default"}
-	if w.Source != "" {
-		r.Basis = w.Source
-	}
-	perRecord := w.PerRecord
-	if perRecord == 0 {
-		perRecord = defaultPerRecord[w.Action]
-		if w.Single {
-			perRecord = defaultPerRecord["single"]
+// plain simulates the work once.
+func plain(work []Work, a Assumptions) Estimate {
+	e := Estimate{Rows: []Row{}, Assumptions: a}
+	m := newSimulation(a, expected)
+	outside := 0.0
+	for _, w := range work {
+		s := m.run(w)
+		r := Row{Table: w.Table, Pass: w.Pass, Action: w.Action, Message: w.Message, Operations: w.Operations, Batch: max(w.Batch, 1),
+			Requests: int64(math.Round(s.requests)), Rate: s.steadyPerSec, Start: s.start, Seconds: s.end - s.start,
+			Failed: int64(math.Round(s.failed)), Bound: s.bound, Basis: w.Source, Note: w.Note, Spread: w.Spread, Estimated: w.Estimated, Outside: w.Outside}
+		if r.Basis == "" {
+			r.Basis = Default
 		}
+		if s.requests > 0 {
+			r.Throttled = s.throttled / s.requests
+		}
+		if rate, bound := ceiling(w, a); w.Operations > 0 {
+			r.Formula = float64(w.Operations) / rate
+			if r.Bound == ByNothing {
+				r.Bound = bound
+			}
+		}
+		// Steps come one after the other: all of them are on the critical path, but for
+		// those that are not done in the window.
+		r.Critical = w.Operations > 0 && !w.Outside
+		if w.Outside {
+			outside += r.Seconds
+		}
+		e.Rows = append(e.Rows, r)
+		e.Operations += r.Operations
+		e.Requests += r.Requests
+		e.Formula += r.Formula
 	}
-	r.Rate, r.Bound = ceiling(batch, perRecord, a)
-	if w.Rate > 0 {
-		r.Rate, r.Bound = w.Rate, "the rate given"
+	e.Seconds = m.elapsed()
+	e.Inside = e.Seconds - outside
+	e.Buffered = e.Seconds * buffer(a)
+	e.Formula *= buffer(a)
+	if a.Window > 0 {
+		fits := e.Inside*buffer(a) <= a.Window.Seconds()
+		e.Fits = &fits
 	}
-	if w.Operations > 0 {
-		r.Seconds = float64(w.Operations) / r.Rate
+	return e
+}
+
+func buffer(a Assumptions) float64 { return 1 + a.Buffer/100 }
+
+// spreadOf simulates with every figure at one end of its spread: -1 the quick one, 1
+// the slow one.
+func spreadOf(work []Work, a Assumptions, sign float64) []float64 {
+	faults := 0.0
+	if sign > 0 {
+		faults = 2
 	}
-	return r
+	factor := func(spread float64) float64 { return math.Pow(1+spread, sign) }
+	m := newSimulation(a, scales{cost: 1, latency: factor(0.2), faults: faults})
+	var out []float64
+	for _, w := range work {
+		m.scales.cost = factor(w.Spread)
+		s := m.run(w)
+		out = append(out, s.end-s.start)
+	}
+	return out
 }
 
 // ceiling is the highest rate in records a second that the limits allow, and the
-// limit that sets it.
-func ceiling(batch int, perRecord time.Duration, a Assumptions) (rate float64, bound string) {
+// limit that sets it: the plain formula.
+func ceiling(w Work, a Assumptions) (rate float64, bound Bound) {
+	if w.Rate > 0 {
+		return w.Rate, ByRate
+	}
 	l := a.Limits
-	seats := float64(max(l.Users, 1) * max(l.Servers, 1))
-	server := a.PerRequest.Seconds() + float64(batch)*perRecord.Seconds()
-	rate, bound = math.Inf(1), "nothing"
-	lower := func(r float64, name string) {
-		if r < rate {
+	batch := float64(max(w.Batch, 1))
+	users, seats := float64(max(l.Users, 1)), float64(max(l.Users, 1)*max(l.Servers, 1))
+	each := w.PerRecord
+	if w.Message != Bulk && w.PerSingle > 0 {
+		each = w.PerSingle
+	}
+	server := (a.PerRequest + w.PerRequest).Seconds() + batch*each.Seconds()
+	rate, bound = math.Inf(1), ByNothing
+	lower := func(r float64, name Bound) {
+		if r > 0 && r < rate {
 			rate, bound = r, name
 		}
 	}
-	lower(seats*float64(l.Requests)/l.Window.Seconds()*float64(batch), "the request limit")
-	if server > 0 {
-		lower(seats*l.Execution.Seconds()/l.Window.Seconds()/server*float64(batch), "the execution-time limit")
+	if l.Requests > 0 {
+		lower(seats*float64(l.Requests)/l.Window.Seconds()*batch, ByRequests)
+	}
+	if server > 0 && l.Execution > 0 {
+		lower(seats*l.Execution.Seconds()/l.Window.Seconds()/server*batch, ByExecution)
 	}
 	if wait := server + a.Latency.Seconds(); wait > 0 {
-		lower(seats*float64(l.Concurrent)/wait*float64(batch), "the concurrency limit")
+		most := l.Concurrent
+		if a.Hint > 0 {
+			most = min(most, a.Hint)
+		}
+		by := ByConcurrency
+		if a.Latency.Seconds() > server {
+			by = ByLatency
+		}
+		lower(users*float64(most)/wait*batch, by)
+		lower(float64(w.Parallel)/(wait+a.Claim.Seconds())*batch, ByParallel)
+	}
+	if a.ClientRecord > 0 {
+		lower(1/a.ClientRecord.Seconds(), ByClient)
 	}
 	return rate, bound
 }
@@ -144,13 +256,24 @@ func ceiling(batch int, perRecord time.Duration, a Assumptions) (rate float64, b
 // usersToFit finds the number of application users with which the work would fit
 // the window, up to 64; rates that were stated do not grow with users.
 func usersToFit(work []Work, a Assumptions) int {
-	for users := a.Limits.Users + 1; users <= 64; users++ {
-		b := a
-		b.Limits.Users = users
-		b.Window = 0
-		if Compute(work, b).Buffered <= a.Window.Seconds() {
-			return users
+	return search(max(a.Limits.Users, 1)+1, 64, func(users int) bool {
+		return plain(more(work, a, users)).Inside*buffer(a) <= a.Window.Seconds()
+	})
+}
+
+// search finds the least number of lo to hi for which ok holds, as it does for all
+// larger ones; 0 = for none.
+func search(lo, hi int, ok func(int) bool) int {
+	if lo > hi || !ok(hi) {
+		return 0
+	}
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if ok(mid) {
+			hi = mid
+		} else {
+			lo = mid + 1
 		}
 	}
-	return 0
+	return lo
 }

@@ -1,9 +1,7 @@
 package plan
 
 import (
-	"math"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -73,48 +71,5 @@ func TestOrder(t *testing.T) {
 				t.Fatal(diff)
 			}
 		})
-	}
-}
-
-func defaults() Assumptions {
-	return Assumptions{Limits: Limits{Requests: 6000, Execution: 1200 * time.Second, Concurrent: 52, Window: 300 * time.Second, Users: 1, Servers: 1},
-		Latency: 50 * time.Millisecond, Buffer: 25}
-}
-
-func TestCompute(t *testing.T) {
-	cases := []struct {
-		name  string
-		work  Work
-		rate  float64
-		bound string
-	}{
-		{"4 busy server seconds a second at 10 ms a record are 400 records/s", Work{Action: "insert", Operations: 400_000, Batch: 100}, 400, "the execution-time limit"},
-		{"small cheap batches run into 20 requests a second", Work{Action: "insert", Operations: 1000, Batch: 1, PerRecord: time.Millisecond}, 20, "the request limit"},
-		{"a stated rate is believed", Work{Action: "insert", Operations: 1000, Batch: 100, Rate: 123, Source: "stated"}, 123, "the rate given"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			e := Compute([]Work{c.work}, defaults())
-			r := e.Rows[0]
-			if math.Abs(r.Rate-c.rate) > 0.01 || r.Bound != c.bound {
-				t.Fatalf("rate %.2f bound by %s, want %.2f by %s", r.Rate, r.Bound, c.rate, c.bound)
-			}
-			if want := float64(c.work.Operations) / c.rate * 1.25; math.Abs(e.Buffered-want) > 0.01 {
-				t.Fatalf("with buffer %.2f s, want %.2f", e.Buffered, want)
-			}
-		})
-	}
-}
-
-func TestComputeSaysHowManyUsersWouldFit(t *testing.T) {
-	a := defaults()
-	a.Window = time.Hour
-	e := Compute([]Work{{Action: "insert", Operations: 4_000_000, Batch: 100}}, a) // 10,000 s, 12,500 with buffer
-	if e.Fits == nil || *e.Fits || e.UsersToFit != 4 {
-		t.Fatalf("fits %v with %d users, want 4 users", e.Fits, e.UsersToFit)
-	}
-	e = Compute([]Work{{Action: "insert", Operations: 4_000_000, Batch: 100, Rate: 100, Source: "stated"}}, a)
-	if e.UsersToFit != 0 {
-		t.Fatalf("users to fit %d, but a stated rate does not grow with users", e.UsersToFit)
 	}
 }

@@ -1,0 +1,166 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+func documented() Assumptions {
+	return Assumptions{Limits: Limits{Requests: 6000, Execution: 1200 * time.Second, Concurrent: 52, Window: 300 * time.Second, Users: 1, Servers: 1},
+		Latency: 50 * ms, Buffer: 25}
+}
+
+// inserts is one table's load of so many records.
+func inserts(n int64, batch int, record time.Duration) Work {
+	return Work{Table: "account", Pass: Insert, Action: "insert", Message: Bulk, Operations: n, Batch: batch, Parallel: 52, PerRecord: record}
+}
+
+func near(t *testing.T, what string, got, want, tolerance float64) {
+	t.Helper()
+	if math.Abs(got-want) > tolerance*want {
+		t.Errorf("%s: %.1f, want %.1f within %.0f %%", what, got, want, 100*tolerance)
+	}
+}
+
+func TestTheLimitsSetThePace(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		work   Work
+		change func(*Assumptions)
+		rate   float64
+		bound  Bound
+	}{
+		{"4 busy server seconds a second at 10 ms a record are 400 records/s", inserts(4_000_000, 100, 10*ms), nil, 400, ByExecution},
+		{"small cheap requests run into 20 a second", inserts(100_000, 1, ms), nil, 20, ByRequests},
+		{"two servers grant twice as much", inserts(4_000_000, 100, 10*ms), func(a *Assumptions) { a.Limits.Servers = 2 }, 800, ByExecution},
+		{"two users too", func() Work { w := inserts(4_000_000, 100, 10*ms); w.Parallel = 104; return w }(), func(a *Assumptions) { a.Limits.Users = 2 }, 800, ByExecution},
+		{"a hint of 4 with half a second a request are 8 requests a second", inserts(400_000, 100, 0), func(a *Assumptions) { a.Hint, a.Latency = 4, 500*ms }, 800, ByLatency},
+		{"two workers with half a second a request", func() Work { w := inserts(100_000, 100, 5*ms); w.Parallel = 2; return w }(), func(a *Assumptions) { a.Latency = 0 }, 400, ByParallel},
+		{"a client that makes 1000 records a second", inserts(1_000_000, 100, 0), func(a *Assumptions) { a.ClientRecord, a.Latency = ms, ms }, 1000, ByClient},
+		{"a stated rate is believed", Work{Table: "account", Pass: Insert, Operations: 1000, Batch: 100, Rate: 123, Source: Stated}, nil, 123, ByRate},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := documented()
+			if c.change != nil {
+				c.change(&a)
+			}
+			e := Compute([]Work{c.work}, a)
+			r := e.Rows[0]
+			near(t, "records a second", r.Rate, c.rate, 0.03)
+			if r.Bound != c.bound {
+				t.Errorf("bound by %s, want %s", r.Bound, c.bound)
+			}
+			near(t, "the plain formula", e.Formula, float64(c.work.Operations)/c.rate*1.25, 0.01)
+		})
+	}
+}
+
+// TestThePlainCases are those of method.md M1: what people call good and common today.
+func TestThePlainCases(t *testing.T) {
+	const day = 86400
+	for rate, days := range map[float64]float64{100: 14, 50: 28} {
+		w := inserts(120_000_000, 100, 0)
+		w.Rate, w.Source = rate, Stated
+		near(t, fmt.Sprintf("days of 120 M records at %.0f/s", rate), Compute([]Work{w}, documented()).Seconds/day, days, 0.01)
+	}
+	// The same by the limits: 40 ms of execution a record are 100 records a second.
+	near(t, "days of 120 M records at 40 ms", Compute([]Work{inserts(120_000_000, 100, 40*ms)}, documented()).Seconds/day, 14, 0.03)
+}
+
+func TestUsersToFit(t *testing.T) {
+	a := documented()
+	a.Window = time.Hour
+	e := Compute([]Work{inserts(4_000_000, 100, 10*ms)}, a) // 10,000 s, 12,500 with buffer
+	if e.Fits == nil || *e.Fits || e.UsersToFit != 4 || e.LeastChange != "4 application users instead of 1" {
+		t.Fatalf("fits %v with %d users, least change %q; want 4 users", e.Fits, e.UsersToFit, e.LeastChange)
+	}
+	w := inserts(4_000_000, 100, 0)
+	w.Rate, w.Source = 100, Stated
+	e = Compute([]Work{w}, a)
+	if e.UsersToFit != 0 || e.LeastChange != "loading account before the window, and only the changes in it" {
+		t.Fatalf("users to fit %d, least change %q; but a stated rate does not grow with users", e.UsersToFit, e.LeastChange)
+	}
+}
+
+func TestFaultsAndBadRowsCost(t *testing.T) {
+	for name, change := range map[string]func(*Work, *Assumptions){
+		"bad rows":        func(w *Work, _ *Assumptions) { w.BadRows = 0.01 },
+		"gateway's pages": func(_ *Work, a *Assumptions) { a.Faults.Away = 0.03 },
+		"lost answers":    func(_ *Work, a *Assumptions) { a.Faults.Lost = 0.03 },
+		"throttles":       func(_ *Work, a *Assumptions) { a.Faults = Faults{Throttled: 0.01, RetryAfter: 10 * time.Second} },
+	} {
+		w, a := inserts(200_000, 100, 2*ms), documented()
+		clean := Compute([]Work{w}, a)
+		change(&w, &a)
+		e := Compute([]Work{w}, a)
+		if e.Seconds <= clean.Seconds*1.01 || e.Requests <= clean.Requests {
+			t.Errorf("%s: %.0f s in %d requests, without them %.0f s in %d", name, e.Seconds, e.Requests, clean.Seconds, clean.Requests)
+		}
+	}
+}
+
+func TestHeldRecordsAreNotSent(t *testing.T) {
+	parent, child := inserts(100_000, 100, 5*ms), inserts(100_000, 100, 5*ms)
+	parent.BadRows = 0.5
+	child.Table, child.Parents = "contact", []string{"account"}
+	e := Compute([]Work{parent, child}, documented())
+	near(t, "requests for the half whose parent is there", float64(e.Rows[1].Requests), 500, 0.02)
+	near(t, "failed parents", float64(e.Rows[0].Failed), 50_000, 0.03)
+}
+
+func TestLowExpectedHigh(t *testing.T) {
+	w := inserts(4_000_000, 100, 10*ms)
+	w.Spread = 0.5
+	e := Compute([]Work{w}, documented())
+	near(t, "low", e.Low, e.Seconds/1.5, 0.02)
+	near(t, "high", e.High, e.Seconds*1.5, 0.02)
+}
+
+// TestSkippingChangesNothing compares a long load with one that is simulated to the end.
+func TestSkippingChangesNothing(t *testing.T) {
+	for _, w := range []Work{inserts(3_000_000, 100, 10*ms), inserts(300_000, 10, 3*ms), inserts(2_000_000, 200, 4*ms)} {
+		a := documented()
+		skipped := newSimulation(a, expected).run(w)
+		whole := newSimulation(a, expected)
+		whole.neverSkip = true
+		near(t, "seconds", skipped.end, whole.run(w).end, 0.003)
+	}
+}
+
+// TestBigMigration holds the estimate to its promise: 120 M rows in 40 tables within 3 s
+// and 300 MB.
+func TestBigMigration(t *testing.T) {
+	var work []Work
+	for i := range 40 {
+		w := inserts(3_000_000, []int{10, 50, 100, 200, 500}[i%5], time.Duration(1+i%9*3)*ms)
+		w.Table = fmt.Sprintf("table%02d", i)
+		later := w
+		later.Pass, later.Action = Lookups, "update"
+		work = append(work, w, later)
+	}
+	a := documented()
+	a.Window = 48 * time.Hour
+	a.LatencyP99 = 300 * ms
+	a.Limits.Users, a.Limits.Servers = 4, 2
+	for i := range work {
+		work[i].Parallel = 208
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	e := Compute(work, a)
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	t.Logf("%d operations: %v, %d MB allocated, %.1f days", e.Operations, took, (after.TotalAlloc-before.TotalAlloc)>>20, e.Seconds/86400)
+	if took > 3*time.Second {
+		t.Errorf("it took %v, want at most 3 s", took)
+	}
+	if after.Sys > 300<<20 {
+		t.Errorf("it took %d MB, want at most 300", after.Sys>>20)
+	}
+}
