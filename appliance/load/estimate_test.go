@@ -63,9 +63,12 @@ func draw(seed uint64) drawn {
 		d.p99 = d.latency * 4
 	}
 	for _, name := range tableNames {
-		d.counts[name] = int(between(1000, 60000))
+		d.counts[name] = int(between(2000, 40000))
 		d.batch[name] = int(pick(10, 20, 50, 100, 200))
-		d.cost[name] = time.Duration(between(5, 100) * float64(time.Millisecond))
+		d.cost[name] = time.Duration(between(10, 150) * float64(time.Millisecond))
+		for d.batch[name] > 10 && time.Duration(d.batch[name])*d.cost[name] > 8*time.Second {
+			d.batch[name] /= 2
+		}
 		if d.batch[name] < 50 { // more requests take more of the machine that tests
 			d.counts[name] /= 4
 		}
