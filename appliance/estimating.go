@@ -7,12 +7,7 @@ import (
 
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
-	"dvmigrate/duckstage"
-	"dvmigrate/ledger"
 )
-
-// Estimate is how long the load will take, with what it assumes.
-type Estimate = plan.Estimate
 
 // Plan orders the tables of the project as they are staged.
 func (p *Project) Plan(ctx context.Context) (*plan.Plan, error) {
@@ -66,86 +61,4 @@ func (p *Project) sameColumns(ctx context.Context, t *mapping.Table) error {
 		}
 	}
 	return nil
-}
-
-// Estimate says how long the load of what is staged and not yet done will take, from
-// counts, limits and rates alone: no network.
-func (p *Project) Estimate(ctx context.Context) (plan.Estimate, error) {
-	b, err := p.bindStaged(ctx)
-	if err != nil {
-		return plan.Estimate{}, err
-	}
-	var work []plan.Work
-	for _, step := range b.plan.Steps {
-		w, err := p.stepWork(ctx, b, step)
-		if err != nil {
-			return plan.Estimate{}, err
-		}
-		work = append(work, w...)
-	}
-	l, e := p.Config.Limits, p.Config.Estimate
-	return plan.Compute(work, plan.Assumptions{
-		Limits:  plan.Limits{Requests: l.Requests, Execution: l.Execution, Concurrent: l.Concurrent, Window: l.Window, Users: p.Config.Users(), Servers: l.Servers},
-		Latency: e.Latency, Buffer: e.Buffer, Window: e.Window,
-	}), nil
-}
-
-// stepWork counts the operations of one step that are still to be done.
-func (p *Project) stepWork(ctx context.Context, b *bound, step plan.Step) ([]plan.Work, error) {
-	c := p.ledger.Counts(step.Table)
-	waiting := func(a ledger.Action) int64 {
-		return int64(c.Of(ledger.Unprocessed, ledger.Main, a) + c.Of(ledger.InFlight, ledger.Main, a))
-	}
-	switch step.Pass {
-	case plan.Insert:
-		out := []plan.Work{p.workOf(b, step, "insert", waiting(ledger.Insert))}
-		if n := waiting(ledger.Update); n > 0 {
-			out = append(out, p.workOf(b, step, "update", n))
-		}
-		return out, nil
-	case plan.Link:
-		return []plan.Work{p.workOf(b, step, "link", waiting(ledger.Insert))}, nil
-	}
-	n, err := p.owed(ctx, step)
-	if err != nil {
-		return nil, err
-	}
-	return []plan.Work{p.workOf(b, step, "update", n)}, nil
-}
-
-// owed counts the records that still owe a later pass, those included whose insert
-// is still to come.
-func (p *Project) owed(ctx context.Context, step plan.Step) (int64, error) {
-	bit, pass := mapping.OwesLookups, "('main', 'lookups')"
-	if step.Pass == plan.State {
-		bit, pass = mapping.OwesState, "('main', 'lookups', 'files', 'state')"
-	}
-	var n int64
-	query := fmt.Sprintf("SELECT count(*) FROM %s s JOIN %s f USING (dm_seq) WHERE s.dm_owed & %d <> 0 AND f.action <> 'N' AND f.flag IN ('U', 'F', 'S') AND f.pass IN %s",
-		duckstage.Ident(step.Table), duckstage.Ident(step.Table+"_flags"), bit, pass)
-	err := p.stage.Row(ctx, []any{&n}, query)
-	return n, err
-}
-
-func (p *Project) workOf(b *bound, step plan.Step, action string, n int64) plan.Work {
-	settings := p.Config.Table(step.Table)
-	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Operations: n, Batch: settings.Batch}
-	t := b.byName[step.Table]
-	if settings.Message == "single" {
-		w.Batch = 1
-	}
-	rate := p.Config.Estimate.Rates[step.Table]
-	if p.Config.Estimate.Record > 0 {
-		w.PerRecord, w.Source = p.Config.Estimate.Record, "stated"
-	}
-	switch {
-	case action == "update" && rate.Update > 0:
-		w.Rate, w.Source = rate.Update, "stated"
-	case action != "update" && rate.Insert > 0:
-		w.Rate, w.Source = rate.Insert, "stated"
-	}
-	if t.Link != nil || !t.Schema.CanBulk(map[string]string{"insert": "create", "update": "update"}[action]) {
-		w.Single = true
-	}
-	return w
 }

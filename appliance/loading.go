@@ -64,6 +64,11 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	if err != nil {
 		return r, err
 	}
+	tracker := progress.New()
+	survey := newSurveyor(p.Schema, tracker)
+	survey.run.Predicted = p.predict(ctx)
+	p.observe = survey.observe
+	defer func() { p.observe = nil }()
 	target, err := p.meet(ctx, o.PerUser, o.NewTarget)
 	if err != nil {
 		return r, err
@@ -73,13 +78,12 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	if err != nil {
 		return r, err
 	}
-	tracker := progress.New()
 	tracker.Phase("load")
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
-		RecordSeq: p.recordSeq(), MaxErrors: p.Config.Load.MaxErrors, Watch: tracker, Log: p.o.Log,
+		RecordSeq: p.recordSeq(), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
 	})
 	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
 	if err != nil {
@@ -102,6 +106,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	endErr := p.ledger.EndRun(context.WithoutCancel(ctx), ledger.Run{ID: run, Start: begin, Command: "load", Records: r.Sent, Failed: r.Failed, Note: note})
 	s, statusErr := p.Status(ctx)
 	r.Summary, r.Tables, r.Seconds = s.Summary, s.Tables, time.Since(begin).Seconds()
+	if keepErr := p.keepSurvey(survey, target, err == nil); keepErr != nil { // the load itself is well
+		p.o.Log.Warn("what the load measured is not kept", "error", keepErr)
+	}
 	if err != nil {
 		return r, p.explainTarget(err)
 	}

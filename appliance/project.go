@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
@@ -48,6 +49,8 @@ type Project struct {
 	keysOnce sync.Once
 	keys     *backup.Keyring // of the snapshots
 	keysErr  error
+
+	observe func(dataverse.Exchange) // of the clients that are made; nil = nobody measures
 
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 

@@ -68,7 +68,7 @@ func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, erro
 	return dataverse.New(dataverse.Options{
 		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout, Patience: patience(p.Config.Load.Patience),
 		Limiter:   pace.New(pace.Options{Max: perUser}),
-		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log,
+		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log, Observe: p.observe,
 	})
 }
 

@@ -198,14 +198,21 @@ type Estimate struct {
 	Window  time.Duration   `json:"window" min:"0s" doc:"Time that the cutover may take; the estimate says whether the load fits."`
 	Latency time.Duration   `json:"latency" min:"0s" max:"1m" doc:"Time of one request that does nothing: the network and the front door."`
 	Record  time.Duration   `json:"record" min:"0s" max:"1m" doc:"Server time for one record, where no rate is stated; 0 for published orders of magnitude."`
+	Hint    int             `json:"hint" min:"0" max:"1024" doc:"Requests at once that the environment recommends (x-ms-dop-hint); 0 for not known."`
+	Split   time.Duration   `json:"split" min:"1h" doc:"A load that takes longer is proposed as a full load weeks ahead and weekly deltas; 48h to 72h are usual."`
+	Change  float64         `json:"change" min:"0" max:"100" doc:"Percent of the records that change in a week, for the deltas, where the table does not say."`
+	Faults  float64         `json:"faults" min:"0" max:"50" doc:"Percent of requests that fail for a passing cause, where nothing is measured."`
 	Rates   map[string]Rate `json:"rates" match:"^[a-z_][a-z0-9_]*$" doc:"Measured or stated speed of a table, under its logical name."`
 }
 
 // Rate is one table's speed in records per second; 0 is not known.
 type Rate struct {
-	Insert float64 `json:"insert" min:"0" doc:"Records inserted per second."`
-	Update float64 `json:"update" min:"0" doc:"Records updated per second."`
-	Delete float64 `json:"delete" min:"0" doc:"Records deleted per second."`
+	Insert  float64 `json:"insert" min:"0" doc:"Records inserted per second."`
+	Update  float64 `json:"update" min:"0" doc:"Records updated per second."`
+	Delete  float64 `json:"delete" min:"0" doc:"Records deleted per second."`
+	Records int64   `json:"records" min:"0" doc:"Records that the table will have, where it is not staged yet."`
+	Change  float64 `json:"change" min:"0" max:"100" doc:"Percent of its records that change in a week; 0 for estimate.change."`
+	Before  bool    `json:"before" doc:"Whether the table is loaded before the cutover window, and only its changes in it."`
 }
 
 // Default returns the settings that hold where nothing else is said. They are not
@@ -227,7 +234,7 @@ func (c *Config) setDefaults() {
 	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
 	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Servers: 1}
-	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond}
+	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Split: 60 * time.Hour, Change: 2}
 }
 
 func (s *Source) setDefaults() {

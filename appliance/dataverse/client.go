@@ -59,6 +59,19 @@ type Options struct {
 	// impersonation (dataverse-web-api.md 9).
 	Headers map[string]string
 	Logger  *slog.Logger // nil: none
+	// Observe is told of every request that was answered, or met nobody, from many
+	// goroutines; nil: nobody is.
+	Observe func(Exchange)
+}
+
+// Exchange is one request and its answer, as who measures a target sees it.
+type Exchange struct {
+	Op      string        // CreateMultiple, Create, $batch, WhoAmI …
+	Set     string        // the entity set; "" = none
+	Records int           // that the request carried
+	Bytes   int           // of its body
+	Took    time.Duration // from the first byte sent to the last one read
+	Kind    Kind          // of the error; 0 = a success
 }
 
 // Client sends requests to one environment as one user. Its methods may be called
@@ -84,6 +97,7 @@ type Client struct {
 	passOn    bool              // a throttled request is not sent again
 	run       schema.GUID
 	log       *slog.Logger
+	observe   func(Exchange)
 	known     *known
 }
 
@@ -106,7 +120,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		base: root.Scheme + "://" + root.Host, scheme: root.Scheme, host: root.Host, token: o.Token, pace: o.Limiter, timeout: o.Timeout, attempts: o.Attempts, patience: o.Patience,
-		run: o.RunID, log: o.Logger, known: new(known),
+		run: o.RunID, log: o.Logger, observe: o.Observe, known: new(known),
 	}
 	if c.pace == nil {
 		c.pace = pace.New(pace.Options{})

@@ -165,7 +165,15 @@ func (c *Client) attempt(ctx context.Context, wait *waits, r *request) (*answer,
 	if err != nil {
 		return nil, token, r.fail(Stopped, err, "stopped before it was sent")
 	}
+	began := time.Now()
 	a, e := c.roundTrip(ctx, r, token)
+	if c.observe != nil {
+		x := Exchange{Op: r.name, Set: r.target, Records: r.work, Bytes: len(r.body), Took: time.Since(began)}
+		if e != nil {
+			x.Kind = e.Kind
+		}
+		c.observe(x)
+	}
 	permit.Done(c.outcome(r, a, e))
 	if e != nil {
 		e.Message = scrub(e.Message, token)

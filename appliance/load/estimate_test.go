@@ -122,34 +122,56 @@ func (d drawn) value(usual func(string, int) any) func(string, int) any {
 	}
 }
 
-// crowd sends everything as several users, each time as the one with the fewest
-// requests under way.
+// crowd sends everything as several users, each time as the one with the fewest calls
+// out, as the appliance does.
 type crowd struct {
 	*dataverse.Client
-	all []*dataverse.Client
+	all  []*dataverse.Client
+	mu   sync.Mutex // protects what follows
+	out  []int
+	sent []int
 }
 
-func (c *crowd) one() *dataverse.Client {
-	return slices.MinFunc(c.all, func(a, b *dataverse.Client) int {
-		x, y := a.Limiter().Stats(), b.Limiter().Stats()
-		return cmp.Or(cmp.Compare(x.InFlight+x.Waiting, y.InFlight+y.Waiting), cmp.Compare(x.Requests, y.Requests))
-	})
+func (c *crowd) one() (client *dataverse.Client, back func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	best := 0
+	for i := range c.all {
+		if cmp.Or(cmp.Compare(c.out[i], c.out[best]), cmp.Compare(c.sent[i], c.sent[best])) < 0 {
+			best = i
+		}
+	}
+	c.out[best]++
+	c.sent[best]++
+	return c.all[best], func() {
+		c.mu.Lock()
+		c.out[best]--
+		c.mu.Unlock()
+	}
 }
 
 func (c *crowd) CreateMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
-	return c.one().CreateMany(ctx, t, body, records)
+	client, back := c.one()
+	defer back()
+	return client.CreateMany(ctx, t, body, records)
 }
 
 func (c *crowd) UpdateMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
-	return c.one().UpdateMany(ctx, t, body, records)
+	client, back := c.one()
+	defer back()
+	return client.UpdateMany(ctx, t, body, records)
 }
 
 func (c *crowd) Batch(ctx context.Context, ops []dataverse.Op) ([]error, error) {
-	return c.one().Batch(ctx, ops)
+	client, back := c.one()
+	defer back()
+	return client.Batch(ctx, ops)
 }
 
 func (c *crowd) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error) {
-	return c.one().Existing(ctx, t, ids)
+	client, back := c.one()
+	defer back()
+	return client.Existing(ctx, t, ids)
 }
 
 // world makes the project's world.
@@ -273,7 +295,7 @@ func rehearse(t *testing.T, seed uint64) (off float64) {
 		w := d.world(t, seed)
 		work := d.work(w)
 		team := w.team(d.users)
-		m := &crowd{Client: team.Client, all: team.all}
+		m := &crowd{Client: team.Client, all: team.all, out: make([]int, d.users), sent: make([]int, d.users)}
 		watch := &steps{began: map[string]time.Time{}, took: map[string]float64{}, count: map[string]int64{}}
 		w.options.Watch = watch
 		began := time.Now()

@@ -67,17 +67,18 @@ type Faults struct {
 
 // Assumptions is what an estimate rests on besides the counts.
 type Assumptions struct {
-	Limits       Limits        `json:"limits"`
-	Hint         int           `json:"dopHint,omitempty"`         // x-ms-dop-hint; 0 = not known
-	Latency      time.Duration `json:"latencyNanos"`              // network and queueing a request
-	LatencyP99   time.Duration `json:"latencyP99Nanos,omitempty"` // 0 = always the same
-	PerRequest   time.Duration `json:"perRequestNanos"`           // server time a request costs besides its records
-	Claim        time.Duration `json:"claimNanos"`                // a worker's time beside its request: claim and settle
-	ClientRecord time.Duration `json:"clientRecordNanos"`         // time until the client has the next record ready
-	Bandwidth    float64       `json:"bytesPerSecond,omitempty"`  // 0 = no bound
-	Faults       Faults        `json:"faults"`
-	Buffer       float64       `json:"bufferPercent"`
-	Window       time.Duration `json:"cutoverWindowNanos,omitempty"` // 0 = none stated
+	Limits        Limits        `json:"limits"`
+	Hint          int           `json:"dopHint,omitempty"`         // x-ms-dop-hint; 0 = not known
+	Latency       time.Duration `json:"latencyNanos"`              // network and queueing a request
+	LatencyP99    time.Duration `json:"latencyP99Nanos,omitempty"` // 0 = always the same
+	LatencySource string        `json:"latencySource,omitempty"`   // where it comes from
+	PerRequest    time.Duration `json:"perRequestNanos"`           // server time a request costs besides its records
+	Claim         time.Duration `json:"claimNanos"`                // a worker's time beside its request: claim and settle
+	ClientRecord  time.Duration `json:"clientRecordNanos"`         // time until the client has the next record ready
+	Bandwidth     float64       `json:"bytesPerSecond,omitempty"`  // 0 = no bound
+	Faults        Faults        `json:"faults"`
+	Buffer        float64       `json:"bufferPercent"`
+	Window        time.Duration `json:"cutoverWindowNanos,omitempty"` // 0 = none stated
 }
 
 // Row is the estimate for one Work.
@@ -144,6 +145,10 @@ func Compute(work []Work, a Assumptions) Estimate {
 	}
 	return e
 }
+
+// Expect simulates the work once, as expected: an Estimate without low, high and
+// what-if.
+func Expect(work []Work, a Assumptions) Estimate { return plain(work, a) }
 
 // plain simulates the work once.
 func plain(work []Work, a Assumptions) Estimate {

@@ -152,9 +152,9 @@ func TestBigMigration(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	began := time.Now()
+	began := processTime()
 	e := Compute(work, a)
-	took := time.Since(began)
+	took := processTime() - began // other processes do not count
 	runtime.ReadMemStats(&after)
 	t.Logf("%d operations: %v, %d MB allocated, %.1f days", e.Operations, took, (after.TotalAlloc-before.TotalAlloc)>>20, e.Seconds/86400)
 	if took > 3*time.Second {

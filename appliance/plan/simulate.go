@@ -22,6 +22,7 @@ const (
 	ByConcurrency Bound = "the concurrency limit"
 	ByParallel    Bound = "load.parallel"
 	ByLatency     Bound = "latency"
+	ByAnswer      Bound = "the answer time" // all requests are under way at once
 	ByClient      Bound = "the client"
 	ByThrottles   Bound = "throttles and outages"
 	ByRamp        Bound = "the ramp-up"

@@ -22,7 +22,7 @@ type step struct {
 	warming   bool
 	waits     map[Bound]float64
 	blocked   Bound // why the next request waits; "" = it does not
-	since     float64
+	begun     float64
 	requests  float64
 	throttled float64
 	failed    float64
@@ -59,6 +59,7 @@ func newStep(m *simulation, w Work, records float64) *step {
 	s.fed = s.now
 	s.nextBad = s.gap()
 	s.chunkNumber = s.chunkOf()
+	s.begun = s.now
 	return s
 }
 
@@ -115,6 +116,9 @@ func (s *step) admit() (wake float64) {
 				return -1
 			case s.busy >= s.workers:
 				s.blocked = ByParallel
+				if s.workers >= s.ramp.most {
+					s.blocked = ByConcurrency
+				}
 				return -1
 			case s.fed > s.now:
 				s.blocked = ByClient
@@ -454,11 +458,14 @@ func (s *step) newChunk(number int64) {
 
 // bound is what requests waited for most.
 func (s *step) bound() Bound {
-	best, most := ByLatency, 0.0
+	best, most := ByLatency, 0.1*(s.now-s.begun) // less is not worth a word
 	for _, b := range []Bound{ByRequests, ByExecution, ByConcurrency, ByParallel, ByClient, ByThrottles, ByRamp} {
 		if s.waits[b] > most {
 			best, most = b, s.waits[b]
 		}
+	}
+	if best == ByLatency && s.serverTime(s.batch, s.w.Message != Bulk, false) > s.a.Latency.Seconds() {
+		best = ByAnswer
 	}
 	if server := s.serverTime(s.batch, s.w.Message != Bulk, false); (best == ByConcurrency || best == ByParallel || best == ByRamp) && s.a.Latency.Seconds() > server {
 		return ByLatency

@@ -82,7 +82,7 @@ func whatIfs(work []Work, a Assumptions, e Estimate) []WhatIf {
 		a.Limits.Servers = max(a.Limits.Servers, 1) + 1
 		return w, a
 	})
-	for _, n := range []int{50, 100, 200, 500} {
+	for _, n := range []int{50, 100, 500} {
 		if slices.ContainsFunc(work, func(w Work) bool { return w.Message == Bulk && w.Batch != n && w.Rate == 0 && w.Operations > 0 }) {
 			add("batch", fmt.Sprintf("%d records a bulk request", n), "", withBatch(n))
 		}

@@ -1,0 +1,508 @@
+package appliance
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage"
+	"dvmigrate/ledger"
+)
+
+// EstimateOptions are what an estimate may assume differently from the settings.
+type EstimateOptions struct {
+	Users     int                // application users; 0 = as the settings say
+	Servers   int                // web servers; 0 = as the settings say
+	Batch     int                // records a bulk request; 0 = as the settings say
+	Window    time.Duration      // 0 = as the settings say
+	Rates     map[string]float64 // records a second of a table, stated; they win over all else
+	NoProfile bool               // leave aside what was measured
+	GoLive    time.Time          // when the source is frozen; zero = as soon as the proposal allows
+}
+
+// EstimateRow is the estimate for one kind of operation on one table.
+type EstimateRow = plan.Row
+
+// Estimate is how long the load will take, with what it assumes.
+type Estimate struct {
+	plan.Estimate
+	Proposal plan.Proposal `json:"proposal"`
+	Storage  plan.Storage  `json:"storage"`
+	Notes    []string      `json:"notes"` // what a reader has to know: figures that were left aside, tables not staged
+	Grade    plan.Grade    `json:"grade"`
+}
+
+// The server time of a record when nothing better is known: orders of magnitude from
+// dataverse-web-api.md 16 (CreateMultiple 100 rows in about 1 s, UpdateMultiple 100 rows
+// in 2 to 3 s, $batch without a gain over single requests). They may be half or double.
+const (
+	defaultInsert = 10 * time.Millisecond
+	defaultUpdate = 25 * time.Millisecond
+	defaultSingle = 30 * time.Millisecond
+	defaultSpread = 1.0
+	statedSpread  = 0.1
+	defaultSource = "Microsoft's sample runs: 100 rows in 1 s created, in 2 to 3 s updated (dataverse-web-api.md 16)"
+)
+
+// Estimate says how long the load of what is staged and not yet done will take, from
+// counts, limits and rates alone: no network.
+func (p *Project) Estimate(ctx context.Context, o EstimateOptions) (Estimate, error) {
+	f, err := p.forecast(ctx, o)
+	if err != nil {
+		return Estimate{}, err
+	}
+	return f.estimate(), nil
+}
+
+// forecast is what an estimate is made of.
+type forecast struct {
+	p        *Project
+	o        EstimateOptions
+	bound    *bound
+	staged   map[string]bool
+	measures map[string]measured // by table, pass and action
+	latency  *ProfileRun         // whose latency and client are used
+	work     []plan.Work
+	a        plan.Assumptions
+	notes    []string
+	scores   []plan.Criterion
+	counts   map[string]int64 // records a table holds in all
+	change   map[string]float64
+	bytes    map[string]float64
+	owed     map[string][2]float64 // shares of a table's records with deferred lookups, and with a final state
+}
+
+// measured is the newest measurement of a kind.
+type measured struct {
+	Measure
+	run *ProfileRun
+}
+
+func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, owed: map[string][2]float64{}}
+	if err := f.bind(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.knownTables(); err != nil {
+		return nil, err
+	}
+	if !o.NoProfile {
+		if err := f.readProfile(); err != nil {
+			return nil, err
+		}
+	}
+	f.assume()
+	var err error
+	if f.scores, err = p.scoreTable(); err != nil {
+		return nil, err
+	}
+	for _, t := range f.bound.tables {
+		if err := f.count(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	for _, step := range f.bound.plan.Steps {
+		f.work = append(f.work, f.stepWork(step)...)
+	}
+	return f, nil
+}
+
+// bind maps the tables: those that are staged, and those whose count is stated.
+func (f *forecast) bind(ctx context.Context) error {
+	p := f.p
+	tables, err := p.stagedTables(ctx)
+	if err != nil {
+		return err
+	}
+	if len(tables) == 0 {
+		return ErrNotStaged
+	}
+	if f.bound, err = p.bind(ctx, p.stage); err != nil {
+		return err
+	}
+	f.staged = map[string]bool{}
+	for _, t := range tables {
+		f.staged[t.Name] = true
+	}
+	var missing []string
+	for _, t := range f.bound.tables {
+		switch {
+		case f.staged[t.Name]:
+			if err := p.sameColumns(ctx, t); err != nil {
+				return err
+			}
+		case p.Config.Estimate.Rates[t.Name].Records > 0:
+			f.note("%s is not staged yet: its count of %d is that of migration.yaml", t.Name, p.Config.Estimate.Rates[t.Name].Records)
+		default:
+			missing = append(missing, t.Name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("not staged yet: %s\nrun `dvmigrate stage`, or state how many records they will have: estimate.rates.%s.records in migration.yaml", strings.Join(missing, ", "), missing[0])
+	}
+	return nil
+}
+
+func (f *forecast) note(format string, args ...any) {
+	f.notes = append(f.notes, fmt.Sprintf(format, args...))
+}
+
+// knownTables refuses figures for tables that the project does not have.
+func (f *forecast) knownTables() error {
+	for _, names := range []struct {
+		where string
+		of    []string
+	}{{"estimate.rates in migration.yaml", slices.Sorted(maps.Keys(f.p.Config.Estimate.Rates))}, {"--rate", slices.Sorted(maps.Keys(f.o.Rates))}} {
+		for _, name := range names.of {
+			if f.bound.byName[name] == nil {
+				return fmt.Errorf("%s names the table %s, which has no transform in this project; it has %s", names.where, name, strings.Join(slices.Sorted(maps.Keys(f.bound.byName)), ", "))
+			}
+		}
+	}
+	return nil
+}
+
+// readProfile takes the newest measurement of each kind of work, measured before
+// calibrated before rehearsed, and none of another environment.
+func (f *forecast) readProfile() error {
+	profile, err := f.p.LoadProfile()
+	if err != nil {
+		return err
+	}
+	pin, err := f.p.pin()
+	if err != nil {
+		return err
+	}
+	other := map[string]bool{}
+	for _, kind := range []string{plan.Rehearsed, plan.Calibrated, plan.Measured} {
+		for i := range profile.Runs {
+			r := &profile.Runs[i]
+			if r.Kind != kind {
+				continue
+			}
+			if kind == plan.Measured && !f.p.sameEnvironment(r, pin) {
+				other[r.URL] = true
+				continue
+			}
+			if f.latency == nil || kind != plan.Rehearsed {
+				f.latency = r
+			}
+			for _, m := range r.Tables {
+				if m.Requests >= minRequests || m.Records >= minRecords {
+					f.measures[m.Table+" "+string(m.Pass)+" "+m.Action] = measured{m, r}
+				}
+			}
+		}
+	}
+	for _, url := range slices.Sorted(maps.Keys(other)) {
+		f.note("rates measured in %s are not used: this project's environment is %s", url, cmp.Or(f.p.Config.Target.Environment(), "not said yet"))
+	}
+	return nil
+}
+
+// So little is no measurement.
+const (
+	minRequests = 3
+	minRecords  = 100
+)
+
+// sameEnvironment tells whether a run was made in the environment that the project loads.
+func (p *Project) sameEnvironment(r *ProfileRun, pin *Pin) bool {
+	if pin != nil {
+		return r.Organization == pin.Organization
+	}
+	return r.URL == p.Config.Target.Environment()
+}
+
+// assume fills in what holds for all tables.
+func (f *forecast) assume() {
+	c := f.p.Config
+	l, e := c.Limits, c.Estimate
+	users := cmp.Or(f.o.Users, c.Users())
+	f.a = plan.Assumptions{
+		Limits:  plan.Limits{Requests: l.Requests, Execution: l.Execution, Concurrent: l.Concurrent, Window: l.Window, Users: users, Servers: cmp.Or(f.o.Servers, l.Servers)},
+		Latency: e.Latency, Buffer: e.Buffer, Window: cmp.Or(f.o.Window, e.Window), Hint: e.Hint,
+		Faults: plan.Faults{Undone: e.Faults / 100},
+		Claim:  4 * time.Millisecond, ClientRecord: 10 * time.Microsecond, LatencySource: plan.Stated,
+	}
+	r := f.latency
+	if r == nil {
+		return
+	}
+	f.a.Latency, f.a.LatencySource = r.Latency, r.Kind
+	if r.Hint > 0 {
+		f.a.Hint = r.Hint
+	}
+	if r.ClientCPU > 0 {
+		f.a.ClientRecord = seconds(r.ClientCPU / 1000)
+	}
+	var all Measure
+	for _, m := range r.Tables {
+		all.Requests += m.Requests
+		all.Away += m.Away
+		all.Undone += m.Undone
+		all.Lost += m.Lost
+	}
+	if n := float64(all.Requests + all.Away + all.Undone + all.Lost); n >= 100 && r.Kind == plan.Measured {
+		f.a.Faults = plan.Faults{Away: float64(all.Away) / n, Undone: float64(all.Undone) / n, Lost: float64(all.Lost) / n}
+	}
+}
+
+// count finds out how many records a table has, and which share owes what.
+func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
+	rate := f.p.Config.Estimate.Rates[t.Name]
+	f.change[t.Name] = cmp.Or(rate.Change, f.p.Config.Estimate.Change) / 100
+	f.bytes[t.Name] = float64(40 * (len(t.Columns) + len(t.Lookups) + 2))
+	if !f.staged[t.Name] {
+		f.counts[t.Name] = rate.Records
+		if len(f.bound.plan.Deferred(t.Name)) > 0 {
+			f.owed[t.Name] = [2]float64{1, 0}
+		}
+		return nil
+	}
+	var all, lookups, state int64
+	query := fmt.Sprintf("SELECT count(*), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %d <> 0) FROM %s",
+		mapping.OwesLookups, mapping.OwesState, duckstage.Ident(t.Name))
+	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &state}, query); err != nil {
+		return fmt.Errorf("count %s: %w", t.Name, err)
+	}
+	f.counts[t.Name] = all
+	if all > 0 {
+		f.owed[t.Name] = [2]float64{float64(lookups) / float64(all), float64(state) / float64(all)}
+	}
+	return nil
+}
+
+// waiting counts the records that a step still has to do, by action.
+func (f *forecast) waiting(step plan.Step) (inserts, updates int64) {
+	if !f.staged[step.Table] {
+		n := float64(f.counts[step.Table])
+		switch step.Pass {
+		case plan.Lookups:
+			return 0, int64(n * f.owed[step.Table][0])
+		case plan.State:
+			return 0, int64(n * f.owed[step.Table][1])
+		}
+		return int64(n), 0
+	}
+	c := f.p.ledger.Counts(step.Table)
+	main := func(a ledger.Action) int64 {
+		return int64(c.Of(ledger.Unprocessed, ledger.Main, a) + c.Of(ledger.InFlight, ledger.Main, a))
+	}
+	inserts, updates = main(ledger.Insert), main(ledger.Update)
+	if step.Pass == plan.Insert || step.Pass == plan.Link {
+		return inserts, updates
+	}
+	at := func(pass ledger.Pass) (n int64) {
+		for _, a := range []ledger.Action{ledger.Insert, ledger.Update} {
+			n += int64(c.Of(ledger.Success, pass, a) + c.Of(ledger.InFlight, pass, a))
+		}
+		return n
+	}
+	share, before := f.owed[step.Table][0], inserts+updates
+	now := at(ledger.Lookups)
+	if step.Pass == plan.State {
+		share, before, now = f.owed[step.Table][1], before+now, at(ledger.State)
+	}
+	return 0, now + int64(share*float64(before)+0.5)
+}
+
+func (f *forecast) stepWork(step plan.Step) []plan.Work {
+	inserts, updates := f.waiting(step)
+	switch step.Pass {
+	case plan.Insert:
+		out := []plan.Work{f.workOf(step, "insert", inserts)}
+		if updates > 0 {
+			out = append(out, f.workOf(step, "update", updates))
+		}
+		return out
+	case plan.Link:
+		return []plan.Work{f.workOf(step, "link", inserts)}
+	}
+	return []plan.Work{f.workOf(step, "update", updates)}
+}
+
+// workOf is one work with the best figure that there is for it.
+func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
+	settings, t := f.p.Config.Table(step.Table), f.bound.byName[step.Table]
+	rate := f.p.Config.Estimate.Rates[step.Table]
+	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Batch: settings.Batch, Parallel: settings.Parallel,
+		Bytes: f.bytes[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before}
+	if f.o.Batch > 0 {
+		w.Batch = f.o.Batch
+	}
+	if w.Parallel == 0 {
+		w.Parallel = f.a.Limits.Concurrent * f.a.Limits.Users
+	}
+	switch {
+	case settings.Message == "single":
+		w.Message, w.Batch = plan.Single, 1
+	case settings.Message == "batch", t.Link != nil, !t.Schema.CanBulk(map[string]string{"insert": "create", "update": "update"}[action]):
+		w.Message, w.Batch = plan.Batch, min(w.Batch, 100)
+	}
+	if action == "insert" {
+		w.Parents = parentsOf(t, step)
+	}
+	f.cost(&w, rate.Insert, rate.Update)
+	return w
+}
+
+// parentsOf are the tables without whose record one of this table is held back.
+func parentsOf(t *mapping.Table, step plan.Step) []string {
+	var out []string
+	for _, l := range t.Lookups {
+		if !slices.Contains(step.Deferred, l.LogicalName) && len(l.Targets) == 1 && l.Targets[0].Staged && !slices.Contains(out, l.Targets[0].Table) {
+			out = append(out, l.Targets[0].Table)
+		}
+	}
+	return out
+}
+
+// cost finds the speed of a work: measured, calibrated, rehearsed, stated, default. What
+// is said with --rate goes before all of them.
+func (f *forecast) cost(w *plan.Work, insert, update float64) {
+	if said := f.o.Rates[w.Table]; said > 0 && w.Action != "update" {
+		w.Rate, w.Source, w.Note, w.Spread = said, plan.Stated, "--rate", statedSpread
+		return
+	}
+	if m, ok := f.find(w); ok {
+		request, record := m.costs(m.run.Latency)
+		w.PerRequest, w.PerRecord, w.Source, w.Spread = request, record, m.run.Kind, m.spread()
+		w.Note = fmt.Sprintf("%d requests on %s", m.Requests, m.run.Start.Format("2006-01-02 15:04"))
+		if m.Records > 0 && m.run.Kind == plan.Measured {
+			w.BadRows = min(float64(m.Failed)/float64(m.Records+m.Failed), 0.5)
+		}
+		if m.Records > 0 && m.Bytes > 0 {
+			w.Bytes = float64(m.Bytes) / float64(m.Records)
+		}
+		return
+	}
+	stated := insert
+	if w.Action == "update" {
+		stated = update
+	}
+	record := f.p.Config.Estimate.Record
+	switch {
+	case stated > 0:
+		w.Rate, w.Source, w.Note, w.Spread = stated, plan.Stated, "estimate.rates in migration.yaml", statedSpread
+	case record > 0:
+		w.PerRecord, w.Source, w.Note, w.Spread = record, plan.Stated, "estimate.record in migration.yaml", statedSpread
+	default:
+		w.PerRecord, w.Source, w.Note, w.Spread = defaultInsert, plan.Default, defaultSource, defaultSpread
+		switch {
+		case w.Message != plan.Bulk:
+			w.PerRecord = defaultSingle
+		case w.Action == "update":
+			w.PerRecord = defaultUpdate
+		}
+	}
+}
+
+// find is the measurement of a work; an update of another pass on the same table is as
+// good.
+func (f *forecast) find(w *plan.Work) (measured, bool) {
+	action := w.Action
+	for _, pass := range []plan.Pass{w.Pass, plan.Lookups, plan.State, plan.Insert} {
+		if m, ok := f.measures[w.Table+" "+string(pass)+" "+action]; ok && (m.Message == plan.Bulk) == (w.Message == plan.Bulk) {
+			return m, true
+		}
+	}
+	return measured{}, false
+}
+
+// estimate computes what was gathered.
+func (f *forecast) estimate() Estimate {
+	e := Estimate{Estimate: plan.Compute(f.work, f.a), Notes: f.notes}
+	if e.Notes == nil {
+		e.Notes = []string{}
+	}
+	e.Proposal = plan.Propose(f.work, f.a, e.Estimate, f.change, f.p.Config.Estimate.Split, time.Now(), f.o.GoLive)
+	e.Storage = plan.StorageOf(f.work, e.Seconds)
+	t := f.traits()
+	if f.a.Window > 0 {
+		t.Filled = e.Inside * (1 + f.a.Buffer/100) / f.a.Window.Seconds()
+	}
+	e.Grade = plan.GradeOf(t, f.scores)
+	return e
+}
+
+// traits are what the grade looks at.
+func (f *forecast) traits() plan.Traits {
+	t := plan.Traits{Tables: len(f.bound.tables)}
+	for _, m := range f.bound.tables {
+		t.Records += f.counts[m.Name]
+		t.Bytes += float64(f.counts[m.Name]) * f.bytes[m.Name]
+		t.Lookups += len(m.Lookups)
+		t.Deferred += len(f.bound.plan.Deferred(m.Name))
+		if m.Link != nil {
+			t.Links++
+		} else if m.HasState() {
+			t.States++
+		}
+		for _, l := range m.Lookups {
+			if len(l.Targets) > 1 {
+				t.Polymorphic++
+			}
+		}
+		if m.Schema != nil && m.Link == nil && m.Schema.Kind != schema.Standard {
+			t.Special++
+		}
+	}
+	for _, w := range f.work {
+		if w.Source == plan.Default && w.Operations > 0 {
+			t.Guessed++
+		}
+		if w.Operations > 0 {
+			t.Steps++
+		}
+		t.BadRows = max(t.BadRows, w.BadRows)
+	}
+	t.Unstaged = len(f.bound.tables) - len(f.staged)
+	return t
+}
+
+// scoreFile is a team's own score table for the grade, in the project folder.
+const scoreFile = "grade.json"
+
+func (p *Project) scoreTable() ([]plan.Criterion, error) {
+	path := p.Config.Path(scoreFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return plan.ScoreTable(), nil
+	}
+	var table []plan.Criterion
+	if err == nil {
+		err = json.Unmarshal(b, &table)
+	}
+	if err == nil {
+		err = plan.CheckScoreTable(table)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the score table %s: %w\n`dvmigrate estimate --write-grade` writes a good one where there is none", path, err)
+	}
+	return table, nil
+}
+
+// WriteScoreTable writes the score table to be edited; an existing one is left alone.
+func (p *Project) WriteScoreTable() (path string, err error) {
+	path = p.Config.Path(scoreFile)
+	if exists(path) {
+		return path, fmt.Errorf("%s is there already; edit it, or remove it first", path)
+	}
+	b, err := json.MarshalIndent(plan.ScoreTable(), "", " ")
+	if err != nil {
+		return path, err
+	}
+	return path, writeFile(path, append(b, '\n'))
+}
