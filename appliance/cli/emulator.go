@@ -1,17 +1,11 @@
 package cli
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -19,15 +13,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance/dataverse/emulator"
-	"dvmigrate/appliance/dataverse/schema"
-	"dvmigrate/appliance/sample"
 )
 
 var emulatorEntry = entry{name: "emulator", summary: "a Dataverse on this machine: strict, with limits, and faults on order",
 	long: `Without --schema it has the schema of the project in the folder, else that of the sample; a
 $metadata document (.xml) of a real environment will do too. It begins with the records of
 emulator-seed.json, where the folder has one. Any bearer token is a user of its own.
-A fault is kind=...,match=..., for example: --fault kind=reset-after,nth=3,table=account`,
+A fault is kind=...,match=..., for example: --fault kind=reset-after,nth=3,table=account
+It does what the service does where that is awkward too: limits, atomic bulk requests, CRLF
+in a $batch, closed rows. --warm-up and --deadlocks add what only happens under load.
+"dvmigrate guide emulator" and "dvmigrate guide faults" say the rest.`,
 	make: func() command { return &emulatorCommand{} }}
 
 type emulatorCommand struct {
@@ -42,6 +37,11 @@ type emulatorCommand struct {
 	custom                             []string
 	looseBatch                         bool
 	faults                             []string
+	duplicateRules                     []string
+	warmUp                             time.Duration
+	deadlocks, closeByMessage          bool
+	deadlockParents                    []string
+	spread                             string
 	dop                                int
 }
 
@@ -68,6 +68,12 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.limits.Concurrency, "limit-concurrent", c.limits.Concurrency, "requests at once; 0 for no limit")
 	f.DurationVar(&c.limits.Window, "limit-window", c.limits.Window, "the sliding window")
 	f.IntVar(&c.limits.Servers, "servers", c.limits.Servers, "web servers behind the address")
+	f.StringVar(&c.spread, "spread", string(emulator.RoundRobin), "how requests without an affinity cookie get to the servers: round-robin or random")
+	f.DurationVar(&c.warmUp, "warm-up", 0, "how much longer the first bulk request of an action on a table takes, during which others on it fail with SQL 3732, 2766 or 2812")
+	f.BoolVar(&c.deadlocks, "deadlocks", false, "a request that writes a row which another is writing fails as victim of a deadlock (SQL 1205)")
+	f.BoolVar(&c.closeByMessage, "close-by-message", false, "an opportunity is won or lost by WinOpportunity and LoseOpportunity only, as in Dataverse")
+	f.StringArrayVar(&c.deadlockParents, "deadlock-parent", nil, "lookup, as table.column: so do requests that bind it to the same row; may be given several times")
+	f.StringArrayVar(&c.duplicateRules, "duplicate-rule", nil, "duplicate detection rule, as table:column,column, for writes that ask for it; may be given several times")
 	f.StringArrayVar(&c.faults, "fault", nil, "a fault on order; may be given several times")
 	f.IntVar(&c.dop, "dop-hint", 0, "value of x-ms-dop-hint; 0 leaves it out")
 }
@@ -78,8 +84,28 @@ func (c *emulatorCommand) Validate(args []string) error {
 			return fmt.Errorf("%s is not an address of this machine alone: the emulator listens on loopback only, such as 127.0.0.1:8787", address)
 		}
 	}
-	if c.speed <= 0 {
+	switch {
+	case c.speed <= 0:
 		return fmt.Errorf("--speed %v: it must be above 0", c.speed)
+	case c.admin != "" && c.admin == c.listen && !strings.HasSuffix(c.listen, ":0"):
+		return fmt.Errorf("--admin %s: it is the address of --listen; the admin endpoint needs one of its own", c.admin)
+	case c.spread != string(emulator.RoundRobin) && c.spread != string(emulator.Random):
+		return fmt.Errorf("--spread %s: it is round-robin or random", c.spread)
+	case c.limits.Servers < 1:
+		return fmt.Errorf("--servers %d: there is at least 1", c.limits.Servers)
+	case c.latencyP99 > 0 && c.latencyP99 < c.latency:
+		return fmt.Errorf("--latency-p99 %v: it is less than the median, --latency %v", c.latencyP99, c.latency)
+	case c.latencyP99 > 0 && c.latency == 0:
+		return fmt.Errorf("--latency-p99 %v: it needs --latency, which is then the median", c.latencyP99)
+	}
+	for name, d := range map[string]time.Duration{"latency": c.latency, "cost-request": c.perRequest, "cost-record": c.perRecord, "warm-up": c.warmUp,
+		"limit-execution": c.limits.Execution, "limit-window": c.limits.Window} {
+		if d < 0 {
+			return fmt.Errorf("--%s %v: it is less than nothing", name, d)
+		}
+	}
+	if c.limits.Requests < 0 || c.limits.Concurrency < 0 {
+		return fmt.Errorf("a limit below 0: 0 is no limit")
 	}
 	return noArgs(args)
 }
@@ -94,25 +120,23 @@ func isLoopback(address string) bool {
 }
 
 func (c *emulatorCommand) Run(ctx context.Context, env *Env) error {
+	// The addresses first: who has them may have the state file open too.
+	listeners, err := c.open()
+	if err != nil {
+		return err
+	}
 	s, err := c.server(env)
 	if err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
 		return err
 	}
 	defer s.Close()
 	debug.SetGCPercent(25) // ten million rows are large blocks without pointers: cheap to collect, dear to double
-	listener, err := net.Listen("tcp", c.listen)
-	if err != nil {
-		return fmt.Errorf("%w\nis another emulator running? choose another address with --listen", err)
-	}
 	servers := []*http.Server{{Handler: s, ReadHeaderTimeout: 30 * time.Second}}
-	listeners := []net.Listener{listener}
-	if c.admin != "" {
-		l, err := net.Listen("tcp", c.admin)
-		if err != nil {
-			listener.Close()
-			return err
-		}
-		servers, listeners = append(servers, &http.Server{Handler: s.Admin(), ReadHeaderTimeout: 30 * time.Second}), append(listeners, l)
+	if len(listeners) > 1 {
+		servers = append(servers, &http.Server{Handler: s.Admin(), ReadHeaderTimeout: 30 * time.Second})
 	}
 	if err := c.announce(env, listeners); err != nil {
 		return err
@@ -132,6 +156,23 @@ func (c *emulatorCommand) Run(ctx context.Context, env *Env) error {
 		_ = server.Close()
 	}
 	return err
+}
+
+// open takes the addresses.
+func (c *emulatorCommand) open() ([]net.Listener, error) {
+	listener, err := net.Listen("tcp", c.listen)
+	if err != nil {
+		return nil, fmt.Errorf("%w\nis another emulator running? choose another address with --listen", err)
+	}
+	if c.admin == "" {
+		return []net.Listener{listener}, nil
+	}
+	admin, err := net.Listen("tcp", c.admin)
+	if err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("%w\nis another emulator running? choose another address with --admin", err)
+	}
+	return []net.Listener{listener, admin}, nil
 }
 
 // announce says where the emulator listens; the first line ends with the address.
@@ -161,8 +202,8 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		return nil, err
 	}
 	o := emulator.Options{Schema: sch, Seed: seed, StatePath: c.state, Discard: c.discard, Latency: c.latency, LatencyP99: c.latencyP99,
-		DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
-	if err := c.readProfile(&o); err != nil {
+		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, CloseByMessage: c.closeByMessage, DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
+	if err := c.readProfile(env, &o); err != nil {
 		return nil, err
 	}
 	if err := c.readRoles(&o); err != nil {
@@ -171,9 +212,13 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 	if o.CustomActions, err = c.customActions(); err != nil {
 		return nil, err
 	}
+	if o.DuplicateRules, err = c.readDuplicateRules(); err != nil {
+		return nil, err
+	}
 	if !c.noLimits {
 		o.Limits = c.limits
 	}
+	o.Limits.Servers, o.Limits.Spread = c.limits.Servers, emulator.Spread(c.spread)
 	for _, rule := range c.faults {
 		f, err := emulator.ParseFault(rule)
 		if err != nil {
@@ -182,160 +227,4 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		o.Faults = append(o.Faults, f)
 	}
 	return emulator.New(o)
-}
-
-// isCSDL tells a $metadata document, which may be compressed, by its name.
-func isCSDL(path string) bool { return strings.HasSuffix(strings.TrimSuffix(path, ".gz"), ".xml") }
-
-// readProfile reads --profile; what the command line says goes before it.
-func (c *emulatorCommand) readProfile(o *emulator.Options) error {
-	if c.profile == "" {
-		return nil
-	}
-	f, err := os.Open(c.profile)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	p, err := emulator.ReadProfile(f)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.profile, err)
-	}
-	if c.latency == 0 {
-		o.Latency, o.LatencyP99 = p.Latency, p.LatencyP99
-	}
-	if c.perRequest > 0 {
-		p.Cost.PerRequest = c.perRequest
-	}
-	p.Cost.PerRecord = c.perRecord
-	o.Cost = p.Cost
-	return nil
-}
-
-// readRoles reads --roles: {"Loader": ["prvReadAccount", "prv*Contact"], ...}.
-func (c *emulatorCommand) readRoles(o *emulator.Options) error {
-	if c.roles == "" {
-		return nil
-	}
-	b, err := os.ReadFile(c.roles)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, &o.RolePrivileges); err != nil {
-		return fmt.Errorf("%s: it is not {role: [privilege, ...]}: %w", c.roles, err)
-	}
-	return nil
-}
-
-// customActions reads name=duration of --custom-action.
-func (c *emulatorCommand) customActions() (map[string]time.Duration, error) {
-	actions := map[string]time.Duration{}
-	for _, text := range c.custom {
-		name, takes, _ := strings.Cut(text, "=")
-		d, err := time.ParseDuration(takes)
-		if err != nil || name == "" {
-			return nil, usagef("emulator: --custom-action %s: it is not name=duration, such as contoso_Do=2s", text)
-		}
-		actions[name] = d
-	}
-	return actions, nil
-}
-
-func (c *emulatorCommand) readSchema(env *Env) (*schema.Schema, error) {
-	path := c.schema
-	if path == "" {
-		path = filepath.Join(env.dir, "schema.json")
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return schema.Read(bytes.NewReader(sample.Schema()))
-		}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	read := schema.Read
-	if isCSDL(path) {
-		read = schema.ReadCSDL
-	}
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	s, err := read(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
-}
-
-// readSeed reads the seed file: {table: [row, ...]}, with lookups as _column_value.
-func (c *emulatorCommand) readSeed(env *Env, s *schema.Schema) (map[string]io.Reader, error) {
-	path, b := c.seed, []byte(nil)
-	if path == "" {
-		path = filepath.Join(env.dir, "emulator-seed.json")
-	}
-	b, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && c.seed == "" && c.schema == "":
-		if _, err := os.Stat(filepath.Join(env.dir, "schema.json")); err == nil {
-			return nil, nil // another project, without a seed
-		}
-		b = sample.Seed()
-	case errors.Is(err, os.ErrNotExist) && c.seed == "":
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	var tables map[string][]map[string]any
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := d.Decode(&tables); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	seed := map[string]io.Reader{}
-	for name, rows := range tables {
-		t := s.Table(name)
-		if t == nil {
-			return nil, fmt.Errorf("%s: the schema has no table %s", path, name)
-		}
-		lines, err := seedLines(s, t, rows)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		seed[name] = lines
-	}
-	return seed, nil
-}
-
-// seedLines writes rows as bodies of creates, one a line.
-func seedLines(s *schema.Schema, t *schema.Table, rows []map[string]any) (io.Reader, error) {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	for _, row := range rows {
-		body := map[string]any{}
-		for name, value := range row {
-			column, isLookup := strings.CutSuffix(strings.TrimPrefix(name, "_"), "_value")
-			if !isLookup || !strings.HasPrefix(name, "_") {
-				body[name] = value
-				continue
-			}
-			bound := false
-			for _, r := range t.ManyToOne {
-				if target := s.Table(r.Target); r.Column == column && target != nil && !bound {
-					body[r.Nav+"@odata.bind"] = fmt.Sprintf("%s(%v)", target.EntitySet, value)
-					bound = true
-				}
-			}
-			if !bound {
-				return nil, fmt.Errorf("table %s: no lookup %s in the schema", t.LogicalName, column)
-			}
-		}
-		if err := e.Encode(body); err != nil {
-			return nil, err
-		}
-	}
-	return &out, nil
 }

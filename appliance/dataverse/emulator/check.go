@@ -259,12 +259,14 @@ func (c *column) checkImage(l jsonLiteral) (value, *apiError) {
 	if l.kind != 's' {
 		return value{}, errLiteral(c.t, l.text, "Edm.Binary")
 	}
-	n := base64.StdEncoding.DecodedLen(len(l.text))
-	if _, err := base64.StdEncoding.DecodeString(l.text); err != nil {
+	data, err := base64.StdEncoding.DecodeString(l.text)
+	switch {
+	case err != nil:
 		return value{}, errLiteral(c.t, fmt.Sprintf("%.20s", l.text), "Edm.Binary")
-	}
-	if c.MaxSizeKB > 0 && n > c.MaxSizeKB*1024 {
-		return value{}, errorf(http.StatusBadRequest, "0x80044a02", "Attachment file size is too big.")
+	case len(data) > c.most():
+		return value{}, errFileTooBig()
+	case !isImage(data):
+		return value{}, errImage()
 	}
 	return textValue(l.text), nil
 }

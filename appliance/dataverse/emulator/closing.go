@@ -53,6 +53,9 @@ func (a closing) post(c *call) error {
 		if old.t.state == nil || old.t.status == nil {
 			return errorf(http.StatusBadRequest, "0x80040203", "The %s has no state.", old.t.LogicalName)
 		}
+		if old.t.LogicalName == "incident" && old.value(old.t.state).n == int64(a.state) {
+			return errorf(http.StatusBadRequest, "0x800404cf", "This case has already been resolved. Close and reopen the case record to see the updates.")
+		}
 		set := []assign{{old.t.state, intValue(int64(a.state))}}
 		if status >= 0 {
 			set = append(set, assign{old.t.status, intValue(status)})

@@ -62,6 +62,9 @@ func ReadProfile(r io.Reader) (Profile, error) {
 	if err := d.Decode(&file); err != nil {
 		return Profile{}, fmt.Errorf("read profile: %w", err)
 	}
+	if file.Latency.P99 > 0 && file.Latency.P99 < file.Latency.Median {
+		return Profile{}, fmt.Errorf("read profile: latency: the p99 %v is less than the median %v", time.Duration(file.Latency.P99), time.Duration(file.Latency.Median))
+	}
 	p := Profile{Latency: time.Duration(file.Latency.Median), LatencyP99: time.Duration(file.Latency.P99), Cost: Cost{PerRequest: time.Duration(file.Request)}}
 	for _, c := range file.Costs {
 		p.Cost.Rules = append(p.Cost.Rules, CostRule{c.Table, c.Action, (*time.Duration)(c.Request), (*time.Duration)(c.Record)})

@@ -84,6 +84,9 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 	if err := w.mayDuplicate(t, id, vals); err != nil {
 		return id, err
 	}
+	if err := w.mayBePerson(t, row{}, id, vals); err != nil {
+		return id, err
+	}
 	if err := w.hold(t, id); err != nil {
 		return id, err
 	}
@@ -113,6 +116,7 @@ func (w *writer) complete(rec *record, id schema.GUID, vals []value) error {
 	if err := w.describeBody(t, vals); err != nil {
 		return err
 	}
+	w.setImages(rec, id, vals)
 	if c := t.byName["partitionid"]; c != nil && t.isElastic() && vals[c.idx].isNull() {
 		vals[c.idx] = textValue(id.String())
 	}

@@ -167,6 +167,7 @@ func (b *faultBook) occasion(c *call) (hit *faultRule) {
 			c.asked[r] = true
 		}
 		switch {
+		case r.Kind == FaultPlugin && c.bypassesPlugins():
 		case r.Kind == FaultPlugin, r.Kind == FaultRow429:
 			c.plugins = append(c.plugins, r)
 		case r.Kind == FaultDelay:

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"mime"
@@ -27,8 +28,108 @@ const (
 	maxSingleFile = 128 << 20
 )
 
-// blockedExtensions are those of organization.blockedattachments.
+// The sizes of a column that says none, in KB (sections 13.1, 13.2).
+const (
+	defaultFileKB  = 32768
+	defaultImageKB = 10240
+)
+
+// blockedExtensions are those of organization.blockedattachments where the row has none.
 const blockedExtensions = "exe;bat;cmd;com;js;vbs"
+
+// most is the largest content of a file or image column, in bytes.
+func (c *column) most() int {
+	switch {
+	case c.MaxSizeKB > 0:
+		return c.MaxSizeKB * 1024
+	case c.Type == schema.Image:
+		return defaultImageKB * 1024
+	}
+	return defaultFileKB * 1024
+}
+
+// organizationText is a setting of the organization row; empty where it has none.
+func (tx *tx) organizationText(name string) string {
+	t := tx.s.model.byName["organization"]
+	if t == nil || t.byName[name] == nil {
+		return ""
+	}
+	r, _ := tx.row(t, OrganizationID)
+	if r.t == nil {
+		return ""
+	}
+	return r.value(t.byName[name]).String()
+}
+
+// mayStore refuses a file whose extension or type the organization does not let in.
+func (tx *tx) mayStore(name, mimeType string) error {
+	ext := strings.TrimPrefix(strings.ToLower(filepath.Ext(name)), ".")
+	in := func(list, item string) bool {
+		return item != "" && slices.ContainsFunc(strings.Split(list, ";"), func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), item) })
+	}
+	allowed := tx.organizationText("allowedmimetypes")
+	mimeType, _, _ = strings.Cut(mimeType, ";") // without its parameters
+	if in(or(tx.organizationText("blockedattachments"), blockedExtensions), ext) || in(tx.organizationText("blockedmimetypes"), mimeType) ||
+		allowed != "" && mimeType != "" && !in(allowed, mimeType) {
+		return errorf(http.StatusBadRequest, "0x80043E09", "The attachment is either not a valid type or is too large. It cannot be uploaded or downloaded.")
+	}
+	return nil
+}
+
+// isImage reports whether bytes begin as a gif, jpg, tif, bmp or png does.
+func isImage(b []byte) bool {
+	for _, magic := range []string{"GIF8", "\xff\xd8\xff", "II*\x00", "MM\x00*", "BM", "\x89PNG"} {
+		if bytes.HasPrefix(b, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}
+
+func errImage() *apiError {
+	return errorf(http.StatusBadRequest, "0x80072553", "Error occured when processing image. Reason: the content is not of a supported image format.")
+}
+
+// holds reports whether a column stores values of the kind.
+func (c *column) holds(v value) bool {
+	switch v.kind {
+	case kindNull:
+		return true
+	case kindInt:
+		return c.storage == storeInt
+	case kindGUID:
+		return c.storage == storeGUID
+	}
+	return c.storage == storeText
+}
+
+// setImages does setImage for the images that a record sets.
+func (w *writer) setImages(rec *record, id schema.GUID, vals []value) {
+	for _, c := range rec.t.images {
+		if rec.sets(c) {
+			w.setImage(id, c, vals[c.idx], vals)
+		}
+	}
+}
+
+// setImage puts an image or null into a row's values, with what goes with it.
+func (w *writer) setImage(id schema.GUID, col *column, v value, vals []value) {
+	vals[col.idx] = v
+	url := value{}
+	if !v.isNull() {
+		url = textValue("/Image/download.aspx?Entity=" + col.t.LogicalName + "&Attribute=" + col.LogicalName + "&Id=" + id.String() + "&Timestamp=" + strconv.FormatInt(w.now, 10))
+	}
+	for name, with := range map[string]value{col.LogicalName + "id": guidValue(id), col.LogicalName + "_timestamp": intValue(w.now), col.LogicalName + "_url": url} {
+		c := col.t.byName[name]
+		switch {
+		case c == nil || c.derived != notDerived || !c.holds(with):
+		case v.isNull():
+			vals[c.idx] = value{}
+		default:
+			vals[c.idx] = with
+		}
+	}
+}
 
 func errFileTooBig() *apiError {
 	return errorf(http.StatusBadRequest, "0x80044a02", "Attachment file size is too big.")
@@ -172,22 +273,30 @@ func mimeOf(name string) string {
 // storeFile puts a file into a row's column and returns the file's id. An image is
 // kept in the row itself.
 func (c *call) storeFile(t *table, key string, col *column, f *file) (id schema.GUID, err error) {
-	ext := strings.TrimPrefix(strings.ToLower(filepath.Ext(f.name)), ".")
-	if ext != "" && slices.Contains(strings.Split(blockedExtensions, ";"), ext) {
-		return id, errorf(http.StatusBadRequest, "0x80043E09", "The attachment is either not a valid type or is too large. It cannot be uploaded or downloaded.")
-	}
-	if col.MaxSizeKB > 0 && len(f.data) > col.MaxSizeKB*1024 {
+	if len(f.data) > col.most() {
 		return id, errFileTooBig()
+	}
+	if col.Type == schema.Image && !isImage(f.data) {
+		return id, errImage()
 	}
 	id = c.srv.nextID()
 	err = c.change(func(w *writer) error {
+		if err := w.tx.mayStore(f.name, f.mime); err != nil {
+			return err
+		}
 		old, err := c.findRow(w.tx, t, key)
+		if err == nil {
+			err = c.may(w.tx, "Write", t)
+		}
+		if err == nil {
+			err = w.hold(t, old.id)
+		}
 		if err != nil {
 			return err
 		}
 		vals := old.values()
 		if col.Type == schema.Image {
-			vals[col.idx] = textValue(base64.StdEncoding.EncodeToString(f.data))
+			w.setImage(old.id, col, textValue(base64.StdEncoding.EncodeToString(f.data)), vals)
 		} else {
 			vals[col.idx] = guidValue(id)
 			w.tx.setFile(id, f)
@@ -234,6 +343,9 @@ func (c *call) clearFile(col *column) error {
 }
 
 func (w *writer) clearFile(old row, col *column) error {
+	if err := w.c.may(w.tx, "Write", old.t); err != nil {
+		return err
+	}
 	vals := old.values()
 	vals[col.idx] = value{}
 	if n := old.t.byName[col.LogicalName+"_name"]; n != nil {

@@ -3,6 +3,7 @@ package emulator
 import (
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,7 +18,8 @@ func library(t *testing.T) *schema.Schema {
 	account := tables[0]
 	account.HasNotes, account.PrimaryImage = true, "entityimage"
 	account.Columns = append(account.Columns, col("contoso_doc", schema.File, func(c *schema.Column) { c.MaxSizeKB = 64 }),
-		col("contoso_doc_name", schema.Text, func(c *schema.Column) { c.PartOf = "contoso_doc" }), col("entityimage", schema.Image))
+		col("contoso_doc_name", schema.Text, func(c *schema.Column) { c.PartOf = "contoso_doc" }), col("entityimage", schema.Image), text("entityimage_url", 200),
+		col("entityimage_timestamp", schema.BigInt), col("entityimageid", schema.UniqueID))
 	note := tableOf("annotation", "Annotation", "annotations", "annotationid", "subject", text("subject", 500), text("notetext", 100000), text("filename", 255), text("mimetype", 256),
 		col("documentbody", schema.Memo), col("isdocument", schema.YesNo), col("filesize", schema.Integer), lookup("objectid", "account"))
 	note.ManyToOne = []schema.Relationship{rel("objectid", "account", "objectid_account", "Account_Annotation", "Cascade")}
@@ -147,4 +149,36 @@ func TestImageAndNotes(t *testing.T) {
 	if a := e.want(200, "", "GET", "activitymimeattachments("+gid(7, 1)+")/body/$value", ""); a.body != b64("pdf") {
 		t.Errorf("the attachment's body is %q", a.body)
 	}
+}
+
+// TestFileRefusals: what the organization does not let in, sizes that the schema does
+// not tell, images that are none, and what goes with an image (13.1, 13.2, 13.3).
+func TestFileRefusals(t *testing.T) {
+	e := librarian(t, func(o *Options) {
+		tables := append(library(t).Tables, tableOf("organization", "Organization", "organizations", "organizationid", "name", text("name", 160),
+			text("blockedattachments", 500), text("blockedmimetypes", 500), text("allowedmimetypes", 500), col("maxuploadfilesize", schema.Integer)))
+		o.Schema, _ = schema.New(tables, nil)
+		o.Seed = map[string]io.Reader{"organization": strings.NewReader(`{"organizationid":"` + OrganizationID.String() + `","blockedattachments":"zip; RAR","blockedmimetypes":"text/html","maxuploadfilesize":1000}`)}
+	})
+	doc := "accounts(" + acc1 + ")/contoso_doc"
+	send := func(status int, code, name string) {
+		t.Helper()
+		e.want(status, code, "PATCH", doc, "x", "Content-Type", bytesType, "x-ms-file-name", name)
+	}
+	send(204, "", "run.exe") // not blocked here
+	send(400, "0x80043E09", "a.rar")
+	send(400, "0x80043E09", "a.html")
+	e.want(400, "0x80043E09", "POST", "annotations", `{"filename":"a.zip","documentbody":"`+b64("x")+`"}`)
+	e.want(400, "0x80043E09", "POST", "annotations", `{"filename":"a.txt","mimetype":"text/html","documentbody":"`+b64("x")+`"}`)
+	e.want(400, "0x80044a02", "POST", "annotations", `{"filename":"a.txt","documentbody":"`+b64(strings.Repeat("x", 1001))+`"}`)
+
+	row := "accounts(" + acc1 + ")"
+	e.want(400, "0x80072553", "PATCH", row, `{"entityimage":"`+b64("no image")+`"}`)
+	e.want(400, "0x80072553", "PATCH", row+"/entityimage", "no image", "Content-Type", bytesType, "x-ms-file-name", "i.png")
+	e.want(400, "0x80044a02", "PATCH", row, `{"entityimage":"`+b64("GIF8"+strings.Repeat("x", defaultImageKB*1024))+`"}`)
+	with := row + "?$select=entityimage_url,entityimage_timestamp,entityimageid"
+	e.want(204, "", "PATCH", row, `{"entityimage":"`+b64("GIF8")+`"}`)
+	e.has(e.do("GET", with, ""), `"entityimage_url":"/Image/download.aspx?`, `"entityimageid":"`+acc1+`"`)
+	e.want(204, "", "PATCH", row, `{"entityimage":null}`)
+	e.has(e.do("GET", with, ""), `"entityimage_url":null`, `"entityimage_timestamp":null`, `"entityimageid":null`)
 }

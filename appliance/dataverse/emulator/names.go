@@ -50,12 +50,13 @@ type table struct {
 	defaults              []assign // of choices and yes/no, on create
 	openState, openStatus int32    // what a new row starts with
 	initialStateOnly      bool     // a new row always starts open (section 4.5)
-	closedRefuses         bool     // a closed row's columns cannot be changed (method.md M4)
+	closeByMessage        bool     // an opportunity is not won or lost by a plain write
+	closed                []int64  // states in which a row's columns cannot be changed (trap 12)
 	autoNumbers           []*column
 	money                 []*column
 	ttl                   *column   // of an elastic table
 	body                  *column   // of a note or attachment
-	files                 []*column // file columns
+	files, images         []*column // file and image columns
 	parties               *relation // of an activity: its activityparty rows
 }
 
@@ -142,6 +143,9 @@ func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, 
 		if err := t.addKeys(); err != nil {
 			return nil, err
 		}
+	}
+	if t := m.byName["opportunity"]; t != nil {
+		t.closeByMessage = o.CloseByMessage
 	}
 	return m, m.addDuplicateRules(o.DuplicateRules)
 }
@@ -300,6 +304,16 @@ func (t *table) nameWellKnown() {
 	t.nameDefaults()
 }
 
+// closedStates are those of the business tables that have them (sections 4.5, 1.8): a
+// row in one is read-only, and no row can be created in any but the first state.
+var closedStates = map[string][]int64{
+	"opportunity": {1, 2},    // won, lost
+	"incident":    {1, 2},    // resolved, canceled
+	"quote":       {2, 3},    // won, closed
+	"salesorder":  {2, 3, 4}, // canceled, fulfilled, invoiced
+	"invoice":     {2, 3},    // paid, canceled
+}
+
 // nameDefaults notes what a create fills in, and which columns the service alone sets.
 func (t *table) nameDefaults() {
 	for _, c := range []*column{t.createdOn, t.modifiedOn, t.createdBy, t.modifiedBy, t.createdOnBehalf, t.modifiedOnBehalf,
@@ -314,6 +328,8 @@ func (t *table) nameDefaults() {
 			t.autoNumbers = append(t.autoNumbers, c)
 		case c.Type == schema.File:
 			t.files = append(t.files, c)
+		case c.Type == schema.Image:
+			t.images = append(t.images, c)
 		case c.Type == schema.Money && c.derived == notDerived:
 			t.money = append(t.money, c)
 		case c.Default == nil || c.system || !c.Writable(false):
@@ -323,14 +339,11 @@ func (t *table) nameDefaults() {
 			t.defaults = append(t.defaults, assign{c, intValue(int64(*c.Default))})
 		}
 	}
-	builtInActivity := t.isActivity() && !t.Custom
-	switch t.LogicalName {
-	case "opportunity":
-		t.initialStateOnly, t.closedRefuses = true, true
-	case "quote", "salesorder", "invoice", "incident":
-		t.initialStateOnly = true
-	default:
-		t.initialStateOnly, t.closedRefuses = builtInActivity, builtInActivity
+	switch {
+	case closedStates[t.LogicalName] != nil:
+		t.initialStateOnly, t.closed = true, closedStates[t.LogicalName]
+	case t.isActivity() && !t.Custom:
+		t.initialStateOnly, t.closed = true, []int64{1, 2} // an appointment's 3 is scheduled
 	}
 	if t.isElastic() && t.modifiedOn != nil {
 		t.ttl = t.byName["ttlinseconds"]

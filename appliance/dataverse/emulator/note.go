@@ -3,9 +3,10 @@ package emulator
 import (
 	"encoding/base64"
 	"net/http"
+	"strconv"
 )
 
-// maxUpload is organization.maxuploadfilesize: the largest note or attachment sent
+// maxUpload is organization.maxuploadfilesize where the row says none: the largest note or attachment sent
 // inline; in blocks they may be 128 MB (section 13.3).
 const maxUpload = 5 << 20
 
@@ -21,7 +22,13 @@ func (w *writer) describeBody(t *table, vals []value) error {
 			return errorf(http.StatusBadRequest, "0x80040203", "The %s of the %s is not base64.", t.body.LogicalName, t.LogicalName)
 		}
 		size = len(data)
+		if err := w.tx.mayStore(t.text(vals, "filename"), t.text(vals, "mimetype")); err != nil {
+			return err
+		}
 		most := maxUpload
+		if n, err := strconv.Atoi(w.tx.organizationText("maxuploadfilesize")); err == nil && n > 0 {
+			most = n
+		}
 		if w.inBlocks {
 			most = maxSingleFile
 		}
@@ -36,4 +43,12 @@ func (w *writer) describeBody(t *table, vals []value) error {
 		vals[c.idx] = boolValue(size > 0)
 	}
 	return nil
+}
+
+// text is a text column's value among those of a row; empty where there is none.
+func (t *table) text(vals []value, name string) string {
+	if c := t.byName[name]; c != nil {
+		return vals[c.idx].text
+	}
+	return ""
 }

@@ -117,7 +117,7 @@ func (t *table) privilege(right string) string {
 // may refuses what the acting user has no right to. One who is impersonated needs the
 // right as well as the one who impersonates (section 9).
 func (c *call) may(tx *tx, right string, t *table) error {
-	if c.srv.opts.RolePrivileges == nil || c.unchecked {
+	if c.srv.opts.RolePrivileges == nil || c.unchecked || t.LogicalName == "activityparty" { // a part of its activity
 		return nil
 	}
 	return c.mayPrivilege(tx, t.privilege(right), t)
@@ -212,9 +212,21 @@ func (w *writer) ownerMay(v value, t *table) error {
 	return nil
 }
 
+// maxBypassSteps is the organisation's BypassBusinessLogicExecutionStepIdsLimit.
+const maxBypassSteps = 3
+
+// bypassesPlugins reports whether a request skips custom synchronous plug-ins; that it
+// may has been checked (section 9).
+func (c *call) bypassesPlugins() bool {
+	return strings.Contains(c.header.Get("MSCRM.BypassBusinessLogicExecution"), "CustomSync") || strings.EqualFold(c.header.Get("MSCRM.BypassCustomPluginExecution"), "true")
+}
+
 // mayCall checks what a request needs before it runs: Read for a query, and the
 // privileges of its optional headers (section 9).
 func (c *call) mayCall(sh shape) error {
+	if ids := c.header.Get("MSCRM.BypassBusinessLogicExecutionStepIds"); strings.Count(ids, ",") >= maxBypassSteps {
+		return errorf(http.StatusBadRequest, "0x80040203", "MSCRM.BypassBusinessLogicExecutionStepIds names %d steps; the organization allows %d.", 1+strings.Count(ids, ","), maxBypassSteps)
+	}
 	if c.srv.opts.RolePrivileges == nil {
 		return nil
 	}
@@ -271,7 +283,21 @@ func (c *call) applicationUser() error {
 	if !found && c.srv.opts.RolePrivileges != nil {
 		return errorf(http.StatusForbidden, "0x80072560", "The user is not a member of the organization.")
 	}
-	return nil
+	return c.enabled()
+}
+
+// enabled refuses an acting user that is disabled (section 1.8).
+func (c *call) enabled() error {
+	t := c.srv.model.byName["systemuser"]
+	if t == nil || t.byName["isdisabled"] == nil {
+		return nil
+	}
+	return c.view(func(tx *tx) error {
+		if r, ok := tx.row(t, c.user); ok && r.value(t.byName["isdisabled"]).n == 1 {
+			return errorf(http.StatusForbidden, "0x80040225", "The specified user (Id = %s) is either disabled or is not a member of any business unit.", c.user)
+		}
+		return nil
+	})
 }
 
 // tokenPrefix begins every token of the emulator's token endpoint.

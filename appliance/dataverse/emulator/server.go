@@ -223,8 +223,8 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 // apiVersion reports whether the service has the version: 9.0 to 9.2.
 func apiVersion(v string) bool { return v == "v9.0" || v == "v9.1" || v == "v9.2" }
 
-// impersonate makes the user of MSCRMCallerID or CallerObjectId the one who acts
-// (section 9).
+// impersonate makes the user of CallerObjectId or, without it, of MSCRMCallerID the one
+// who acts (section 9).
 func (c *call) impersonate() error {
 	t := c.srv.model.byName["systemuser"]
 	id := c.header.Get("MSCRMCallerID")
@@ -232,11 +232,7 @@ func (c *call) impersonate() error {
 	if id == "" && oid == "" || t == nil {
 		return nil
 	}
-	return c.view(func(tx *tx) error {
-		if g, err := schema.ParseGUID(id); err == nil && tx.exists(t, g) {
-			c.user = g
-			return nil
-		}
+	err := c.view(func(tx *tx) error {
 		if col := t.byName["azureactivedirectoryobjectid"]; oid != "" && col != nil {
 			found := false
 			tx.scan(t, schema.GUID{}, func(r row) bool {
@@ -249,8 +245,16 @@ func (c *call) impersonate() error {
 				return nil
 			}
 		}
+		if g, err := schema.ParseGUID(id); oid == "" && err == nil && tx.exists(t, g) {
+			c.user = g
+			return nil
+		}
 		return errorf(http.StatusForbidden, "0x80072560", "The user is not a member of the organization.")
 	})
+	if err != nil {
+		return err
+	}
+	return c.enabled()
 }
 
 func (c *call) readBody(w http.ResponseWriter, r *http.Request) error {

@@ -46,8 +46,8 @@ func (t *table) changeState(old row, vals []value, setState, setStatus, closing 
 	if e := t.checkState(after); e != nil {
 		return e
 	}
-	if t.LogicalName == "incident" && !closing && before != after && after == 1 {
-		return errorf(http.StatusBadRequest, "0x80040203", "This message can not be used to set the state of incident to Resolved. In order to set state of incident to Resolved, use the CloseIncidentRequest message instead.")
+	if e := t.needsMessage(before, after, closing); e != nil {
+		return e
 	}
 	if t.status == nil {
 		return nil
@@ -67,6 +67,23 @@ func (t *table) changeState(old row, vals []value, setState, setStatus, closing 
 		if from != nil && len(from.Next) > 0 && !slices.Contains(from.Next, int32(status.n)) {
 			return errorf(http.StatusBadRequest, "0x8004F00E", "The status reason cannot change from %d to %d: the transition is not allowed.", from.Value, status.n)
 		}
+	}
+	return nil
+}
+
+// needsMessage refuses a plain write of a state that only an action of its own sets: a
+// case is resolved, and with Options.CloseByMessage an opportunity won or lost, by their
+// messages (section 4.5).
+func (t *table) needsMessage(before, after int32, closing bool) *apiError {
+	if closing || before == after {
+		return nil
+	}
+	switch {
+	case t.LogicalName == "incident" && after == 1:
+		return errorf(http.StatusBadRequest, "0x80040203", "This message can not be used to set the state of incident to Resolved. In order to set state of incident to Resolved, use the CloseIncidentRequest message instead.")
+	case t.closeByMessage && (after == 1 || after == 2):
+		name := []string{"won", "lost"}[after-1]
+		return errorf(http.StatusBadRequest, "0x80100005", "This message can not be used to set the state of opportunity to %s. In order to set state of opportunity to %s, use the %s message instead.", name, name, name)
 	}
 	return nil
 }
@@ -99,11 +116,11 @@ func (t *table) errStatus(state, status int32, id schema.GUID) *apiError {
 // refusesUpdate refuses to change columns of a closed row, where the table is one
 // that does (trap 12). A change of state itself is allowed.
 func (t *table) refusesUpdate(old row, rec *record) *apiError {
-	if !t.closedRefuses || t.state == nil {
+	if len(t.closed) == 0 || t.state == nil {
 		return nil
 	}
 	state := old.value(t.state).n
-	if state == 0 || t.isActivity() && state == 3 { // open, or an appointment's scheduled
+	if !slices.Contains(t.closed, state) {
 		return nil
 	}
 	for i := range rec.set {

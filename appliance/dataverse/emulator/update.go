@@ -57,14 +57,67 @@ func (w *writer) update(old row, rec *record) error {
 	if err := w.mayDuplicate(t, old.id, vals); err != nil {
 		return err
 	}
-	w.moved(t, old, vals)
+	if err := w.mayBePerson(t, old, old.id, vals); err != nil {
+		return err
+	}
+	if err := w.moved(t, old, vals); err != nil {
+		return err
+	}
+	w.setImages(rec, old.id, vals)
 	if t.body != nil && rec.sets(t.body) {
 		if err := w.describeBody(t, vals); err != nil {
 			return err
 		}
 	}
 	w.stamp(t, vals)
-	return w.tx.replace(old, vals)
+	from, to := value{}, value{}
+	if t.owner != nil {
+		from, to = old.value(t.owner), vals[t.owner.idx]
+	}
+	if err := w.tx.replace(old, vals); err != nil {
+		return err
+	}
+	if from.guid != to.guid {
+		return w.assignBelow(t, old.id, from, to)
+	}
+	return nil
+}
+
+// assignBelow gives the rows below one to its new owner, as their relationships say
+// (section 5.4): all, those in an open state, or those of the former owner.
+func (w *writer) assignBelow(t *table, id schema.GUID, from, to value) error {
+	for _, rel := range t.incoming {
+		behaviour := rel.Cascade["Assign"]
+		if behaviour == "" || behaviour == "NoCascade" || rel.from.owner == nil {
+			continue
+		}
+		for _, childID := range w.tx.children(rel, id) {
+			child, ok := w.tx.row(rel.from, childID)
+			owner := value{}
+			if ok {
+				owner = child.value(rel.from.owner)
+			}
+			switch {
+			case !ok || owner.guid == to.guid,
+				behaviour == "Active" && rel.from.state != nil && child.value(rel.from.state).n != 0,
+				behaviour == "UserOwned" && owner.guid != from.guid:
+				continue
+			}
+			vals := child.values()
+			vals[rel.from.owner.idx] = to
+			w.stamp(rel.from, vals)
+			if err := w.hold(rel.from, childID); err != nil {
+				return err
+			}
+			if err := w.tx.replace(child, vals); err != nil {
+				return err
+			}
+			if err := w.assignBelow(rel.from, childID, owner, to); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // startAnew leaves of an elastic row that an upsert replaces what the service keeps
@@ -200,6 +253,9 @@ func (w *writer) remove(old row) error {
 	}
 	if old.vals != nil {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Delete' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", old.t.LogicalName)
+	}
+	if err := w.mayGo(old); err != nil {
+		return err
 	}
 	if err := w.hold(old.t, old.id); err != nil {
 		return err
