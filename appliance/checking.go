@@ -45,7 +45,11 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	}
 	defer s.Close()
 	for _, name := range sourceNames(p.Config, nil) {
-		if err := ingest.Preview(ctx, s, p.source(name)); err != nil {
+		src, err := p.source(name)
+		if err == nil {
+			err = ingest.Preview(ctx, s, src)
+		}
+		if err != nil {
 			r.Faults = append(r.Faults, p.sourceFault(name, err))
 		}
 	}

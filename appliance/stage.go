@@ -28,6 +28,17 @@ type SourceResult struct {
 	Rejected int64   `json:"rejected"` // lines set aside
 	Bytes    int64   `json:"bytes"`
 	Seconds  float64 `json:"seconds"`
+
+	Relations []RelationResult `json:"relations,omitempty"` // of a source with several tables
+	Resumed   int64            `json:"resumed,omitempty"`   // ranges that an interrupted run had read
+	Notes     []string         `json:"notes,omitempty"`     // what to know of how it was read
+}
+
+// RelationResult is what was read into one of a source's tables.
+type RelationResult struct {
+	Name     string `json:"name"`
+	Rows     int64  `json:"rows"`
+	Rejected int64  `json:"rejected"`
 }
 
 // TableResult is what came of one table's transform.
@@ -72,11 +83,15 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	}
 	for _, name := range sourceNames(p.Config, only) {
 		watch("reading "+name, 0)
-		res, err := ingest.Run(ctx, p.stage, p.source(name), func(done, total int64) { watch("reading "+name, percent(done, total)) })
+		src, err := p.source(name)
+		if err != nil {
+			return r, err
+		}
+		res, err := ingest.Run(ctx, p.stage, src, p.watchSource(name, watch))
 		if err != nil {
 			return r, p.explainSource(name, err)
 		}
-		r.Sources = append(r.Sources, SourceResult{Name: name, Files: len(res.Files), Rows: res.Rows, Rejected: res.Rejected, Bytes: res.Bytes, Seconds: res.Seconds})
+		r.Sources = append(r.Sources, sourceResult(name, res))
 	}
 	b, err := p.bind(ctx, p.stage)
 	if err != nil {
@@ -140,22 +155,6 @@ func sourceNames(c *config.Config, only []string) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// source translates a source of the settings into ingest's own.
-func (p *Project) source(name string) ingest.Source {
-	s := p.Config.Sources[name]
-	paths := make([]string, len(s.Path))
-	for i, path := range s.Path {
-		paths[i] = p.Config.Path(path)
-	}
-	quote := s.Quote
-	if quote == "" {
-		quote = ingest.NoQuote
-	}
-	return ingest.Source{Name: name, Dir: p.Config.Dir, Paths: paths, Format: s.Format, Delimiter: s.Delimiter, Quote: quote, Escape: s.Escape,
-		NoHeader: !s.Header, Columns: s.Columns, Encoding: s.Encoding, Null: s.Null, RowEnd: s.RowEnd,
-		Types: s.Types.Columns, AutoTypes: s.Types.Word == config.TypesAuto, MaxBadLines: s.MaxBadLines}
 }
 
 // bind maps every transform to its table, over the sources that s has. All faults of

@@ -60,7 +60,7 @@ func (p *Project) connect(perUser int) (*users, error) {
 }
 
 func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, error) {
-	o := p.signIn(s, i)
+	o := p.signIn(p.Config.Target, s, i)
 	credential, err := identity.New(o)
 	if err != nil {
 		return nil, &SignInError{Err: err}
@@ -81,9 +81,8 @@ func patience(d time.Duration) time.Duration {
 }
 
 // signIn is how a user signs in: a ready token wins, and an emulator on this machine
-// takes any, which is a user of its own there.
-func (p *Project) signIn(s config.User, i int) identity.Options {
-	t := p.Config.Target
+// takes any, which is a user of its own there. t is the environment.
+func (p *Project) signIn(t config.Target, s config.User, i int) identity.Options {
 	o := identity.Options{Kind: identity.Kind(s.Auth), Tenant: s.Tenant, Client: s.Client, Secret: s.Secret.Reveal(),
 		Token: s.Token.Reveal(), Resource: t.Environment(), Cloud: t.Cloud, Prompt: p.o.Prompt}
 	if s.Certificate != "" {

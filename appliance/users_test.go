@@ -276,17 +276,17 @@ func TestSignInOptions(t *testing.T) {
 	p.Config.Target.Cloud = "usgov"
 	for i, want := range []identity.Options{{Kind: identity.None}, {Kind: identity.Token, Token: "emulator-2"}} {
 		want.Resource, want.Cloud = "http://127.0.0.1:1", "usgov"
-		if diff := cmp.Diff(want, p.signIn(config.User{Auth: "default"}, i)); diff != "" {
+		if diff := cmp.Diff(want, p.signIn(p.Config.Target, config.User{Auth: "default"}, i)); diff != "" {
 			t.Error(diff)
 		}
 	}
 	p.Config.Target.URL = "https://a.example"
 	p.Config.Dir = t.TempDir()
-	got := p.signIn(config.User{Auth: "certificate", Tenant: "t", Client: "c", Certificate: "x.pem"}, 1)
+	got := p.signIn(p.Config.Target, config.User{Auth: "certificate", Tenant: "t", Client: "c", Certificate: "x.pem"}, 1)
 	if got.Kind != identity.Certificate || got.Certificate != p.Config.Path("x.pem") || got.Token != "" {
 		t.Errorf("%+v", got)
 	}
-	if got := p.signIn(config.User{Auth: "client-secret", Token: config.NewSecret("ready")}, 0); got.Kind != identity.Token || got.Token != "ready" {
+	if got := p.signIn(p.Config.Target, config.User{Auth: "client-secret", Token: config.NewSecret("ready")}, 0); got.Kind != identity.Token || got.Token != "ready" {
 		t.Errorf("%+v", got)
 	}
 }

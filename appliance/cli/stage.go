@@ -70,9 +70,24 @@ func (c *stageCommand) Run(ctx context.Context, env *Env) error {
 func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 	var rows [][]string
 	for _, s := range r.Sources {
-		rows = append(rows, []string{s.Name, count(s.Rows), count(s.Rejected), size(s.Bytes), duration(s.Seconds)})
+		bytes := size(s.Bytes)
+		if s.Files == 0 {
+			bytes = "-"
+		}
+		rows = append(rows, []string{s.Name, count(s.Rows), count(s.Rejected), bytes, duration(s.Seconds)})
+		for _, r := range s.Relations {
+			rows = append(rows, []string{"  " + r.Name, count(r.Rows), count(r.Rejected), "", ""})
+		}
 	}
 	printTable(env.Stdout, []column{left("source"), right("rows"), right("bad lines"), right("size"), right("time")}, rows)
+	for _, s := range r.Sources {
+		if s.Resumed > 0 {
+			fmt.Fprintf(env.Stdout, "%s: went on after an interruption, with %d ranges that were read before\n", s.Name, s.Resumed)
+		}
+		for _, note := range s.Notes {
+			fmt.Fprintf(env.Stdout, "%s: %s\n", s.Name, note)
+		}
+	}
 	fmt.Fprintln(env.Stdout)
 	rows = nil
 	for _, t := range r.Tables {

@@ -271,16 +271,16 @@ func (c *Config) RequireTarget() error {
 func (k *checker) sources() {
 	for _, name := range sortedNames(reflect.ValueOf(k.c.Sources)) {
 		s, at := k.c.Sources[name], "sources."+name
-		if len(s.Path) == 0 {
+		switch {
+		case s.Database != "" || s.Dataverse != "":
+			k.supply(s, at)
+		case len(s.Path) == 0:
 			k.fault(at+".path", "`"+at+".path` is missing", "name the file, or several in a list")
 		}
 		for _, p := range s.Path {
 			if strings.TrimSpace(p) == "" {
 				k.fault(at+".path", "`"+at+".path` holds an empty path", "")
 			}
-		}
-		if len(s.Delimiter) > 4 {
-			k.fault(at+".delimiter", fmt.Sprintf("`%s.delimiter` has %d bytes; it may have 4", at, len(s.Delimiter)), "")
 		}
 		for _, c := range []struct{ key, value string }{{"quote", s.Quote}, {"escape", s.Escape}} {
 			if len(c.value) > 1 {
@@ -304,18 +304,93 @@ func (k *checker) columns(s Source, path string) {
 	}
 }
 
+// forms are the words at the end of a setting's description that bind it to one form.
+var forms = []string{"csv", "xlsx", "dataverse"}
+
 // csvOnly reports settings that mean nothing in the source's form.
 func (k *checker) csvOnly(s Source, path string) {
-	if s.Format == "" || s.Format == "csv" {
-		return
-	}
+	form := s.form()
 	given, usual := reflect.ValueOf(s), withDefaults(reflect.TypeFor[Source]())
 	for _, f := range fieldsOf(given.Type()) {
-		only := strings.HasSuffix(f.doc, "csv only.") || f.key == "types" && s.Format == "parquet"
-		if only && !reflect.DeepEqual(given.Field(f.index).Interface(), usual.Field(f.index).Interface()) {
-			k.fault(join(path, f.key), fmt.Sprintf("`%s` means nothing for %s", join(path, f.key), s.Format), "")
+		value := given.Field(f.index)
+		if reflect.DeepEqual(value.Interface(), usual.Field(f.index).Interface()) || value.Kind() == reflect.Slice && value.Len() == 0 {
+			continue
+		}
+		means := true
+		for _, only := range forms {
+			if strings.HasSuffix(f.doc, only+" only.") && form != only && (form != "" || only == "dataverse") {
+				means = form == "xlsx" && (f.key == "header" || f.key == "columns")
+			}
+		}
+		if f.key == "types" && (form == "parquet" || form == "cmt") {
+			means = false
+		}
+		if !means {
+			k.fault(join(path, f.key), fmt.Sprintf("`%s` means nothing for %s", join(path, f.key), first(form, "a file")), "")
 		}
 	}
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// form is what the source's rows come in; "" if its file's name tells.
+func (s Source) form() string {
+	switch {
+	case s.Database != "":
+		return "database"
+	case s.Dataverse != "":
+		return "dataverse"
+	}
+	return s.Format
+}
+
+// supply checks a source that is a database or an environment.
+func (k *checker) supply(s Source, path string) {
+	missing := func(key, hint string) {
+		k.fault(join(path, key), fmt.Sprintf("`%s` is missing", join(path, key)), hint)
+	}
+	switch {
+	case s.Database != "" && s.Dataverse != "":
+		k.fault(path+".dataverse", "`"+path+"` is a database and an environment", "one source is one of them")
+	case s.Dataverse != "":
+		if message, hint := urlFault(s.Dataverse); message != "" {
+			k.fault(path+".dataverse", "`"+path+".dataverse` "+message, hint)
+		}
+		if s.Table == "" {
+			missing("table", "the logical name of the table, such as account")
+		}
+		if s.Auth == "none" && !loopback(hostOf(s.Dataverse)) {
+			k.fault(path+".auth", "`"+path+".auth` is none, which only serves an emulator on this machine", "choose another way to sign in")
+		}
+	case s.Database == "sqlite":
+		if len(s.Path) != 1 {
+			missing("path", "the SQLite file")
+		}
+	case s.DSN.IsZero():
+		missing("dsn", "write `dsn: ${NAME}` and set the variable NAME to the database's address")
+	}
+	if s.Database != "" && (s.Table == "") == (s.Query == "") {
+		k.fault(path+".table", "`"+path+"` needs a table or a query, and not both", "")
+	}
+	if s.Database != "" && s.Parallel > 1 && s.Key == "" {
+		missing("key", "reading in parallel needs a column that ranges can be made of")
+	}
+	if len(s.Path) > 0 && s.Database != "sqlite" {
+		k.fault(path+".path", "`"+path+".path` means nothing for a source that is no file", "")
+	}
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 func (k *checker) limits() {

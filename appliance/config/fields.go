@@ -12,7 +12,7 @@ import (
 type field struct {
 	key, doc, match, min, max, env string
 	need, short                    bool
-	enum                           []string
+	enum, or                       []string // or: the keys one of which must be there, beside this one
 	index                          int
 }
 
@@ -30,6 +30,9 @@ func fieldsOf(t reflect.Type) []field {
 			env: tag("env"), need: tag("need") == "yes", short: tag("short") == "yes", index: i}
 		if words, ok := f.Tag.Lookup("enum"); ok {
 			item.enum = strings.Split(words, ",")
+		}
+		if words, ok := f.Tag.Lookup("or"); ok {
+			item.or = strings.Split(words, ",")
 		}
 		fields = append(fields, item)
 	}
@@ -144,6 +147,16 @@ func plain(v reflect.Value) any {
 	case Size:
 		return x.String()
 	case Types:
+		if x.Formats != nil {
+			all := map[string]any{}
+			for name, t := range x.Columns {
+				all[name] = t
+			}
+			for name, f := range x.Formats {
+				all[name] = f
+			}
+			return all
+		}
 		if x.Columns != nil {
 			return x.Columns
 		}

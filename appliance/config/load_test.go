@@ -69,8 +69,14 @@ func TestFirstFileOfTenLines(t *testing.T) {
 	}
 }
 
+// source is s with the defaults.
+func source(s Source) Source {
+	s.Quote, s.Header, s.Encoding, s.Null, s.Types, s.MaxBadLines = `"`, true, "utf-8", []string{""}, Types{Word: TypesText}, 1000
+	return s
+}
+
 func TestEverySettingIsRead(t *testing.T) {
-	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame"))
+	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame", "SRC_DSN=dsn", "SRC_SECRET=ss", "SRC_TOKEN=st"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +95,15 @@ func TestEverySettingIsRead(t *testing.T) {
 			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000},
 			"orders": {
 				Path: []string{"a-*.csv", "b.csv"}, Format: "csv", Delimiter: ";", Quote: `"`, Escape: `\`, Header: true, Encoding: "windows-1252",
-				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}}, MaxBadLines: 10,
+				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, MaxBadLines: 10, MaxBad: "0.1%", Partition: true,
+				Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}, Formats: map[string]TypeFormat{
+					"day": {Format: []string{"%d.%m.%Y"}}, "price": {Type: "DECIMAL(12,2)", Decimal: ",", Thousands: "."}}},
 			},
+			"prices":   source(Source{Path: []string{"prices.xlsx"}, Sheet: "Prices", Range: "A2:F", HeaderRow: 2}),
+			"invoices": source(Source{Database: "postgres", DSN: NewSecret("dsn"), Table: "sales.invoices", Key: "id", Parallel: 4}),
+			"debts":    source(Source{Database: "sqlite", Path: []string{"debts.db"}, Query: "SELECT * FROM debts"}),
+			"partners": source(Source{Dataverse: "https://old.crm4.dynamics.com", Table: "account", Select: []string{"accountid", "name"}, Filter: "statecode eq 0",
+				Auth: "client-secret", Tenant: "acme.example", Client: "app", Secret: NewSecret("ss"), Certificate: "app.pem", Token: NewSecret("st"), Cloud: "public"}),
 		},
 		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", Gone: "deactivate", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
 			Repair: map[string]Repair{"*": {TooLong: "trim", NotOption: "hold", OutOfRange: "clamp", WrongType: "blank", NoTarget: "blank"},

@@ -40,7 +40,15 @@ func groupSchema(usual reflect.Value) object {
 		s["required"] = required
 	}
 	if short, ok := shortField(fields); ok {
-		s["required"] = []string{short.key}
+		if len(short.or) == 0 {
+			s["required"] = []string{short.key}
+		} else {
+			var one []any
+			for _, key := range append([]string{short.key}, short.or...) {
+				one = append(one, object{"required": []string{key}})
+			}
+			s["anyOf"] = one
+		}
 		bare := fieldSchema(short, usual.Field(short.index))
 		return object{"anyOf": []any{bare, s}}
 	}
@@ -64,7 +72,7 @@ func fieldSchema(f field, usual reflect.Value) object {
 	case t == typesType:
 		s = object{"anyOf": []any{
 			object{"enum": []string{TypesAuto, TypesText}},
-			object{"type": "object", "additionalProperties": object{"type": "string"}},
+			object{"type": "object", "additionalProperties": object{"anyOf": []any{object{"type": "string"}, groupSchema(reflect.New(reflect.TypeFor[TypeFormat]()).Elem())}}},
 		}}
 	default:
 		s = settingSchema(f, t)

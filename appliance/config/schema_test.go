@@ -121,7 +121,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 
 // TestSchemaAgreesWithTheDecoder judges the same files by both.
 func TestSchemaAgreesWithTheDecoder(t *testing.T) {
-	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n")
+	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n", "SRC_DSN=d", "SRC_SECRET=s", "SRC_TOKEN=t")
 	cases := map[string]bool{
 		example(t, "first.yaml"): true, example(t, "full.yaml"): true,
 		body("load:\n"):                                             true,

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -68,10 +69,11 @@ type User struct {
 	Token       Secret `json:"token" doc:"A ready bearer token, instead of any other way for this user to sign in; only as ${NAME}, never written out."`
 }
 
-// Source is one supply of rows: a file, or several of the same form.
+// Source is one supply of rows: a file, or several of the same form, a database's table
+// or query, or a table of another environment.
 type Source struct {
-	Path        []string `json:"path" short:"yes" doc:"File or files; * and ? stand for any characters. Relative paths start at the project folder."`
-	Format      string   `json:"format" enum:",csv,parquet,json,ndjson" doc:"Form of the file; when left out, told by the ending of its name."`
+	Path        []string `json:"path" short:"yes" or:"database,dataverse" doc:"File or files; * and ? stand for any characters. Relative paths start at the project folder."`
+	Format      string   `json:"format" enum:",csv,parquet,json,ndjson,xlsx,cmt" doc:"Form of the file; cmt is a package of the Configuration Migration Tool; when left out, told by the ending of its name."`
 	Delimiter   string   `json:"delimiter" doc:"What stands between columns; when left out, a comma, or a tab in a .tsv file. csv only."`
 	Quote       string   `json:"quote" doc:"Character around values; empty for none. csv only."`
 	Escape      string   `json:"escape" doc:"Character before a quote within quotes; when left out, the quote itself. csv only."`
@@ -80,8 +82,43 @@ type Source struct {
 	Null        []string `json:"null" doc:"Texts that mean no value. csv only."`
 	RowEnd      string   `json:"row_end" doc:"What ends a row, if not a line end. csv only."`
 	Columns     []string `json:"columns" doc:"Names for the columns, instead of those in the header line. csv only."`
-	Types       Types    `json:"types" doc:"Column types: text (values stay as they are in the file, so that 00123 keeps its zeros), auto (found by looking), or a mapping of column to DuckDB type, the others staying text. csv only."`
+	Types       Types    `json:"types" doc:"Column types: text (values stay as they are in the file, so that 00123 keeps its zeros), auto (found by looking), or a mapping of column to DuckDB type, the others staying text, or to how its text is written: {decimal: \",\", thousands: \".\"} or {format: \"%d.%m.%Y\"}, with a type."`
 	MaxBadLines int      `json:"max_bad_lines" min:"0" doc:"Lines that cannot be read are set aside and reported; with more than this the ingest stops."`
+	MaxBad      string   `json:"max_bad" match:"^$|^[0-9]+([.][0-9]+)?%$" doc:"The same as a share of all lines, such as 0.1%; max_bad_lines does not count then."`
+
+	Sheet     string `json:"sheet" doc:"Sheet of the workbook; when left out, the first. xlsx only."`
+	Range     string `json:"range" match:"^$|^[A-Za-z]{1,3}[0-9]*:[A-Za-z]{1,3}[0-9]*$" doc:"Cells that are read, such as B4:F200 or A:F; when left out, all. xlsx only."`
+	HeaderRow int    `json:"header_row" min:"0" doc:"Row with the column names; 0 for the first that is not empty. xlsx only."`
+	Partition bool   `json:"partition" doc:"Whether folders named column=value on the way to a file are columns (hive partitions)."`
+
+	Database string `json:"database" enum:",postgres,mysql,mariadb,sqlserver,sqlite" doc:"Kind of database that rows come from."`
+	DSN      Secret `json:"dsn" doc:"Address of the database with user and password; only as ${NAME}, never written out. sqlite has a path instead."`
+	Table    string `json:"table" doc:"Table that is read: of the database, with its schema where it needs one, or of the environment, by its logical name."`
+	Query    string `json:"query" doc:"Query of the database whose rows are read, instead of a table."`
+	Key      string `json:"key" doc:"Column whose ranges are read one by one, so that a reading goes on after a kill and several connections share the work; rows come in its order."`
+	Parallel int    `json:"parallel" min:"0" max:"64" doc:"Connections, or requests, at once; 0 for one."`
+
+	Dataverse   string   `json:"dataverse" doc:"Address of an environment whose table is read."`
+	Select      []string `json:"select" doc:"Columns of the environment's table, by logical name; when left out, all. dataverse only."`
+	Filter      string   `json:"filter" doc:"OData filter for the records, such as statecode eq 0. dataverse only."`
+	FetchXML    string   `json:"fetchxml" doc:"FetchXML query, instead of select and filter. dataverse only."`
+	Delta       bool     `json:"delta" doc:"Whether only what has changed since the last staging is fetched and merged (change tracking). dataverse only."`
+	Auth        string   `json:"auth" enum:",default,client-secret,certificate,managed-identity,workload-identity,azure-cli,device-code,none" doc:"Way to sign in to the environment. dataverse only."`
+	Tenant      string   `json:"tenant" doc:"Directory (tenant) id or domain. dataverse only."`
+	Client      string   `json:"client" doc:"Application (client) id. dataverse only."`
+	Secret      Secret   `json:"secret" doc:"Client secret, or the password of the certificate file; only as ${NAME}, never written out. dataverse only."`
+	Certificate string   `json:"certificate" doc:"PEM or PFX file with the application's certificate and key. dataverse only."`
+	Token       Secret   `json:"token" doc:"A ready bearer token; only as ${NAME}, never written out. dataverse only."`
+	Cloud       string   `json:"cloud" enum:",public,usgov,china" doc:"The cloud that the sign-in service belongs to. dataverse only."`
+}
+
+// BadShare is the share of lines that may be bad; 0 where none is given.
+func (s Source) BadShare() float64 {
+	percent, err := strconv.ParseFloat(strings.TrimSuffix(s.MaxBad, "%"), 64)
+	if err != nil {
+		return 0
+	}
+	return percent / 100
 }
 
 // Table is what cannot be said in the table's SQL.

@@ -91,6 +91,11 @@ func (c *Client) rows(ctx context.Context, set string, q Query, fn func(row json
 // page calls fn with the rows of one page and returns the address of the next. That
 // the page is whole was seen when it came, so no part of a broken one is handed on.
 func (c *Client) page(r *request, a *answer, fn func(row json.RawMessage) error) (next string, err error) {
+	return c.pageWith(r, a, fn, nil)
+}
+
+// pageWith is page with other members of the answer: those that more names are put there.
+func (c *Client) pageWith(r *request, a *answer, fn func(row json.RawMessage) error, more map[string]json.RawMessage) (next string, err error) {
 	strayed := func(err error) error {
 		e := r.fail(Transient, err, "the answer is not a page of rows: %v", err)
 		e.Status = a.status
@@ -125,6 +130,11 @@ func (c *Client) page(r *request, a *answer, fn func(row json.RawMessage) error)
 			err = d.Decode(&next)
 		default:
 			err = d.Decode(&raw)
+			if member, ok := name.(string); ok {
+				if _, wanted := more[member]; wanted {
+					more[member] = bytes.Clone(raw)
+				}
+			}
 		}
 		if err != nil {
 			return "", strayed(err)

@@ -107,6 +107,55 @@ func (v *Vector) AppendText(s string) {
 	v.Offsets = append(v.Offsets, uint32(len(v.Bytes)))
 }
 
+// AppendBytes is AppendText for bytes, which are copied.
+func (v *Vector) AppendBytes(b []byte) {
+	if len(v.Offsets) == 0 {
+		v.Offsets = append(v.Offsets, 0)
+	}
+	v.Bytes = append(v.Bytes, b...)
+	v.Offsets = append(v.Offsets, uint32(len(v.Bytes)))
+}
+
+// AppendNull makes the value of row i, the next one, null.
+func (v *Vector) AppendNull(i int) {
+	v.SetNull(i, i+1)
+	switch v.Type {
+	case Float:
+		v.Floats = append(v.Floats, 0)
+	case Decimal:
+		v.Wide = append(v.Wide, Int128{})
+	case UUID:
+		v.UUIDs = append(v.UUIDs, [16]byte{})
+	case Text:
+		v.AppendBytes(nil)
+	default:
+		v.Ints = append(v.Ints, 0)
+	}
+}
+
+// Truncate leaves the first rows values: for who gives up a row half filled.
+func (v *Vector) Truncate(rows int) {
+	switch v.Type {
+	case Float:
+		v.Floats = v.Floats[:min(rows, len(v.Floats))]
+	case Decimal:
+		v.Wide = v.Wide[:min(rows, len(v.Wide))]
+	case UUID:
+		v.UUIDs = v.UUIDs[:min(rows, len(v.UUIDs))]
+	case Text:
+		if rows+1 < len(v.Offsets) {
+			v.Offsets = v.Offsets[:rows+1]
+			v.Bytes = v.Bytes[:v.Offsets[rows]]
+		}
+	default:
+		v.Ints = v.Ints[:min(rows, len(v.Ints))]
+	}
+	if word := rows >> 6; word < len(v.nulls) {
+		v.nulls[word] &= 1<<(rows&63) - 1
+		v.nulls = v.nulls[:word+1]
+	}
+}
+
 // Reset empties the vector and keeps its memory for the next batch.
 func (v *Vector) Reset() {
 	v.nulls = v.nulls[:0]

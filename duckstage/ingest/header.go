@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
@@ -45,15 +47,59 @@ func openRaw(path string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !strings.HasSuffix(strings.ToLower(path), ".gz") {
-		return f, nil
+	packed := bufio.NewReaderSize(f, 1<<20)
+	switch filepath.Ext(strings.ToLower(path)) {
+	case ".gz":
+		r, err := gzip.NewReader(packed)
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("unpack %s: %w", path, err)
+		}
+		return readCloser{r, f}, nil
+	case ".zst":
+		r, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("unpack %s: %w", path, err)
+		}
+		return readCloser{r, closers{r.IOReadCloser(), f}}, nil
 	}
-	r, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<20))
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("unpack %s: %w", path, err)
+	return f, nil
+}
+
+// closers closes several.
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, one := range c {
+		errs = append(errs, one.Close())
 	}
-	return readCloser{r, f}, nil
+	return errors.Join(errs...)
+}
+
+// markedUTF16 tells the encoding of files that begin with the mark of UTF-16, which no
+// UTF-8 text can; "" where they do not.
+func markedUTF16(inputs []input) (string, error) {
+	found := ""
+	for i, in := range inputs {
+		r, err := openRaw(in.path)
+		if err != nil {
+			return "", err
+		}
+		var mark [2]byte
+		_, err = io.ReadFull(r, mark[:])
+		r.Close()
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return "", fmt.Errorf("%s: read first bytes: %w", in.shown, err)
+		}
+		is := map[[2]byte]string{{0xFF, 0xFE}: "utf-16le", {0xFE, 0xFF}: "utf-16be"}[mark]
+		if i > 0 && is != found {
+			return "", fmt.Errorf("%s is %s and %s is %s: files of one source have one encoding", inputs[0].shown, encodingName(found), in.shown, encodingName(is))
+		}
+		found = is
+	}
+	return found, nil
 }
 
 // decoded turns r into UTF-8. Bytes that are no UTF-8 stay as they are when that is the

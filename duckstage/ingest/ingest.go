@@ -22,6 +22,12 @@ type run struct {
 	progress func(done, total int64)
 	bad      []BadLine
 	badCount int64
+
+	progressFrom int64 // what is done when SQL begins
+	before       int64 // rows of the relations that were read before
+	resumed      int64 // parts that an interrupted run had read
+	notes        []string
+	results      []built
 }
 
 // Run brings a source into the stage and replaces what was there under its name.
@@ -39,7 +45,10 @@ func Run(ctx context.Context, stage *duckstage.Stage, src Source, progress func(
 		}
 		return Result{}, fmt.Errorf("ingest source %s: %w", src.Name, err)
 	}
-	res := Result{Rows: rows, Rejected: r.badCount, Bytes: r.total, Seconds: time.Since(start).Seconds()}
+	res := Result{Rows: rows, Rejected: r.badCount, Bytes: r.total, Seconds: time.Since(start).Seconds(), Resumed: r.resumed, Notes: r.notes}
+	for _, b := range r.results {
+		res.Relations = append(res.Relations, Relation{Name: b.name, Rows: b.rows, Rejected: b.rejected})
+	}
 	for _, in := range r.inputs {
 		res.Files = append(res.Files, in.shown)
 	}
@@ -47,28 +56,64 @@ func Run(ctx context.Context, stage *duckstage.Stage, src Source, progress func(
 }
 
 func (r *run) run(ctx context.Context, stage *duckstage.Stage) (rows int64, err error) {
-	if r.inputs, err = r.src.inputs(); err != nil {
-		return 0, err
-	}
-	for _, in := range r.inputs {
-		r.total += in.size
-	}
-	if r.src, err = r.src.normalize(r.inputs[0].path); err != nil {
+	if err := r.prepare(); err != nil {
 		return 0, err
 	}
 	start := time.Now()
+	if r.src.supplied() {
+		return r.runSupply(ctx, stage, start)
+	}
 	err = stage.With(ctx, func(c *duckstage.Conn) error {
-		if rows, err = r.load(ctx, stage, c); err != nil {
-			_, dropErr := c.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS "+r.building())
+		b := built{name: r.src.Name, table: r.building()}
+		if b.rows, err = r.load(ctx, stage, c); err != nil {
+			_, dropErr := c.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS dm."+duckstage.Ident(b.table))
 			return errors.Join(err, dropErr)
 		}
-		return r.swap(ctx, c, rows, time.Since(start))
+		b.rejected, b.bad = r.badCount, r.bad
+		rows = b.rows
+		return r.swap(ctx, c, []built{b}, time.Since(start))
 	})
 	return rows, err
 }
 
+// prepare resolves the source's files and fills its defaults in.
+func (r *run) prepare() (err error) {
+	first := ""
+	if r.src.fromFiles() {
+		if r.inputs, err = r.src.inputs(); err != nil {
+			return err
+		}
+		first = r.inputs[0].path
+	}
+	for _, in := range r.inputs {
+		r.total += in.size
+	}
+	if r.src, err = r.src.normalize(first); err != nil {
+		return err
+	}
+	if r.src.Format == CSV && isUTF8(r.src.Encoding) {
+		marked, err := markedUTF16(r.inputs)
+		if err != nil {
+			return err
+		}
+		if marked != "" {
+			r.src.Encoding = marked
+		}
+	}
+	return nil
+}
+
+// built is a new table that waits to take its source's place.
+type built struct {
+	name     string // of the relation
+	table    string // in schema dm
+	rows     int64
+	rejected int64
+	bad      []BadLine
+}
+
 // building is the table that is filled before it takes the source's name.
-func (r *run) building() string { return "dm." + duckstage.Ident("new_source_"+r.src.Name) }
+func (r *run) building() string { return "new_source_" + r.src.Name }
 
 // load fills the new table.
 func (r *run) load(ctx context.Context, stage *duckstage.Stage, c *duckstage.Conn) (int64, error) {
@@ -77,7 +122,7 @@ func (r *run) load(ctx context.Context, stage *duckstage.Stage, c *duckstage.Con
 		paths[i] = in.path
 	}
 	if r.src.Format != CSV {
-		return r.create(ctx, c, r.src.readOther(paths), "*", nil, 0)
+		return r.loadOther(ctx, c, paths)
 	}
 	columns, err := r.src.columns(r.inputs)
 	if err != nil {
@@ -87,7 +132,8 @@ func (r *run) load(ctx context.Context, stage *duckstage.Stage, c *duckstage.Con
 		return r.rewriteAndRead(ctx, stage, c, columns)
 	}
 	rows, err := r.readText(ctx, c, paths, columns, false)
-	if mixedLineEnds(err) {
+	if mixedLineEnds(err) || errors.Is(err, errTypes) {
+		r.bad, r.badCount = nil, 0
 		return r.rewriteAndRead(ctx, stage, c, columns)
 	}
 	return rows, err
@@ -122,9 +168,6 @@ func (r *run) rewriteAndRead(ctx context.Context, stage *duckstage.Stage, c *duc
 		before += in.size / 2
 	}
 	r.bad, r.badCount = w.bad, w.badCount
-	if err := r.tooMany(); err != nil {
-		return 0, err
-	}
 	return r.readText(ctx, c, paths, columns, true)
 }
 
@@ -145,91 +188,141 @@ func (r *run) readText(ctx context.Context, c *duckstage.Conn, paths, columns []
 			return 0, err
 		}
 	}
-	selection := make([]string, len(columns))
+	fields := make([]field, len(columns))
 	for i, col := range columns {
-		selection[i] = duckstage.Ident(col)
+		fields[i] = field{name: col}
 	}
+	typed, err := r.src.typedText(fields)
+	if err != nil {
+		return 0, err
+	}
+	list, bad := typed.selection(r.extras(paths, rewritten)...)
+	if rewritten {
+		read = "(SELECT * RENAME (" + lineColumn + " AS dm_line) FROM " + read + ")"
+	}
+	b := built{name: r.src.Name, table: r.building()}
 	var done int64
 	if rewritten {
 		done = r.total / 2
 	}
-	rows, err := r.create(ctx, c, read, strings.Join(selection, ", "), paths, done)
+	r.progressFrom = done
+	err = r.makeTyped(ctx, c, &b, list, bad, read, rewritten)
 	if err != nil {
 		return 0, err
 	}
+	r.bad, r.badCount = append(r.bad, b.bad...), r.badCount+b.rejected
 	if err := r.collect(ctx, c, paths, rewritten); err != nil {
 		return 0, err
 	}
-	return rows, r.tooMany()
+	return b.rows, r.tooMany(b.rows)
 }
 
-// create makes the table from a table function. Where temporary files were read, the
-// original's name goes into dm_file.
-func (r *run) create(ctx context.Context, c *duckstage.Conn, read, columns string, paths []string, done int64) (int64, error) {
-	several := len(r.inputs) > 1
-	file := ""
-	if several {
-		names, shown := make([]string, len(r.inputs)), make([]string, len(r.inputs))
-		for i, in := range r.inputs {
-			names[i], shown[i] = in.path, in.shown
-			if i < len(paths) {
-				names[i] = paths[i]
+// extras are the columns that the stage adds to those of a file.
+func (r *run) extras(paths []string, rewritten bool) []string {
+	extras := []string{timestamp(r.arrival) + " AS dm_created_at"}
+	shown := make([]string, len(r.inputs))
+	for i, in := range r.inputs {
+		shown[i] = in.shown
+	}
+	if len(r.inputs) > 1 {
+		extras = append(extras, byFile(paths, shown)+" AS dm_file")
+	}
+	if r.src.Partition {
+		for _, key := range partitionKeys(shown) {
+			values := make([]string, len(shown))
+			for i, name := range shown {
+				values[i] = partition(name)[key]
 			}
+			extras = append(extras, byFile(paths, values)+" AS "+duckstage.Ident(key))
 		}
-		file = fmt.Sprintf(", map_extract_value(MAP(%s, %s), dm_file) AS dm_file", list(names), list(shown))
 	}
-	if columns == "*" && several {
-		columns = "* EXCLUDE (dm_file)"
+	if rewritten {
+		extras = append(extras, "dm_line")
 	}
-	q := fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT %s, TIMESTAMP '%s' AS dm_created_at%s FROM %s",
-		r.building(), columns, r.arrival.Format("2006-01-02 15:04:05.000000"), file, read)
-	report := func(share float64) { r.report(done + int64(share*float64(r.total-done))) }
-	if _, err := c.ExecProgress(ctx, report, q); err != nil {
+	return extras
+}
+
+// byFile is the value that belongs to the file a row was read from, which may be a
+// temporary one.
+func byFile(paths, values []string) string {
+	if len(paths) == 1 {
+		return duckstage.Quote(values[0])
+	}
+	return fmt.Sprintf("map_extract_value(MAP(%s, %s), dm_file)", list(paths), list(values))
+}
+
+// loadOther fills the table from files that bring their own types.
+func (r *run) loadOther(ctx context.Context, c *duckstage.Conn, paths []string) (int64, error) {
+	read := r.src.readOther(paths)
+	infos, err := c.Describe(ctx, "SELECT * FROM "+read)
+	if err != nil {
 		return 0, err
 	}
-	r.report(r.total)
-	var rows int64
-	err := c.Row(ctx, []any{&rows}, "SELECT count(*) FROM "+r.building())
-	return rows, err
+	var fields []field
+	for _, info := range infos {
+		if info.Name != "dm_file" {
+			fields = append(fields, field{name: info.Name, stored: info.SQLType, typ: info.SQLType})
+		}
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	if err := checkNames(names); err != nil {
+		return 0, err
+	}
+	typed, err := r.src.typedFields(fields)
+	if err != nil {
+		return 0, err
+	}
+	list, bad := typed.selection(r.extras(paths, false)...)
+	b := built{name: r.src.Name, table: r.building()}
+	if err := r.makeTyped(ctx, c, &b, list, bad, read, true); err != nil {
+		return 0, err
+	}
+	r.bad, r.badCount = b.bad, b.rejected
+	return b.rows, r.tooMany(b.rows)
 }
 
 // tooMany says whether more lines were set aside than the source allows.
-func (r *run) tooMany() error {
-	if r.src.MaxBadLines < 0 || r.badCount <= int64(r.src.MaxBadLines) {
-		return nil
+func (r *run) tooMany(rows int64) error {
+	if share := r.src.MaxBadShare; share > 0 {
+		if float64(r.badCount) <= share*float64(rows+r.badCount) {
+			return nil
+		}
+		return &BadLinesError{Source: r.src.Name, Count: r.badCount, Rows: rows + r.badCount, Share: share, First: r.bad[:min(len(r.bad), 5)]}
 	}
-	return &BadLinesError{Source: r.src.Name, Count: r.badCount, Max: r.src.MaxBadLines, First: r.bad[:min(len(r.bad), 5)]}
+	return r.badLimit(r.badCount, r.bad)
 }
 
-// swap puts the new table in place of the old one, with everything that is said about
-// it. The old one stays while a staged relation still reads it.
-func (r *run) swap(ctx context.Context, c *duckstage.Conn, rows int64, took time.Duration) error {
-	newest := slices.MaxFunc(r.inputs, func(a, b input) int { return cmp.Compare(a.mtime.UnixNano(), b.mtime.UnixNano()) })
+// badLimit compares with the number of lines that may be bad.
+func (r *run) badLimit(count int64, bad []BadLine) error {
+	if r.src.MaxBadLines < 0 || count <= int64(r.src.MaxBadLines) {
+		return nil
+	}
+	return &BadLinesError{Source: r.src.Name, Count: count, Max: r.src.MaxBadLines, First: bad[:min(len(bad), 5)]}
+}
+
+// swap puts the new tables in place of the old ones, with everything that is said about
+// them. An old one stays while a staged relation still reads it.
+func (r *run) swap(ctx context.Context, c *duckstage.Conn, tables []built, took time.Duration) error {
 	err := c.Tx(ctx, func() error {
-		data, unused, err := r.tables(ctx, c)
+		former, err := r.relations(ctx, c)
 		if err != nil {
 			return err
 		}
-		queries := []string{
-			"ALTER TABLE " + r.building() + " RENAME TO " + data,
-			"CREATE OR REPLACE VIEW source." + duckstage.Ident(r.src.Name) + " AS SELECT * FROM dm." + data,
-			"DELETE FROM dm.sources WHERE name = " + duckstage.Quote(r.src.Name),
-			"DELETE FROM dm.rejects WHERE source = " + duckstage.Quote(r.src.Name),
+		for _, b := range tables {
+			if err := r.swapOne(ctx, c, b, took); err != nil {
+				return err
+			}
+			delete(former, b.name)
 		}
-		for _, t := range unused {
-			queries = append(queries, "DROP TABLE dm."+duckstage.Ident(t))
-		}
-		for _, q := range queries {
-			if _, err := c.Exec(ctx, q); err != nil {
+		for name := range former { // of a package that no longer has it
+			if err := r.forget(ctx, c, name); err != nil {
 				return err
 			}
 		}
-		if err := r.storeBad(ctx, c); err != nil {
-			return err
-		}
-		_, err = c.Exec(ctx, `INSERT INTO dm.sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.src.Name, data, len(r.inputs), r.total,
-			newest.mtime.UTC(), r.arrival, rows, r.badCount, took.Seconds())
-		return err
+		return r.storeRelations(ctx, c, tables)
 	})
 	if err != nil {
 		return err
@@ -237,15 +330,51 @@ func (r *run) swap(ctx context.Context, c *duckstage.Conn, rows int64, took time
 	return c.Checkpoint(ctx)
 }
 
+func (r *run) swapOne(ctx context.Context, c *duckstage.Conn, b built, took time.Duration) error {
+	data, unused, err := r.tables(ctx, c, b.name)
+	if err != nil {
+		return err
+	}
+	queries := []string{
+		"ALTER TABLE dm." + duckstage.Ident(b.table) + " RENAME TO " + data,
+		"CREATE OR REPLACE VIEW source." + duckstage.Ident(b.name) + " AS SELECT *, " + duckstage.Quote(r.src.Name) + " AS dm_source FROM dm." + data,
+		"DELETE FROM dm.sources WHERE name = " + duckstage.Quote(b.name),
+		"DELETE FROM dm.rejects WHERE source = " + duckstage.Quote(b.name),
+	}
+	for _, t := range unused {
+		queries = append(queries, "DROP TABLE dm."+duckstage.Ident(t))
+	}
+	for _, q := range queries {
+		if _, err := c.Exec(ctx, q); err != nil {
+			return err
+		}
+	}
+	if err := r.storeBad(ctx, c, b); err != nil {
+		return err
+	}
+	if r.src.supplied() {
+		if err := r.dropParts(ctx, c, b.name); err != nil {
+			return err
+		}
+	}
+	newest := r.arrival
+	if len(r.inputs) > 0 {
+		newest = slices.MaxFunc(r.inputs, func(a, b input) int { return cmp.Compare(a.mtime.UnixNano(), b.mtime.UnixNano()) }).mtime.UTC()
+	}
+	_, err = c.Exec(ctx, `INSERT INTO dm.sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, b.name, data, len(r.inputs), r.total,
+		newest, r.arrival, b.rows, b.rejected, took.Seconds())
+	return err
+}
+
 // tables finds a name for the new table, and the old ones that nothing will read.
-func (r *run) tables(ctx context.Context, c *duckstage.Conn) (data string, unused []string, err error) {
+func (r *run) tables(ctx context.Context, c *duckstage.Conn, name string) (data string, unused []string, err error) {
 	var number int64
 	err = c.Row(ctx, []any{&number}, `SELECT 1 + coalesce(max(TRY_CAST(substr(table_name, 8) AS BIGINT)), 0) FROM duckdb_tables()
 		WHERE database_name = current_database() AND schema_name = 'dm' AND starts_with(table_name, 'source_')`)
 	if err != nil {
 		return "", nil, err
 	}
-	err = c.Rows(ctx, "SELECT data FROM dm.sources WHERE name = ? AND data NOT IN (SELECT source FROM dm.tables WHERE source IS NOT NULL)", []any{r.src.Name},
+	err = c.Rows(ctx, "SELECT data FROM dm.sources WHERE name = ? AND data NOT IN (SELECT source FROM dm.tables WHERE source IS NOT NULL)", []any{name},
 		func(scan func(...any) error) error {
 			var t string
 			defer func() { unused = append(unused, t) }()

@@ -13,18 +13,18 @@ import (
 // before the first row: missing files, a wrong delimiter, headers that differ. Columns
 // whose type DuckDB is to guess from a file that has to be rewritten first are text.
 func Preview(ctx context.Context, stage *duckstage.Stage, src Source) error {
-	inputs, err := src.inputs()
-	if err == nil {
-		src, err = src.normalize(inputs[0].path)
+	r := &run{src: src}
+	if err := r.prepare(); err != nil {
+		return err
 	}
+	if r.src.supplied() {
+		return r.previewSupply(ctx, stage)
+	}
+	query, err := r.src.emptySelect(r.inputs)
 	if err != nil {
 		return err
 	}
-	query, err := src.emptySelect(inputs)
-	if err != nil {
-		return err
-	}
-	_, err = stage.Exec(ctx, "CREATE OR REPLACE TABLE source."+duckstage.Ident(src.Name)+" AS "+query)
+	_, err = stage.Exec(ctx, "CREATE OR REPLACE TABLE source."+duckstage.Ident(r.src.Name)+" AS "+query)
 	return err
 }
 
@@ -34,30 +34,48 @@ func (src *Source) emptySelect(inputs []input) (string, error) {
 	for i, in := range inputs {
 		paths[i] = in.path
 	}
+	added := ", NULL::TIMESTAMP AS dm_created_at, NULL::VARCHAR AS dm_source"
+	extra := []string{"NULL::TIMESTAMP AS dm_created_at", "NULL::VARCHAR AS dm_source"}
+	if src.Partition {
+		shown := make([]string, len(inputs))
+		for i, in := range inputs {
+			shown[i] = in.shown
+		}
+		for _, key := range partitionKeys(shown) {
+			added += ", NULL::VARCHAR AS " + duckstage.Ident(key)
+			extra = append(extra, "NULL::VARCHAR AS "+duckstage.Ident(key))
+		}
+	}
 	if src.Format != CSV {
-		return "SELECT *, NULL::TIMESTAMP AS dm_created_at FROM " + src.readOther(paths) + " LIMIT 0", nil
+		return "SELECT *" + added + " FROM " + src.readOther(paths) + " LIMIT 0", nil
 	}
 	columns, err := src.columns(inputs)
 	if err != nil {
 		return "", err
 	}
-	if src.AutoTypes && !src.rewritten() {
+	if src.AutoTypes && !src.rewritten() && len(src.Formats) == 0 {
 		read, err := src.readCSV(paths, columns, false)
-		return "SELECT *, NULL::TIMESTAMP AS dm_created_at FROM " + read + " LIMIT 0", err
+		return "SELECT *" + added + " FROM " + read + " LIMIT 0", err
 	}
-	selected := make([]string, len(columns), len(columns)+2)
+	fields := make([]field, len(columns))
 	for i, name := range columns {
-		typ := "VARCHAR"
-		for declared, t := range src.Types {
-			if strings.EqualFold(declared, name) {
-				typ = t
-			}
+		fields[i] = field{name: name}
+	}
+	typed, err := src.typedText(fields)
+	if err != nil {
+		return "", err
+	}
+	stored := make([]string, len(columns))
+	for i, name := range columns {
+		typ := src.declared(name)
+		if _, ok := src.format(name); ok || typ == "" {
+			typ = "VARCHAR"
 		}
-		selected[i] = fmt.Sprintf("NULL::%s AS %s", typ, duckstage.Ident(name))
+		stored[i] = fmt.Sprintf("NULL::%s AS %s", typ, duckstage.Ident(name))
 	}
-	selected = append(selected, "NULL::TIMESTAMP AS dm_created_at")
 	if len(inputs) > 1 {
-		selected = append(selected, "NULL::VARCHAR AS dm_file")
+		extra = append(extra, "NULL::VARCHAR AS dm_file")
 	}
-	return "SELECT " + strings.Join(selected, ", ") + " LIMIT 0", nil
+	selected, _ := typed.selection(extra...)
+	return "SELECT " + selected + " FROM (SELECT " + strings.Join(stored, ", ") + ") LIMIT 0", nil
 }

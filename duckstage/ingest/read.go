@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"fmt"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -49,7 +51,7 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 		"quote=" + duckstage.Quote(quote),
 		"escape=" + duckstage.Quote(escape),
 		"nullstr=" + list(append([]string{""}, src.Null...)),
-		"strict_mode=true", "null_padding=false", "skip=0", "comment=''",
+		"strict_mode=true", "hive_partitioning=false", "null_padding=false", "skip=0", "comment=''",
 		"store_rejects=true", "rejects_table=" + duckstage.Quote(rejectErrors), "rejects_scan=" + duckstage.Quote(rejectScans),
 		fmt.Sprintf("rejects_limit=%d", src.rejectsLimit()),
 	}
@@ -75,7 +77,7 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 // rejectsLimit is how many refusals of a file DuckDB need record: enough to see that
 // there are too many. Zero is no limit.
 func (src *Source) rejectsLimit() int {
-	if src.MaxBadLines < 0 {
+	if src.MaxBadLines < 0 || src.MaxBadShare > 0 {
 		return 0
 	}
 	// One line may be refused for several columns.
@@ -93,6 +95,9 @@ func (src *Source) typesOf(columns []string, other string) string {
 				t = declared
 			}
 		}
+		if _, ok := src.format(c); ok {
+			t = "VARCHAR" // it is made of its text
+		}
 		if t != "" {
 			fields = append(fields, duckstage.Quote(c)+": "+duckstage.Quote(t))
 		}
@@ -108,9 +113,38 @@ func (src *Source) readOther(paths []string) string {
 	}
 	switch src.Format {
 	case Parquet:
-		return "read_parquet(" + args + ")"
+		return "read_parquet(" + args + ", hive_partitioning=false)"
 	case NDJSON:
-		return "read_json(" + args + ", format='newline_delimited')"
+		return "read_json(" + args + ", format='newline_delimited', hive_partitioning=false)"
 	}
-	return "read_json(" + args + ", format='auto')"
+	return "read_json(" + args + ", format='auto', hive_partitioning=false)"
+}
+
+// partition reads the folders of a path that are named column=value.
+func partition(path string) map[string]string {
+	found := map[string]string{}
+	folders := strings.Split(filepath.ToSlash(path), "/")
+	for _, folder := range folders[:len(folders)-1] {
+		if key, value, ok := strings.Cut(folder, "="); ok && key != "" {
+			if plain, err := url.PathUnescape(value); err == nil {
+				value = plain
+			}
+			found[key] = value
+		}
+	}
+	return found
+}
+
+// partitionKeys are the columns that the paths' folders name, in a fixed order.
+func partitionKeys(paths []string) []string {
+	var keys []string
+	for _, p := range paths {
+		for key := range partition(p) {
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }

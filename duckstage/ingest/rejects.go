@@ -140,12 +140,12 @@ func linesAt(path string, at []int64) ([]int64, error) {
 }
 
 // storeBad replaces the source's entries in dm.rejects.
-func (r *run) storeBad(ctx context.Context, c *duckstage.Conn) error {
-	for batch := range slices.Chunk(r.bad, 500) {
+func (r *run) storeBad(ctx context.Context, c *duckstage.Conn, of built) error {
+	for batch := range slices.Chunk(of.bad, 500) {
 		rows, args := make([]string, len(batch)), make([]any, 0, 6*len(batch))
 		for i, b := range batch {
 			rows[i] = "(?, ?, ?, ?, ?, ?)"
-			args = append(args, r.src.Name, b.File, b.Line, b.Column, b.Message, b.Text)
+			args = append(args, of.name, b.File, b.Line, b.Column, b.Message, b.Text)
 		}
 		if _, err := c.Exec(ctx, "INSERT INTO dm.rejects VALUES "+strings.Join(rows, ", "), args...); err != nil {
 			return fmt.Errorf("store refused lines: %w", err)

@@ -14,6 +14,8 @@ import (
 // Formats of a source.
 const (
 	CSV     = "csv" // any delimited text
+	XLSX    = "xlsx"
+	CMT     = "cmt" // a package of the Configuration Migration Tool: data.xml and data_schema.xml in a zip
 	Parquet = "parquet"
 	JSON    = "json"
 	NDJSON  = "ndjson"
@@ -44,6 +46,17 @@ type Source struct {
 	Types     map[string]string
 	AutoTypes bool
 
+	// Formats say how the text of columns is written that are to have a type.
+	Formats map[string]Format
+
+	Partition bool      // folders named column=value are columns
+	Sheet     Sheet     // of a spreadsheet
+	Database  *Database // rows come from a database instead of files
+	Dataverse *Dataverse
+
+	// MaxBadShare, if not zero, is the share of all lines that may be set aside, and
+	// MaxBadLines does not count.
+	MaxBadShare float64
 	// MaxBadLines is how many lines may be set aside; below zero: any number.
 	MaxBadLines int
 }
@@ -55,6 +68,17 @@ type Result struct {
 	Bytes    int64 // of the files as they are on disk
 	Files    []string
 	Seconds  float64
+
+	Relations []Relation // of a source that has several, or one that is not a file
+	Resumed   int64      // parts that an interrupted run had read already
+	Notes     []string   // what the user should know of how it was read
+}
+
+// Relation is what was read into one table of schema source.
+type Relation struct {
+	Name     string
+	Rows     int64
+	Rejected int64
 }
 
 // BadLine is a line that was set aside.
@@ -66,19 +90,30 @@ type BadLine struct {
 	Text    string
 }
 
-func (b BadLine) String() string { return fmt.Sprintf("%s line %d: %s", b.File, b.Line, b.Message) }
+func (b BadLine) String() string {
+	if b.Line == 0 {
+		return b.File + ": " + b.Message
+	}
+	return fmt.Sprintf("%s line %d: %s", b.File, b.Line, b.Message)
+}
 
 // BadLinesError says that more lines were unreadable than the source allows.
 type BadLinesError struct {
 	Source string
 	Count  int64
 	Max    int
+	Share  float64   // allowed share of Rows, instead of Max; 0: none was stated
+	Rows   int64     // with the bad ones
 	First  []BadLine // up to five
 }
 
 func (e *BadLinesError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "source %s: %d lines cannot be read, %d are allowed", e.Source, e.Count, e.Max)
+	if e.Share > 0 {
+		fmt.Fprintf(&b, "source %s: %d of %d lines (%.3g %%) cannot be read, %.3g %% are allowed", e.Source, e.Count, e.Rows, 100*float64(e.Count)/float64(e.Rows), 100*e.Share)
+	} else {
+		fmt.Fprintf(&b, "source %s: %d lines cannot be read, %d are allowed", e.Source, e.Count, e.Max)
+	}
 	for _, line := range e.First {
 		b.WriteString("\n  " + line.String())
 	}
@@ -143,7 +178,10 @@ func (src Source) normalize(first string) (Source, error) {
 	if src.Name == "" || strings.HasPrefix(strings.ToLower(src.Name), "dm_") {
 		return src, fmt.Errorf("a source cannot be called %q", src.Name)
 	}
-	ext := strings.ToLower(filepath.Ext(strings.TrimSuffix(strings.ToLower(first), ".gz")))
+	if !src.fromFiles() {
+		return src, src.checkSupply()
+	}
+	ext := filepath.Ext(unpackedName(first))
 	if src.Format == "" {
 		switch ext {
 		case ".parquet", ".pq":
@@ -152,6 +190,8 @@ func (src Source) normalize(first string) (Source, error) {
 			src.Format = JSON
 		case ".ndjson", ".jsonl":
 			src.Format = NDJSON
+		case ".xlsx", ".xlsm":
+			src.Format = XLSX
 		default:
 			src.Format = CSV
 		}
@@ -159,10 +199,24 @@ func (src Source) normalize(first string) (Source, error) {
 	switch src.Format {
 	case CSV:
 		return src.normalizeText(ext)
-	case Parquet, JSON, NDJSON:
+	case Parquet, JSON, NDJSON, XLSX, CMT:
 		return src, nil
 	}
-	return src, fmt.Errorf("format %q is not known: csv, parquet, json or ndjson", src.Format)
+	return src, fmt.Errorf("format %q is not known: csv, parquet, json, ndjson, xlsx or cmt", src.Format)
+}
+
+// fromFiles reports whether the source has files.
+func (src *Source) fromFiles() bool { return src.Database == nil && src.Dataverse == nil }
+
+// supplied reports whether the source's rows are read in Go.
+func (src *Source) supplied() bool {
+	return !src.fromFiles() || src.Format == XLSX || src.Format == CMT
+}
+
+// unpackedName is a file's name in small letters without the ending of its packing.
+func unpackedName(path string) string {
+	name := strings.ToLower(path)
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
 }
 
 func (src Source) normalizeText(ext string) (Source, error) {

@@ -1,0 +1,344 @@
+package ingest
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// packages are files of the Configuration Migration Tool: zips with data.xml and
+// data_schema.xml. Each of their tables, and each many-to-many relationship that has
+// links, becomes a relation of its own, called after the source and the table.
+type packages struct {
+	inputs []input
+	kinds  []*packageTable
+}
+
+// packageTable is a table of a package's schema, or a relationship.
+type packageTable struct {
+	name   string
+	fields []packageField
+	ends   [2]string // of a relationship: the columns of its two ends
+	source string    // of a relationship: the table that its first end is of
+}
+
+// packageField is a field of data_schema.xml.
+type packageField struct {
+	name, kind string
+	at         int // its column
+}
+
+func openPackages(inputs []input) (supply, error) { return &packages{inputs: inputs}, nil }
+
+func (p *packages) workers() int    { return 1 }
+func (p *packages) notes() []string { return nil }
+func (p *packages) close()          {}
+
+// open opens one of the package's files.
+func (p *packages) open(in input, name string, read func(*xml.Decoder) error) error {
+	z, err := zip.OpenReader(in.path)
+	if err != nil {
+		return fmt.Errorf("%s: not a zip file, as a package of the Configuration Migration Tool is: %w", in.shown, err)
+	}
+	defer z.Close()
+	f, err := z.Open(name)
+	if err != nil {
+		return fmt.Errorf("%s: no %s in it, which a package of the Configuration Migration Tool has", in.shown, name)
+	}
+	defer f.Close()
+	d := xml.NewDecoder(f)
+	if err := read(d); err != nil {
+		line, _ := d.InputPos()
+		var syntax *xml.SyntaxError
+		if errors.As(err, &syntax) {
+			return fmt.Errorf("%s: %s is damaged: %w", in.shown, name, err)
+		}
+		return fmt.Errorf("%s: %s line %d: %w", in.shown, name, line, err)
+	}
+	return nil
+}
+
+// packageSchema is data_schema.xml.
+type packageSchema struct {
+	Entities []struct {
+		Name    string `xml:"name,attr"`
+		Primary string `xml:"primaryidfield,attr"`
+		Fields  []struct {
+			Name string `xml:"name,attr"`
+			Type string `xml:"type,attr"`
+		} `xml:"fields>field"`
+	} `xml:"entity"`
+}
+
+// relations reads the schemas, and the data once for the relationships that have links.
+func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, error) {
+	var out []*relation
+	tables := map[string]*packageTable{}
+	for _, in := range p.inputs {
+		var s packageSchema
+		if err := p.open(in, "data_schema.xml", func(d *xml.Decoder) error { return d.Decode(&s) }); err != nil {
+			return nil, err
+		}
+		for _, e := range s.Entities {
+			t := tables[e.Name]
+			if t == nil {
+				t = &packageTable{name: e.Name}
+				tables[e.Name] = t
+				p.kinds = append(p.kinds, t)
+			}
+			for _, f := range e.Fields {
+				if !slices.ContainsFunc(t.fields, func(k packageField) bool { return k.name == f.Name }) {
+					t.fields = append(t.fields, packageField{name: f.Name, kind: f.Type})
+				}
+			}
+		}
+	}
+	links := map[string]*packageTable{}
+	for _, in := range p.inputs {
+		if err := p.open(in, "data.xml", func(d *xml.Decoder) error { return p.findLinks(ctx, d, tables, links) }); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range p.kinds {
+		out = append(out, p.relation(src.Name, t))
+	}
+	return out, nil
+}
+
+// findLinks finds the relationships in the data, and tables that the schema lacks.
+func (p *packages) findLinks(ctx context.Context, d *xml.Decoder, tables, links map[string]*packageTable) error {
+	table := ""
+	return eachStart(ctx, d, func(e xml.StartElement) error {
+		switch e.Name.Local {
+		case "entity":
+			table = attribute(e, "name")
+			if tables[table] == nil {
+				return fmt.Errorf("table %q is not in data_schema.xml", table)
+			}
+		case "m2mrelationship":
+			name := attribute(e, "m2mrelationshipname")
+			if links[name] != nil {
+				return nil
+			}
+			l := &packageTable{name: name, source: table, ends: [2]string{table + "id", attribute(e, "targetentitynameidfield")}}
+			if l.ends[1] == "" {
+				l.ends[1] = attribute(e, "targetentityname") + "id"
+			}
+			if l.ends[0] == l.ends[1] { // a table linked with itself
+				l.ends[0], l.ends[1] = l.ends[0]+"one", l.ends[1]+"two"
+			}
+			links[name] = l
+			p.kinds = append(p.kinds, l)
+		}
+		return nil
+	})
+}
+
+// packageTypes are the stage's types for the package's, and what a value should be.
+var packageTypes = map[string]struct{ typ, what string }{
+	"guid": {"UUID", "a GUID"}, "entityreference": {"UUID", "a GUID"}, "owner": {"UUID", "a GUID"}, "customer": {"UUID", "a GUID"}, "lookup": {"UUID", "a GUID"},
+	"number": {"INTEGER", "a whole number"}, "integer": {"INTEGER", "a whole number"}, "optionsetvalue": {"INTEGER", "an option's value"},
+	"state": {"INTEGER", "an option's value"}, "status": {"INTEGER", "an option's value"}, "bigint": {"BIGINT", "a whole number"},
+	"bool": {"BOOLEAN", "True or False"}, "decimal": {"DECIMAL(28,10)", "a number"}, "money": {"DECIMAL(28,10)", "a number"}, "float": {"DOUBLE", "a number"},
+	"datetime": {"TIMESTAMP", "a date such as 4/4/2019 7:22:50 PM or 2019-04-04T19:22:50.0000000Z"},
+}
+
+// packageTime reads the two forms of dates that the tool has written: US text, and ISO
+// with seven decimals. Both are UTC.
+const packageTime = `coalesce(try_strptime(%s, ['%m/%d/%Y %I:%M:%S %p', '%m/%d/%Y']), TRY_CAST(regexp_replace(%s, '(\.\d{6})\d*', '\1') AS TIMESTAMP))`
+
+// relation makes the relation of a table or a relationship.
+func (p *packages) relation(source string, t *packageTable) *relation {
+	rel := &relation{name: source + "_" + t.name}
+	add := func(name, typ, what, expr string) int {
+		rel.fields = append(rel.fields, field{name: name, stored: "VARCHAR", typ: typ, what: what, expr: expr})
+		return len(rel.fields) - 1
+	}
+	read := p.readTable
+	if t.source != "" {
+		add(t.ends[0], "UUID", "a GUID", "")
+		add(t.ends[1], "UUID", "a GUID", "")
+		read = p.readLinks
+	}
+	for i := range t.fields {
+		f := &t.fields[i]
+		kind := packageTypes[f.kind]
+		switch {
+		case kind.typ == "":
+			f.at = add(f.name, "VARCHAR", "", "")
+		case kind.typ == "TIMESTAMP":
+			f.at = add(f.name, kind.typ, kind.what, packageTime)
+		default:
+			f.at = add(f.name, kind.typ, kind.what, "")
+		}
+	}
+	for i := range t.fields { // lookups: what they point to, and its name for who must find it again
+		if f := &t.fields[i]; isReference(f.kind) {
+			add(f.name+"_table", "VARCHAR", "", "")
+			add(f.name+"_label", "VARCHAR", "", "")
+		}
+	}
+	for _, in := range p.inputs {
+		rel.parts = append(rel.parts, part{label: in.shown, read: func(ctx context.Context, _ int, out *sink) error {
+			out.shown = in.shown
+			return p.open(in, "data.xml", func(d *xml.Decoder) error { return read(ctx, d, t, out) })
+		}})
+	}
+	return rel
+}
+
+func isReference(kind string) bool {
+	return kind == "entityreference" || kind == "owner" || kind == "customer" || kind == "lookup"
+}
+
+// readTable reads the records of one table.
+func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTable, out *sink) error {
+	at := map[string]*packageField{}
+	reference := map[string]int{} // the column after which table and label of a lookup stand
+	n := len(t.fields)
+	for i := range t.fields {
+		f := &t.fields[i]
+		at[f.name] = f
+		if isReference(f.kind) {
+			reference[f.name] = n
+			n += 2
+		}
+	}
+	type cell struct {
+		text string
+		set  bool
+	}
+	row := make([]cell, n)
+	inside, filled := false, false
+	flush := func() error {
+		if !filled {
+			return nil
+		}
+		for i, c := range row {
+			if c.set && c.text != "" {
+				out.cell(i).AppendText(c.text)
+			} else {
+				out.null(i)
+			}
+		}
+		clear(row)
+		filled = false
+		return out.end()
+	}
+	err := eachStart(ctx, d, func(e xml.StartElement) error {
+		switch {
+		case e.Name.Local == "entity":
+			err := flush()
+			inside = attribute(e, "name") == t.name
+			return err
+		case !inside:
+		case e.Name.Local == "record":
+			err := flush()
+			filled = true
+			return err
+		case e.Name.Local == "m2mrelationships":
+			err := flush()
+			return err
+		case e.Name.Local == "field" && filled:
+			name := attribute(e, "name")
+			f := at[name]
+			if f == nil {
+				return fmt.Errorf("field %q of table %s is not in data_schema.xml", name, t.name)
+			}
+			row[f.at] = cell{attribute(e, "value"), true}
+			if k, ok := reference[name]; ok {
+				row[k], row[k+1] = cell{attribute(e, "lookupentity"), true}, cell{attribute(e, "lookupentityname"), true}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// readLinks reads the links of one relationship. An export of both ends has each link
+// twice: once is enough.
+func (p *packages) readLinks(ctx context.Context, d *xml.Decoder, t *packageTable, out *sink) error {
+	seen := map[[2]string]bool{}
+	table, from, mine := "", "", false
+	for n := 0; ; n++ {
+		if n&0xFFF == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		e, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		switch e.Name.Local {
+		case "entity":
+			table = attribute(e, "name")
+		case "m2mrelationship":
+			mine, from = attribute(e, "m2mrelationshipname") == t.name, strings.ToLower(attribute(e, "sourceid"))
+		case "targetid":
+			if !mine {
+				continue
+			}
+			var to string
+			if err := d.DecodeElement(&to, &e); err != nil {
+				return err
+			}
+			link := [2]string{from, strings.ToLower(strings.TrimSpace(to))}
+			if table != t.source {
+				link[0], link[1] = link[1], link[0]
+			}
+			if seen[link] {
+				continue
+			}
+			seen[link] = true
+			out.cell(0).AppendText(link[0])
+			out.cell(1).AppendText(link[1])
+			if err := out.end(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// eachStart calls fn with every element that begins.
+func eachStart(ctx context.Context, d *xml.Decoder, fn func(xml.StartElement) error) error {
+	for n := 0; ; n++ {
+		if n&0xFFF == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		token, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func attribute(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}

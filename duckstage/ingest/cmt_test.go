@@ -1,0 +1,124 @@
+package ingest
+
+import (
+	"archive/zip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// packed writes a zip file of these parts.
+func packed(t *testing.T, parts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "p.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := zip.NewWriter(f)
+	for name, text := range parts {
+		w, err := z.Create(name)
+		if err == nil {
+			_, err = w.Write([]byte(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+const packageSchemaText = `<entities><entity name="a" primaryidfield="aid"><fields><field name="aid" type="guid" primaryKey="true"/><field name="name" type="string"/>
+	<field name="owner" type="owner"/><field name="on" type="datetime"/><field name="ok" type="bool"/><field name="price" type="money"/></fields></entity></entities>`
+
+const packageDataText = `<entities><entity name="a"><records>
+	<record id="11111111-0000-0000-0000-000000000001"><field name="aid" value="11111111-0000-0000-0000-000000000001"/><field name="name" value="x &amp;#xA; y"/><field name="owner" value="22222222-0000-0000-0000-000000000001" lookupentity="systemuser" lookupentityname="Ann"/><field name="on" value="4/4/2019 7:22:50 PM"/><field name="ok" value="True"/><field name="price" value="1.0000000000"/></record>
+	<record id="11111111-0000-0000-0000-000000000002"><field name="aid" value="11111111-0000-0000-0000-000000000002"/><field name="on" value="2019-04-04T19:22:50.1234567Z"/></record>
+	<record id="11111111-0000-0000-0000-000000000003"><field name="aid" value="11111111-0000-0000-0000-000000000003"/><field name="on" value="13/13/2019"/></record>
+	</records><m2mrelationships>
+	<m2mrelationship sourceid="11111111-0000-0000-0000-000000000001" targetentityname="b" targetentitynameidfield="bid" m2mrelationshipname="a_b"><targetids><targetid>33333333-0000-0000-0000-000000000001</targetid><targetid>33333333-0000-0000-0000-000000000001</targetid><targetid>33333333-0000-0000-0000-000000000002</targetid></targetids></m2mrelationship>
+	</m2mrelationships></entity></entities>`
+
+func TestPackage(t *testing.T) {
+	s := newStage(t)
+	dir := packed(t, map[string]string{"data_schema.xml": packageSchemaText, "data.xml": packageDataText})
+	src := Source{Name: "p", Dir: dir, Paths: []string{"p.zip"}, Format: CMT, MaxBadLines: 1}
+	res := ingest(t, s, src)
+	if diff := cmp.Diff([]Relation{{"p_a", 2, 1}, {"p_a_b", 2, 0}}, res.Relations); diff != "" {
+		t.Error(diff)
+	}
+	got := table(t, s, "SELECT aid, name, owner, owner_table, owner_label, \"on\", ok, price, typeof(price), dm_source FROM source.p_a")
+	if diff := cmp.Diff([]string{"11111111-0000-0000-0000-000000000001|x &#xA; y|22222222-0000-0000-0000-000000000001|systemuser|Ann|2019-04-04 19:22:50|true|1.0000000000|DECIMAL(28,10)|p",
+		"11111111-0000-0000-0000-000000000002|2019-04-04 19:22:50.123456|DECIMAL(28,10)|p"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := table(t, s, "SELECT aid, bid FROM source.p_a_b"); len(got) != 2 || got[1] != "11111111-0000-0000-0000-000000000001|33333333-0000-0000-0000-000000000002" {
+		t.Errorf("links = %v", got)
+	}
+	if got := table(t, s, "SELECT source, file, message FROM dm.rejects"); len(got) != 1 || got[0] != `p_a|p.zip|column on: "13/13/2019" is not a date such as 4/4/2019 7:22:50 PM or 2019-04-04T19:22:50.0000000Z` {
+		t.Errorf("rejects = %v", got)
+	}
+	// A package that no longer has a relationship leaves none behind.
+	src.Dir = packed(t, map[string]string{"data_schema.xml": packageSchemaText, "data.xml": `<entities><entity name="a"><records/></entity></entities>`})
+	ingest(t, s, src)
+	if got := table(t, s, "SELECT string_agg(view_name, ',') FROM duckdb_views() WHERE schema_name = 'source'"); got[0] != "p_a" {
+		t.Errorf("relations = %v", got)
+	}
+	if err := Preview(t.Context(), s, Source{Name: "q", Dir: dir, Paths: []string{"p.zip"}, Format: CMT}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBadPackages(t *testing.T) {
+	s := newStage(t)
+	for _, c := range []struct {
+		name  string
+		parts map[string]string
+		want  string
+	}{
+		{"no data", map[string]string{"data_schema.xml": packageSchemaText}, "p.zip: no data.xml in it"},
+		{"damaged", map[string]string{"data_schema.xml": packageSchemaText, "data.xml": packageDataText[:600]}, "p.zip: data.xml is damaged"},
+		{"a table that the schema lacks", map[string]string{"data_schema.xml": "<entities/>", "data.xml": packageDataText}, `data.xml line 1: table "a" is not in data_schema.xml`},
+		{"a field that the schema lacks", map[string]string{"data_schema.xml": strings.Replace(packageSchemaText, `"ok"`, `"okay"`, 1), "data.xml": packageDataText}, `data.xml line 2: field "ok" of table a is not in data_schema.xml`},
+	} {
+		if _, err := Run(t.Context(), s, Source{Name: "p", Dir: packed(t, c.parts), Paths: []string{"p.zip"}, Format: CMT}, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error = %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+func TestRealPackages(t *testing.T) {
+	dir := filepath.Join(filepath.Dir(sharedData(t)), "cmt")
+	for _, c := range []struct {
+		file   string
+		tables int
+		rows   int64
+		links  int
+	}{{"education-2018.zip", 22, 7310, 14}, {"nonprofit-2018.zip", 41, 737, 0}} {
+		s := newStage(t)
+		res := ingest(t, s, Source{Name: "edu", Dir: dir, Paths: []string{c.file}, Format: CMT})
+		var records, links int64
+		tables := 0
+		for _, rel := range res.Relations {
+			if n := table(t, s, "SELECT count(*) FROM duckdb_columns() WHERE schema_name = 'source' AND table_name = '"+rel.Name+"'"); n[0] == "4" {
+				links += rel.Rows
+			} else {
+				tables++
+				records += rel.Rows
+			}
+		}
+		t.Logf("%s: %d tables, %d records, %d links, %d rejected", c.file, tables, records, links, res.Rejected)
+		if records != c.rows || res.Rejected != 0 {
+			t.Errorf("%s: %d records of %d tables, %d rejected", c.file, records, tables, res.Rejected)
+		}
+	}
+}

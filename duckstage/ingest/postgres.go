@@ -1,0 +1,531 @@
+package ingest
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"dvmigrate/duckstage/column"
+)
+
+// postgres reads a PostgreSQL database by COPY in its binary form, which neither side
+// has to write as text. One connection exports its snapshot and the others import it.
+type postgres struct {
+	config *pgconn.Config
+	conns  []*pgconn.PgConn
+}
+
+func openPostgres(ctx context.Context, dsn string) (server, error) {
+	config, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		// The driver's text repeats the address.
+		return nil, errors.New("the dsn of the database cannot be read: write it like postgres://user:password@host:5432/database")
+	}
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	config.RuntimeParams["TimeZone"] = "UTC"
+	config.RuntimeParams["DateStyle"] = "ISO, YMD"
+	config.RuntimeParams["application_name"] = "dvmigrate"
+	p := &postgres{config: config}
+	return p, p.connect(ctx)
+}
+
+func (p *postgres) connect(ctx context.Context) error {
+	conn, err := pgconn.ConnectConfig(ctx, p.config)
+	if err != nil {
+		return p.explain(err)
+	}
+	p.conns = append(p.conns, conn)
+	return nil
+}
+
+func (p *postgres) identity() string {
+	return fmt.Sprintf("%s:%d/%s", p.config.Host, p.config.Port, p.config.Database)
+}
+
+func (p *postgres) close() {
+	for _, c := range p.conns {
+		c.Close(context.Background())
+	}
+}
+
+func (p *postgres) quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+func (p *postgres) literal(text string) string {
+	if strings.Contains(text, `\`) {
+		return "E'" + strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), "'", "''") + "'"
+	}
+	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+}
+
+// list reads a small result as text.
+func (p *postgres) list(ctx context.Context, query string) ([][]string, error) {
+	results, err := p.conns[0].Exec(ctx, query).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	var out [][]string
+	for _, r := range results {
+		for _, row := range r.Rows {
+			texts := make([]string, len(row))
+			for i, v := range row {
+				texts[i] = string(v)
+			}
+			out = append(out, texts)
+		}
+	}
+	return out, nil
+}
+
+// start begins the transactions. Nothing is locked, and nothing is written.
+func (p *postgres) start(ctx context.Context, workers int) (snapshot, error) {
+	const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+	if _, err := p.conns[0].Exec(ctx, begin).ReadAll(); err != nil {
+		return snapshot{}, err
+	}
+	s := snapshot{workers: 1, one: true}
+	mark, err := p.list(ctx, "SELECT system_identifier || ' ' || txid_current_snapshot() FROM pg_control_system()")
+	if err != nil { // pg_control_system may be forbidden, and that has ended the transaction
+		if _, err := p.conns[0].Exec(ctx, "ROLLBACK; "+begin).ReadAll(); err != nil {
+			return s, err
+		}
+		if mark, err = p.list(ctx, "SELECT txid_current_snapshot()"); err != nil {
+			return s, err
+		}
+	}
+	s.mark = mark[0][0]
+	if workers == 1 {
+		return s, nil
+	}
+	exported, err := p.list(ctx, "SELECT pg_export_snapshot()")
+	if err != nil {
+		return s, err
+	}
+	for s.workers < workers {
+		if err := p.connect(ctx); err != nil {
+			s.notes = append(s.notes, fmt.Sprintf("read with %d connections instead of %d: %v", s.workers, workers, err))
+			break
+		}
+		// The snapshot must be set before anything else is done in the transaction.
+		q := "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT " + p.literal(exported[0][0]) +
+			"; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+		if _, err := p.conns[s.workers].Exec(ctx, q).ReadAll(); err != nil {
+			return s, err
+		}
+		s.workers++
+	}
+	return s, nil
+}
+
+// The object ids of the types whose binary form is read (pg_type.dat).
+const (
+	oidBool, oidBytea, oidChar, oidName, oidInt8, oidInt2, oidInt4, oidText, oidOID          = 16, 17, 18, 19, 20, 21, 23, 25, 26
+	oidJSON, oidXML, oidFloat4, oidFloat8, oidMoney, oidBPChar, oidVarchar, oidDate, oidTime = 114, 142, 700, 701, 790, 1042, 1043, 1082, 1083
+	oidTimestamp, oidTimestampTZ, oidNumeric, oidUUID, oidJSONB                              = 1114, 1184, 1700, 2950, 3802
+)
+
+// pgRead appends a value in binary form; "" or why it cannot be taken.
+type pgRead func(v *column.Vector, row int, data []byte) (why string)
+
+// describe prepares the SELECT, which tells its columns without running it.
+func (p *postgres) describe(ctx context.Context, from string) ([]dbColumn, error) {
+	d, err := p.conns[0].Prepare(ctx, "", "SELECT * FROM "+from, nil)
+	if err != nil {
+		return nil, err
+	}
+	var columns []dbColumn
+	for _, f := range d.Fields {
+		c, err := p.column(ctx, f.Name, f.DataTypeOID, f.TypeModifier)
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, c)
+	}
+	return columns, nil
+}
+
+// column says how a column is selected and read.
+func (p *postgres) column(ctx context.Context, name string, oid uint32, modifier int32) (dbColumn, error) {
+	q := p.quote(name)
+	c := dbColumn{field: field{name: name}, selected: q}
+	plain := func(typ string, read pgRead) dbColumn {
+		c.stored, c.typ, c.decode = typ, typ, read
+		return c
+	}
+	switch oid {
+	case oidBool:
+		return plain("BOOLEAN", pgBool), nil
+	case oidInt2:
+		return plain("SMALLINT", pgInt), nil
+	case oidInt4:
+		return plain("INTEGER", pgInt), nil
+	case oidInt8:
+		return plain("BIGINT", pgInt), nil
+	case oidFloat4:
+		return plain("FLOAT", pgFloat), nil
+	case oidFloat8:
+		return plain("DOUBLE", pgFloat), nil
+	case oidUUID:
+		return plain("UUID", pgUUID), nil
+	case oidBytea:
+		return plain("BLOB", pgText), nil
+	case oidDate:
+		return plain("DATE", pgDate), nil
+	case oidTimestamp:
+		return plain("TIMESTAMP", pgTimestamp), nil
+	case oidTimestampTZ:
+		return plain("TIMESTAMP WITH TIME ZONE", pgTimestamp), nil
+	case oidText, oidVarchar, oidBPChar, oidName, oidXML:
+		return plain("VARCHAR", pgText), nil
+	case oidJSON:
+		c = plain("VARCHAR", pgText)
+		c.typ = "JSON"
+		return c, nil
+	case oidJSONB:
+		c = plain("VARCHAR", pgText)
+		c.typ, c.selected = "JSON", q+"::text"
+		return c, nil
+	case oidMoney:
+		c = plain("DECIMAL(22,4)", pgNumeric(4))
+		c.selected = q + "::numeric"
+		return c, nil
+	case oidTime:
+		c = plain("VARCHAR", pgText)
+		c.typ, c.selected = "TIME", q+"::text"
+		return c, nil
+	case oidNumeric:
+		precision, scale := int((modifier-4)>>16&0xFFFF), int((modifier-4)&0x7FF)
+		if modifier >= 4 && precision <= 38 && scale <= precision {
+			return plain(fmt.Sprintf("DECIMAL(%d,%d)", precision, scale), pgNumeric(scale)), nil
+		}
+		c = plain("VARCHAR", pgText) // it may have any number of digits
+		c.selected = q + "::text"
+		return c, nil
+	}
+	return p.otherColumn(ctx, c, oid)
+}
+
+// otherColumn reads arrays as lists, composites as JSON, and everything else as its text.
+func (p *postgres) otherColumn(ctx context.Context, c dbColumn, oid uint32) (dbColumn, error) {
+	q := p.quote(c.name)
+	c.stored, c.typ, c.decode, c.selected = "VARCHAR", "VARCHAR", pgRead(pgText), q+"::text"
+	rows, err := p.list(ctx, fmt.Sprintf("SELECT typtype, typcategory, typelem, typbasetype, typtypmod FROM pg_type WHERE oid = %d", oid))
+	if err != nil || len(rows) == 0 {
+		return c, err
+	}
+	kind, category := rows[0][0], rows[0][1]
+	element, _ := strconv.ParseUint(rows[0][2], 10, 32)
+	base, _ := strconv.ParseUint(rows[0][3], 10, 32)
+	switch {
+	case kind == "d" && base > 0: // a domain is its base type
+		modifier, _ := strconv.ParseInt(rows[0][4], 10, 32)
+		inner, err := p.column(ctx, c.name, uint32(base), int32(modifier))
+		return inner, err
+	case kind == "c":
+		c.selected, c.typ = "to_json("+q+")::text", "JSON"
+	case category == "A" && element > 0:
+		types := map[uint64]string{oidBool: "BOOLEAN", oidInt2: "SMALLINT", oidInt4: "INTEGER", oidInt8: "BIGINT", oidFloat4: "FLOAT", oidFloat8: "DOUBLE",
+			oidUUID: "UUID", oidDate: "DATE", oidTimestamp: "TIMESTAMP", oidTimestampTZ: "TIMESTAMP WITH TIME ZONE"}
+		of, ok := types[element]
+		if !ok {
+			of = "VARCHAR"
+		}
+		c.selected = "to_json(" + q + "::text[])::text"
+		c.typ, c.expr = of+"[]", "CAST(CAST(CAST(%s AS JSON) AS VARCHAR[]) AS "+of+"[])"
+		if element == oidBool {
+			c.selected = "to_json(" + q + ")::text"
+		}
+	}
+	return c, nil
+}
+
+// read copies the rows of a query out of the server.
+func (p *postgres) read(ctx context.Context, worker int, query string, columns []dbColumn, out *sink) error {
+	pr, pw := io.Pipe()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p.conns[worker].CopyTo(ctx, pw, "COPY ("+query+") TO STDOUT (FORMAT binary)")
+		pw.CloseWithError(err)
+		failed <- err
+	}()
+	err := readCopy(bufio.NewReaderSize(pr, 1<<18), columns, out)
+	pr.CloseWithError(err)
+	if copyErr := <-failed; copyErr != nil && (err == nil || errors.Is(err, copyErr) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		err = copyErr
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// copySignature begins PostgreSQL's binary form of COPY.
+const copySignature = "PGCOPY\n\xff\r\n\x00"
+
+// readCopy reads rows in PostgreSQL's binary form.
+func readCopy(r *bufio.Reader, columns []dbColumn, out *sink) error {
+	header := make([]byte, len(copySignature)+8)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return err
+	}
+	if string(header[:len(copySignature)]) != copySignature {
+		return errors.New("the server's answer is not a binary copy")
+	}
+	extra := binary.BigEndian.Uint32(header[len(copySignature)+4:])
+	if _, err := r.Discard(int(extra)); err != nil {
+		return err
+	}
+	reads := make([]pgRead, len(columns))
+	for i, c := range columns {
+		reads[i] = c.decode.(pgRead)
+	}
+	var data []byte
+	var word [4]byte
+	for {
+		if _, err := io.ReadFull(r, word[:2]); err != nil {
+			return err
+		}
+		n := int16(binary.BigEndian.Uint16(word[:2]))
+		if n == -1 {
+			return nil
+		}
+		if int(n) != len(columns) {
+			return fmt.Errorf("a row of %d columns, %d are expected", n, len(columns))
+		}
+		bad, why, badData := -1, "", []byte(nil)
+		for i := range columns {
+			if _, err := io.ReadFull(r, word[:]); err != nil {
+				return err
+			}
+			length := int32(binary.BigEndian.Uint32(word[:]))
+			if length < 0 {
+				if bad < 0 || i == out.key {
+					out.null(i)
+				}
+				continue
+			}
+			if cap(data) < int(length) {
+				data = make([]byte, length)
+			}
+			data = data[:length]
+			if _, err := io.ReadFull(r, data); err != nil {
+				return err
+			}
+			if bad >= 0 && i != out.key {
+				continue
+			}
+			if said := reads[i](out.cell(i), out.b.Rows, data); said != "" && bad < 0 {
+				bad, why, badData = i, said, append(badData, data...)
+			}
+		}
+		var err error
+		if bad >= 0 {
+			err = rejectValue(out, columns, bad, badData, why)
+		} else {
+			err = out.end()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func pgBool(v *column.Vector, _ int, data []byte) string {
+	v.Ints = append(v.Ints, int64(data[0]))
+	return ""
+}
+
+func pgInt(v *column.Vector, _ int, data []byte) string {
+	switch len(data) {
+	case 2:
+		v.Ints = append(v.Ints, int64(int16(binary.BigEndian.Uint16(data))))
+	case 4:
+		v.Ints = append(v.Ints, int64(int32(binary.BigEndian.Uint32(data))))
+	default:
+		v.Ints = append(v.Ints, int64(binary.BigEndian.Uint64(data)))
+	}
+	return ""
+}
+
+func pgFloat(v *column.Vector, _ int, data []byte) string {
+	if len(data) == 4 {
+		v.Floats = append(v.Floats, float64(math.Float32frombits(binary.BigEndian.Uint32(data))))
+	} else {
+		v.Floats = append(v.Floats, math.Float64frombits(binary.BigEndian.Uint64(data)))
+	}
+	return ""
+}
+
+func pgUUID(v *column.Vector, _ int, data []byte) string {
+	v.UUIDs = append(v.UUIDs, [16]byte(data))
+	return ""
+}
+
+func pgText(v *column.Vector, _ int, data []byte) string {
+	v.AppendBytes(data)
+	return ""
+}
+
+// PostgreSQL counts days and microseconds from 2000-01-01.
+const (
+	pgEpochDays   = 10957
+	pgEpochMicros = pgEpochDays * 86_400_000_000
+)
+
+func pgDate(v *column.Vector, _ int, data []byte) string {
+	days := int64(int32(binary.BigEndian.Uint32(data)))
+	switch days {
+	case math.MaxInt32:
+	case math.MinInt32:
+		days = -math.MaxInt32 // DuckDB's own infinity
+	default:
+		days += pgEpochDays
+	}
+	v.Ints = append(v.Ints, days)
+	return ""
+}
+
+func pgTimestamp(v *column.Vector, _ int, data []byte) string {
+	t := int64(binary.BigEndian.Uint64(data))
+	switch {
+	case t == math.MaxInt64:
+	case t == math.MinInt64:
+		t = -math.MaxInt64
+	case t > math.MaxInt64-pgEpochMicros-1:
+		return "is later than the stage can hold"
+	default:
+		t += pgEpochMicros
+	}
+	v.Ints = append(v.Ints, t)
+	return ""
+}
+
+// pgNumeric reads PostgreSQL's numbers: digits to the base of 10,000, the place of the
+// first, and a sign.
+func pgNumeric(scale int) pgRead {
+	return func(v *column.Vector, _ int, data []byte) string {
+		digits, weight := int(binary.BigEndian.Uint16(data)), int(int16(binary.BigEndian.Uint16(data[2:])))
+		sign := binary.BigEndian.Uint16(data[4:])
+		if sign != 0 && sign != 0x4000 {
+			return "is not a number (NaN or infinity)"
+		}
+		group := func(i int) uint64 {
+			if i < 0 || i >= digits {
+				return 0
+			}
+			return uint64(binary.BigEndian.Uint16(data[8+2*i:]))
+		}
+		var hi, lo uint64
+		ok := true
+		times := func(d uint64) {
+			if ok {
+				hi, lo, ok = timesTen(hi, lo, d)
+			}
+		}
+		for i := 0; i <= weight; i++ {
+			for _, unit := range [4]uint64{1000, 100, 10, 1} {
+				times(group(i) / unit % 10)
+			}
+		}
+		for at := 0; at < max(scale, 4*(digits-weight-1)); at++ {
+			digit := group(weight+1+at/4) / [4]uint64{1000, 100, 10, 1}[at%4] % 10
+			if at < scale {
+				times(digit)
+			} else if digit != 0 {
+				return "has more decimals than its type"
+			}
+		}
+		if !ok {
+			return "is too large"
+		}
+		v.Wide = append(v.Wide, signed(hi, lo, sign == 0x4000))
+		return ""
+	}
+}
+
+// explain says what to do about what PostgreSQL refuses.
+func (p *postgres) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *pgconn.PgError
+	where := fmt.Sprintf("PostgreSQL at %s:%d", p.config.Host, p.config.Port)
+	if errors.As(err, &e) {
+		text := e.Message
+		switch e.Code {
+		case "28P01", "28000":
+			return fmt.Errorf("%s refuses the sign-in of user %q: check user and password in the dsn's variable", where, p.config.User)
+		case "3D000":
+			return fmt.Errorf("%s has no database %q: check the dsn", where, p.config.Database)
+		case "42P01":
+			return fmt.Errorf("%s%s", text, p.near())
+		case "42501":
+			return fmt.Errorf("%s: give user %q the right to read it (GRANT SELECT)", text, p.config.User)
+		case "53300":
+			return fmt.Errorf("%s has no connection left: lower `parallel`", where)
+		}
+		if e.Hint != "" {
+			text += " (" + e.Hint + ")"
+		}
+		return scrub(errors.New(text), p.config.Password)
+	}
+	var network net.Error
+	if errors.As(err, &network) || strings.Contains(err.Error(), "connect") {
+		return scrub(fmt.Errorf("cannot reach %s: %w: check host, port and TLS settings of the dsn", where, rootCause(err)), p.config.Password)
+	}
+	return scrub(err, p.config.Password)
+}
+
+// near lists tables that there are, for a name that is not one.
+func (p *postgres) near() string {
+	conn, err := pgconn.ConnectConfig(context.Background(), p.config)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close(context.Background())
+	q := postgres{conns: []*pgconn.PgConn{conn}}
+	rows, err := q.list(context.Background(), `SELECT CASE WHEN table_schema = 'public' THEN '' ELSE table_schema || '.' END || table_name FROM information_schema.tables
+		WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`)
+	if err != nil {
+		return ""
+	}
+	return nearTables(rows)
+}
+
+func nearTables(rows [][]string) string {
+	if len(rows) == 0 {
+		return "; the user sees no table there"
+	}
+	names := make([]string, len(rows))
+	for i, r := range rows {
+		names[i] = r[0]
+	}
+	return "; there are " + shownList(names)
+}
+
+// rootCause is the innermost error, which says the least about how it was reached.
+func rootCause(err error) error {
+	for {
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if e.Unwrap() == nil {
+				return err
+			}
+			err = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			if len(e.Unwrap()) == 0 {
+				return err
+			}
+			err = e.Unwrap()[0]
+		default:
+			return err
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package ingest
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"modernc.org/sqlite"
+)
+
+func TestSQLite(t *testing.T) {
+	dir := t.TempDir()
+	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	if _, err := db.Exec(`CREATE TABLE kinds (id INTEGER PRIMARY KEY, name TEXT, amount DECIMAL(12,2), ratio REAL, active BOOLEAN, born DATE, seen DATETIME, raw BLOB);
+		INSERT INTO kinds VALUES (1, 'ü', 12.5, 0.25, 1, '2024-02-29', '2024-02-29 12:00:00', x'00ff'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+			(3, 'b', 'n/a', 1, 0, '2024-01-01', '2024-01-01', x''), (4, 'c', 1, 1, 'yes', '2024-01-01', '2024-01-01', x''), (9223372036854775807, 5, '3.10', 2, 0, NULL, NULL, NULL)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t)
+	src := Source{Name: "kinds", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "kinds", Key: "id"}, MaxBadLines: 2}
+	if res := ingest(t, s, src); res.Rows != 3 || res.Rejected != 2 {
+		t.Errorf("result = %+v", res)
+	}
+	got := table(t, s, "SELECT id, name, amount, ratio, active, born, seen, hex(raw), typeof(amount), typeof(seen) FROM source.kinds WHERE id <> 2 ORDER BY id")
+	if diff := cmp.Diff([]string{"1|ü|12.50|0.25|true|2024-02-29|2024-02-29 12:00:00|00FF|DECIMAL(12,2)|TIMESTAMP", "9223372036854775807|5|3.10|2.0|false|DECIMAL(12,2)|TIMESTAMP"}, got); diff != "" {
+		t.Error(diff)
+	}
+	rejects := table(t, s, `SELECT message FROM dm.rejects ORDER BY ALL`)
+	if diff := cmp.Diff([]string{`column amount: "n/a" is not a number`, `key 4: column active: "yes" is neither true nor false; declare a type for the column, such as types: {active: VARCHAR}`}, rejects); diff != "" {
+		t.Error(diff)
+	}
+	for _, c := range []struct{ dsn, table, want string }{
+		{"shop.db", "kind", "no such table: kind"},
+		{"shop.db", "kind", "; there are kinds"},
+		{"other.db", "kinds", "no such file"},
+	} {
+		if _, err := Run(t.Context(), s, Source{Name: "x", Dir: dir, Database: &Database{Kind: SQLite, DSN: c.dsn, Table: c.table}}, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error = %v, want %s", err, c.want)
+		}
+	}
+}
