@@ -20,6 +20,9 @@ type fetchXML struct {
 	Distinct       string      `xml:"distinct,attr"`
 	TotalCount     string      `xml:"returntotalrecordcount,attr"`
 	Entity         fetchEntity `xml:"entity"`
+
+	offset int  // of the first row, where SQL says so
+	linked bool // answered with a nextLink, as SQL is, in place of the annotations
 }
 
 // fetchEntity is <entity> or <link-entity>; only the latter has From, To, LinkType.
@@ -111,20 +114,28 @@ func parseFetch(text string) (*fetchXML, error) {
 	if err := xml.Unmarshal([]byte(text), f); err != nil {
 		return nil, errFetch("Invalid XML.")
 	}
+	if err := f.valid(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// valid checks the query's bounds.
+func (f *fetchXML) valid() error {
 	links, conditions := f.Entity.size()
 	switch {
 	case f.Entity.Name == "":
-		return nil, errFetch("The entity element of the fetch has no name.")
+		return errFetch("The entity element of the fetch has no name.")
 	case links > maxLinks:
-		return nil, errorf(http.StatusBadRequest, "0x8004430D", "Number of link entities in query exceeded maximum limit of %d.", maxLinks)
+		return errorf(http.StatusBadRequest, "0x8004430D", "Number of link entities in query exceeded maximum limit of %d.", maxLinks)
 	case conditions > maxConditions:
-		return nil, errorf(http.StatusBadRequest, "0x8004430C", "Number of conditions in query exceeded maximum limit of %d.", maxConditions)
+		return errorf(http.StatusBadRequest, "0x8004430C", "Number of conditions in query exceeded maximum limit of %d.", maxConditions)
 	case f.Count < 0 || f.Page < 0 || f.Top < 0 || f.Count > maxPage || f.Top > maxPage:
-		return nil, errFetch("The page, count or top of the fetch is outside the valid range, which ends at %d.", maxPage)
+		return errFetch("The page, count or top of the fetch is outside the valid range, which ends at %d.", maxPage)
 	case f.Top > 0 && (f.Page > 0 || f.Count > 0):
-		return nil, errFetch("The top attribute can't be specified with paging attribute page")
+		return errFetch("The top attribute can't be specified with paging attribute page")
 	}
-	return f, nil
+	return nil
 }
 
 // size counts link-entities and conditions.

@@ -159,7 +159,7 @@ func (q *fetchQuery) window() (window, error) {
 	if n := q.call.prefer.maxPageSize; n > 0 && f.Count == 0 && f.Top == 0 {
 		w.size = min(w.size, n)
 	}
-	w.skip = max(f.Page-1, 0) * w.size
+	w.skip = f.offset + max(f.Page-1, 0)*w.size
 	last, ok := readFetchCookie(f.Cookie)
 	id, err := schema.ParseGUID(last)
 	switch {
@@ -204,7 +204,7 @@ func (q *fetchQuery) answerRows() error {
 		total = -1
 	}
 	body = c.appendTotals(body, total)
-	if more && q.xml.Top == 0 {
+	if more && q.xml.Top == 0 && !q.xml.linked {
 		if c.prefer.wants("Microsoft.Dynamics.CRM.morerecords") {
 			body = append(body, `,"@Microsoft.Dynamics.CRM.morerecords":true`...)
 		}
@@ -220,9 +220,14 @@ func (q *fetchQuery) answerRows() error {
 		}
 		body = append(body, r.json...)
 	}
+	body = append(body, ']')
+	if more && q.xml.Top == 0 && q.xml.linked {
+		token := fetchCookie(max(q.xml.Page, 1), q.nodes[0].t.PrimaryID, rows[len(rows)-1].id.String())
+		body = appendNamed(body, "@odata.nextLink", c.nextLink("$skiptoken", token))
+	}
 	c.applyPreferences()
 	c.records = len(rows)
-	c.res.status, c.res.body = http.StatusOK, append(body, "]}"...)
+	c.res.status, c.res.body = http.StatusOK, append(body, '}')
 	c.set("Content-Type", jsonStreamType)
 	return nil
 }

@@ -16,7 +16,8 @@ import (
 //	p, err := c.representation(t)       // before writing: a bad $select changes nothing
 //	body := c.entityBody(tx, p, r)      // after it
 //
-// $apply is in query_apply.go, fetchXml in fetch*.go, change tracking in track.go.
+// $apply is in query_apply.go, fetchXml in fetch*.go, sql in sql*.go, change tracking
+// in track.go.
 
 // maxCount is where $count stops (section 10.4).
 const maxCount = 5000
@@ -25,6 +26,9 @@ const maxCount = 5000
 func (c *call) getSet() error {
 	if c.table.LogicalName == "sdkmessagefilter" {
 		return c.getMessageFilters()
+	}
+	if statement, ok := c.option("sql"); ok {
+		return c.getSQL(c.table, statement)
 	}
 	opts, err := parseOptions(c.query)
 	if err != nil {
