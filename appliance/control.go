@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,7 +17,8 @@ import (
 )
 
 // The control socket lets others look at a project while this process works on it:
-// a Unix socket in the work folder, which only its owner may open. It speaks HTTP
+// a Unix socket in the work folder, which only its owner may open (port.go says what
+// there is where sockets are missing). It speaks HTTP
 // with JSON bodies; SQL answers come as one JSON value a line.
 
 // socketName is the control socket's name in the work folder.
@@ -44,17 +44,12 @@ func socketPath(work string) string {
 // serveControl answers on the control socket until stop is called. Where no socket
 // can be made, nobody can look in meanwhile, and nothing else is lost.
 func (p *Project) serveControl() (stop func()) {
-	path := socketPath(p.work())
-	os.Remove(path) // of a process that was killed: the ledger's lock is ours
-	listener, err := net.Listen("unix", path)
+	listener, handler, file, err := p.listenControl(p.controlHandler())
 	if err != nil {
-		p.o.Log.Warn("no control socket", "path", path, "error", err)
+		p.o.Log.Warn("no control socket", "error", err)
 		return func() {}
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		p.o.Log.Warn("control socket is open to others", "path", path, "error", err)
-	}
-	server := &http.Server{Handler: p.controlHandler(), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -63,6 +58,7 @@ func (p *Project) serveControl() (stop func()) {
 	return func() {
 		_ = server.Close()
 		<-done
+		os.Remove(file)
 	}
 }
 
@@ -91,6 +87,32 @@ func (p *Project) controlHandler() http.Handler {
 		}
 		s, err := p.TakeSnapshot(r.Context(), to)
 		answer(w, s, err)
+	})
+	mux.HandleFunc("POST /audit", func(w http.ResponseWriter, r *http.Request) {
+		var q AuditQuery
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		page, err := p.Audit(r.Context(), q)
+		answer(w, page, err)
+	})
+	mux.HandleFunc("POST /note", func(w http.ResponseWriter, r *http.Request) {
+		var h Happened
+		if err := json.NewDecoder(r.Body).Decode(&h); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		seq, err := p.note(r.Context(), h)
+		answer(w, seq, err)
+	})
+	mux.HandleFunc("POST /ledger-check", func(w http.ResponseWriter, r *http.Request) {
+		report, err := p.CheckLedger(r.Context())
+		answer(w, report, err)
+	})
+	mux.HandleFunc("POST /ledger-stats", func(w http.ResponseWriter, r *http.Request) {
+		stats, err := p.LedgerStats(r.Context())
+		answer(w, stats, err)
 	})
 	mux.HandleFunc("POST /sql", p.serveSQL)
 	return mux
@@ -153,16 +175,11 @@ func attach(dir string, o Options) *remote {
 	if err != nil {
 		return nil
 	}
-	path := socketPath(c.Path(c.Work))
-	if conn, err := net.DialTimeout("unix", path, time.Second); err != nil {
+	way := findControl(c.Path(c.Work))
+	if way == nil {
 		return nil
-	} else {
-		conn.Close()
 	}
-	return &remote{http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}}}}
+	return &remote{http.Client{Transport: way}}
 }
 
 func (r *remote) post(ctx context.Context, what string, body any) (io.ReadCloser, error) {
@@ -213,6 +230,24 @@ func (r *remote) Failures(ctx context.Context, f FailureFilter) (list FailureLis
 func (r *remote) TakeSnapshot(ctx context.Context, to []string) (s SnapshotInfo, err error) {
 	err = r.ask(ctx, "snapshot", to, &s)
 	return s, err
+}
+
+// Audit implements Viewer.
+func (r *remote) Audit(ctx context.Context, q AuditQuery) (page AuditPage, err error) {
+	err = r.ask(ctx, "audit", q, &page)
+	return page, err
+}
+
+// CheckLedger implements Viewer.
+func (r *remote) CheckLedger(ctx context.Context) (report LedgerReport, err error) {
+	err = r.ask(ctx, "ledger-check", nil, &report)
+	return report, err
+}
+
+// LedgerStats implements Viewer.
+func (r *remote) LedgerStats(ctx context.Context) (stats LedgerStats, err error) {
+	err = r.ask(ctx, "ledger-stats", nil, &stats)
+	return stats, err
 }
 
 // SQL implements Viewer.

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -93,72 +94,129 @@ func (f FailureFilter) chooses(e ledger.Failure) bool {
 // failurePage is how many failures are looked up together.
 const failurePage = 1000
 
-// Failures lists records that failed or are held back.
+// Failures lists records that failed or are held back: with a limit those that changed last,
+// the newest first; without one all, by table and in the order of staging.
 func (p *Project) Failures(ctx context.Context, f FailureFilter) (FailureList, error) {
 	out := FailureList{Version: 1, Errors: []Failure{}}
 	if err := f.validate(p.ledger); err != nil {
 		return out, err
 	}
+	var newest []tableFailure
 	for _, t := range p.ledger.Tables() {
 		if len(f.Tables) > 0 && !slices.Contains(f.Tables, t.Name) {
 			continue
 		}
-		c := tableStatus(t.Name, p.ledger.Counts(t.Name))
-		out.Summary.add(c.Counts)
-		if err := p.tableFailures(ctx, t.Name, f, &out); err != nil {
+		counts := p.ledger.Counts(t.Name)
+		out.Summary.add(tableStatus(t.Name, counts).Counts)
+		out.Total += f.total(counts)
+		var err error
+		if f.Limit > 0 {
+			newest, err = p.newestFailures(t.Name, f, newest)
+		} else {
+			err = p.allFailures(ctx, t.Name, f, &out)
+		}
+		if err != nil {
 			return out, fmt.Errorf("list errors of %s: %w", t.Name, err)
 		}
+	}
+	if err := p.nameFailures(ctx, newest, &out); err != nil {
+		return out, err
 	}
 	var err error
 	out.Rejected, err = p.rejectedLines(ctx)
 	return out, err
 }
 
-func (p *Project) tableFailures(ctx context.Context, table string, f FailureFilter, out *FailureList) error {
+// tableFailure is a failure of a table.
+type tableFailure struct {
+	table string
+	ledger.Failure
+}
+
+// filter is f for the ledger; a name that is not known chooses nothing.
+func (f FailureFilter) filter() ledger.Filter {
+	out := ledger.Filter{Classes: f.classes()}
+	for _, flag := range f.Flags {
+		out.Flags = append(out.Flags, map[string]ledger.Flag{"E": ledger.Failed, "H": ledger.Held}[flag])
+	}
+	return out
+}
+
+// total is how many records of a table the filter chooses, from the counts that are kept.
+func (f FailureFilter) total(c ledger.Counts) (n int64) {
+	for _, flag := range []ledger.Flag{ledger.Failed, ledger.Held} {
+		switch {
+		case len(f.Flags) > 0 && !slices.Contains(f.Flags, flag.String()):
+		case len(f.Classes) == 0:
+			n += int64(c.Flag(flag))
+		default:
+			for _, class := range f.classes() {
+				n += int64(c.Class(flag, class))
+			}
+		}
+	}
+	return n
+}
+
+// newestFailures adds a table's to those of other tables and keeps the newest of all.
+func (p *Project) newestFailures(table string, f FailureFilter, others []tableFailure) ([]tableFailure, error) {
+	list, err := p.ledger.Newest(table, f.filter(), f.Limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		others = append(others, tableFailure{table, e})
+	}
+	slices.SortStableFunc(others, func(a, b tableFailure) int { return cmp.Compare(b.Time, a.Time) })
+	return others[:min(len(others), f.Limit)], nil
+}
+
+// allFailures adds all of a table, page by page.
+func (p *Project) allFailures(ctx context.Context, table string, f FailureFilter, out *FailureList) error {
 	for from := uint32(0); ; {
 		page, err := p.ledger.Failures(table, from, failurePage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
 		from = page[len(page)-1].Seq + 1
-		page = slices.DeleteFunc(page, func(e ledger.Failure) bool { return !f.chooses(e) })
-		out.Total += int64(len(page))
-		if room := f.Limit - len(out.Errors); f.Limit > 0 && len(page) > room {
-			page = page[:room]
+		var chosen []tableFailure
+		for _, e := range page {
+			if f.chooses(e) {
+				chosen = append(chosen, tableFailure{table, e})
+			}
 		}
-		if err := p.nameFailures(ctx, table, page, out); err != nil {
+		if err := p.nameFailures(ctx, chosen, out); err != nil {
 			return err
 		}
 	}
 }
 
-// nameFailures adds the legacy keys and record ids from the stage.
-func (p *Project) nameFailures(ctx context.Context, table string, page []ledger.Failure, out *FailureList) error {
-	if len(page) == 0 {
-		return nil
+// recordName is what the stage calls a record.
+type recordName struct{ key, id string }
+
+// nameFailures adds failures with their legacy keys and record ids from the stage.
+func (p *Project) nameFailures(ctx context.Context, list []tableFailure, out *FailureList) error {
+	seqs := map[string][]string{}
+	for _, e := range list {
+		seqs[e.table] = append(seqs[e.table], fmt.Sprint(e.Seq))
 	}
-	var list strings.Builder
-	for i, e := range page {
-		if i > 0 {
-			list.WriteByte(',')
+	names := map[string]map[uint32]recordName{}
+	for table, list := range seqs {
+		names[table] = map[uint32]recordName{}
+		query := fmt.Sprintf("SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s)", duckstage.Ident(table), strings.Join(list, ","))
+		err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+			for i := range b.Rows {
+				names[table][uint32(b.Column(mapping.Seq).Ints[i])] = recordName{string(b.Columns[1].TextAt(i)), string(b.Columns[2].TextAt(i))}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		fmt.Fprint(&list, e.Seq)
 	}
-	type name struct{ key, id string }
-	names := map[uint32]name{}
-	query := fmt.Sprintf("SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s)", duckstage.Ident(table), list.String())
-	err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
-		for i := range b.Rows {
-			names[uint32(b.Column(mapping.Seq).Ints[i])] = name{string(b.Columns[1].TextAt(i)), string(b.Columns[2].TextAt(i))}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, e := range page {
-		n := names[e.Seq]
-		row := Failure{Table: table, LegacyKey: n.key, RecordID: n.id, Flag: e.Flag.String(), Pass: e.Pass.String(), Attempts: int(e.Attempts),
+	for _, e := range list {
+		n := names[e.table][e.Seq]
+		row := Failure{Table: e.table, LegacyKey: n.key, RecordID: n.id, Flag: e.Flag.String(), Pass: e.Pass.String(), Attempts: int(e.Attempts),
 			Class: load.Class(e.Reason.Class).String(), HTTP: int(e.HTTP), Code: codeText(e.Code), Message: e.Text, Changed: e.Changed().Format(time.RFC3339)}
 		out.Errors = append(out.Errors, row)
 	}
@@ -182,21 +240,23 @@ type RetryResult struct {
 // Retry lets failed and held records wait again. Rows that do not fit the target
 // stay held: only a new staging can mend them. Dependants of a failed record are
 // held again by the next load if their parent still fails.
-func (p *Project) Retry(ctx context.Context, f FailureFilter) (RetryResult, error) {
-	r := RetryResult{Version: 1, Tables: map[string]int{}}
+func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, err error) {
+	r = RetryResult{Version: 1, Tables: map[string]int{}}
 	if err := f.validate(p.ledger); err != nil {
 		return r, err
 	}
-	filter := ledger.Filter{Classes: f.classes()}
+	end, err := p.record(ctx, "retry", p.o.Args)
+	if err != nil {
+		return r, err
+	}
+	defer func() { end(err, fmt.Sprintf("%d records wait again", r.Records)) }()
+	filter := f.filter()
 	if len(filter.Classes) == 0 {
 		for c := range load.ClassNames() {
 			if class := load.Class(c); class != load.ClassPrevalidate && class != load.ClassOrphan {
 				filter.Classes = append(filter.Classes, uint8(c))
 			}
 		}
-	}
-	for _, flag := range f.Flags {
-		filter.Flags = append(filter.Flags, map[string]ledger.Flag{"E": ledger.Failed, "H": ledger.Held}[flag])
 	}
 	for _, t := range p.ledger.Tables() {
 		if len(f.Tables) > 0 && !slices.Contains(f.Tables, t.Name) {

@@ -47,9 +47,14 @@ type LoadResult struct {
 
 // Load sends what waits, until nothing does. When drain ends it finishes what is
 // begun and returns load.ErrDrained. Snapshots are taken meanwhile.
-func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, error) {
+func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult, err error) {
 	begin := time.Now()
-	r := LoadResult{Version: 1}
+	r = LoadResult{Version: 1}
+	end, err := p.record(ctx, "load", p.o.Args)
+	if err != nil {
+		return r, err
+	}
+	defer func() { end(err, fmt.Sprintf("%d records sent, %d failed", r.Sent, r.Failed)) }()
 	if err := p.sync(ctx); err != nil { // a staging that was killed before the ledger knew
 		return r, err
 	}
@@ -85,6 +90,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
 		RecordSeq: p.recordSeq(), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
 	})
+	if err := p.ledger.BeginGeneration(ctx); err != nil {
+		return r, err
+	}
 	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
 	if err != nil {
 		return r, err
@@ -105,6 +113,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (LoadResult, e
 	}
 	endErr := p.ledger.EndRun(context.WithoutCancel(ctx), ledger.Run{ID: run, Start: begin, Command: "load", Records: r.Sent, Failed: r.Failed, Note: note})
 	s, statusErr := p.Status(ctx)
+	if c := s.Summary; err == nil && statusErr == nil && c.Unprocessed+c.Success+c.InFlight == 0 {
+		statusErr = p.ledger.FinishGeneration(ctx)
+	}
 	r.Summary, r.Tables, r.Seconds = s.Summary, s.Tables, time.Since(begin).Seconds()
 	if keepErr := p.keepSurvey(survey, target, err == nil); keepErr != nil { // the load itself is well
 		p.o.Log.Warn("what the load measured is not kept", "error", keepErr)
@@ -208,8 +219,11 @@ func (p *Project) explainTarget(err error) error {
 	case dataverse.SignIn:
 		return &SignInError{Err: err, Impersonates: p.impersonates()}
 	}
-	if errors.Is(err, ledger.ErrFull) {
+	switch {
+	case errors.Is(err, ledger.ErrFull):
 		return fmt.Errorf("%w\nfree space on the disk of %s and run `dvmigrate load` again: it looks up what was in flight and goes on", err, p.work())
+	case errors.Is(err, ledger.ErrPoisoned):
+		return fmt.Errorf("%w\nthe disk of %s refused a write; what is recorded there is right. See to the disk, then `dvmigrate ledger check`, and run `dvmigrate load` again: it looks up what was in flight and goes on", err, p.work())
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,7 @@ type Owner struct {
 	PID     int       `json:"pid"`
 	Command string    `json:"command"`
 	Since   time.Time `json:"since"`
+	Host    string    `json:"host,omitempty"`
 }
 
 func ownerPath(work string) string { return filepath.Join(work, "owner.json") }
@@ -28,11 +30,33 @@ func readOwner(work string) Owner {
 // takeOwnership tells others who works on the project. The ledger's lock, which is
 // held, is what keeps them out; the file only says who.
 func (p *Project) takeOwnership() error {
-	b, err := json.Marshal(Owner{PID: os.Getpid(), Command: p.o.Command, Since: time.Now().UTC().Truncate(time.Second)})
+	host, _ := os.Hostname() // empty where the machine has no name
+	b, err := json.Marshal(Owner{PID: os.Getpid(), Command: p.o.Command, Since: time.Now().UTC().Truncate(time.Second), Host: host})
 	if err != nil {
 		return err
 	}
+	p.owns = true
 	return writeFile(ownerPath(p.work()), b)
 }
 
-func (p *Project) dropOwnership() { os.Remove(ownerPath(p.work())) }
+func (p *Project) dropOwnership() {
+	if p.owns {
+		os.Remove(ownerPath(p.work()))
+	}
+}
+
+// inUse says who keeps this process from the project. The file that says who works on it
+// may be that of a process that was killed, and who only looks leaves none: where the
+// system tells who holds the ledger's lock, that counts.
+func (p *Project) inUse() *InUseError {
+	owner := readOwner(p.work())
+	host, _ := os.Hostname()
+	if owner.Host != "" && owner.Host != host {
+		return &InUseError{Owner: owner} // of another machine, in a folder that is shared
+	}
+	holders := lockHolders(p.ledgerPath())
+	if len(holders) > 0 && !slices.ContainsFunc(holders, func(h Owner) bool { return h.PID == owner.PID }) {
+		return &InUseError{Owner: holders[0]}
+	}
+	return &InUseError{Owner: owner}
+}

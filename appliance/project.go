@@ -32,6 +32,7 @@ type Options struct {
 	Env     func(string) (string, bool) // the process's environment
 	Version string                      // of this program, kept with snapshots
 	Command string                      // what this process does, told to others that find the project in use
+	Args    []string                    // its arguments, for the audit trail
 	Log     *slog.Logger
 	Prompt  func(message string) // shows a person what to do to sign in; nil = nobody is there
 }
@@ -54,6 +55,7 @@ type Project struct {
 
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 
+	owns        bool                             // owner.json is this process's
 	tracker     atomic.Pointer[progress.Tracker] // of a load that is running
 	stopControl func()
 }
@@ -71,8 +73,12 @@ func (e *InUseError) Error() string {
 	if e.Owner.PID == 0 {
 		return "the project is in use by another dvmigrate process; wait for it to end"
 	}
-	return fmt.Sprintf("the project is in use by `dvmigrate %s` (process %d, since %s); wait for it to end, or stop it with Ctrl-C",
-		e.Owner.Command, e.Owner.PID, e.Owner.Since.Local().Format("2006-01-02 15:04"))
+	where := ""
+	if host, _ := os.Hostname(); e.Owner.Host != "" && e.Owner.Host != host {
+		where = " on " + e.Owner.Host
+	}
+	return fmt.Sprintf("the project is in use by `dvmigrate %s` (process %d%s, since %s); wait for it to end, or stop it with Ctrl-C",
+		e.Owner.Command, e.Owner.PID, where, e.Owner.Since.Local().Format("2006-01-02 15:04"))
 }
 
 // ErrNotStaged says that there is nothing staged yet.
@@ -93,6 +99,9 @@ const (
 	Loading
 	// DryRunning: as Loading, but on a copy of the ledger, so that nothing changes.
 	DryRunning
+	// Viewing: stage and ledger for reading. Nothing changes by a byte, and several
+	// processes may do it at once.
+	Viewing
 )
 
 // Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
@@ -135,15 +144,17 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	var err error
 	// The ledger's lock is the project's: it is taken first and given back last.
-	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, Gather: gatherTime})
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, Gather: gatherTime, ReadOnly: mode == Viewing})
 	if errors.Is(err, ledger.ErrLocked) {
-		return &InUseError{Owner: readOwner(p.work())}
+		return p.inUse()
 	}
 	if err != nil {
 		return p.explainLedger(err)
 	}
-	if err := p.takeOwnership(); err != nil { // a full disk; the lock is what counts
-		p.o.Log.Warn("others will not learn who works on the project", "error", err)
+	if mode != Viewing {
+		if err := p.takeOwnership(); err != nil { // a full disk; the lock is what counts
+			p.o.Log.Warn("others will not learn who works on the project", "error", err)
+		}
 	}
 	if !staged && len(p.ledger.Tables()) > 0 {
 		return p.halfGone("stage", p.stagePath())
@@ -163,7 +174,9 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	if err := p.registerLedger(ctx); err != nil {
 		return err
 	}
-	p.stopControl = p.serveControl()
+	if mode != Viewing {
+		p.stopControl = p.serveControl()
+	}
 	return nil
 }
 

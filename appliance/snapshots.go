@@ -25,6 +25,7 @@ type snapshotMeta struct {
 	Tool       string `json:"tool"`
 	Summary    Counts `json:"summary"`
 	Generation uint64 `json:"generation"` // how often sources had been staged
+	Audit      string `json:"audit"`      // head of the audit trail: proves later that it is what it was
 }
 
 // SnapshotInfo describes one snapshot.
@@ -37,6 +38,8 @@ type SnapshotInfo struct {
 	Locked     bool      `json:"locked,omitempty"` // encrypted, and no key that opens it was given
 	Generation uint64    `json:"generation,omitempty"`
 	Summary    *Counts   `json:"summary,omitempty"`
+	Project    string    `json:"project,omitempty"`
+	Audit      string    `json:"audit,omitempty"`  // number and hash of the newest audit entry then
 	Fault      string    `json:"fault,omitempty"`  // why it cannot be restored
 	Copies     []string  `json:"copies,omitempty"` // where else it is, when it was taken just now
 }
@@ -69,8 +72,17 @@ func (p *Project) snapshotKeys() (*backup.Keyring, error) {
 // Snapshot copies ledger, stage and settings into the first of the folders to (none = as
 // the settings say), verifies the copy, and copies it on into the others. It may run while
 // a load does. An error of a copy leaves the snapshot and the other copies.
-func (p *Project) Snapshot(ctx context.Context, to []string) (SnapshotInfo, error) {
+func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo, err error) {
 	dir, copies := p.snapshotDirs(to)
+	args := append([]string{"--to", dir}, copies...)
+	if p.o.Command == "snapshot" {
+		args = p.o.Args
+	}
+	end, err := p.record(ctx, "snapshot", args)
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	defer func() { end(err, info.ID) }()
 	keys, err := p.snapshotKeys()
 	if err != nil {
 		return SnapshotInfo{}, err
@@ -87,7 +99,7 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (SnapshotInfo, erro
 	k := p.Config.Snapshots.Keep
 	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys,
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
-		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n}}
+		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n, Audit: s.Audit}}
 	taken, err := backup.Take(ctx, o, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
 	if errors.Is(err, syscall.ENOSPC) {
 		err = fmt.Errorf("%w\nfree space on the disk of %s, or choose another folder: dvmigrate snapshot --to DIR", err, dir)
@@ -95,7 +107,7 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (SnapshotInfo, erro
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
-	info := snapshotInfo(taken)
+	info = snapshotInfo(taken)
 	var failed []error
 	for _, place := range copies {
 		if _, err := backup.Copy(ctx, o, taken.ID, place); err != nil {
@@ -186,6 +198,7 @@ type RestoreOptions struct {
 // it: the next load finds out what it has, and sends nothing twice. On an error the
 // folder is as empty as it was.
 func Restore(ctx context.Context, o RestoreOptions, open Options) (info SnapshotInfo, err error) {
+	began := time.Now()
 	entries, err := os.ReadDir(o.Dest)
 	if err == nil && len(entries) > 0 {
 		return SnapshotInfo{}, fmt.Errorf("%s is not empty; a snapshot is restored into an empty folder, so that nothing is lost there", o.Dest)
@@ -224,6 +237,10 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 	_, err = backup.Restore(ctx, o.From, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
+	}
+	note := Options{Version: open.Version, Command: open.Command, Args: open.Args, Env: standIn(open.Env)}
+	if err := Note(ctx, o.Dest, note, NewHappened("restore", open.Args, began, nil, "snapshot "+s.ID+" of "+s.Time.Format(time.RFC3339))); err != nil {
+		return SnapshotInfo{}, err
 	}
 	return snapshotInfo(s), nil
 }
@@ -290,7 +307,7 @@ func snapshotInfo(s backup.Snapshot) SnapshotInfo {
 	info := SnapshotInfo{ID: s.ID, Time: s.Time, Size: s.Size, Added: s.Added, Encrypted: s.Encrypted, Locked: s.Locked}
 	var meta snapshotMeta
 	if json.Unmarshal(s.Meta, &meta) == nil && meta.Project != "" {
-		info.Summary, info.Generation = &meta.Summary, meta.Generation
+		info.Summary, info.Generation, info.Project, info.Audit = &meta.Summary, meta.Generation, meta.Project, meta.Audit
 	}
 	if s.Fault != nil {
 		info.Fault = s.Fault.Error()

@@ -66,9 +66,9 @@ type StageResult struct {
 // Stage brings the sources into the stage, transforms them, and tells the ledger
 // what is to be done. Nothing of an earlier staging changes unless all of it
 // succeeds. only names the sources to read anew; empty = all.
-func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (StageResult, error) {
+func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r StageResult, err error) {
 	begin := time.Now()
-	r := StageResult{Version: 1, Sources: []SourceResult{}, Tables: []TableResult{}}
+	r = StageResult{Version: 1, Sources: []SourceResult{}, Tables: []TableResult{}}
 	for _, name := range only {
 		if _, ok := p.Config.Sources[name]; !ok {
 			return r, unknownName("source", name, sourceNames(p.Config, nil))
@@ -77,6 +77,11 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	if err := p.refuseInFlight(); err != nil {
 		return r, err
 	}
+	end, err := p.record(ctx, "stage", p.o.Args)
+	if err != nil {
+		return r, err
+	}
+	defer func() { end(err, r.did()) }()
 	// An earlier run may have been killed between the stage and the ledger.
 	if err := p.sync(ctx); err != nil {
 		return r, err
@@ -121,6 +126,16 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (S
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+// did is what staging did, in words.
+func (r *StageResult) did() string {
+	var rows, changed int64
+	for _, t := range r.Tables {
+		rows += t.Rows
+		changed += t.New + t.Changed
+	}
+	return fmt.Sprintf("%d rows in %d tables, %d new or changed", rows, len(r.Tables), changed)
 }
 
 // percent is how much of total is done; negative where that is not known.

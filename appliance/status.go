@@ -57,6 +57,41 @@ type Status struct {
 	Runs    []RunStatus        `json:"runs"`           // newest first, at most ten
 	Live    *progress.Snapshot `json:"live,omitempty"` // of a load that is running now
 	Running *Owner             `json:"running,omitempty"`
+
+	Generations []GenerationStatus `json:"generations"` // oldest first
+	Audit       string             `json:"audit"`       // number and hash of the newest audit entry
+}
+
+// GenerationStatus is one staging of the sources and what was planned from it.
+type GenerationStatus struct {
+	Number   uint32     `json:"number"`
+	Kind     string     `json:"kind"` // full, delta
+	Name     string     `json:"name"` // full, delta 1, delta 2 ...
+	Planned  *time.Time `json:"planned,omitempty"`
+	Begun    *time.Time `json:"begun,omitempty"` // its first load
+	Finished *time.Time `json:"finished,omitempty"`
+	Insert   int64      `json:"insert"`
+	Update   int64      `json:"update"`
+	Delete   int64      `json:"delete"`
+	Gone     int64      `json:"gone"` // withdrawn from the plan
+}
+
+// generations are the ledger's generations.
+func (p *Project) generations() ([]GenerationStatus, error) {
+	all, err := p.ledger.Generations()
+	out := []GenerationStatus{}
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	for _, g := range all {
+		c := g.Total()
+		out = append(out, GenerationStatus{Number: g.Number, Kind: g.Kind, Name: g.Name(), Planned: at(g.Planned), Begun: at(g.Begun), Finished: at(g.Finished),
+			Insert: c.Insert, Update: c.Update, Delete: c.Delete, Gone: c.Gone})
+	}
+	return out, err
 }
 
 // Status reads how the migration stands, from the ledger's memory.
@@ -78,6 +113,10 @@ func (p *Project) Status(context.Context) (Status, error) {
 		}
 		s.Runs = append(s.Runs, rs)
 	}
+	if s.Generations, err = p.generations(); err != nil {
+		return s, err
+	}
+	s.Audit = p.ledger.AuditHead().String()
 	if live, ok := p.Live(); ok {
 		s.Live = &live
 	}

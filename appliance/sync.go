@@ -33,7 +33,7 @@ func (p *Project) sync(ctx context.Context) error {
 			return fmt.Errorf("write the ledger of %s: %w", t.Name, err)
 		}
 	}
-	return nil
+	return p.ledger.EndPlanning(ctx)
 }
 
 // stagedTable is a table as the stage's catalogue has it.
@@ -87,7 +87,7 @@ func (p *Project) syncTable(ctx context.Context, t stagedTable, before string) e
 	if err != nil {
 		return err
 	}
-	return p.ledger.Define(ctx, ledger.Table{Name: t.Name, Number: t.Number, Count: t.Next, Generation: t.Generation})
+	return p.ledger.DefinePlanned(ctx, ledger.Table{Name: t.Name, Number: t.Number, Count: t.Next, Generation: t.Generation}, s.planned)
 }
 
 // syncer gathers what is to be written for one table.
@@ -97,6 +97,8 @@ type syncer struct {
 	link  bool
 	next  uint32          // the first seq not seen yet
 	fresh map[uint32]bool // the rows that went with this generation, where that counts
+
+	planned ledger.PlannedCounts
 
 	plan  []ledger.Planned
 	retry []ledger.Range
@@ -167,6 +169,16 @@ func holdClass(text string) load.Class {
 }
 
 func (s *syncer) do(seq uint32, action ledger.Action) {
+	switch action {
+	case ledger.Insert:
+		s.planned.Insert++
+	case ledger.Update:
+		s.planned.Update++
+	case ledger.Delete:
+		s.planned.Delete++
+	case ledger.Nothing:
+		s.planned.Gone++
+	}
 	if n := len(s.plan); n > 0 && s.plan[n-1].To == seq && s.plan[n-1].Action == action {
 		s.plan[n-1].To++
 		return

@@ -17,16 +17,31 @@ type Viewer interface {
 	// rows that a statement changed which is no query.
 	SQL(ctx context.Context, query string, row func(names []string, values []any) error) (changed int64, err error)
 	TakeSnapshot(ctx context.Context, to []string) (SnapshotInfo, error)
+	// Audit reads a part of the audit trail.
+	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
+	// CheckLedger checks the whole ledger, against the stage too.
+	CheckLedger(ctx context.Context) (LedgerReport, error)
+	LedgerStats(ctx context.Context) (LedgerStats, error)
 	Close() error
 }
 
-// View opens a project to look at it. While another process works on it, that one is
-// asked.
+// View opens a project to look at it, and changes nothing. While another process works
+// on it, that one is asked.
 func View(ctx context.Context, dir string, o Options) (Viewer, error) {
+	return view(ctx, dir, Viewing, o)
+}
+
+// Join is View for what changes the ledger too, such as a snapshot, of which it notes
+// that it was taken.
+func Join(ctx context.Context, dir string, o Options) (Viewer, error) {
+	return view(ctx, dir, Loading, o)
+}
+
+func view(ctx context.Context, dir string, mode Mode, o Options) (Viewer, error) {
 	if r := attach(dir, o); r != nil { // at once, where opening would wait for the lock
 		return r, nil
 	}
-	p, err := Open(ctx, dir, Loading, o)
+	p, err := Open(ctx, dir, mode, o)
 	var inUse *InUseError
 	if err == nil {
 		return p, nil

@@ -11,103 +11,75 @@ import (
 	"dvmigrate/ledger"
 )
 
-// The ledger as SQL sees it. Two table functions read it, fresh at every query and
-// while a load goes on:
+// The ledger as SQL sees it. Table functions read it, fresh at every query and while a
+// load goes on:
 //
-//	ledger_entries(table)   one row a record: dm_seq, action, flag, pass, attempts, class, changed_at
+//	ledger_spans(table)     one row a stretch of records with equal entries: first, beyond, action, flag,
+//	                        pass, attempts, class, changed_at
 //	ledger_failures(table)  one row a failed or held record: dm_seq, class, http, code, message
+//	ledger_progress(), ledger_runs(), ledger_generations(), ledger_audit()
 //
-// createViews makes the relations of method.md M3 from them: <table>_flags,
-// <table>_success, <table>_error, and flags over all tables.
+// createViews makes the relations of method.md M3 from them: for each table <table>_flags,
+// <table>_success, <table>_error, <table>_held; over all tables flags and ledger; and
+// progress, runs, generations and audit. A stretch is spread out to one row a record by
+// DuckDB itself, which does that some twenty times faster than a table function could.
 
 // chunk is the most rows that a batch of a table function has.
 const chunk = 2048
 
 // registerLedger teaches the stage's SQL to read the ledger.
 func (p *Project) registerLedger(ctx context.Context) error {
-	err := p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_entries", Args: []string{"VARCHAR"},
-		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "action", SQLType: "VARCHAR"}, {Name: "flag", SQLType: "VARCHAR"},
-			{Name: "pass", SQLType: "VARCHAR"}, {Name: "attempts", SQLType: "UTINYINT"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "changed_at", SQLType: "TIMESTAMP"}},
-		Open: p.entryRows})
-	if err != nil {
-		return err
+	functions := append(p.wholeRelations(),
+		duckstage.TableFunc{Name: "ledger_spans", Args: []string{"VARCHAR"},
+			Columns: []duckstage.ColumnInfo{{Name: "first", SQLType: "UINTEGER"}, {Name: "beyond", SQLType: "UINTEGER"}, {Name: "action", SQLType: "VARCHAR"},
+				{Name: "flag", SQLType: "VARCHAR"}, {Name: "pass", SQLType: "VARCHAR"}, {Name: "attempts", SQLType: "UTINYINT"}, {Name: "class", SQLType: "VARCHAR"},
+				{Name: "changed_at", SQLType: "TIMESTAMP"}},
+			Open: p.spanRows},
+		duckstage.TableFunc{Name: "ledger_failures", Args: []string{"VARCHAR"},
+			Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "http", SQLType: "USMALLINT"},
+				{Name: "code", SQLType: "VARCHAR"}, {Name: "message", SQLType: "VARCHAR"}},
+			Open: p.failureRows})
+	for _, f := range functions {
+		if err := p.stage.RegisterTable(ctx, f); err != nil {
+			return err
+		}
 	}
-	err = p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_ids", Args: []string{"VARCHAR"},
+	return p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_ids", Args: []string{"VARCHAR"},
 		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "record_id", SQLType: "UUID"}}, Open: p.idRows})
-	if err != nil {
-		return err
-	}
-	return p.stage.RegisterTable(ctx, duckstage.TableFunc{Name: "ledger_failures", Args: []string{"VARCHAR"},
-		Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "http", SQLType: "USMALLINT"},
-			{Name: "code", SQLType: "VARCHAR"}, {Name: "message", SQLType: "VARCHAR"}},
-		Open: p.failureRows})
 }
 
-// entryRows reads a table's entries, spread out to one row a record.
-func (p *Project) entryRows(_ context.Context, args []any) (duckstage.Reading, error) {
+// spanRows reads a table's entries.
+func (p *Project) spanRows(_ context.Context, args []any) (duckstage.Reading, error) {
 	name, _ := args[0].(string)
 	table, ok := p.ledger.Table(name)
 	if !ok {
 		return duckstage.Reading{}, fmt.Errorf("the ledger has no table %q", name)
 	}
-	var spans []ledger.Span // read ahead
 	from := uint32(0)
-	fill := func(b *column.Batch, limit int, want []bool) error {
-		for b.Rows < limit {
-			if len(spans) == 0 {
-				if spans = p.someSpans(name, from, spans); len(spans) == 0 {
-					return nil
-				}
-				from = spans[len(spans)-1].To
+	fill := func(b *column.Batch, limit int, _ []bool) error {
+		// iter.Pull would read on more simply, but its coroutine may not be resumed from
+		// DuckDB's threads.
+		for s := range p.ledger.Spans(name, from) {
+			c := b.Columns
+			c[0].Ints = append(c[0].Ints, int64(s.From))
+			c[1].Ints = append(c[1].Ints, int64(s.To))
+			for k, word := range []string{s.Action.String(), s.Flag.String(), s.Pass.String()} {
+				c[2+k].AppendText(word)
 			}
-			span := &spans[0]
-			n := min(limit-b.Rows, span.Len())
-			fillEntries(b, *span, n, want)
-			b.Rows += n
-			if span.From += uint32(n); span.From == span.To {
-				spans = spans[1:]
+			c[5].Ints = append(c[5].Ints, int64(s.Attempts))
+			appendText(&c[6], className(s.Entry), b.Rows)
+			c[7].Ints = append(c[7].Ints, s.Changed().UnixMicro())
+			if s.Time == 0 {
+				c[7].SetNull(b.Rows, chunk)
+			}
+			from = s.To
+			if b.Rows++; b.Rows == limit {
+				break
 			}
 		}
 		return nil
 	}
-	return duckstage.Reading{Rows: int64(table.Count), Fill: fill}, nil
-}
-
-// someSpans reads the next spans of a table. (iter.Pull would do it more simply, but
-// its coroutine may not be resumed from DuckDB's threads.)
-func (p *Project) someSpans(table string, from uint32, reuse []ledger.Span) []ledger.Span {
-	spans := reuse[:0]
-	for s := range p.ledger.Spans(table, from) {
-		if spans = append(spans, s); len(spans) == 1024 {
-			break
-		}
-	}
-	return spans
-}
-
-// fillEntries adds n rows of one span.
-func fillEntries(b *column.Batch, span ledger.Span, n int, want []bool) {
-	c := b.Columns
-	words := [...]string{1: span.Action.String(), 2: span.Flag.String(), 3: span.Pass.String(), 5: className(span.Entry)}
-	for i := range n {
-		if want[0] {
-			c[0].Ints = append(c[0].Ints, int64(span.From)+int64(i))
-		}
-		for k, word := range words {
-			if word != "" && want[k] || k == 5 && want[k] {
-				appendText(&c[k], word, b.Rows+i)
-			}
-		}
-		if want[4] {
-			c[4].Ints = append(c[4].Ints, int64(span.Attempts))
-		}
-		if want[6] {
-			c[6].Ints = append(c[6].Ints, span.Changed().UnixMicro())
-			if span.Time == 0 {
-				c[6].SetNull(b.Rows+i, chunk)
-			}
-		}
-	}
+	return duckstage.Reading{Rows: int64(table.Count)/4096 + 1, Fill: fill}, nil
 }
 
 // appendText adds a text; the empty one is null.
@@ -170,33 +142,61 @@ func (p *Project) createViews(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var all []string
+	taken := map[string]bool{}
+	var flags, records []string
 	for _, t := range tables {
-		q := func(suffix string) string { return duckstage.Ident(t.Name + suffix) }
-		name := duckstage.Quote(t.Name)
-		record, ids := "s.dm_id", ""
-		if p.Config.Table(t.Name).IDs == "server" {
-			record, ids = "k.record_id", fmt.Sprintf("LEFT JOIN ledger_ids(%s) k USING (dm_seq)", name)
-		} else if len(p.Config.Table(t.Name).Match) > 0 {
-			record, ids = "coalesce(k.record_id, s.dm_id)", fmt.Sprintf("LEFT JOIN ledger_ids(%s) k USING (dm_seq)", name)
-		}
-		all = append(all, fmt.Sprintf("SELECT %s AS table_name, * FROM %s", name, q(load.FlagsSuffix)))
-		for _, view := range []string{
-			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM ledger_entries(%s)", q(load.FlagsSuffix), name),
-			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, f.changed_at
-				FROM %s s JOIN %s f USING (dm_seq) %s WHERE f.flag IN ('S', 'P')`, q("_success"), record, q(""), q(load.FlagsSuffix), ids),
-			fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
-				FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq) %s`, q("_error"), record, name, q(""), q(load.FlagsSuffix), ids),
-			fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, s.dm_repairs AS repairs FROM %s s %s WHERE dm_repairs IS NOT NULL", q("_repairs"), record, q(""), ids),
-		} {
+		taken[t.Name] = true
+		record, ids := p.recordColumn(t.Name)
+		for _, view := range tableViews(t.Name, record, ids) {
 			if _, err := p.stage.Exec(ctx, view); err != nil {
 				return fmt.Errorf("make the views of %s: %w", t.Name, err)
 			}
 		}
+		name, rows, entries := duckstage.Quote(t.Name), duckstage.Ident(t.Name), duckstage.Ident(t.Name+load.FlagsSuffix)
+		flags = append(flags, fmt.Sprintf("SELECT %s AS table_name, * FROM %s", name, entries))
+		records = append(records, fmt.Sprintf("SELECT %s AS table_name, s.legacy_key, %s AS record_id, f.* FROM %s f LEFT JOIN %s s USING (dm_seq) %s", name, record, entries, rows, ids))
 	}
-	if len(all) == 0 {
-		return nil
+	whole := map[string]string{}
+	for _, f := range p.wholeRelations() {
+		whole[strings.TrimPrefix(f.Name, "ledger_")] = "SELECT * FROM " + f.Name + "()"
 	}
-	_, err = p.stage.Exec(ctx, "CREATE OR REPLACE VIEW flags AS "+strings.Join(all, " UNION ALL "))
-	return err
+	if len(tables) > 0 {
+		whole["flags"], whole["ledger"] = strings.Join(flags, " UNION ALL "), strings.Join(records, " UNION ALL ")
+	}
+	for name, query := range whole {
+		if taken[name] {
+			continue // a target table of that name goes before
+		}
+		if _, err := p.stage.Exec(ctx, "CREATE OR REPLACE VIEW "+duckstage.Ident(name)+" AS "+query); err != nil {
+			return fmt.Errorf("make the view %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// recordColumn is the record id of a table's rows s as SQL, and the join that it needs.
+func (p *Project) recordColumn(table string) (column, join string) {
+	switch join := fmt.Sprintf("LEFT JOIN ledger_ids(%s) k USING (dm_seq)", duckstage.Quote(table)); {
+	case p.Config.Table(table).IDs == "server":
+		return "k.record_id", join
+	case len(p.Config.Table(table).Match) > 0:
+		return "coalesce(k.record_id, s.dm_id)", join
+	}
+	return "s.dm_id", ""
+}
+
+// tableViews are the statements that make a table's views; record and ids are those of recordColumn.
+func tableViews(table, record, ids string) []string {
+	q := func(suffix string) string { return duckstage.Ident(table + suffix) }
+	name := duckstage.Quote(table)
+	return []string{
+		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq, action, flag, pass, attempts, class, changed_at
+			FROM ledger_spans(%s)`, q(load.FlagsSuffix), name),
+		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, f.changed_at
+			FROM %s s JOIN %s f USING (dm_seq) %s WHERE f.flag IN ('S', 'P')`, q("_success"), record, q(""), q(load.FlagsSuffix), ids),
+		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
+			FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq) %s WHERE f.flag IN ('E', 'H')`, q("_error"), record, name, q(""), q(load.FlagsSuffix), ids),
+		fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM %s WHERE flag = 'H'", q("_held"), q("_error")),
+		fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, s.dm_repairs AS repairs FROM %s s %s WHERE dm_repairs IS NOT NULL", q("_repairs"), record, q(""), ids),
+	}
 }

@@ -140,7 +140,8 @@ func (l *Ledger) AuditHead() AuditHead {
 const maxAudit = 1000
 
 // Audit lists the entries from number from on, at most limit and never more than 1000; ask again from the
-// last Seq + 1 until none comes. It shows what is stored and proves nothing: see VerifyAudit.
+// last Seq + 1 until none comes. It shows what is stored and proves nothing: see VerifyAudit. With an error
+// come those before the entry that cannot be read.
 func (l *Ledger) Audit(from uint64, limit int) ([]AuditEntry, error) {
 	var out []AuditEntry
 	err := l.view(func(tx *bolt.Tx) error {
@@ -159,7 +160,7 @@ func (l *Ledger) Audit(from uint64, limit int) ([]AuditEntry, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list audit trail: %w", err)
+		return out, fmt.Errorf("list audit trail: %w", err)
 	}
 	return out, nil
 }

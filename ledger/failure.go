@@ -160,33 +160,35 @@ func readFailure(tx *bolt.Tx, key, sealed []byte) (Failure, error) {
 const maxFailures = 1000
 
 // Newest lists the failed and held records of a table that the filter chooses, the latest change first
-// (records of one second by their seq), at most limit and never more than 1000. It looks for them in
-// memory, so it takes as long for 120 million records as the scan of their runs, some 50 ms.
+// (records of one second by their seq), at most limit. It looks for them in memory, so it takes as long
+// for 120 million records as the scan of their runs, some 50 ms.
 func (l *Ledger) Newest(name string, f Filter, limit int) ([]Failure, error) {
-	if _, ok := l.Table(name); !ok {
+	t, ok := l.Table(name)
+	if !ok {
 		return nil, fmt.Errorf("list failures: %w %q", ErrUnknownTable, name)
 	}
-	newest := l.newest(name, f, min(limit, maxFailures))
+	newest := l.newest(name, f, limit)
 	out := make([]Failure, 0, len(newest))
-	t, _ := l.Table(name)
-	err := l.view(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketErrors)
-		for _, r := range newest {
-			key := recordKey(t.Number, r.seq)
-			sealed := b.Get(key)
-			if sealed == nil { // retried since
-				continue
+	for piece := range slices.Chunk(newest, maxFailures) {
+		err := l.view(func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketErrors)
+			for _, r := range piece {
+				key := recordKey(t.Number, r.seq)
+				sealed := b.Get(key)
+				if sealed == nil { // retried since
+					continue
+				}
+				f, err := readFailure(tx, key, sealed)
+				if err != nil {
+					return err
+				}
+				out = append(out, f)
 			}
-			f, err := readFailure(tx, key, sealed)
-			if err != nil {
-				return err
-			}
-			out = append(out, f)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list failures of %s: %w", name, err)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list failures of %s: %w", name, err)
 	}
 	return out, nil
 }
@@ -213,7 +215,7 @@ func (l *Ledger) newest(name string, f Filter, limit int) []changed {
 		if !f.chooses(s.Entry) {
 			continue
 		}
-		for seq := s.From; seq < s.To && seq < s.From+uint32(limit); seq++ {
+		for seq := s.From; seq < s.To && int(seq-s.From) < limit; seq++ {
 			if len(top) >= limit && (changed{s.Time, seq}).later(top[limit-1]) > 0 {
 				break
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -174,6 +175,25 @@ func printCounts(env *Env, tables []appliance.TableStatus, sum appliance.Counts)
 	printTable(env.Stdout, []column{left("table"), right("source"), right("processed P"), right("success S"), right("in flight F"), right("waiting U"), right("error E"), right("held H"), left("next pass")}, rows)
 }
 
+// printGenerations says which generation is at work, and the head of the audit trail.
+func printGenerations(env *Env, s appliance.Status) {
+	if n := len(s.Generations); n > 0 {
+		g := s.Generations[n-1]
+		state := "not begun"
+		switch at := func(t *time.Time) string { return t.Local().Format("2006-01-02 15:04") }; {
+		case g.Finished != nil:
+			state = "finished " + at(g.Finished)
+		case g.Begun != nil:
+			state = "begun " + at(g.Begun)
+		}
+		env.say("\ngeneration %d (%s): %s inserts, %s updates, %s deletes planned; %s", g.Number, g.Name, count(g.Insert), count(g.Update), count(g.Delete), state)
+	}
+	if s.Audit != "" {
+		number, hash, _ := strings.Cut(s.Audit, ":")
+		env.say("audit trail: %s entries, head %s", number, shortHash(hash))
+	}
+}
+
 // status
 
 var statusEntry = entry{name: "status", summary: "how each table stands, also while a load runs", make: func() command { return &statusCommand{} }}
@@ -201,6 +221,7 @@ func (c *statusCommand) Run(ctx context.Context, env *Env) error {
 		return nil
 	}
 	printCounts(env, s.Tables, s.Summary)
+	printGenerations(env, s)
 	if s.Running != nil {
 		env.say("\n`dvmigrate %s` is working on it (process %d, since %s)", s.Running.Command, s.Running.PID, s.Running.Since.Local().Format("15:04"))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -13,7 +14,7 @@ import (
 
 // options are what the appliance is told of this process.
 func (e *Env) options(command string) appliance.Options {
-	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command,
+	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command, Args: e.Args,
 		Prompt: func(message string) { fmt.Fprintln(e.Stderr, message) }}
 }
 
@@ -104,7 +105,7 @@ func (c *schemaCommand) Run(ctx context.Context, env *Env) error {
 		_, err := env.Stdout.Write(config.JSONSchema())
 		return err
 	}
-	meter := env.meter()
+	meter, began := env.meter(), time.Now()
 	s, path, err := appliance.PullSchema(ctx, env.dir, c.tables, env.options("schema pull"), func(done, total int) {
 		meter.line(fmt.Sprintf("reading the schema: %d of %d tables", done, total))
 	})
@@ -118,7 +119,9 @@ func (c *schemaCommand) Run(ctx context.Context, env *Env) error {
 	if c.output != "" {
 		path = c.output
 	}
-	if err := appliance.WriteSchema(path, s); err != nil {
+	err = appliance.WriteSchema(path, s)
+	note := appliance.NewHappened("schema pull", env.Args, began, err, fmt.Sprintf("%d tables into %s", len(s.Tables), path))
+	if err := errors.Join(err, appliance.Note(ctx, env.dir, env.options("schema pull"), note)); err != nil {
 		return err
 	}
 	if env.json {

@@ -72,7 +72,7 @@ func (c *snapshotCommand) Run(ctx context.Context, env *Env) error {
 	case "keygen":
 		return c.keygen(env)
 	}
-	v, err := appliance.View(ctx, env.dir, env.options("snapshot"))
+	v, err := appliance.Join(ctx, env.dir, env.options("snapshot"))
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func groups() []group {
 		{"begin", []entry{demoEntry, initEntry, schemaEntry, checkEntry}},
 		{"prepare", []entry{stageEntry, profileEntry, previewEntry, planEntry, estimateEntry}},
 		{"load", []entry{emulatorEntry, loadEntry, statusEntry, errorsEntry, retryEntry, reconcileEntry, sqlEntry}},
-		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry}},
+		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry, auditEntry, ledgerEntry}},
 		{"more", []entry{guideEntry, versionEntry, completionEntry}},
 	}
 }
