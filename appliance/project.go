@@ -343,6 +343,9 @@ func readSchema(path string) (*schema.Schema, error) {
 	return s, nil
 }
 
+// errNoTransforms says that the project has no transforms yet.
+var errNoTransforms = errors.New("no transforms")
+
 // transformFile is one transform of the project.
 type transformFile struct {
 	table string
@@ -358,7 +361,7 @@ func (p *Project) transformFiles() ([]transformFile, error) {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("no transforms in %s: one SELECT a target table is expected there, in <table>.sql", dir)
+		return nil, fmt.Errorf("%w in %s: one SELECT a target table is expected there, in <table>.sql; `dvmigrate draft` writes first ones", errNoTransforms, dir)
 	}
 	slices.Sort(paths)
 	files := make([]transformFile, 0, len(paths))

@@ -99,6 +99,10 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r
 		r.Sources = append(r.Sources, sourceResult(name, res))
 	}
 	b, err := p.bind(ctx, p.stage)
+	if errors.Is(err, errNoTransforms) && len(r.Sources) > 0 { // they can be looked at already
+		r.Seconds = time.Since(begin).Seconds()
+		return r, nil
+	}
 	if err != nil {
 		return r, err
 	}

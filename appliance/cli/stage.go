@@ -89,6 +89,10 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 		}
 	}
 	fmt.Fprintln(env.Stdout)
+	if len(r.Tables) == 0 {
+		env.say("the sources are staged; there are no transforms yet.\nNext: dvmigrate profile, to see what is in them; dvmigrate draft, for first transforms")
+		return
+	}
 	rows = nil
 	for _, t := range r.Tables {
 		rows = append(rows, []string{t.Name, count(t.Rows), count(t.New), count(t.Changed), count(t.Same), count(t.Gone), count(t.Held), count(t.Repaired), duration(t.Seconds)})

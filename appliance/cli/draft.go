@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
+)
+
+var draftEntry = entry{name: "draft", summary: "write first transforms from the staged sources and the schema, with their questions marked",
+	long: `For every staged source that is like a table of the schema it writes transform/<table>.sql: columns
+matched by name (in several languages), texts converted by the form of their values, lookups found
+by looking which columns hold another source's keys, and a sheet in maps/ for each choice whose
+texts have to become values. What there is already is left as it is. Everything is a guess: look at
+each line, and at each ???.`,
+	make: func() command { return &draftCommand{} }}
+
+type draftCommand struct{}
+
+func (*draftCommand) AddFlags(*pflag.FlagSet) {}
+
+func (*draftCommand) Validate(args []string) error { return noArgs(args) }
+
+func (*draftCommand) Run(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Staging, "draft")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	meter := env.meter()
+	d, err := p.Draft(env.Drain, func(what string, percent float64) {
+		if percent >= 0 {
+			what = fmt.Sprintf("%s %.0f %%", what, percent)
+		}
+		meter.line(what)
+	})
+	meter.clear()
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(d)
+	}
+	var rows [][]string
+	for _, t := range d.Tables {
+		state := "written"
+		if t.Kept {
+			state = "was there: left as it is"
+		}
+		rows = append(rows, []string{t.Source, t.Table, t.File, count(t.Matched), count(t.Left), count(t.Questions), state})
+	}
+	printTable(env.Stdout, []column{left("source"), left("table"), left("file"), right("guessed"), right("left over"), right("questions"), left("state")}, rows)
+	env.say("")
+	if len(d.Unmatched) > 0 {
+		env.say("like no table of the schema, or without a column that tells rows apart: %s", strings.Join(d.Unmatched, ", "))
+	}
+	for _, m := range d.Maps {
+		env.say("to complete: %s", m)
+	}
+	if len(d.Settings) > 0 {
+		env.say("add to sources in migration.yaml:\n  %s", strings.Join(d.Settings, "\n  "))
+	}
+	env.say("next: look at the files and their ???, then dvmigrate check and dvmigrate stage")
+	return nil
+}
