@@ -1,12 +1,9 @@
 package load
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"regexp"
 	"slices"
-	"strings"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/ledger"
@@ -200,23 +197,3 @@ func (s *sender) ops(set []int) []dataverse.Op {
 }
 
 var guidText = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`)
-
-// named finds the records that hold an id which the message speaks of: their own, or
-// that of a record they point to.
-func (s *sender) named(set []int, err error) []int {
-	var e *dataverse.Error
-	if s.w.table.Link != nil || !errors.As(err, &e) {
-		return nil
-	}
-	var named []int
-	for _, id := range guidText.FindAllString(e.Message, -1) {
-		id := []byte(strings.ToLower(id))
-		for _, i := range set {
-			if bytes.Contains(s.j.record(i), id) {
-				named = append(named, i)
-			}
-		}
-	}
-	slices.Sort(named)
-	return slices.Compact(named)
-}

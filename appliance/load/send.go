@@ -19,12 +19,16 @@ const (
 	// maxAttempts is after how many claims a record that is never taken for a passing
 	// cause is given up as failed.
 	maxAttempts = 5
-	// fewEnough is the size at which a refused bulk request is no longer halved but
-	// sent as a $batch, whose parts are answered one by one.
+	// fewEnough is the size at which a bulk request that is refused for a passing cause is
+	// no longer halved but sent as a $batch, whose parts are answered one by one.
 	fewEnough = 16
 	// maxRefusals is how many bulk requests of one job may be refused in the search for
 	// guilty rows. Where there are more, halving costs more than a $batch of the rest.
 	maxRefusals = 12
+	// worthHalving is up to how many guilty rows in a refused request halving is worth
+	// while: one costs two requests a halving and what is applied in vain in the halves that
+	// hold it; a $batch applies all the others, but a record costs more there.
+	worthHalving = 1.5
 	// codeTooLarge says that a request's body is too large (dataverse-web-api.md 1.8).
 	codeTooLarge = 0x8004418A
 )
@@ -71,9 +75,21 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 			return s.send(ctx, rest, 1)
 		}
 	}
+	if tries == 0 {
+		if found := s.suspects(set, s.w.clues.known()); len(found) > 0 {
+			return s.aside(ctx, found, set)
+		}
+	}
 	switch Message(s.w.message.Load()) {
 	case Bulk:
-		return s.decide(ctx, set, tries, s.bulk(ctx, set))
+		if tries == 0 && s.w.mostRefused() {
+			return s.each(ctx, set, 1)
+		}
+		err := s.bulk(ctx, set)
+		if tries == 0 {
+			s.w.first(err)
+		}
+		return s.decide(ctx, set, tries, err)
 	case Single:
 		return s.singly(ctx, set, tries)
 	}
@@ -142,7 +158,8 @@ func (s *sender) open(set []int) []int {
 func readBackError(err error) error { return fmt.Errorf("read records back: %w", err) }
 
 // narrow searches a refused request for the guilty rows: those that the message
-// names, else by halves while it is large, then one by one in a $batch.
+// names, else by halves while it is larger than a $batch, then one by one in one. Where
+// several are to be expected, halves would only be refused again.
 func (s *sender) narrow(ctx context.Context, set []int, tries int, err error) error {
 	if len(set) == 1 {
 		return s.refuse(ctx, set[0], err)
@@ -150,20 +167,41 @@ func (s *sender) narrow(ctx context.Context, set []int, tries int, err error) er
 	if s.refusals++; s.refusals == 1 {
 		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("a request of %d records was refused, looking for the guilty ones: %s", len(set), short(err)))
 	}
-	if s.refusals > maxRefusals || s.w.rotten.Load() {
+	if s.refusals > maxRefusals {
 		return s.each(ctx, set, tries)
 	}
 	if named := s.named(set, err); len(named) > 0 && len(named) <= len(set)/2 {
-		others := slices.DeleteFunc(slices.Clone(set), func(i int) bool { _, found := slices.BinarySearch(named, i); return found })
-		if err := s.each(ctx, named, tries); err != nil {
-			return s.release(others, err)
-		}
-		return s.send(ctx, others, max(tries, 1))
+		return s.apart(ctx, named, set, tries)
 	}
-	if len(set) <= fewEnough {
+	if len(set) <= max(s.w.inBatch, fewEnough) || s.w.bad.expected(len(set)) > worthHalving {
 		return s.each(ctx, set, tries)
 	}
 	return s.halves(ctx, set, tries)
+}
+
+// aside lets suspects wait for the next sweep, where they meet others of their kind and
+// fill a $batch.
+func (s *sender) aside(ctx context.Context, found, set []int) error {
+	if s.w.resweep || len(found) > len(set)/2 {
+		return s.apart(ctx, found, set, 1)
+	}
+	s.note(found, outcome{result: ledger.ResultReleased})
+	return s.send(ctx, without(set, found), 1)
+}
+
+// without is a set without some of its records; both are in order.
+func without(set, some []int) []int {
+	return slices.DeleteFunc(slices.Clone(set), func(i int) bool { _, found := slices.BinarySearch(some, i); return found })
+}
+
+// apart sends some records of a set so that each has its own answer, and the others
+// together.
+func (s *sender) apart(ctx context.Context, some, set []int, tries int) error {
+	others := without(set, some)
+	if err := s.each(ctx, some, tries); err != nil {
+		return s.release(others, err)
+	}
+	return s.send(ctx, others, max(tries, 1))
 }
 
 func (s *sender) halves(ctx context.Context, set []int, tries int) error {

@@ -25,9 +25,6 @@ const (
 	// growAfter is after how many jobs without a fault requests grow again that had been
 	// made smaller.
 	growAfter = 20
-	// rottenShare: from one bad row in so many on, a refused request is not halved: the
-	// search would send more requests than there are bad rows.
-	rottenShare = 32
 )
 
 // work is one kind of operation on one table.
@@ -50,7 +47,11 @@ type work struct {
 	claimed   atomic.Int64  // records handed out by the sweep
 	fruitless atomic.Int32  // jobs in a row without an outcome
 	smooth    atomic.Int32  // jobs without a fault since requests were made smaller
-	rotten    atomic.Bool   // of the job before, so many rows were bad that halving does not pay
+	bad       badShare      // of the rows sent so far
+	refused   badShare      // of the bulk requests sent first
+	hopes     atomic.Int32  // bulk requests that were not tried
+	resweep   bool          // this is not the first sweep
+	clues     clues         // to guilty rows, from messages
 
 	jobs sync.Pool // *job, for their memory
 }
@@ -172,6 +173,7 @@ func (l *Loader) run(ctx, drain context.Context, w *work) error {
 		if w.claimed.Load() == 0 && drain.Err() == nil && w.goneMayWait() {
 			return nil
 		}
+		w.resweep = true
 		if w.claimed.Load() == 0 && drain.Err() == nil {
 			return fmt.Errorf("the ledger has %d waiting records that the stage does not hold; run `dvmigrate stage`", left)
 		}
@@ -261,7 +263,7 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 		return errors.Join(err, stop)
 	}
 	done, failed := l.count(w, outcomes)
-	w.rotten.Store(failed*rottenShare > int64(len(j.seqs)))
+	w.bad.note(done, failed)
 	switch {
 	case errors.Is(stop, dataverse.ErrStopping):
 		return nil // it only waited: whoever stopped the load says why

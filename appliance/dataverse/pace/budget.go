@@ -12,13 +12,15 @@ const (
 	documentedTime     = 1200 // seconds of execution
 	documentedWindow   = 300 * time.Second
 
-	slots      = 300         // what was spent is kept in so many slots of the window
-	margin     = 0.01        // of a limit that is never spent
-	freeShare  = 0.4         // of a limit that may be spent as fast as the server works
-	sampleFrom = 0.1         // of a limit: from so much spending on a report is a sample
-	quick      = 1.0 / 32    // the weight of a new sample
-	relief     = 1.03        // a window without a throttle: so much more is tried
-	ahead      = time.Second // so far back a request that comes late may still count
+	slots       = 300              // what was spent is kept in so many slots of the window
+	margin      = 0.01             // of a limit that is never spent
+	freeShare   = 0.4              // of a limit that may be spent as fast as the server works
+	sampleFrom  = 0.1              // of a limit: from so much spending on a report is a sample
+	quick       = 1.0 / 32         // the weight of a new sample
+	relief      = 1.03             // a window without a throttle: so much more is tried
+	fresh       = 30 * time.Second // so old a report may be to be set against a throttle
+	ahead       = time.Second      // so far back a request that comes late may still count
+	clearlyLeft = 0.2              // of a limit: with so much left a throttle is unexpected
 )
 
 // budget is one of the service's limits over a sliding window, requests or seconds of
@@ -43,6 +45,9 @@ type budget struct {
 	floor   float64   // the share is at least that, by the last throttle
 	eased   time.Time // when floor was last set or lowered
 	fixed   time.Time // reports on requests begun before are of no use
+	left    float64   // of the limit, by the last report
+	told    time.Time // when that was
+	odd     time.Time // when a throttle last said otherwise
 
 	last time.Time // when the last request was due
 	owed float64   // what it costs
@@ -107,6 +112,7 @@ func (b *budget) total() float64 { return b.limit * (1 - margin) / b.seen() }
 func (b *budget) report(left, before float64, began, now time.Time) {
 	b.known = true
 	b.limit = max(b.limit, left)
+	b.left, b.told = left, now
 	if !began.After(b.fixed) {
 		return
 	}
@@ -125,6 +131,9 @@ func (b *budget) report(left, before float64, began, now time.Time) {
 // are from the throttle's text; 0: not said.
 func (b *budget) refused(limit float64, window time.Duration, before float64, now time.Time) {
 	b.known = true
+	if b.contradicts(now) {
+		return
+	}
 	if limit > 0 {
 		b.limit = limit
 	}
@@ -139,6 +148,18 @@ func (b *budget) refused(limit float64, window time.Duration, before float64, no
 		return
 	}
 	b.floor, b.eased = max(b.floor, b.limit/before), now
+}
+
+// contradicts reports whether a throttle is the first in a window to say the limit is
+// used up when a report has just said that a good part of it is left. One such is a hiccup of
+// some server, and to wait as long as it asks is enough.
+func (b *budget) contradicts(now time.Time) bool {
+	if now.Sub(b.told) > fresh || b.left < clearlyLeft*b.limit {
+		return false
+	}
+	first := now.Sub(b.odd) > b.window
+	b.odd = now
+	return first
 }
 
 // rate is the largest even rate of spending that does not meet the limit: until each

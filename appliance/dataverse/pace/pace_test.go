@@ -422,3 +422,23 @@ func BenchmarkPermit(b *testing.B) {
 		p.Done(Outcome{Work: 500})
 	}
 }
+
+// TestHiccupIsNoLimit: one throttle that contradicts what the servers report costs its
+// Retry-After and no more; a second one is believed.
+func TestHiccupIsNoLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget{limit: documentedTime, window: documentedWindow}
+		now := time.Now()
+		b.spend(now, now, 600)
+		b.report(600, 600, now.Add(time.Millisecond), now)
+		total := b.total()
+		b.refused(1200, 300*time.Second, 600, now)
+		if b.total() != total {
+			t.Errorf("after one throttle with half the limit left %.0f s may be spent, before it %.0f", b.total(), total)
+		}
+		b.refused(1200, 300*time.Second, 600, now.Add(time.Second))
+		if b.total() >= total {
+			t.Error("a second throttle is not believed")
+		}
+	})
+}
