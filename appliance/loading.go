@@ -8,6 +8,7 @@ import (
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/backup"
 	"dvmigrate/ledger"
@@ -88,7 +89,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
-		RecordSeq: p.recordSeq(), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
+		RecordSeq: p.recordSeq(), As: p.routesAs(target), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
 	})
 	if err := p.ledger.BeginGeneration(ctx); err != nil {
 		return r, err
@@ -179,7 +180,7 @@ var onMatch = map[string]load.OnMatch{"error": load.MatchError, "update": load.M
 
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: t.Batch, Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], Gone: gonePolicy[t.Gone]}
+	return load.Settings{Batch: t.Batch, Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

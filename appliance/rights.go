@@ -45,6 +45,9 @@ func (p *Project) needs(b *bound, names map[string]map[string]string) []need {
 	if b != nil {
 		for _, t := range b.tables {
 			n.table(t)
+			if p.Config.Table(t.Name).Impersonate != "" {
+				n.headers(config.Headers{ImpersonateUser: "createdby"})
+			}
 			if p.Config.Table(t.Name).Gone == "delete" && t.Link == nil {
 				n.on("Delete", t.Name, "for gone: delete")
 			}

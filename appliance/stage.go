@@ -284,7 +284,7 @@ func (p *Project) settingFaults(f transformFile, t *mapping.Table) config.Faults
 			Message: fmt.Sprintf("column %s: ids are assigned by dvmigrate", t.Schema.PrimaryID),
 			Hint:    fmt.Sprintf("leave the column out, or set tables: {%s: {ids: keep}}", t.Name)}}
 	}
-	return append(p.matchFaults(f, t), p.goneFaults(t)...)
+	return slices.Concat(p.matchFaults(f, t), p.goneFaults(t), p.laneFaults(f, t))
 }
 
 // transforms translates the mapped tables into what the stage computes.

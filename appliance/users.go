@@ -241,7 +241,7 @@ func (p *Project) impersonates() bool {
 	h := p.Config.Load.Headers
 	found := h.Impersonate+h.ImpersonateUser != ""
 	for _, t := range p.Config.Tables {
-		found = found || t.Headers.Impersonate+t.Headers.ImpersonateUser != ""
+		found = found || t.Impersonate != "" || t.Headers.Impersonate+t.Headers.ImpersonateUser != ""
 	}
 	return found
 }

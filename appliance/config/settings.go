@@ -123,14 +123,16 @@ func (s Source) BadShare() float64 {
 
 // Table is what cannot be said in the table's SQL.
 type Table struct {
-	IDs      string   `json:"ids" enum:"assign,keep,server" doc:"Record ids: assign (made when staging, in the target's sort order), keep (the source's own GUIDs), or server (Dataverse assigns them; needs match)."`
-	Match    []string `json:"match" doc:"Columns that tell one record of the target from all others, such as those of an alternate key; the transform yields them."`
-	OnMatch  string   `json:"on_match" enum:"error,update,skip" doc:"What becomes of a row whose record the target has before it is loaded, told by match: it fails (error), the record gets the row's values (update), or stays as it is (skip)."`
-	Gone     string   `json:"gone" enum:"report,delete,deactivate" doc:"What becomes of a record whose row the source no longer has: it is counted and stays (report), is deleted, or gets the inactive state (deactivate)."`
-	Batch    int      `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
-	Parallel int      `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
-	Message  string   `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
-	Headers  Headers  `json:"headers" doc:"What is asked of the service for the records of this table; where it is given, nothing of load.headers holds for them."`
+	IDs         string   `json:"ids" enum:"assign,keep,server" doc:"Record ids: assign (made when staging, in the target's sort order), keep (the source's own GUIDs), or server (Dataverse assigns them; needs match)."`
+	Match       []string `json:"match" doc:"Columns that tell one record of the target from all others, such as those of an alternate key; the transform yields them."`
+	OnMatch     string   `json:"on_match" enum:"error,update,skip" doc:"What becomes of a row whose record the target has before it is loaded, told by match: it fails (error), the record gets the row's values (update), or stays as it is (skip)."`
+	Gone        string   `json:"gone" enum:"report,delete,deactivate" doc:"What becomes of a record whose row the source no longer has: it is counted and stays (report), is deleted, or gets the inactive state (deactivate)."`
+	ShardBy     string   `json:"shard_by" doc:"Lookup column by which records are spread over the requests at once, where the database locks the record it points to: no two of them have children of the same one."`
+	Impersonate string   `json:"impersonate" enum:",createdby" doc:"createdby: each record is created as the user in the transform's column createdby. Needs prvActOnBehalfOfAnotherUser, in a role of the application user's own."`
+	Batch       int      `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
+	Parallel    int      `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
+	Message     string   `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
+	Headers     Headers  `json:"headers" doc:"What is asked of the service for the records of this table; where it is given, nothing of load.headers holds for them."`
 
 	Repair map[string]Repair `json:"repair" match:"^(\\*|[a-z_][a-z0-9_]*)$" doc:"What is done about values that the target would refuse, by column; * stands for the columns that are not named."`
 }

@@ -53,7 +53,7 @@ func (s *sender) applied(ctx context.Context, i int) (bool, error) {
 		q.Select = append(q.Select, s.readName(name))
 	}
 	same := false
-	err := s.w.target.Rows(ctx, t, q, func(row json.RawMessage) error {
+	err := s.target.Rows(ctx, t, q, func(row json.RawMessage) error {
 		var have map[string]any
 		if err := decode(row, &have); err != nil {
 			return err

@@ -155,25 +155,25 @@ func (s *sender) singly(ctx context.Context, set []int, tries int) error {
 func (s *sender) single(ctx context.Context, i int) error {
 	switch {
 	case s.w.table.Link != nil:
-		return s.w.target.Associate(ctx, s.w.link, s.j.links[i])
+		return s.target.Associate(ctx, s.w.link, s.j.links[i])
 	case s.w.update:
-		return s.w.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
+		return s.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
 	}
 	body := s.w.encoder.CreateBody(nil, s.j.record(i))
 	if s.w.table.ServerIDs {
-		id, err := s.w.target.CreateID(ctx, s.w.table.Schema, body)
+		id, err := s.target.CreateID(ctx, s.w.table.Schema, body)
 		s.j.ids[i] = id
 		return err
 	}
-	return s.w.target.Create(ctx, s.w.table.Schema, body)
+	return s.target.Create(ctx, s.w.table.Schema, body)
 }
 
 // sendBatch sends a $batch, and notes the ids that records were given.
 func (s *sender) sendBatch(ctx context.Context, set []int) ([]error, error) {
 	if !s.w.insert() || !s.w.table.ServerIDs {
-		return s.w.target.Batch(ctx, s.ops(set))
+		return s.target.Batch(ctx, s.ops(set))
 	}
-	ids, errs, err := s.w.target.BatchIDs(ctx, s.ops(set))
+	ids, errs, err := s.target.BatchIDs(ctx, s.ops(set))
 	for n := range errs {
 		s.j.ids[set[n]] = ids[n]
 	}

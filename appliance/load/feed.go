@@ -26,8 +26,8 @@ var errStopping = errors.New("the load stops")
 
 // feed scans the waiting records in order and hands them out in jobs, until stopping
 // ends.
-func (l *Loader) feed(ctx, stopping context.Context, w *work, jobs chan<- *job) error {
-	f := feeder{l: l, w: w, jobs: jobs, stopping: stopping, query: query(w)}
+func (l *Loader) feed(ctx, stopping context.Context, w *work, jobs []chan *job) error {
+	f := feeder{l: l, w: w, jobs: jobs, heaps: map[heap]*job{}, stopping: stopping, query: query(w)}
 	err := f.sweep(ctx, l)
 	if err == nil {
 		err = f.flush(ctx)
@@ -50,6 +50,11 @@ func query(w *work) string {
 		columns[i] = mapping.Ident(c)
 	}
 	from := mapping.Ident(w.table.Name)
+	for name, want := range map[string]bool{w.settings.ShardBy: w.settings.ShardBy != "" && w.removing == nil, mapping.CreatedBy: w.byUser()} {
+		if quoted := mapping.Ident(name); want && !slices.Contains(columns, quoted) {
+			columns = append(columns, quoted)
+		}
+	}
 	if w.removing != nil {
 		from = goneTable(w.table)
 	}
@@ -59,12 +64,13 @@ func query(w *work) string {
 type feeder struct {
 	l        *Loader
 	w        *work
-	jobs     chan<- *job
+	jobs     []chan *job // one, or one for each lane
 	stopping context.Context
 	query    string
 	spans    []ledger.Span // what is meant in this window, ascending
 	at       int           // the span that held the row before
-	job      *job
+	heaps    map[heap]*job // being filled
+	orphans  int           // rows without a parent so far
 }
 
 // sweep goes over the table window by window.
@@ -163,21 +169,30 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		if !f.meant(seq) {
 			continue
 		}
-		if f.job == nil {
-			f.job = f.w.jobs.Get().(*job)
-		}
 		why, err := f.translate(b, seq, i)
 		if err != nil {
 			return err
 		}
-		f.job.add(seq, uint8(owed.Ints[i]), rows, i)
+		h := f.heapOf(b, i)
+		j := f.heaps[h]
+		if j == nil {
+			j = f.w.jobs.Get().(*job)
+			j.user = h.user
+			f.heaps[h] = j
+		}
+		j.add(seq, uint8(owed.Ints[i]), rows, i)
 		if why != "" {
-			f.job.keepBack(len(f.job.seqs)-1, ClassParent, why)
+			j.keepBack(len(j.seqs)-1, ClassParent, why)
 		}
 		if f.w.insert() && len(f.w.table.Match) > 0 {
-			f.job.keys = append(f.job.keys, keyOf(f.w.table, b, i))
+			j.keys = append(j.keys, keyOf(f.w.table, b, i))
 		}
-		if len(f.job.seqs) >= int(f.w.batch.Load()) {
+		if len(j.seqs) >= int(f.w.batch.Load()) {
+			if err := f.send(ctx, h); err != nil {
+				return err
+			}
+		}
+		if len(f.heaps) > maxHeaps {
 			if err := f.flush(ctx); err != nil {
 				return err
 			}
@@ -187,13 +202,20 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 }
 
 func (f *feeder) flush(ctx context.Context) error {
-	if f.job == nil {
-		return nil
+	for h := range f.heaps {
+		if err := f.send(ctx, h); err != nil {
+			return err
+		}
 	}
-	j := f.job
-	f.job = nil
+	return nil
+}
+
+// send hands the job of a heap out.
+func (f *feeder) send(ctx context.Context, h heap) error {
+	j := f.heaps[h]
+	delete(f.heaps, h)
 	select {
-	case f.jobs <- j:
+	case f.jobs[h.lane] <- j:
 		return nil
 	case <-f.stopping.Done():
 		return errStopping

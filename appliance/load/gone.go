@@ -135,7 +135,7 @@ func (s *sender) removeEach(ctx context.Context, set []int, tries int) error {
 			ops[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.w.removing.body)
 		}
 	}
-	errs, err := s.w.target.Batch(ctx, ops)
+	errs, err := s.target.Batch(ctx, ops)
 	if err != nil {
 		return s.removeFailed(ctx, set, tries, err)
 	}
@@ -215,7 +215,7 @@ func (s *sender) stillThere(ctx context.Context, set []int) ([]int, error) {
 		for k, i := range set {
 			ids[k] = s.j.ids[i]
 		}
-		found, err := s.w.target.Existing(ctx, s.w.table.Schema, ids)
+		found, err := s.target.Existing(ctx, s.w.table.Schema, ids)
 		if err != nil {
 			return nil, err
 		}
@@ -244,7 +244,7 @@ func (s *sender) removeMany(ctx context.Context, set []int, tries int) error {
 		}
 		body = fmt.Appendf(body, `{"@odata.type":"Microsoft.Dynamics.CRM.%s","%s":"%s","partitionid":"%s"}`, t.LogicalName, t.PrimaryID, s.j.ids[i], s.j.ids[i])
 	}
-	err := s.w.target.DeleteMany(ctx, t, append(body, bodyClose...), len(set))
+	err := s.target.DeleteMany(ctx, t, append(body, bodyClose...), len(set))
 	var e *dataverse.Error
 	switch {
 	case err == nil || dataverse.KindOf(err) == dataverse.NotFound && len(set) == 1:

@@ -13,6 +13,7 @@ import (
 // records are named by their place in it. Jobs are used again, for their memory.
 type job struct {
 	w      *work
+	user   schema.GUID // to create the records as; zero: who signs in
 	seqs   []uint32
 	owed   []uint8
 	ids    []schema.GUID

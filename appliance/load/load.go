@@ -100,11 +100,13 @@ func (nobody) Note(string, string)                      {}
 
 // Settings are a table's ways of sending.
 type Settings struct {
-	Batch    int     // records a request, at least 1
-	Parallel int     // requests at once; 0 = Options.Parallel
-	Message  Message // how records travel
-	Gone     Gone    // what becomes of records whose rows are no longer supplied
-	OnMatch  OnMatch // of a table with Match: what becomes of rows whose record the target had before
+	Batch     int     // records a request, at least 1
+	Parallel  int     // requests at once; 0 = Options.Parallel
+	Message   Message // how records travel
+	ShardBy   string  // lookup column: no two requests under way have rows that point to the same record by it
+	CreatedBy bool    // records are created as the user in their column createdby
+	Gone      Gone    // what becomes of records whose rows are no longer supplied
+	OnMatch   OnMatch // of a table with Match: what becomes of rows whose record the target had before
 }
 
 // Message is the kind of request that records travel in.
@@ -125,6 +127,7 @@ type Options struct {
 	Links     map[string]dataverse.Link // of the N:N link tables
 	Settings  func(table string) Settings
 	Target    func(table string) Target                                  // where a table's writes go, if not to New's target; nil = all go there
+	As        func(table string, user schema.GUID) (Target, error)       // where writes as another user go; needed with Settings.CreatedBy
 	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row that an id in the stage stands for; needed where a table keeps ids
 	Parallel  int                                                        // requests at once where a table does not say
 	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit

@@ -109,7 +109,7 @@ func (s *sender) lookUp(ctx context.Context, set []int, there func(i int)) (rest
 	for n, i := range set {
 		keys[n] = s.j.keys[i]
 	}
-	found, err := matches(ctx, s.w.target, s.w.table, keys)
+	found, err := matches(ctx, s.target, s.w.table, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (s *sender) updateMatched(ctx context.Context, set []int) error {
 		}
 		ops[n] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], body(nil, s.j.record(i)))
 	}
-	errs, err := s.w.target.Batch(ctx, ops)
+	errs, err := s.target.Batch(ctx, ops)
 	if err != nil {
 		if k := dataverse.KindOf(err); k == dataverse.Lost || k == dataverse.RolledBack || k == dataverse.Transient || k == dataverse.TooBig {
 			s.later(set, err)

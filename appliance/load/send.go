@@ -39,6 +39,8 @@ type sender struct {
 	w *work
 	j *job
 
+	target Target
+
 	refusals int   // bulk requests of this job that were refused
 	wasLost  bool  // the answer to a request was: what is there now may be from it
 	looked   bool  // the job's records were read back: those left are not there by id
@@ -99,16 +101,16 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 func (s *sender) bulk(ctx context.Context, set []int) error {
 	body := s.j.bulk(set)
 	if s.w.update {
-		return s.w.target.UpdateMany(ctx, s.w.table.Schema, body, len(set))
+		return s.target.UpdateMany(ctx, s.w.table.Schema, body, len(set))
 	}
 	if s.w.table.ServerIDs {
-		ids, err := s.w.target.CreateManyIDs(ctx, s.w.table.Schema, body, len(set))
+		ids, err := s.target.CreateManyIDs(ctx, s.w.table.Schema, body, len(set))
 		for n, id := range ids {
 			s.j.ids[set[n]] = id
 		}
 		return err
 	}
-	return s.w.target.CreateMany(ctx, s.w.table.Schema, body, len(set))
+	return s.target.CreateMany(ctx, s.w.table.Schema, body, len(set))
 }
 
 // decide acts on the answer to a request that was applied as a whole or not at all.
@@ -329,7 +331,7 @@ func (s *sender) meet(ctx context.Context, i int) error {
 	} else {
 		return nil
 	}
-	_, err := s.w.target.Existing(ctx, t, []schema.GUID{id})
+	_, err := s.target.Existing(ctx, t, []schema.GUID{id})
 	return err
 }
 
@@ -342,7 +344,7 @@ func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error
 	for k, i := range set {
 		ids[k] = s.j.ids[i]
 	}
-	found, err := s.w.target.Existing(ctx, s.w.table.Schema, ids)
+	found, err := s.target.Existing(ctx, s.w.table.Schema, ids)
 	if err != nil {
 		return nil, err
 	}

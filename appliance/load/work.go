@@ -203,11 +203,20 @@ func (l *Loader) sweep(ctx, drain context.Context, w *work) error {
 			return err
 		})
 	}
-	jobs := make(chan *job)
+	lanes := w.lanes()
+	jobs := lanes[0]
 	start(func() error {
-		defer close(jobs)
-		return l.feed(ctx, stopping, w, jobs)
+		defer func() {
+			for _, lane := range lanes {
+				close(lane)
+			}
+		}()
+		return l.feed(ctx, stopping, w, lanes)
 	})
+	if w.sharded() {
+		l.sweepLanes(ctx, stopping, w, lanes, start)
+		return group.Wait()
+	}
 	worker := func() error {
 		for j := range jobs {
 			if err := l.do(ctx, stopping, w, j); err != nil {
@@ -254,7 +263,11 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 		return fmt.Errorf("claim: %w", err)
 	}
 	w.claimed.Add(int64(len(j.seqs)))
-	s := sender{l: l, w: w, j: j}
+	target, err := l.targetFor(w, j)
+	if err != nil {
+		return fmt.Errorf("send as another user: %w", err)
+	}
+	s := sender{l: l, w: w, j: j, target: target}
 	stop := s.send(dataverse.Stopping(ctx, stopping), j.all(), 0)
 	// What has an outcome is recorded also when the load stops for an error or a
 	// cancelled context: an answer that came must not be lost here.

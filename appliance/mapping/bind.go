@@ -14,6 +14,7 @@ const (
 	CreatedAt = "dm_created_at" // when the row arrived in the stage
 	Seq       = "dm_seq"        // the row's number in its table
 	ID        = "dm_id"         // the record id
+	CreatedBy = "createdby"     // who created the record: not sent, but the user to send it as
 	Owed      = "dm_owed"       // bit set of the passes the row owes after its insert
 )
 
@@ -175,6 +176,8 @@ func (b *binder) bindColumn(c Selected) {
 			Message: "no such column in the schema"})
 	case c.Name == t.PrimaryID:
 		b.out.KeepID = true
+	case c.Name == CreatedBy && col.Type.IsLookup():
+		b.bindLookup(c, col)
 	case !col.Writable(false) && !col.Writable(true):
 		b.fault(c.Name, "Dataverse ignores values for this column ("+whyReadOnly(col)+"); leave it out")
 	case col.NoWebAPI:
