@@ -73,6 +73,8 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	tracker := progress.New()
 	survey := newSurveyor(p.Schema, tracker)
 	survey.run.Predicted = p.predict(ctx)
+	p.predicted.Store(&survey.run.Predicted)
+	defer p.predicted.Store(nil)
 	p.observe = survey.observe
 	defer func() { p.observe = nil }()
 	target, err := p.meet(ctx, o.PerUser, o.NewTarget)

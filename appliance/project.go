@@ -51,7 +51,8 @@ type Project struct {
 	keys     *backup.Keyring // of the snapshots
 	keysErr  error
 
-	observe func(dataverse.Exchange) // of the clients that are made; nil = nobody measures
+	predicted atomic.Pointer[[]Prediction] // for the load that runs
+	observe   func(dataverse.Exchange)     // of the clients that are made; nil = nobody measures
 
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 

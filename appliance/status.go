@@ -56,6 +56,7 @@ type Status struct {
 	Tables  []TableStatus      `json:"tables"`
 	Runs    []RunStatus        `json:"runs"`           // newest first, at most ten
 	Live    *progress.Snapshot `json:"live,omitempty"` // of a load that is running now
+	Left    *Remaining         `json:"left,omitempty"` // of that load: the estimate, corrected by what was measured
 	Running *Owner             `json:"running,omitempty"`
 
 	Generations []GenerationStatus `json:"generations"` // oldest first
@@ -119,6 +120,7 @@ func (p *Project) Status(context.Context) (Status, error) {
 	s.Audit = p.ledger.AuditHead().String()
 	if live, ok := p.Live(); ok {
 		s.Live = &live
+		s.Left = p.remaining(live)
 	}
 	return s, nil
 }

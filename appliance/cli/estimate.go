@@ -228,6 +228,13 @@ func compareEstimate(env *Env, p *appliance.Project) error {
 	if env.json {
 		return env.printJSON(c)
 	}
+	printComparison(env, c)
+	env.say("\n%s of %s; kept in %s, and the next estimate uses it", c.Kind, c.Start.Local().Format("2006-01-02 15:04"), "work/profile.json")
+	return nil
+}
+
+// printComparison prints predicted beside actual.
+func printComparison(env *Env, c appliance.Comparison) {
 	var rows [][]string
 	line := func(s appliance.ComparedStep, table string) []string {
 		off := ""
@@ -241,6 +248,4 @@ func compareEstimate(env *Env, p *appliance.Project) error {
 	}
 	rows = append(rows, line(c.Total, "total"))
 	printTable(env.Stdout, []column{left("table"), left("pass"), left("action"), right("operations expected"), right("done"), right("predicted"), right("actual"), right("off"), left("note")}, rows)
-	env.say("\n%s of %s; kept in %s, and the next estimate uses it", c.Kind, c.Start.Local().Format("2006-01-02 15:04"), "work/profile.json")
-	return nil
 }

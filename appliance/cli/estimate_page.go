@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"html/template"
 	"io"
+	"slices"
 	"time"
 
 	"dvmigrate/appliance"
@@ -21,10 +22,11 @@ func writeEstimatePage(w io.Writer, project string, e appliance.Estimate) error 
 	page := struct {
 		Project string
 		appliance.Estimate
-		Bars   []bar
-		Ticks  []tick
-		Height float64
-		Today  time.Time
+		Bars    []bar
+		Sources []string // of the figures, once each
+		Ticks   []tick
+		Height  float64
+		Today   time.Time
 	}{Project: project, Estimate: e, Today: time.Now()}
 	const width = 760.0
 	whole := max(e.Seconds, 1e-9)
@@ -33,6 +35,11 @@ func writeEstimatePage(w io.Writer, project string, e appliance.Estimate) error 
 			continue
 		}
 		page.Bars = append(page.Bars, bar{r, r.Start / whole * width, max(r.Seconds/whole*width, 1), r.Low / whole * width, r.High / whole * width, float64(len(page.Bars)) * 22})
+	}
+	for _, b := range page.Bars {
+		if text := b.Basis + ": " + b.Note; !slices.Contains(page.Sources, text) {
+			page.Sources = append(page.Sources, text)
+		}
 	}
 	page.Height = float64(len(page.Bars))*22 + 24
 	page.Ticks = ticks(whole, width)

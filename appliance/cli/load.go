@@ -227,6 +227,9 @@ func (c *statusCommand) Run(ctx context.Context, env *Env) error {
 	}
 	if s.Live != nil {
 		env.say("%s", progress.Line(*s.Live))
+		if l := s.Left; l != nil {
+			env.say("all steps to come: %s left (estimated %s in all, so far %.2f times that)", duration(l.Seconds), duration(l.Predicted), l.Factor)
+		}
 		return nil
 	}
 	if len(s.Runs) > 0 {

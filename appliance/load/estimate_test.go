@@ -63,7 +63,7 @@ func draw(seed uint64) drawn {
 		d.p99 = d.latency * 4
 	}
 	for _, name := range tableNames {
-		d.counts[name] = int(between(2000, 40000))
+		d.counts[name] = int(between(2000, 40000) * math.Sqrt(float64(d.users*d.limits.Servers)))
 		d.batch[name] = int(pick(10, 20, 50, 100, 200))
 		d.cost[name] = time.Duration(between(10, 150) * float64(time.Millisecond))
 		for d.batch[name] > 10 && time.Duration(d.batch[name])*d.cost[name] > 8*time.Second {

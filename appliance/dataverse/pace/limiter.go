@@ -28,6 +28,10 @@ type Options struct {
 	// BeyondHint lets the window grow beyond x-ms-dop-hint up to Max. Without it the
 	// hint is the ceiling: above it was slower wherever it was measured (16).
 	BeyondHint bool
+	// Window is the limits' window of time, in which they grant Execution; 0 means the
+	// documented ones. A rehearsal makes both shorter.
+	Window    time.Duration
+	Execution time.Duration
 }
 
 // Limiter hands out permits. All methods may be called at once from many goroutines.
@@ -73,6 +77,9 @@ func New(o Options) *Limiter {
 	l.window = newWindow(o)
 	l.count = budget{limit: documentedRequests, window: documentedWindow}
 	l.time = budget{limit: documentedTime, window: documentedWindow}
+	if o.Window > 0 && o.Execution > 0 {
+		l.count.window, l.time.window, l.time.limit = o.Window, o.Window, o.Execution.Seconds()
+	}
 	return l
 }
 

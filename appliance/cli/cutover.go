@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
+)
+
+var cutoverEntry = entry{name: "cutover", args: "plan", summary: "the runbook of the cutover weekend: tasks, go/no-go, point of no return, dates",
+	long: `Writes runbook.md, runbook.html and runbook.ics into a folder. What is loaded in the window is
+what dvmigrate estimate proposes: all of it, or the last delta. A load that does not fit is
+said so, with the least change that makes it fit: exit status 3. No network.`,
+	make: func() command { return &cutoverCommand{} }}
+
+type cutoverCommand struct {
+	window, zone, out string
+	fixed             []string
+	durations         appliance.RunbookFixed
+	users             int
+}
+
+func (c *cutoverCommand) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.window, "window", "", `begin/end, such as "Sat 20:00/Sun 22:00" or "2026-12-12 20:00/2026-12-13 22:00"`)
+	f.StringVar(&c.zone, "zone", "", "the window's time zone, such as Europe/Berlin (default: this machine's)")
+	f.StringVar(&c.out, "out", "", "`folder` to write into (default: cutover in the project's folder)")
+	f.StringArrayVar(&c.fixed, "fixed", nil, "`task=duration` of a task that no estimate gives: freeze, extract, stage, goNoGo, mend, reconcile, accept, switch, rollback; several times")
+	f.IntVar(&c.users, "users", 0, "with so many application users (default: as migration.yaml says)")
+}
+
+func (c *cutoverCommand) Validate(args []string) error {
+	if len(args) != 1 || args[0] != "plan" {
+		return errors.New("say what: cutover plan")
+	}
+	if c.window == "" {
+		return errors.New(`--window is missing, such as --window "Sat 20:00/Sun 22:00"`)
+	}
+	c.durations = appliance.UsualFixed()
+	v := reflect.ValueOf(&c.durations).Elem()
+	for _, text := range c.fixed {
+		name, value, _ := strings.Cut(text, "=")
+		d, err := time.ParseDuration(value)
+		field := v.FieldByNameFunc(func(n string) bool { return strings.EqualFold(n, name) })
+		if err != nil || d < 0 || !field.IsValid() {
+			return fmt.Errorf("--fixed %s is not task=duration, such as accept=3h", text)
+		}
+		field.Set(reflect.ValueOf(d))
+	}
+	return nil
+}
+
+func (c *cutoverCommand) Run(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Loading, "cutover plan")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	zone := c.zone
+	if zone == "" {
+		if zone = time.Local.String(); zone == "Local" {
+			zone = "UTC"
+		}
+	}
+	b, err := p.Cutover(ctx, appliance.CutoverOptions{Window: c.window, Zone: zone, After: time.Now(), Fixed: c.durations, Estimate: appliance.EstimateOptions{Users: c.users}})
+	if err != nil {
+		return err
+	}
+	dir := c.out
+	if dir == "" {
+		dir = p.Config.Path("cutover")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, write := range map[string]func(io.Writer) error{
+		"runbook.md":   func(w io.Writer) error { _, err := io.WriteString(w, runbookText(b)); return err },
+		"runbook.html": func(w io.Writer) error { return writeRunbookPage(w, b) },
+		"runbook.ics":  func(w io.Writer) error { _, err := io.WriteString(w, runbookCalendar(b, time.Now())); return err },
+	} {
+		if err := writeWith(filepath.Join(dir, name), write); err != nil {
+			return err
+		}
+	}
+	if env.json {
+		if err := env.printJSON(struct {
+			Version int `json:"version"`
+			appliance.Runbook
+		}{1, b}); err != nil {
+			return err
+		}
+	} else {
+		io.WriteString(env.Stdout, runbookText(b))
+		env.say("\nwrote runbook.md, runbook.html and runbook.ics into %s", dir)
+	}
+	if !b.Fits {
+		return rejects()
+	}
+	return nil
+}
+
+const runbookTime = "Mon 2006-01-02 15:04"
+
+// runbookText is the runbook in Markdown.
+func runbookText(b appliance.Runbook) string {
+	var s strings.Builder
+	w := func(format string, args ...any) { fmt.Fprintf(&s, format+"\n", args...) }
+	cell := func(t string) string { return strings.ReplaceAll(t, "|", "\\|") }
+	w("# Cutover of %s\n", b.Project)
+	w("Window: %s to %s (%s), %s. ", b.Window.Start.Format(runbookTime), b.Window.End.Format(runbookTime), b.Window.Zone, duration(b.Window.Length().Seconds()))
+	if b.Fits {
+		w("It fits, with %s to spare.", duration(b.Spare))
+	} else {
+		w("**It does not fit: %s are missing.**", duration(-b.Spare))
+		if b.Advice != "" {
+			w("What would make it fit: %s.", b.Advice)
+		}
+	}
+	for _, n := range b.Notes {
+		w("\n> %s", n)
+	}
+	w("\n## Before\n\n| when | kind | what | who |\n|---|---|---|---|")
+	for _, d := range b.Dates {
+		w("| %s | %s | %s | %s |", d.At.In(b.Window.Start.Location()).Format(runbookTime), d.Kind, cell(d.Name), d.Who)
+	}
+	w("\n## In the window\n\n| no. | start | takes | task | owner | check | sign-off | done |\n|---|---|---|---|---|---|---|---|")
+	for _, t := range b.Tasks {
+		name := cell(t.Name)
+		switch {
+		case t.NoReturn:
+			name = "**POINT OF NO RETURN** " + name
+		case t.Kind != "task":
+			name = "**" + strings.ToUpper(t.Kind) + "** " + name
+		}
+		w("| %d | %s | %s | %s | %s | %s | %s | ☐ |", t.Number, t.Start.Format(runbookTime), duration(t.Seconds), name, t.Owner, cell(t.Check), t.SignOff)
+	}
+	w("\n## Rollback\n\nThe load must be over by **%s**. Called off when:\n", b.Rollback.Latest.Format(runbookTime))
+	for _, t := range b.Rollback.Triggers {
+		w("- %s", t)
+	}
+	w("\nHow:\n")
+	for i, t := range b.Rollback.Steps {
+		w("%d. %s", i+1, t)
+	}
+	return s.String()
+}
+
+const runbookHTML = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Cutover of {{.Project}}</title>
+<style>body{font:15px/1.45 system-ui,sans-serif;max-width:1120px;margin:2rem auto;padding:0 1rem;color:#1d2530}table{border-collapse:collapse;width:100%;font-size:.9rem}
+th,td{border-bottom:1px solid #e5e9ef;padding:.35rem .5rem;text-align:left;vertical-align:top}th{color:#5a6675}.go{background:#fff7e0}.back{background:#fde8e6}.no{color:#b3261e}.yes{color:#1b7a3d}
+.note{background:#fff7e0;border:1px solid #ead9a0;border-radius:6px;padding:.5rem .8rem;margin:.4rem 0}td.t{white-space:nowrap}@media print{body{margin:0;max-width:none}}</style></head><body>
+<h1>Cutover of {{.Project}}</h1>
+<p>{{at .Window.Start}} to {{at .Window.End}} ({{.Window.Zone}}). {{if .Fits}}<b class="yes">It fits, with {{duration .Spare}} to spare.</b>{{else}}<b class="no">It does not fit.</b> {{.Advice}}{{end}}</p>
+{{range .Notes}}<div class="note">{{.}}</div>{{end}}
+<h2>Before</h2><table><tr><th>when</th><th>kind</th><th>what</th><th>who</th></tr>{{range .Dates}}<tr><td class="t">{{at .At}}</td><td>{{.Kind}}</td><td>{{.Name}}</td><td>{{.Who}}</td></tr>{{end}}</table>
+<h2>In the window</h2><table><tr><th>no.</th><th>start</th><th>takes</th><th>task</th><th>owner</th><th>check</th><th>sign-off</th></tr>
+{{range .Tasks}}<tr class="{{if .NoReturn}}back{{else if ne .Kind "task"}}go{{end}}"><td>{{.Number}}</td><td class="t">{{at .Start}}</td><td class="t">{{duration .Seconds}}</td><td>{{if .NoReturn}}<b>Point of no return.</b> {{end}}{{.Name}}</td><td>{{.Owner}}</td><td>{{.Check}}</td><td>{{.SignOff}}</td></tr>
+{{end}}</table>
+<h2>Rollback</h2><p>The load must be over by <b>{{at .Rollback.Latest}}</b>. Called off when:</p><ul>{{range .Rollback.Triggers}}<li>{{.}}</li>{{end}}</ul><ol>{{range .Rollback.Steps}}<li>{{.}}</li>{{end}}</ol>
+</body></html>
+`
+
+func writeRunbookPage(w io.Writer, b appliance.Runbook) error {
+	zone := b.Window.Start.Location()
+	t, err := template.New("runbook").Funcs(template.FuncMap{"duration": duration, "at": func(t time.Time) string { return t.In(zone).Format(runbookTime) }}).Parse(runbookHTML)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, b)
+}
+
+// runbookCalendar is the runbook as iCalendar (RFC 5545). Times are in UTC, which every
+// calendar shows in its own zone, so that no rule of summer time need be repeated here.
+func runbookCalendar(b appliance.Runbook, now time.Time) string {
+	var s strings.Builder
+	line := func(name, value string) { s.WriteString(foldLine(name + ":" + value)) }
+	utc := func(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
+	line("BEGIN", "VCALENDAR")
+	line("VERSION", "2.0")
+	line("PRODID", "-//dvmigrate//cutover plan//EN")
+	line("CALSCALE", "GREGORIAN")
+	event := func(id string, start, end time.Time, summary, text string) {
+		line("BEGIN", "VEVENT")
+		line("UID", fmt.Sprintf("%s-%s@%s.dvmigrate.invalid", id, utc(b.Window.Start), calendarName(b.Project)))
+		line("DTSTAMP", utc(now))
+		line("DTSTART", utc(start))
+		if end.After(start) {
+			line("DTEND", utc(end))
+		}
+		line("SUMMARY", calendarText(summary))
+		line("DESCRIPTION", calendarText(text))
+		line("END", "VEVENT")
+	}
+	for i, d := range b.Dates {
+		event(fmt.Sprintf("date%d", i+1), d.At, d.At.Add(30*time.Minute), b.Project+": "+d.Name, d.Kind+"; "+d.Who)
+	}
+	for _, t := range b.Tasks {
+		name := t.Name
+		if t.NoReturn {
+			name = "POINT OF NO RETURN: " + name
+		}
+		event(fmt.Sprintf("task%d", t.Number), t.Start, t.End(), fmt.Sprintf("%s %d: %s", b.Project, t.Number, name), fmt.Sprintf("Owner: %s\nCheck: %s\nSign-off: %s", t.Owner, t.Check, t.SignOff))
+	}
+	event("rollback", b.Rollback.Latest, b.Rollback.Latest, b.Project+": the load must be over, or roll back", strings.Join(b.Rollback.Triggers, "\n"))
+	line("END", "VCALENDAR")
+	return s.String()
+}
+
+// calendarText escapes a text value (RFC 5545 3.3.11).
+func calendarText(s string) string {
+	return strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\n", `\n`).Replace(s)
+}
+
+func calendarName(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, s)
+}
+
+// foldLine ends a line, and folds it so that no piece is longer than 75 bytes and no
+// character is cut (RFC 5545 3.1).
+func foldLine(s string) string {
+	var out strings.Builder
+	n := 0
+	for _, r := range s {
+		if n+len(string(r)) > 75 {
+			out.WriteString("\r\n ")
+			n = 1
+		}
+		out.WriteRune(r)
+		n += len(string(r))
+	}
+	return out.String() + "\r\n"
+}

@@ -1,0 +1,57 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"dvmigrate/appliance/plan"
+)
+
+// The runbook's words, for the command line.
+type (
+	Runbook      = plan.Runbook
+	RunbookFixed = plan.Fixed
+)
+
+// UsualFixed are the usual durations of the tasks that no estimate gives.
+func UsualFixed() RunbookFixed { return plan.UsualFixed() }
+
+// CutoverOptions say what to plan for.
+type CutoverOptions struct {
+	Window   string    // "Sat 20:00/Sun 22:00", or with dates
+	Zone     string    // IANA name
+	After    time.Time // the window begins after it
+	Fixed    RunbookFixed
+	Estimate EstimateOptions
+}
+
+// Cutover writes the runbook of a cutover: what is loaded in the window is what the
+// estimate proposes for it.
+func (p *Project) Cutover(ctx context.Context, o CutoverOptions) (Runbook, error) {
+	zone, err := time.LoadLocation(o.Zone)
+	if err != nil || o.Zone == "" {
+		return Runbook{}, fmt.Errorf("the time zone %q is not known; say one such as Europe/Berlin or UTC with --zone", o.Zone)
+	}
+	w, err := plan.ParseWindow(o.Window, zone, o.After)
+	if err != nil {
+		return Runbook{}, err
+	}
+	o.Estimate.Window, o.Estimate.GoLive = w.Length(), w.Start
+	e, err := p.Estimate(ctx, o.Estimate)
+	if err != nil {
+		return Runbook{}, err
+	}
+	if e.Operations == 0 {
+		return Runbook{}, fmt.Errorf("nothing waits to be loaded, so there is no cutover to plan; stage the next supply first")
+	}
+	b, err := plan.Cutover(p.Config.Name, w, o.Fixed, e.Proposal, e.LeastChange)
+	if err != nil {
+		return Runbook{}, err
+	}
+	if first := b.Dates[0].At; first.Before(o.After) {
+		b.Notes = append(b.Notes, fmt.Sprintf("some dates are over: the first, %s, was %s; take a later window or shorten the lead", b.Dates[0].Name, first.Format("2006-01-02")))
+	}
+	b.Notes = append(b.Notes, e.Notes...)
+	return b, nil
+}

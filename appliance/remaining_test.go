@@ -1,0 +1,38 @@
+package appliance
+
+import (
+	"math"
+	"testing"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
+)
+
+func TestTheRestIsCorrectedByWhatWasMeasured(t *testing.T) {
+	predicted := []Prediction{{Table: "account", Pass: plan.Insert, Seconds: 100}, {Table: "contact", Pass: plan.Insert, Seconds: 200}, {Table: "account", Pass: plan.Lookups, Seconds: 50}}
+	live := progress.Snapshot{Elapsed: 240, Tables: []progress.Table{
+		{Name: "account", Pass: "insert", State: progress.Ended},
+		{Name: "contact", Pass: "insert", State: progress.Running, Counts: progress.Counts{Total: 1000, Done: 500}},
+	}}
+	r := corrected(predicted, live) // 200 of 350 s are done and took 240
+	if r == nil || math.Abs(r.Factor-1.2) > 1e-9 || math.Abs(r.Seconds-150*1.2) > 1e-9 || r.Predicted != 350 {
+		t.Errorf("%+v, want 180 s at a factor of 1.2", r)
+	}
+}
+
+func TestCostsAreToldApartByTheSizesOfRequests(t *testing.T) {
+	var m Measure
+	for i := range 20 {
+		n := 50 + 100*(i%2)
+		m.take(exchange(n, 0.06+0.02+0.004*float64(n))) // latency, request, records
+	}
+	request, record := m.costs(seconds(0.06))
+	if math.Abs(request.Seconds()-0.02) > 1e-6 || math.Abs(record.Seconds()-0.004) > 1e-6 {
+		t.Errorf("%v a request and %v a record, want 20ms and 4ms", request, record)
+	}
+}
+
+func exchange(records int, took float64) dataverse.Exchange {
+	return dataverse.Exchange{Op: "CreateMultiple", Records: records, Took: seconds(took)}
+}
