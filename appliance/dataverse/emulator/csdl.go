@@ -300,6 +300,7 @@ var csdlOperations = []csdlOperation{
 	{"Function", "RetrieveVersion", false, "", "Version Edm.String"},
 	{"Function", "RetrieveTotalRecordCount", false, "EntityNames Collection(Edm.String)", "EntityRecordCountCollection mscrm.EntityRecordCountCollection"},
 	{"Function", "RetrieveCurrentOrganization", false, "AccessType mscrm.EndpointAccessType", "Detail mscrm.OrganizationDetail"},
+	{"Function", "CalculateRollupField", false, "Target mscrm.crmbaseentity,FieldName Edm.String", ""},
 	{"Function", "RetrieveUserPrivileges", true, "entity mscrm.systemuser", "RolePrivileges Collection(mscrm.RolePrivilege)"},
 	{"Action", "BulkDelete", false, "QuerySet Collection(mscrm.QueryExpression),JobName Edm.String,SendEmailNotification Edm.Boolean,RecurrencePattern Edm.String,StartDateTime Edm.DateTimeOffset,RunNow Edm.Boolean", "JobId Edm.Guid"},
 	{"Action", "InitializeFileBlocksUpload", false, "Target mscrm.crmbaseentity,FileName Edm.String,FileAttributeName Edm.String", "FileContinuationToken Edm.String"},

@@ -12,7 +12,7 @@ import (
 const Version = "9.2.24051.00153"
 
 // makeFunctions lists the unbound functions, by name, and those bound to a set or
-// row, by name without the namespace. Two sets that every environment has are
+// row, by name without the namespace. Sets that every environment has are
 // answered like functions where the schema does not list their tables.
 func makeFunctions() (unbound, bound map[string]func(*call) error) {
 	unbound = map[string]func(*call) error{
@@ -22,7 +22,10 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 		"RetrieveCurrentOrganization": (*call).retrieveCurrentOrganization,
 		"RetrieveMetadataChanges":     (*call).retrieveMetadataChanges,
 		"sdkmessagefilters":           (*call).getMessageFilters,
+		"CalculateRollupField":        (*call).calculateRollupField,
 		"organizations":               (*call).getOrganizations,
+		"solutions":                   (*call).getSolutions,
+		"publishers":                  (*call).getPublishers,
 	}
 	bound = map[string]func(*call) error{
 		"RetrieveUserPrivileges": (*call).retrieveUserPrivileges,
@@ -217,6 +220,29 @@ func (c *call) getOrganizations() error {
 		{"expirechangetrackingindays", 7}, {"plugintracelogsetting", 0},
 	}})
 }
+
+// getSolutions and getPublishers answer what every environment has of them (12.8).
+func (c *call) getSolutions() error {
+	rows := []object{}
+	for i, name := range []string{"Active", "Default"} {
+		rows = append(rows, object{{"solutionid", [...]string{activeSolutionID, defaultSolutionID}[i]}, {"uniquename", name}, {"friendlyname", name + " Solution"},
+			{"version", "1.0"}, {"ismanaged", false}, {"isvisible", name == "Default"}, {"_publisherid_value", publisherID}})
+	}
+	return c.answerRows("solution", "solutionid", rows)
+}
+
+func (c *call) getPublishers() error {
+	return c.answerRows("publisher", "publisherid", []object{{{"publisherid", publisherID}, {"uniquename", "DefaultPublisheremulator"},
+		{"friendlyname", "Default Publisher for emulator"}, {"customizationprefix", "new"}, {"customizationoptionvalueprefix", 10000}, {"isreadonly", false}}})
+}
+
+// The solutions and the publisher of a new environment, by the ids that they have in
+// all of them.
+const (
+	activeSolutionID  = "fd140aae-4df4-11dd-bd17-0019b9312238"
+	defaultSolutionID = "fd140aaf-4df4-11dd-bd17-0019b9312238"
+	publisherID       = "d21aab71-79e7-11dd-8874-00188b01e34f"
+)
 
 // answerRows answers a query of rows that are made up rather than stored. Objects
 // and lists of objects in them are what $expand adds.

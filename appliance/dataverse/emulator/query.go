@@ -31,6 +31,9 @@ func (c *call) getSet() error {
 		return c.getSQL(c.table, statement)
 	}
 	opts, err := parseOptions(c.query)
+	if err == nil {
+		err = c.viewOption(&opts)
+	}
 	if err != nil {
 		return err
 	}
@@ -269,4 +272,33 @@ func (c *call) getParentProperty(rel *relation, rest []segment) error {
 		}
 		return c.answerValue(rel.target.EntitySet+"("+v.guid.String()+")", parent.value(col), col, raw)
 	})
+}
+
+// viewOption puts the FetchXML of the saved or personal view that savedQuery or
+// userQuery names in place of the other options.
+func (c *call) viewOption(o *options) error {
+	for option, name := range map[string]string{"savedQuery": "savedquery", "userQuery": "userquery"} {
+		text, ok := c.option(option)
+		if !ok {
+			continue
+		}
+		id, err := schema.ParseGUID(text)
+		if err != nil {
+			return errorf(http.StatusBadRequest, "0x80040203", "The value '%s' of the query option '%s' is not a GUID.", clip(text), option)
+		}
+		missing := errorf(http.StatusNotFound, "0x80040217", "%s With Id = %s Does Not Exist", name, id)
+		t := c.srv.model.byName[name]
+		if t == nil || t.byName["fetchxml"] == nil {
+			return missing
+		}
+		return c.view(func(tx *tx) error {
+			r, ok := tx.row(t, id)
+			if !ok {
+				return missing
+			}
+			o.fetchXML = r.value(t.byName["fetchxml"]).text
+			return nil
+		})
+	}
+	return nil
 }

@@ -36,6 +36,11 @@ func col(name string, typ schema.ColumnType, more ...func(*schema.Column)) *sche
 	return c
 }
 
+// rolledUp makes a column that only the service writes.
+func rolledUp(source int) func(*schema.Column) {
+	return func(c *schema.Column) { c.SourceType, c.NoCreate, c.NoUpdate = source, true, true }
+}
+
 func text(name string, length int) *schema.Column {
 	return col(name, schema.Text, func(c *schema.Column) { c.MaxLength = length })
 }
@@ -127,6 +132,7 @@ func worldTables() []*schema.Table {
 		col("contoso_founded", schema.DateTime, func(c *schema.Column) { c.DateBehavior = schema.DateOnly }),
 		col("contoso_seen", schema.DateTime, func(c *schema.Column) { c.DateBehavior = schema.UserLocal }),
 		col("contoso_score", schema.Integer, func(c *schema.Column) { c.SourceType = 1 }),
+		col("contoso_open", schema.Integer, rolledUp(2)), col("contoso_open_date", schema.DateTime, rolledUp(0)), col("contoso_open_state", schema.Integer, rolledUp(0)),
 		lookup("primarycontactid", "contact"), lookup("parentaccountid", "account"),
 		lookup("transactioncurrencyid", "transactioncurrency"), col("exchangerate", schema.Decimal, func(c *schema.Column) { c.Precision = ptr(10) }),
 	}, money("revenue"), systemColumns(), ownerColumns(), activeStates())...)
