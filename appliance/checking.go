@@ -19,7 +19,8 @@ type CheckResult struct {
 	Sources int           `json:"sources"`
 	Tables  int           `json:"tables"`
 	Faults  config.Faults `json:"faults"`
-	Notes   []string      `json:"notes,omitempty"`  // where transforms do not follow the decisions of profile.csv
+	Notes   []string      `json:"notes,omitempty"` // where transforms do not follow the decisions of profile.csv
+	Secure  *Security     `json:"security,omitempty"`
 	Online  *Online       `json:"online,omitempty"` // what the environment says, where it was asked
 }
 
@@ -29,6 +30,13 @@ type CheckResult struct {
 // Open's.
 func (p *Project) Check(ctx context.Context, online bool) (CheckResult, error) {
 	r, b, err := p.checkOffline(ctx)
+	if err == nil {
+		secure := p.Security()
+		r.Secure = &secure
+		if _, err := p.snapshotKeys(); err != nil {
+			r.Faults = append(r.Faults, config.Fault{Key: "snapshots.encrypt", Message: err.Error()})
+		}
+	}
 	if err == nil && online {
 		r.Online, err = p.checkOnline(ctx, b)
 	}

@@ -34,6 +34,7 @@ type Options struct {
 	Command string                      // what this process does, told to others that find the project in use
 	Args    []string                    // its arguments, for the audit trail
 	Log     *slog.Logger
+	Warn    func(message string) // tells a person what is not as it should be; nil = nobody is there
 	Prompt  func(message string) // shows a person what to do to sign in; nil = nobody is there
 }
 
@@ -128,6 +129,11 @@ func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, erro
 	if err := p.open(ctx, mode); err != nil {
 		p.Close()
 		return nil, err
+	}
+	if o.Warn != nil {
+		for _, w := range p.OpenToOthers() {
+			o.Warn(w)
+		}
 	}
 	return p, nil
 }

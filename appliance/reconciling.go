@@ -31,7 +31,7 @@ func (p *Project) Reconcile(ctx context.Context, values bool, limit int, newTarg
 	if err != nil {
 		return r, p.explainTarget(err)
 	}
-	return r, nil
+	return r, p.noteReconciled(ctx, r.Summary, values)
 }
 
 // Live is the state of a load that is running in this process; false when none is.

@@ -85,6 +85,19 @@ func printCheck(env *Env, r appliance.CheckResult, failed bool) {
 	for _, n := range r.Notes {
 		env.say("note: %s", n)
 	}
+	if s := r.Secure; s != nil {
+		for _, open := range s.OpenToOthers {
+			env.say("warning: %s", open)
+		}
+		switch v := s.Volume; v.Encrypted {
+		case "yes":
+			env.say("note: %s is on an encrypted disk (%s)", v.Folder, v.How)
+		case "no":
+			env.say("note: %s is not on an encrypted disk (%s); see `dvmigrate guide security`", v.Folder, v.How)
+		default:
+			env.say("note: whether %s is on an encrypted disk is not known: %s", v.Folder, v.How)
+		}
+	}
 	if !failed {
 		env.say("in order: %d sources, %d tables. Next: dvmigrate stage", r.Sources, r.Tables)
 	}

@@ -15,6 +15,7 @@ import (
 // options are what the appliance is told of this process.
 func (e *Env) options(command string) appliance.Options {
 	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command, Args: e.Args,
+		Warn:   func(message string) { fmt.Fprintln(e.Stderr, "warning: "+message) },
 		Prompt: func(message string) { fmt.Fprintln(e.Stderr, message) }}
 }
 

@@ -31,7 +31,7 @@ func groups() []group {
 		{"begin", []entry{demoEntry, initEntry, schemaEntry, checkEntry}},
 		{"prepare", []entry{stageEntry, profileEntry, draftEntry, previewEntry, planEntry, estimateEntry, rehearseEntry, cutoverEntry}},
 		{"load", []entry{emulatorEntry, loadEntry, statusEntry, errorsEntry, retryEntry, reconcileEntry, sqlEntry}},
-		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry, auditEntry, ledgerEntry}},
+		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry, discardEntry, auditEntry, ledgerEntry}},
 		{"more", []entry{guideEntry, versionEntry, completionEntry}},
 	}
 }
