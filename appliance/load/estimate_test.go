@@ -259,11 +259,11 @@ func insertParents(w *world, step plan.Step) []string {
 
 // TestEstimateAgreesWithTheLoad draws random projects, loads them through loader, client
 // and emulator in simulated time, and compares with what the plan says without any of
-// them. DVMIGRATE_PROJECTS says how many; 4 when not set, 30 is the full run.
+// them. DVMIGRATE_PROJECTS says how many; 2 when not set, 30 is the full run.
 func TestEstimateAgreesWithTheLoad(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("DVMIGRATE_PROJECTS"))
 	if err != nil {
-		n = 4
+		n = 2
 	}
 	var mu sync.Mutex
 	var offs []float64
