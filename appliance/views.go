@@ -16,7 +16,7 @@ import (
 //
 //	ledger_spans(table)     one row a stretch of records with equal entries: first, beyond, action, flag,
 //	                        pass, attempts, class, changed_at
-//	ledger_failures(table)  one row a failed or held record: dm_seq, class, http, code, message
+//	ledger_failures(table)  one row a failed or held record: dm_seq, class, http, code, message, and as above
 //	ledger_progress(), ledger_runs(), ledger_generations(), ledger_audit()
 //
 // createViews makes the relations of method.md M3 from them: for each table <table>_flags,
@@ -37,7 +37,8 @@ func (p *Project) registerLedger(ctx context.Context) error {
 			Open: p.spanRows},
 		duckstage.TableFunc{Name: "ledger_failures", Args: []string{"VARCHAR"},
 			Columns: []duckstage.ColumnInfo{{Name: "dm_seq", SQLType: "UINTEGER"}, {Name: "class", SQLType: "VARCHAR"}, {Name: "http", SQLType: "USMALLINT"},
-				{Name: "code", SQLType: "VARCHAR"}, {Name: "message", SQLType: "VARCHAR"}},
+				{Name: "code", SQLType: "VARCHAR"}, {Name: "message", SQLType: "VARCHAR"}, {Name: "action", SQLType: "VARCHAR"}, {Name: "flag", SQLType: "VARCHAR"},
+				{Name: "pass", SQLType: "VARCHAR"}, {Name: "attempts", SQLType: "UTINYINT"}, {Name: "changed_at", SQLType: "TIMESTAMP"}},
 			Open: p.failureRows})
 	for _, f := range functions {
 		if err := p.stage.RegisterTable(ctx, f); err != nil {
@@ -113,11 +114,17 @@ func (p *Project) failureRows(_ context.Context, args []any) (duckstage.Reading,
 			}
 			appendText(&c[3], codeText(f.Code), i)
 			appendText(&c[4], f.Text, i)
+			for k, word := range []string{f.Action.String(), f.Flag.String(), f.Pass.String()} {
+				c[5+k].AppendText(word)
+			}
+			c[8].Ints = append(c[8].Ints, int64(f.Attempts))
+			c[9].Ints = append(c[9].Ints, f.Changed().UnixMicro())
 		}
 		b.Rows = len(page)
 		return nil
 	}
-	return duckstage.Reading{Fill: fill}, nil
+	counts := p.ledger.Counts(name)
+	return duckstage.Reading{Rows: int64(counts.Flag(ledger.Failed) + counts.Flag(ledger.Held)), Fill: fill}, nil
 }
 
 // codeText is an error code as the Web API writes it; none is empty.
@@ -194,8 +201,8 @@ func tableViews(table, record, ids string) []string {
 			FROM ledger_spans(%s)`, q(load.FlagsSuffix), name),
 		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, f.changed_at
 			FROM %s s JOIN %s f USING (dm_seq) %s WHERE f.flag IN ('S', 'P')`, q("_success"), record, q(""), q(load.FlagsSuffix), ids),
-		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, f.action, f.flag, f.pass, f.attempts, e.class, e.http, e.code, e.message, f.changed_at
-			FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) JOIN %s f USING (dm_seq) %s WHERE f.flag IN ('E', 'H')`, q("_error"), record, name, q(""), q(load.FlagsSuffix), ids),
+		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, e.action, e.flag, e.pass, e.attempts, e.class, e.http, e.code, e.message, e.changed_at
+			FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) %s`, q("_error"), record, name, q(""), ids),
 		fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM %s WHERE flag = 'H'", q("_held"), q("_error")),
 		fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, s.dm_repairs AS repairs FROM %s s %s WHERE dm_repairs IS NOT NULL", q("_repairs"), record, q(""), ids),
 	}

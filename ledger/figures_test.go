@@ -1,0 +1,197 @@
+package ledger
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// figuresVariable turns TestFigures on: the sizes to measure, such as "10000000,120000000". With pgbench
+// and psql in the path and PGHOST (and what else they need) set, it measures the conventional way in the
+// same run: a table of flags in PostgreSQL, updated by 32 connections with a commit each batch.
+//
+//	LEDGER_FIGURES=10000000,120000000 go test ./ledger -run TestFigures -v -timeout 60m
+const figuresVariable = "LEDGER_FIGURES"
+
+const (
+	figureTime    = 6 * time.Second
+	figureWorkers = 32
+	postgresRows  = 10_000_000
+)
+
+func TestFigures(t *testing.T) {
+	if os.Getenv(figuresVariable) == "" {
+		t.Skip("set " + figuresVariable + " to measure")
+	}
+	postgres := newPostgres(t)
+	for size := range strings.SplitSeq(os.Getenv(figuresVariable), ",") {
+		records, err := strconv.ParseUint(size, 10, 32)
+		must(t, err)
+		path := largeLedger(t, uint32(records))
+		measureOpen(t, path, uint32(records))
+		for _, batch := range []uint32{100, 1000} {
+			ours := measureTransitions(t, path, batch)
+			line := fmt.Sprintf("%d records, batch %d, %d in flight: %.2f M durable transitions/s", records, batch, figureWorkers, ours/1e6)
+			if postgres {
+				theirs := measurePostgres(t, batch)
+				line += fmt.Sprintf("; PostgreSQL with %d rows %.3f M/s: %.0f x", postgresRows, theirs/1e6, ours/theirs)
+			}
+			t.Log(line)
+		}
+	}
+}
+
+// largeLedger is a ledger of that size, two thirds of it settled 200 at a time, one in 200 failed.
+func largeLedger(t *testing.T, records uint32) string {
+	t.Helper()
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "ledger.bolt")
+	l, err := Open(ctx, path, Options{})
+	must(t, err)
+	must(t, l.Define(ctx, Table{Name: "account", Number: 1, Count: records}))
+	must(t, l.Plan(ctx, "account", []Planned{{Range{0, records}, Insert}}))
+	const piece = 100_000
+	for from := uint32(0); from < records/3*2; from += piece {
+		must(t, l.Claim(ctx, "account", Main, []Range{{from, from + piece}}))
+		var out []Outcome
+		for seq := from; seq < from+piece; seq += 200 {
+			out = append(out,
+				Outcome{Range: One(seq), Result: ResultFailed, Reason: Reason{Class: 1, HTTP: 404, Text: fmt.Sprintf("Contact With Id = %08x-d9cb-469f-a165-70867728950e Does Not Exist", seq)}},
+				Outcome{Range: Range{seq + 1, seq + 200}, Result: ResultSuccess})
+		}
+		must(t, l.Settle(ctx, "account", out))
+	}
+	must(t, l.Close())
+	return path
+}
+
+// measureOpen measures what a user waits for: open, what is next, counts, the newest failures.
+func measureOpen(t *testing.T, path string, records uint32) {
+	t.Helper()
+	before := residentMemory()
+	began := time.Now()
+	l, err := Open(t.Context(), path, Options{})
+	must(t, err)
+	l.Next("account", Main, 0, 1000)
+	c := l.Counts("account")
+	opened := time.Since(began)
+	began = time.Now()
+	list, err := l.Newest("account", Filter{}, 1000)
+	must(t, err)
+	newest := time.Since(began)
+	s, err := l.Stats()
+	must(t, err)
+	failures := c.Flag(Failed)
+	t.Logf("%d records, %d failed: open + next + counts %v; the newest %d failures %v; used %.1f MB = %.3f bytes a record + 60 a failure; image %.1f MB, process grown by %.1f MB",
+		records, failures, opened.Round(time.Millisecond), len(list), newest.Round(time.Millisecond), float64(s.File-s.Free)/1e6,
+		(float64(s.File-s.Free)-60*float64(failures))/float64(records), float64(s.Memory)/1e6, float64(residentMemory()-before)/1e6)
+	must(t, l.Close())
+}
+
+// residentMemory is the process's, in bytes; 0 where the system does not tell.
+func residentMemory() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	_, _ = fmt.Sscan(string(b), &size, &resident)
+	return resident * int64(os.Getpagesize())
+}
+
+// measureTransitions claims and settles what still waits, as a load does.
+func measureTransitions(t *testing.T, path string, batch uint32) float64 {
+	t.Helper()
+	ctx := t.Context()
+	l, err := Open(ctx, path, Options{})
+	must(t, err)
+	next, done := atomic.Uint32{}, atomic.Int64{}
+	waiting := l.Next("account", Main, 0, 1)
+	table, _ := l.Table("account")
+	next.Store(waiting[0].From / batch)
+	last := table.Count / batch
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range figureWorkers {
+		wg.Go(func() {
+			for time.Since(began) < figureTime {
+				n := next.Add(1)
+				if n >= last {
+					return
+				}
+				r := Range{n * batch, (n + 1) * batch}
+				if err := l.Claim(ctx, "account", Main, []Range{r}); err != nil {
+					t.Error(err)
+					return
+				}
+				if err := l.Settle(ctx, "account", []Outcome{{Range: r, Result: ResultSuccess}}); err != nil {
+					t.Error(err)
+					return
+				}
+				done.Add(2 * int64(batch))
+			}
+		})
+	}
+	wg.Wait()
+	rate := float64(done.Load()) / time.Since(began).Seconds()
+	// What was skipped between two measurements is claimed and settled, so that the next finds where to begin.
+	for _, s := range l.Next("account", Main, 0, 1<<20) {
+		if s.From >= next.Load()*batch {
+			break
+		}
+		must(t, l.Claim(ctx, "account", Main, []Range{s.Range}))
+		must(t, l.Settle(ctx, "account", []Outcome{{Range: s.Range, Result: ResultSuccess}}))
+	}
+	must(t, l.Close())
+	return rate
+}
+
+// newPostgres makes the table of the conventional way; false when there is no PostgreSQL.
+func newPostgres(t *testing.T) bool {
+	t.Helper()
+	if _, err := exec.LookPath("pgbench"); err != nil || os.Getenv("PGHOST") == "" {
+		t.Log("no pgbench, or PGHOST is not set: no comparison")
+		return false
+	}
+	command(t, "psql", "-v", "ON_ERROR_STOP=1", "-c", "DROP TABLE IF EXISTS ledger_figures", "-c", fmt.Sprintf(`CREATE TABLE ledger_figures AS
+		SELECT seq, 'I'::"char" AS action, 'U'::"char" AS flag, 0::smallint AS attempts, now() AS changed_at, NULL::text AS message FROM generate_series(0, %d) seq`, postgresRows-1),
+		"-c", "ALTER TABLE ledger_figures ADD PRIMARY KEY (seq)", "-c", "VACUUM ANALYZE ledger_figures", "-c", "CHECKPOINT")
+	t.Cleanup(func() { command(t, "psql", "-c", "DROP TABLE ledger_figures") })
+	return true
+}
+
+// measurePostgres claims and settles batches in PostgreSQL, each statement a commit.
+func measurePostgres(t *testing.T, batch uint32) float64 {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "script.sql")
+	must(t, os.WriteFile(script, fmt.Appendf(nil, `\set n random(0, %d)
+\set lo :n * %d
+UPDATE ledger_figures SET flag = 'F', attempts = attempts + 1, changed_at = now() WHERE seq >= :lo AND seq < :lo + %d;
+UPDATE ledger_figures SET flag = 'P', changed_at = now() WHERE seq >= :lo AND seq < :lo + %d;
+`, postgresRows/batch-1, batch, batch, batch), 0o600))
+	out := command(t, "pgbench", "-n", "-c", strconv.Itoa(figureWorkers), "-j", "2", "-T", strconv.Itoa(int(figureTime.Seconds())), "-f", script)
+	_, rest, ok := strings.Cut(out, "tps = ")
+	var tps float64
+	if _, err := fmt.Sscan(rest, &tps); !ok || err != nil {
+		t.Fatalf("pgbench says no rate:\n%s", out)
+	}
+	return tps * 2 * float64(batch)
+}
+
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	c := exec.Command(name, args...)
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, &out)
+	}
+	return out.String()
+}
