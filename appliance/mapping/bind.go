@@ -184,6 +184,8 @@ func (b *binder) bindColumn(c Selected) {
 		b.fault(c.Name, "the Web API does not offer this column; leave it out")
 	case col.Type.IsLookup():
 		b.bindLookup(c, col)
+	case col.Type == schema.Image && c.Name != t.PrimaryImage && c.Name != "entityimage":
+		b.fault(c.Name, "only the table's primary image is taken with a new record (Dataverse ignores others), and this version uploads none afterwards; leave it out")
 	case col.Type == schema.File:
 		b.fault(c.Name, "a file column cannot be set with the row; its content is uploaded after the insert, which this version does not do")
 	case col.Type == schema.PartyList:

@@ -35,6 +35,7 @@ func testSchema(t *testing.T) *schema.Schema {
 			{LogicalName: "customerid", Type: schema.Customer, Targets: []string{"account", "contact"}},
 			{LogicalName: "ownerid", Type: schema.Owner},
 			{LogicalName: "plan", Type: schema.File},
+			{LogicalName: "photo", Type: schema.Image},
 		},
 		ManyToOne: []schema.Relationship{
 			{Column: "parentaccountid", Target: "account", Nav: "parentaccountid"},
@@ -76,6 +77,7 @@ func TestBindFaults(t *testing.T) {
 		{"ref is for lookups only", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", refType}}, "are for lookups"},
 		{"our own names are kept", "account", []Selected{{"legacy_key", "VARCHAR"}, {"dm_seq", "INTEGER"}}, "kept for dvmigrate"},
 		{"a file column is refused", "account", []Selected{{"legacy_key", "VARCHAR"}, {"plan", "BLOB"}}, "file column"},
+		{"an image that Dataverse would ignore is refused", "account", []Selected{{"legacy_key", "VARCHAR"}, {"photo", "VARCHAR"}}, "primary image"},
 		{"a link needs both ends", "account_contact", []Selected{{"legacy_key", "VARCHAR"}, {"accountid", "VARCHAR"}}, "must yield accountid and contactid"},
 	}
 	for _, c := range cases {
