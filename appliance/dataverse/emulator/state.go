@@ -41,6 +41,8 @@ const stateMagic = "DVMEMUL1"
 // maxStateRecord bounds what a record may claim to hold.
 const maxStateRecord = 1 << 30
 
+var errStateTaken = errors.New("another emulator has it open; end that one, or give each a file of its own")
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // stateLog is the open state file; nil methods do nothing. store.mu protects it.
@@ -57,6 +59,11 @@ func (s *store) openState(path string) (fresh bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open state: %w", err)
 	}
+	if err := lockState(f); err != nil {
+		f.Close()
+		return false, fmt.Errorf("open state %s: %w", path, err)
+	}
+	dropRewrites(path)
 	l := &stateLog{f: f}
 	if fresh, err = s.replay(l); err != nil {
 		f.Close()

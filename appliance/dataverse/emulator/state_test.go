@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -100,9 +101,35 @@ func TestStateTornAnywhere(t *testing.T) {
 	}
 }
 
+// TestStateInUse: a second emulator does not get the file, and what a rewrite that was
+// killed left is gone.
+func TestStateInUse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the file is not locked there")
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	left := path + rewriting + "123"
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := seeded(t, func(o *Options) { o.StatePath = path })
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if _, err := New(Options{Schema: world(t), StatePath: path}); err == nil || !strings.Contains(err.Error(), "another emulator has it open") {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := e.srv.store.rewriteState(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{Schema: world(t), StatePath: path}); err == nil || !strings.Contains(err.Error(), "another emulator has it open") {
+		t.Errorf("opened twice after a rewrite: %v", err)
+	}
+}
+
 func TestStateOfAnotherSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	seeded(t, func(o *Options) { o.StatePath = path })
+	seeded(t, func(o *Options) { o.StatePath = path }).srv.Close()
 	other, _ := schema.New(worldTables()[:3], nil)
 	if _, err := New(Options{Schema: other, StatePath: path}); err == nil || !strings.Contains(err.Error(), "another schema") {
 		t.Errorf("opened with another schema: %v", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // rewriteAbove is the size from which a state file is worth rewriting when it is
@@ -30,7 +31,7 @@ func (s *store) liveBytes() int64 {
 // rewriteState replaces the open state file by one that holds the present alone.
 // The new file appears whole or not at all.
 func (s *store) rewriteState(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+rewriting+"*")
 	if err != nil {
 		return fmt.Errorf("rewrite state: %w", err)
 	}
@@ -55,7 +56,34 @@ func (s *store) rewriteState(path string) error {
 	if l.f, err = os.OpenFile(path, os.O_RDWR, 0o600); err != nil {
 		return fmt.Errorf("rewrite state: %w", err)
 	}
+	if err := lockState(l.f); err != nil {
+		return fmt.Errorf("rewrite state: %w", err)
+	}
 	s.log = l
+	return syncFolder(path)
+}
+
+// rewriting is in the names of files that take the place of a state file.
+const rewriting = ".rewriting-"
+
+// dropRewrites removes what is left of rewrites that a kill interrupted.
+func dropRewrites(path string) {
+	left, _ := filepath.Glob(path + rewriting + "*")
+	for _, name := range left {
+		os.Remove(name)
+	}
+}
+
+// syncFolder brings a rename to the disk, where the system can sync a folder.
+func syncFolder(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("rewrite state: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && runtime.GOOS != "windows" {
+		return fmt.Errorf("rewrite state: %w", err)
+	}
 	return nil
 }
 
