@@ -7,8 +7,8 @@
 // values are checked against the schema, keys are unique, bulk actions and change
 // sets are all or nothing (but on elastic tables), limits are counted per user and
 // server. It shares only the schema package with the client, so that the two cannot
-// agree on a mistake; a public client, dynamics-web-api, drives all of its functions
-// against it in a test.
+// agree on a mistake; public clients (testdata) drive all of their functions against it
+// in tests.
 //
 // Words: a call is one operation, an HTTP request or one part of a $batch; a tx is
 // the store held still for a call, with an undo for what it wrote; a value is one
@@ -20,7 +20,8 @@
 // it inside a transaction of the store (tx.go, store.go), and server.go answers.
 // faults.go can step in before and after the handler. Beside the rows of the Web API:
 //
-//	query*.go, filter*.go, fetch*.go   reading
+//	query*.go, filter*.go              reading by OData
+//	fetch*.go, sql*.go                 FetchXML, and SQL that is put into it
 //	meta*.go, csdl.go                  metadata; alter*.go changes it, with all calls held off
 //	bulk.go, elastic.go, batch.go      many rows at once
 //	file*.go, note.go                  file and image columns, notes, attachments
