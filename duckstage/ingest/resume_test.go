@@ -1,0 +1,75 @@
+//go:build unix
+
+package ingest
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dvmigrate/duckstage"
+)
+
+// TestReadingGoesOnAfterAnInterruption stops a reading in its middle, opens the stage
+// anew as after a kill, and goes on: nothing is read twice, nothing is missing, and a
+// server that was written to meanwhile is noticed.
+func TestReadingGoesOnAfterAnInterruption(t *testing.T) {
+	dsn := startPostgres(t)
+	for _, c := range []struct {
+		name, meanwhile string
+		notes           int
+	}{
+		{"nobody has written", "", 0},
+		{"rows were added", "INSERT INTO big SELECT i, 'new' FROM generate_series(900001, 900010) i", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			psql(t, dsn, "-c", "DROP TABLE IF EXISTS big; CREATE TABLE big AS SELECT i AS id, 'name ' || i AS name FROM generate_series(1, 900000) i; ALTER TABLE big ADD PRIMARY KEY (id)")
+			path := filepath.Join(t.TempDir(), "stage.duckdb")
+			open := func() *duckstage.Stage {
+				s, err := duckstage.Open(t.Context(), path, duckstage.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			src := Source{Name: "big", Database: &Database{Kind: Postgres, DSN: dsn, Table: "big", Key: "id"}}
+			s := open()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, err := Run(ctx, s, src, func(done, _ int64) {
+				if done > 400_000 {
+					cancel()
+				}
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("error = %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if c.meanwhile != "" {
+				psql(t, dsn, "-c", c.meanwhile)
+			}
+			s = open()
+			defer s.Close()
+			res := ingest(t, s, src)
+			if res.Resumed == 0 || len(res.Notes) != c.notes {
+				t.Errorf("result = %+v", res)
+			}
+			want := strings.TrimSpace(psql(t, dsn, "-c", "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM big"))
+			if got := table(t, s, "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM source.big"); got[0] != want {
+				t.Errorf("rows = %v, PostgreSQL has %v", got, want)
+			}
+			if got := table(t, s, "SELECT count(*) FROM duckdb_tables() WHERE starts_with(table_name, 'part_')"); got[0] != "0" {
+				t.Errorf("%v parts are left", got)
+			}
+			// Another extract of the same source does not take up the parts of this one.
+			src.Database.Table, src.Database.Query = "", "SELECT * FROM big WHERE id < 10"
+			if res := ingest(t, s, src); res.Rows != 9 || res.Resumed != 0 {
+				t.Errorf("another extract: %+v", res)
+			}
+		})
+	}
+}
