@@ -17,6 +17,15 @@ import (
 type packages struct {
 	inputs []input
 	kinds  []*packageTable
+	at     map[string][]section // by table or relationship: where its rows are
+}
+
+// section is the part of a data.xml that holds one table.
+type section struct {
+	in    int // number of the file
+	table string
+	begin int64 // in bytes, behind the element's start
+	line  int   // that it begins on, from 1
 }
 
 // packageTable is a table of a package's schema, or a relationship.
@@ -25,6 +34,8 @@ type packageTable struct {
 	fields []packageField
 	ends   [2]string // of a relationship: the columns of its two ends
 	source string    // of a relationship: the table that its first end is of
+
+	seen map[[2]string]bool // links that have been read
 }
 
 // packageField is a field of data_schema.xml.
@@ -33,14 +44,16 @@ type packageField struct {
 	at         int // its column
 }
 
-func openPackages(inputs []input) (supply, error) { return &packages{inputs: inputs}, nil }
+func openPackages(inputs []input) (supply, error) {
+	return &packages{inputs: inputs, at: map[string][]section{}}, nil
+}
 
 func (p *packages) workers() int    { return 1 }
 func (p *packages) notes() []string { return nil }
 func (p *packages) close()          {}
 
-// open opens one of the package's files.
-func (p *packages) open(in input, name string, read func(*xml.Decoder) error) error {
+// open opens one of the package's files, and begins to read where a section begins.
+func (p *packages) open(in input, name string, from section, read func(*xml.Decoder) error) error {
 	z, err := zip.OpenReader(in.path)
 	if err != nil {
 		return fmt.Errorf("%s: not a zip file, as a package of the Configuration Migration Tool is: %w", in.shown, err)
@@ -51,9 +64,13 @@ func (p *packages) open(in input, name string, read func(*xml.Decoder) error) er
 		return fmt.Errorf("%s: no %s in it, which a package of the Configuration Migration Tool has", in.shown, name)
 	}
 	defer f.Close()
+	if _, err := io.CopyN(io.Discard, f, from.begin); err != nil {
+		return fmt.Errorf("%s: %s: %w", in.shown, name, err)
+	}
 	d := xml.NewDecoder(f)
 	if err := read(d); err != nil {
 		line, _ := d.InputPos()
+		line += max(from.line-1, 0)
 		var syntax *xml.SyntaxError
 		if errors.As(err, &syntax) {
 			return fmt.Errorf("%s: %s is damaged: %w", in.shown, name, err)
@@ -81,7 +98,7 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 	tables := map[string]*packageTable{}
 	for _, in := range p.inputs {
 		var s packageSchema
-		if err := p.open(in, "data_schema.xml", func(d *xml.Decoder) error { return d.Decode(&s) }); err != nil {
+		if err := p.open(in, "data_schema.xml", section{}, func(d *xml.Decoder) error { return d.Decode(&s) }); err != nil {
 			return nil, err
 		}
 		for _, e := range s.Entities {
@@ -99,8 +116,8 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 		}
 	}
 	links := map[string]*packageTable{}
-	for _, in := range p.inputs {
-		if err := p.open(in, "data.xml", func(d *xml.Decoder) error { return p.findLinks(ctx, d, tables, links) }); err != nil {
+	for i, in := range p.inputs {
+		if err := p.open(in, "data.xml", section{}, func(d *xml.Decoder) error { return p.findLinks(ctx, d, i, tables, links) }); err != nil {
 			return nil, err
 		}
 	}
@@ -110,18 +127,25 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 	return out, nil
 }
 
-// findLinks finds the relationships in the data, and tables that the schema lacks.
-func (p *packages) findLinks(ctx context.Context, d *xml.Decoder, tables, links map[string]*packageTable) error {
-	table := ""
-	return eachStart(ctx, d, func(e xml.StartElement) error {
+// findLinks finds the relationships in the data, where everything is, and tables that
+// the schema lacks.
+func (p *packages) findLinks(ctx context.Context, d *xml.Decoder, in int, tables, links map[string]*packageTable) error {
+	table, here := "", section{}
+	return eachStart(ctx, d, "", func(e xml.StartElement) error {
 		switch e.Name.Local {
 		case "entity":
 			table = attribute(e, "name")
 			if tables[table] == nil {
 				return fmt.Errorf("table %q is not in data_schema.xml", table)
 			}
+			line, _ := d.InputPos()
+			here = section{in, table, d.InputOffset(), line}
+			p.at[table] = append(p.at[table], here)
 		case "m2mrelationship":
 			name := attribute(e, "m2mrelationshipname")
+			if k := "link " + name; len(p.at[k]) == 0 || p.at[k][len(p.at[k])-1] != here {
+				p.at[k] = append(p.at[k], here)
+			}
 			if links[name] != nil {
 				return nil
 			}
@@ -183,12 +207,20 @@ func (p *packages) relation(source string, t *packageTable) *relation {
 			add(f.name+"_label", "VARCHAR", "", "")
 		}
 	}
-	for _, in := range p.inputs {
-		rel.parts = append(rel.parts, part{label: in.shown, read: func(ctx context.Context, _ int, out *sink) error {
-			out.shown = in.shown
-			return p.open(in, "data.xml", func(d *xml.Decoder) error { return read(ctx, d, t, out) })
-		}})
+	key := t.name
+	if t.source != "" {
+		key = "link " + t.name
 	}
+	rel.parts = []part{{label: t.name, read: func(ctx context.Context, _ int, out *sink) error {
+		for _, at := range p.at[key] {
+			out.shown = p.inputs[at.in].shown
+			err := p.open(p.inputs[at.in], "data.xml", at, func(d *xml.Decoder) error { return read(ctx, d, t, at.table, out) })
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}}}
 	return rel
 }
 
@@ -197,7 +229,7 @@ func isReference(kind string) bool {
 }
 
 // readTable reads the records of one table.
-func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTable, out *sink) error {
+func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTable, _ string, out *sink) error {
 	at := map[string]*packageField{}
 	reference := map[string]int{} // the column after which table and label of a lookup stand
 	n := len(t.fields)
@@ -214,7 +246,7 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 		set  bool
 	}
 	row := make([]cell, n)
-	inside, filled := false, false
+	filled := false
 	flush := func() error {
 		if !filled {
 			return nil
@@ -230,13 +262,8 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 		filled = false
 		return out.end()
 	}
-	err := eachStart(ctx, d, func(e xml.StartElement) error {
+	err := eachStart(ctx, d, "entity", func(e xml.StartElement) error {
 		switch {
-		case e.Name.Local == "entity":
-			err := flush()
-			inside = attribute(e, "name") == t.name
-			return err
-		case !inside:
 		case e.Name.Local == "record":
 			err := flush()
 			filled = true
@@ -265,56 +292,11 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 
 // readLinks reads the links of one relationship. An export of both ends has each link
 // twice: once is enough.
-func (p *packages) readLinks(ctx context.Context, d *xml.Decoder, t *packageTable, out *sink) error {
-	seen := map[[2]string]bool{}
-	table, from, mine := "", "", false
-	for n := 0; ; n++ {
-		if n&0xFFF == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		e, ok := token.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		switch e.Name.Local {
-		case "entity":
-			table = attribute(e, "name")
-		case "m2mrelationship":
-			mine, from = attribute(e, "m2mrelationshipname") == t.name, strings.ToLower(attribute(e, "sourceid"))
-		case "targetid":
-			if !mine {
-				continue
-			}
-			var to string
-			if err := d.DecodeElement(&to, &e); err != nil {
-				return err
-			}
-			link := [2]string{from, strings.ToLower(strings.TrimSpace(to))}
-			if table != t.source {
-				link[0], link[1] = link[1], link[0]
-			}
-			if seen[link] {
-				continue
-			}
-			seen[link] = true
-			out.cell(0).AppendText(link[0])
-			out.cell(1).AppendText(link[1])
-			if err := out.end(); err != nil {
-				return err
-			}
-		}
+func (p *packages) readLinks(ctx context.Context, d *xml.Decoder, t *packageTable, table string, out *sink) error {
+	if t.seen == nil {
+		t.seen = map[[2]string]bool{}
 	}
-}
-
-// eachStart calls fn with every element that begins.
-func eachStart(ctx context.Context, d *xml.Decoder, fn func(xml.StartElement) error) error {
+	from, mine := "", false
 	for n := 0; ; n++ {
 		if n&0xFFF == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -326,9 +308,64 @@ func eachStart(ctx context.Context, d *xml.Decoder, fn func(xml.StartElement) er
 		if err != nil {
 			return err
 		}
-		if e, ok := token.(xml.StartElement); ok {
+		if end, ok := token.(xml.EndElement); ok && end.Name.Local == "entity" {
+			return nil
+		}
+		e, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		switch e.Name.Local {
+		case "m2mrelationship":
+			mine, from = attribute(e, "m2mrelationshipname") == t.name, strings.ToLower(attribute(e, "sourceid"))
+		case "targetid":
+			if !mine {
+				continue
+			}
+			text, err := d.RawToken()
+			if err != nil {
+				return err
+			}
+			chars, _ := text.(xml.CharData)
+			to := string(chars)
+			link := [2]string{from, strings.ToLower(strings.TrimSpace(to))}
+			if table != t.source {
+				link[0], link[1] = link[1], link[0]
+			}
+			if t.seen[link] {
+				continue
+			}
+			t.seen[link] = true
+			out.cell(0).AppendText(link[0])
+			out.cell(1).AppendText(link[1])
+			if err := out.end(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// eachStart calls fn with every element that begins, up to the end of one called until.
+func eachStart(ctx context.Context, d *xml.Decoder, until string, fn func(xml.StartElement) error) error {
+	for n := 0; ; n++ {
+		if n&0xFFF == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		token, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch e := token.(type) {
+		case xml.StartElement:
 			if err := fn(e); err != nil {
 				return err
+			}
+		case xml.EndElement:
+			if e.Name.Local == until {
+				return nil
 			}
 		}
 	}
