@@ -23,8 +23,8 @@ type restoring struct {
 var errAbandoned = errors.New("another part cannot be restored")
 
 func (r *restoring) run(ctx context.Context, to []restorer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	end := make(chan struct{}) // closed when all have been read
 	results := make([]chan error, len(to))
 	for i, t := range to {
@@ -40,7 +40,7 @@ func (r *restoring) run(ctx context.Context, to []restorer) error {
 		case err := <-result: // it failed, or ended without asking for the end
 			result <- err
 			if err != nil {
-				cancel()
+				cancel(errAbandoned)
 				for _, earlier := range results[:i] {
 					<-earlier
 				}
@@ -113,6 +113,6 @@ func (h *held) wait() error {
 	case <-h.end:
 		return nil
 	case <-h.ctx.Done():
-		return errAbandoned
+		return context.Cause(h.ctx)
 	}
 }

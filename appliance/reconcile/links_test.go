@@ -24,7 +24,7 @@ func stageLinks(t testing.TB, pairs ...[2]uint32) stage {
 		query += fmt.Sprintf("SELECT %d::UINTEGER AS dm_seq, 'L%d' AS legacy_key, '%s'::UUID AS accountid, '%s'::UUID AS contactid", i, i, id("account", p[0]), id("contact", p[1]))
 	}
 	s := openStage(t, map[string]string{"member": "SELECT *, " + idSQL("member") + " AS dm_id FROM (" + query + ")"})
-	exec(t, s, `INSERT INTO dm.gone VALUES ('member', 6, '`+id("member", 6).String()+`', 'L6', 2)`)
+	exec(t, s, `INSERT INTO dm.gone ("table", seq, dm_id, legacy_key, generation) VALUES ('member', 6, '`+id("member", 6).String()+`', 'L6', 2)`)
 	return s
 }
 

@@ -96,7 +96,7 @@ func TestKeptIDs(t *testing.T) {
 		(0::UINTEGER, 'a', 'A', '` + foreign(10).String() + `'::UUID), (1::UINTEGER, 'b', 'B', '` + foreign(11).String() + `'::UUID),
 		(2::UINTEGER, 'c', 'C', '` + foreign(12).String() + `'::UUID)) t(dm_seq, legacy_key, lastname, dm_id)`})
 	// Row 3 was loaded once and is no longer supplied; row 4 is, and not in the target either.
-	exec(t, s, `INSERT INTO dm.gone VALUES ('contact', 3, '`+foreign(13).String()+`', 'd', 2), ('contact', 4, '`+foreign(14).String()+`', 'e', 2),
+	exec(t, s, `INSERT INTO dm.gone ("table", seq, dm_id, legacy_key, generation) VALUES ('contact', 3, '`+foreign(13).String()+`', 'd', 2), ('contact', 4, '`+foreign(14).String()+`', 'e', 2),
 		('account', 5, '`+foreign(99).String()+`', 'x', 2)`)
 	target := rows{"contacts": {
 		{"contactid": foreign(10), "lastname": "A"}, {"contactid": foreign(12), "lastname": "Z"}, {"contactid": foreign(13), "lastname": "D"}, {"contactid": foreign(99)}}}
@@ -119,7 +119,7 @@ func TestKeptIDs(t *testing.T) {
 // other, and has nothing to be compared with.
 func TestGoneRow(t *testing.T) {
 	s := openStage(t, names(1))
-	exec(t, s, `INSERT INTO dm.gone VALUES ('contact', 1, '`+id("contact", 1).String()+`', 'K1', 2), ('contact', 2, '`+id("contact", 2).String()+`', 'K2', 2)`)
+	exec(t, s, `INSERT INTO dm.gone ("table", seq, dm_id, legacy_key, generation) VALUES ('contact', 1, '`+id("contact", 1).String()+`', 'K1', 2), ('contact', 2, '`+id("contact", 2).String()+`', 'K2', 2)`)
 	got := run(t, s, entries{"contact": many(loaded, 3)}, rows{"contacts": {contact(0), contact(1)}}, bind(t, world(t), "contact", "lastname"))
 	differ(t, got, "source 3 target 2 missing 1 extra 0 different 0 duplicates 0 others 0", "missing K2|"+id("contact", 2).String()+"|||")
 }

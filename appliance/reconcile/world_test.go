@@ -35,7 +35,7 @@ func world(t testing.TB) *schema.Schema {
 			{LogicalName: "statuscode", Type: schema.Status, Options: []schema.Option{{Value: 1, State: ptr(int32(0))}, {Value: 2, State: ptr(int32(1))}}},
 		}
 	}
-	account := &schema.Table{LogicalName: "account", EntitySet: "accounts", PrimaryID: "accountid", Kind: schema.Standard, Ownership: schema.UserOwned, Bulk: []string{"create"},
+	account := &schema.Table{LogicalName: "account", EntitySet: "accounts", PrimaryID: "accountid", PrimaryImage: "picture", Kind: schema.Standard, Ownership: schema.UserOwned, Bulk: []string{"create"},
 		Columns: append(common("accountid"),
 			&schema.Column{LogicalName: "name", Type: schema.Text, MaxLength: 4000},
 			&schema.Column{LogicalName: "accountnumber", Type: schema.Text, MaxLength: 20},
