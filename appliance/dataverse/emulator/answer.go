@@ -31,13 +31,16 @@ func (c *call) fail(err error) {
 		c.set("WWW-Authenticate", "Bearer authorization_uri=https://login.microsoftonline.com/"+OrganizationID.String()+"/oauth2/authorize, resource_id="+org+"/")
 	default:
 		c.res.body = e.appendJSON(nil, c.prefer.wants("Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus"))
-		c.set("Content-Type", jsonType)
+		c.set("Content-Type", c.level.jsonType())
 	}
 	if e.retryAfter > 0 {
 		wait := c.srv.real(time.Duration(e.retryAfter) * time.Second)
 		c.set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
 }
+
+// verbs is what the front end says it takes, whatever the path (section 1.4).
+var verbs = []string{"OPTIONS,GET,HEAD,POST"}
 
 // send writes the answer, or ends the connection as a fault asked for.
 func (c *call) send(w http.ResponseWriter) {
@@ -53,6 +56,7 @@ func (c *call) send(w http.ResponseWriter) {
 	h["OData-Version"] = []string{"4.0"}
 	h["x-ms-service-request-id"] = []string{id}
 	h["REQ_ID"] = []string{id}
+	h["Allow"], h["Public"] = verbs, verbs
 	h["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
 	if c.res.entityID != "" {
 		h["OData-EntityId"] = []string{c.res.entityID}

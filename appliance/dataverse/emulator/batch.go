@@ -202,7 +202,7 @@ func codeOf(err error) string {
 
 // part makes the call of one operation.
 func (c *call) part(op batchOp, tx *tx, refs map[string]string, asked map[*faultRule]bool) (*call, error) {
-	p := &call{srv: c.srv, method: op.method, api: c.api, header: op.header, prefer: parsePrefer(op.header), body: op.body,
+	p := &call{srv: c.srv, method: op.method, api: c.api, header: op.header, prefer: parsePrefer(op.header), level: levelOf(op.header.Get("Accept")), body: op.body,
 		user: c.user, caller: c.caller, token: c.token, message: "Unknown", tx: tx, refs: refs, contentID: op.contentID, inBatch: true, asked: asked, whole: c}
 	target := op.url
 	if len(target) > maxPartURL {

@@ -21,6 +21,7 @@ type call struct {
 	body   []byte
 	segs   []segment
 	prefer preferences
+	level  metadataLevel
 	user   schema.GUID // the systemuser whose rows these become: the caller, or who is impersonated
 	caller schema.GUID // the systemuser the token belongs to
 	// message is the name the service gives the operation (Create, UpdateMultiple,
@@ -101,15 +102,10 @@ func (c *call) applied(pref string) {
 	c.res.header.Add("Preference-Applied", pref)
 }
 
-const (
-	jsonType       = "application/json; odata.metadata=minimal"
-	jsonStreamType = "application/json; odata.metadata=minimal; odata.streaming=true"
-)
-
 // json answers with a JSON body.
 func (c *call) json(status int, body []byte) error {
 	c.res.status, c.res.body = status, body
-	c.set("Content-Type", jsonType)
+	c.set("Content-Type", c.level.jsonType())
 	return nil
 }
 

@@ -228,7 +228,7 @@ func (q *fetchQuery) answerRows() error {
 	c.applyPreferences()
 	c.records = len(rows)
 	c.res.status, c.res.body = http.StatusOK, append(body, '}')
-	c.set("Content-Type", jsonStreamType)
+	c.set("Content-Type", c.level.streamType())
 	return nil
 }
 
@@ -238,7 +238,8 @@ func (q *fetchQuery) collect(w window) (rows []fetched, total int, err error) {
 	p := &projection{t: q.nodes[0].t, api: q.call.api,
 		formats: q.call.prefer.wants("OData.Community.Display.V1.FormattedValue"),
 		targets: q.call.prefer.wants("Microsoft.Dynamics.CRM.lookuplogicalname"),
-		navs:    q.call.prefer.wants("Microsoft.Dynamics.CRM.associatednavigationproperty")}
+		navs:    q.call.prefer.wants("Microsoft.Dynamics.CRM.associatednavigationproperty"),
+		full:    q.call.level == fullMetadata}
 	best := least[fetched]{n: w.skip + w.size + 1, compare: q.compare}
 	seen := map[string]bool{}
 	err = q.each(w.after, func(tx *tx, j joined) bool {
@@ -285,7 +286,7 @@ func (q *fetchQuery) appendJoined(dst []byte, p *projection, tx *tx, j joined) [
 	start := len(dst)
 	keyed := isTrue(q.xml.Distinct)
 	if !keyed {
-		dst = appendNamed(dst, "@odata.etag", etag(j[0].version))
+		dst = p.appendHead(append(dst, ','), p.t, j[0].id, j[0].version)
 	}
 	for _, o := range q.outputs {
 		if v := o.value(j); !v.isNull() {

@@ -216,7 +216,7 @@ func (c *call) getMessageFilters() error {
 func (c *call) getOrganizations() error {
 	return c.answerRows("organization", "organizationid", []object{{
 		{"organizationid", OrganizationID}, {"name", "emulator"}, {"languagecode", 1033}, {"_basecurrencyid_value", CurrencyID},
-		{"isauditenabled", false}, {"maxuploadfilesize", 5242880}, {"blockedattachments", "exe;bat;cmd;com;js;vbs"},
+		{"isauditenabled", false}, {"maxuploadfilesize", 5242880}, {"blockedattachments", blockedExtensions},
 		{"expirechangetrackingindays", 7}, {"plugintracelogsetting", 0},
 	}})
 }

@@ -30,10 +30,10 @@ func (c *call) getDefinitions() error {
 	if err != nil {
 		return err
 	}
-	for _, seg := range c.segs[1:] {
+	for i, seg := range c.segs[1:] {
 		if r.single && !strings.HasPrefix(seg.name, namespace) {
 			if v, ok := r.items[0].props.get(seg.name); ok {
-				return c.metadataValue(r, seg.name, v)
+				return c.metadataValue(r, seg.name, v, c.segs[i+2:])
 			}
 		}
 		if r, err = r.follow(seg); err != nil {
@@ -155,13 +155,36 @@ func isCast(name string) bool {
 	return false
 }
 
-func (c *call) metadataValue(r resource, name string, v any) error {
+// metadataValue answers one property, as JSON or, with $value after it, as text.
+func (c *call) metadataValue(r resource, name string, v any, rest []segment) error {
+	o, complex := v.(object)
+	switch {
+	case len(rest) > 0 && (rest[0].name != "$value" || len(rest) > 1 || complex):
+		return errSegment(rest[0].name)
+	case v == nil:
+		return c.noContent()
+	case len(rest) > 0:
+		c.set("Content-Type", "text/plain")
+		c.res.status, c.res.body = http.StatusOK, appendText(nil, v)
+		return nil
+	}
 	body := append(c.contextOf(r.context+"/"+name), `,"value":`...)
-	if o, ok := v.(object); ok {
+	if complex {
 		body = append(c.contextOf(r.context+"/"+name), ',')
 		return c.json(http.StatusOK, append(body, appendObject(nil, o)[1:]...))
 	}
 	return c.json(http.StatusOK, append(appendAny(body, v), '}'))
+}
+
+// appendText is appendAny without the quotes of a text.
+func appendText(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case string:
+		return append(dst, v...)
+	case schema.GUID:
+		return append(dst, v.String()...)
+	}
+	return appendAny(dst, v)
 }
 
 // contextOf begins an answer: {"@odata.context":"…/$metadata#fragment".
@@ -174,6 +197,7 @@ func (c *call) answerDefinitions(r resource, opts options) error {
 		return err
 	}
 	context := r.context
+	opts.typed = c.level == fullMetadata
 	if opts.columns != nil {
 		context += "(" + strings.Join(opts.columns, ",") + ")"
 	}
@@ -254,7 +278,7 @@ func appendDefinitions(dst []byte, items []definition, declared string, opts opt
 // and what is expanded.
 func appendDefinition(dst []byte, d definition, declared string, opts options) ([]byte, error) {
 	var props object
-	if d.typ != declared {
+	if d.typ != declared || opts.typed {
 		props = append(props, field{"@odata.type", "#" + namespace + d.typ})
 	}
 	if opts.columns == nil {

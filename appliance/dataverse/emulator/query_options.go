@@ -20,6 +20,7 @@ type options struct {
 	// fetchXML is the query as FetchXML (section 10.6), which excludes all others.
 	fetchXML string
 	raw      []param
+	typed    bool // of metadata: each item says its type
 }
 
 // orderItem is one property of $orderby.

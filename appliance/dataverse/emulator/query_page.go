@@ -245,7 +245,7 @@ func (c *call) answerPage(q *boundQuery, ids []schema.GUID) error {
 	c.applyPreferences()
 	c.records = p.n
 	c.res.status, c.res.body = http.StatusOK, append(body, '}')
-	c.set("Content-Type", jsonStreamType)
+	c.set("Content-Type", c.level.streamType())
 	return nil
 }
 

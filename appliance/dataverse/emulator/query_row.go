@@ -18,6 +18,7 @@ type projection struct {
 	formats bool // OData.Community.Display.V1.FormattedValue
 	targets bool // Microsoft.Dynamics.CRM.lookuplogicalname
 	navs    bool // Microsoft.Dynamics.CRM.associatednavigationproperty
+	full    bool // odata.metadata=full
 }
 
 // expansion is one expanded navigation property.
@@ -38,7 +39,8 @@ func (c *call) newProjection(t *table, o options, nested bool) (*projection, err
 	p := &projection{t: t, api: c.api,
 		formats: c.prefer.wants("OData.Community.Display.V1.FormattedValue"),
 		targets: c.prefer.wants("Microsoft.Dynamics.CRM.lookuplogicalname"),
-		navs:    c.prefer.wants("Microsoft.Dynamics.CRM.associatednavigationproperty")}
+		navs:    c.prefer.wants("Microsoft.Dynamics.CRM.associatednavigationproperty"),
+		full:    c.level == fullMetadata}
 	if err := p.choose(o.columns); err != nil {
 		return nil, err
 	}
@@ -163,9 +165,7 @@ func (p *projection) appendRow(dst []byte, tx *tx, r row, head []byte) []byte {
 	if len(head) > 0 {
 		dst = append(append(dst, head...), ',')
 	}
-	dst = append(dst, `"@odata.etag":"W/\"`...)
-	dst = intValue(r.version).appendText(dst)
-	dst = append(dst, `\""`...)
+	dst = p.appendHead(dst, p.t, r.id, r.version)
 	for _, c := range p.cols {
 		dst = p.appendProperty(dst, tx, c.wire, c, r.value(c))
 	}
@@ -175,7 +175,7 @@ func (p *projection) appendRow(dst []byte, tx *tx, r row, head []byte) []byte {
 	for _, x := range p.expand {
 		dst = p.appendExpansion(dst, tx, r, x)
 	}
-	return append(dst, '}')
+	return append(p.appendLinks(dst, r.id), '}')
 }
 
 // isPrincipal reports whether the table's OData key is ownerid (section 14.2).
@@ -199,6 +199,7 @@ func (p *projection) appendProperty(dst []byte, tx *tx, name string, c *column, 
 			dst = appendNamed(dst, name+"@Microsoft.Dynamics.CRM.lookuplogicalname", v.target.LogicalName)
 		}
 	}
+	dst = p.appendType(dst, name, c, v)
 	dst = append(dst, ',')
 	dst = appendString(dst, name)
 	dst = append(dst, ':')
@@ -265,7 +266,7 @@ func (p *projection) appendParent(dst []byte, tx *tx, r row, x expansion) []byte
 		return append(dst, "null"...)
 	}
 	var head []byte
-	if x.owners != nil {
+	if x.owners != nil && !p.full {
 		head = appendString([]byte(`"@odata.type":`), "#"+namespace+v.target.LogicalName)
 	}
 	return query.proj.appendRow(dst, tx, parent, head)

@@ -222,6 +222,14 @@ func (c *call) shapeOfRow() (shape, error) {
 
 // run finds the route for the call and answers it.
 func (c *call) run() error {
+	err := c.handle()
+	if err == nil {
+		c.res.level(c.level)
+	}
+	return err
+}
+
+func (c *call) handle() error {
 	if c.other != nil {
 		return c.other(c)
 	}

@@ -53,6 +53,10 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if o.Schema, err = withSettings(o.Schema); err != nil {
+		return nil, err
+	}
 	m, err := newModel(o.Schema, &o)
 	if err != nil {
 		return nil, err
@@ -189,7 +193,7 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 	if r.TLS != nil {
 		scheme = "https://"
 	}
-	c := &call{srv: s, method: r.Method, header: r.Header, prefer: parsePrefer(r.Header), user: UserID, caller: UserID, message: "Unknown"}
+	c := &call{srv: s, method: r.Method, header: r.Header, prefer: parsePrefer(r.Header), level: levelOf(r.Header.Get("Accept")), user: UserID, caller: UserID, message: "Unknown"}
 	c.other = c.otherService(r.URL.Path)
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), apiPrefix)
 	version, path, slash := strings.Cut(rest, "/")

@@ -121,7 +121,7 @@ func (c *call) answerTracked(q *boundQuery, p page, from position, suffix string
 	c.applyPreferences()
 	c.records = p.n
 	c.res.status, c.res.body = http.StatusOK, append(body, '}')
-	c.set("Content-Type", jsonStreamType)
+	c.set("Content-Type", c.level.streamType())
 	return nil
 }
 

@@ -129,7 +129,7 @@ func (c *call) deleteRow() error {
 // options would (return=representation).
 func (c *call) represent(ref string, status int) error {
 	set, key, _ := strings.Cut(strings.TrimSuffix(ref, ")"), "(")
-	get := &call{srv: c.srv, method: http.MethodGet, api: c.api, path: ref, header: http.Header{}, prefer: c.prefer,
+	get := &call{srv: c.srv, method: http.MethodGet, api: c.api, path: ref, header: http.Header{}, prefer: c.prefer, level: c.level,
 		user: c.user, caller: c.caller, table: c.table, tx: c.tx, segs: []segment{{name: set, key: key, hasKey: true}}}
 	for _, p := range c.query {
 		if status == http.StatusCreated && c.method == http.MethodPost || p.name != "$expand" {
