@@ -16,7 +16,12 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 		"PublishXml":             (*call).noContent,
 		"BulkDelete":             (*call).bulkDelete,
 
+		"Merge": (*call).merge,
+
 		"CreateCustomerRelationships": (*call).createCustomerRelationships,
+	}
+	for _, name := range []string{"GrantAccess", "ModifyAccess", "RevokeAccess"} {
+		unbound[name] = share(name)
 	}
 	for _, a := range fileActions {
 		unbound[a.name] = a.post

@@ -16,19 +16,21 @@ const Version = "9.2.24051.00153"
 // answered like functions where the schema does not list their tables.
 func makeFunctions() (unbound, bound map[string]func(*call) error) {
 	unbound = map[string]func(*call) error{
-		"WhoAmI":                      (*call).whoAmI,
-		"RetrieveVersion":             (*call).retrieveVersion,
-		"RetrieveTotalRecordCount":    (*call).retrieveTotalRecordCount,
-		"RetrieveCurrentOrganization": (*call).retrieveCurrentOrganization,
-		"RetrieveMetadataChanges":     (*call).retrieveMetadataChanges,
-		"sdkmessagefilters":           (*call).getMessageFilters,
-		"CalculateRollupField":        (*call).calculateRollupField,
-		"organizations":               (*call).getOrganizations,
-		"solutions":                   (*call).getSolutions,
-		"publishers":                  (*call).getPublishers,
+		"WhoAmI":                            (*call).whoAmI,
+		"RetrieveVersion":                   (*call).retrieveVersion,
+		"RetrieveTotalRecordCount":          (*call).retrieveTotalRecordCount,
+		"RetrieveCurrentOrganization":       (*call).retrieveCurrentOrganization,
+		"RetrieveMetadataChanges":           (*call).retrieveMetadataChanges,
+		"sdkmessagefilters":                 (*call).getMessageFilters,
+		"CalculateRollupField":              (*call).calculateRollupField,
+		"RetrieveSharedPrincipalsAndAccess": (*call).retrieveShares,
+		"organizations":                     (*call).getOrganizations,
+		"solutions":                         (*call).getSolutions,
+		"publishers":                        (*call).getPublishers,
 	}
 	bound = map[string]func(*call) error{
-		"RetrieveUserPrivileges": (*call).retrieveUserPrivileges,
+		"RetrieveUserPrivileges":  (*call).retrieveUserPrivileges,
+		"RetrievePrincipalAccess": (*call).retrievePrincipalAccess,
 	}
 	return unbound, bound
 }

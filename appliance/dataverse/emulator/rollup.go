@@ -12,7 +12,7 @@ import (
 // 4.11): the rollup's <column>_date and <column>_state tell that it was computed. What
 // it sums up is not in the schema, so its value stays what it is.
 func (c *call) calculateRollupField() error {
-	target, err := c.targetParameter()
+	target, err := c.targetOf(c.segs[0])
 	if err != nil {
 		return err
 	}
@@ -53,15 +53,19 @@ func (c *call) calculateRollupField() error {
 			return err
 		}
 		r, _ := w.tx.row(t, old.id)
-		body := p.appendRow(nil, w.tx, r, appendString(append(appendString([]byte(`"@odata.context":`), c.api+"/$metadata#"+t.EntitySet+"/$entity"), `,"@odata.type":`...), "#"+namespace+t.LogicalName))
+		head := appendString([]byte(`"@odata.context":`), c.api+"/$metadata#"+t.EntitySet+"/$entity")
+		if !p.full {
+			head = appendNamed(head, "@odata.type", "#"+namespace+t.LogicalName)
+		}
+		body := p.appendRow(nil, w.tx, r, head)
 		return c.json(http.StatusOK, body)
 	})
 }
 
-// targetParameter reads the parameter Target: an alias whose value is
+// targetOf reads the parameter Target of a function: an alias whose value is
 // {"@odata.id":"set(key)"}, in double quotes or single ones.
-func (c *call) targetParameter() (rowKey, error) {
-	for _, part := range splitTop(c.segs[0].key, ',') {
+func (c *call) targetOf(seg segment) (rowKey, error) {
+	for _, part := range splitTop(seg.key, ',') {
 		name, text, _ := strings.Cut(part, "=")
 		if strings.TrimSpace(name) != "Target" {
 			continue
@@ -75,5 +79,5 @@ func (c *call) targetParameter() (rowKey, error) {
 		}
 		return c.parseRef(ref["@odata.id"])
 	}
-	return rowKey{}, errURL("The parameter 'Target' of the function 'CalculateRollupField' is missing.")
+	return rowKey{}, errURL("The parameter 'Target' of the function '%s' is missing.", strings.TrimPrefix(seg.name, namespace))
 }

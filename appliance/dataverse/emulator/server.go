@@ -57,6 +57,11 @@ func New(o Options) (*Server, error) {
 	if o.Schema, err = withSettings(o.Schema); err != nil {
 		return nil, err
 	}
+	if o.StatePath != "" { // whose tables are those at the start
+		if o.Schema, err = schema.New(withShares(o.Schema.Tables), o.Schema.ManyToMany); err != nil {
+			return nil, err
+		}
+	}
 	m, err := newModel(o.Schema, &o)
 	if err != nil {
 		return nil, err
