@@ -68,6 +68,10 @@ func tableChanges(t *mapping.Table, is *schema.Table) []Change {
 			c.navigation(&l, is)
 		}
 	}
+	for _, p := range t.Parties {
+		mapped[p.LogicalName] = true
+		c.compare(p.Column, is)
+	}
 	for _, col := range is.Columns {
 		if old := was.Column(col.LogicalName); col.Required == schema.SystemRequired && !mapped[col.LogicalName] && !col.NoCreate && (old == nil || old.Required != schema.SystemRequired) {
 			c.list = append(c.list, Change{Column: col.LogicalName, What: "required column", Is: string(col.Type), level: LevelWarning})

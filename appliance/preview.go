@@ -99,7 +99,7 @@ func (p *Project) Preview(ctx context.Context, table string, keys []string, limi
 				return
 			}
 			record := rows.AppendTarget(nil, i)
-			q := PreviewRequest{Pass: string(w.pass), Method: "POST", Path: t.Schema.EntitySet, Body: enc.CreateBody(nil, record)}
+			q := PreviewRequest{Pass: string(w.pass), Method: "POST", Path: t.Schema.EntitySet, Body: t.WithParties(enc.CreateBody(nil, record), rows.AppendParties(nil, i))}
 			if w.write != mapping.Insert {
 				q.Method, q.Path, q.Body = "PATCH", fmt.Sprintf("%s(%s)", t.Schema.EntitySet, out.Records[k].RecordID), enc.UpdateBody(nil, record)
 			}

@@ -401,11 +401,19 @@ func newBound(tables []*mapping.Table) *bound {
 	}
 	for _, t := range tables {
 		for i := range t.Lookups {
-			for k := range t.Lookups[i].Targets {
-				target := &t.Lookups[i].Targets[k]
-				target.Kept = target.Staged && b.byName[target.Table] != nil && b.byName[target.Table].KeptIDs()
-			}
+			b.noteKept(t.Lookups[i].Targets)
+		}
+		for i := range t.Parties {
+			b.noteKept(t.Parties[i].Targets)
 		}
 	}
 	return b
+}
+
+// noteKept marks the targets whose records' ids may be others than the stage's.
+func (b *bound) noteKept(targets []mapping.Target) {
+	for k := range targets {
+		t := &targets[k]
+		t.Kept = t.Staged && b.byName[t.Table] != nil && b.byName[t.Table].KeptIDs()
+	}
 }

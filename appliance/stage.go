@@ -313,6 +313,9 @@ func (p *Project) transforms(b *bound) ([]transform.Table, error) {
 			}
 			spec.Lookups = append(spec.Lookups, lookup)
 		}
+		for i := range t.Parties {
+			spec.Lists = append(spec.Lists, listOf(&t.Parties[i]))
+		}
 		if err := p.repair(t, &spec); err != nil {
 			return nil, err
 		}
@@ -322,4 +325,17 @@ func (p *Project) transforms(b *bound) ([]transform.Table, error) {
 		out = append(out, spec)
 	}
 	return out, nil
+}
+
+// listOf is what the stage makes of a party column.
+func listOf(p *mapping.Parties) transform.List {
+	list := transform.List{Column: p.LogicalName}
+	list.Address.Before, list.Address.After = p.AroundAddress()
+	for i := range p.Targets {
+		t := &p.Targets[i]
+		target := transform.ListTarget{Target: transform.Target{Table: t.Table, Staged: t.Staged}}
+		target.Before, target.After = p.Around(t)
+		list.Targets = append(list.Targets, target)
+	}
+	return list
 }

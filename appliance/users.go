@@ -305,6 +305,10 @@ func (r *route) Update(ctx context.Context, t *schema.Table, id schema.GUID, bod
 	return r.call(ctx, func(c *dataverse.Client) error { return c.Update(ctx, t, id, body) })
 }
 
+func (r *route) ReplaceParties(ctx context.Context, t *schema.Table, id schema.GUID, nav string, body []byte) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.ReplaceParties(ctx, t, id, nav, body) })
+}
+
 func (r *route) Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error {
 	return r.call(ctx, func(c *dataverse.Client) error { return c.Associate(ctx, l, p) })
 }

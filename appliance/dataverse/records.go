@@ -68,6 +68,14 @@ func (c *Client) Update(ctx context.Context, t *schema.Table, id schema.GUID, bo
 	return c.done(ctx, r)
 }
 
+// ReplaceParties gives an activity other parties than it had: those of a body
+// {"value":[...]}, by PUT on their collection (dataverse-web-api.md 4.8).
+func (c *Client) ReplaceParties(ctx context.Context, t *schema.Table, id schema.GUID, nav string, body []byte) error {
+	r := c.writing(http.MethodPut, "Update", t.EntitySet, body)
+	r.path = recordPath(t.EntitySet, id) + "/" + nav
+	return c.done(ctx, r)
+}
+
 // Delete deletes one record. A Delete that is Lost must not be sent again before
 // the record was read back (dataverse-web-api.md 3.5).
 func (c *Client) Delete(ctx context.Context, t *schema.Table, id schema.GUID) error {

@@ -22,11 +22,11 @@ const (
 
 // refuse notes a record as failed that was refused by itself. But a closed record that
 // refuses an update may have had it before it was closed: the ledger was restored, and
-// the target is ahead of it. If it holds all that the update would set, it is done. An
-// error stops the load.
+// the target is ahead of it. If it holds all that the update would set, it is done; of an
+// activity's parties that is not asked. An error stops the load.
 func (s *sender) refuse(ctx context.Context, i int, err error) error {
 	var e *dataverse.Error
-	if s.w.update && errors.As(err, &e) && (e.Code == codeInactive || e.Code == codeReadOnly) {
+	if s.w.update && !s.w.parties && errors.As(err, &e) && (e.Code == codeInactive || e.Code == codeReadOnly) {
 		applied, rerr := s.applied(ctx, i)
 		if rerr != nil {
 			return s.release([]int{i}, readBackError(rerr))

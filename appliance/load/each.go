@@ -157,9 +157,13 @@ func (s *sender) single(ctx context.Context, i int) error {
 	case s.w.table.Link != nil:
 		return s.target.Associate(ctx, s.w.link, s.j.links[i])
 	case s.w.update:
-		return s.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
+		err := s.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
+		if err != nil || !s.w.parties {
+			return err
+		}
+		return s.replaceParties(ctx, i)
 	}
-	body := s.w.encoder.CreateBody(nil, s.j.record(i))
+	body := s.createBody(i)
 	if s.w.table.ServerIDs {
 		id, err := s.target.CreateID(ctx, s.w.table.Schema, body)
 		s.j.ids[i] = id
@@ -190,7 +194,7 @@ func (s *sender) ops(set []int) []dataverse.Op {
 		case s.w.update:
 			ops[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
 		default:
-			ops[k] = dataverse.CreateOp(s.w.table.Schema, s.w.encoder.CreateBody(nil, s.j.record(i)))
+			ops[k] = dataverse.CreateOp(s.w.table.Schema, s.createBody(i))
 		}
 	}
 	return ops

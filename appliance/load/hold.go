@@ -41,12 +41,15 @@ func (l *Loader) holdDependants(ctx context.Context, t *mapping.Table, pass ledg
 			if !target.Staged || l.missing(target.Table) == 0 {
 				continue
 			}
-			if err := l.holdBehind(ctx, t, pass, lookup, target.Table); err != nil {
+			if err := l.holdBehind(ctx, t, pass, mapping.Ident(t.Name), lookup.LogicalName, target.Table); err != nil {
 				return fmt.Errorf("hold back records whose %s failed: %w", target.Table, err)
 			}
 		}
 	}
-	return nil
+	if pass != ledger.Main {
+		return nil
+	}
+	return l.holdParties(ctx, t)
 }
 
 // missing is how many records of a table the target does not have because they
@@ -59,7 +62,9 @@ func (l *Loader) missing(table string) int {
 	return n
 }
 
-func (l *Loader) holdBehind(ctx context.Context, t *mapping.Table, pass ledger.Pass, lookup *mapping.Lookup, parent string) error {
+// holdBehind holds back the rows of a table that point to a record of parent which failed
+// or is held; points is what has dm_seq and the column with its id.
+func (l *Loader) holdBehind(ctx context.Context, t *mapping.Table, pass ledger.Pass, points, name, parent string) error {
 	flag := "U"
 	if pass != ledger.Main {
 		flag = "S"
@@ -69,18 +74,22 @@ func (l *Loader) holdBehind(ctx context.Context, t *mapping.Table, pass ledger.P
 		JOIN %[4]s f ON f.dm_seq = p.dm_seq AND f.flag IN ('E', 'H') AND f.pass = 'main' AND f.action = 'I'
 		JOIN %[5]s s ON s.dm_seq = x.dm_seq AND s.flag = '%[6]s' AND s.pass = '%[7]s' AND s.action <> 'N'
 		ORDER BY x.dm_seq`,
-		mapping.Ident(t.Name), mapping.Ident(parent), mapping.Ident(lookup.LogicalName), mapping.Ident(parent+FlagsSuffix), mapping.Ident(t.Name+FlagsSuffix), flag, pass)
+		points, mapping.Ident(parent), mapping.Ident(name), mapping.Ident(parent+FlagsSuffix), mapping.Ident(t.Name+FlagsSuffix), flag, pass)
 	var holdings []ledger.Holding
 	flush := func() error {
 		err := l.book.Hold(ctx, t.Name, holdings)
 		holdings = holdings[:0]
 		return err
 	}
-	held := 0
+	held, last := 0, uint32(0)
 	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		for i := range b.Rows {
 			seq := uint32(b.Columns[0].Ints[i])
-			text := fmt.Sprintf("%s: the %s with legacy key '%s' failed or is held back", lookup.LogicalName, parent, b.Columns[1].TextAt(i))
+			if held > 0 && seq == last { // it points to several
+				continue
+			}
+			last = seq
+			text := fmt.Sprintf("%s: the %s with legacy key '%s' failed or is held back", name, parent, b.Columns[1].TextAt(i))
 			holdings = append(holdings, ledger.Holding{Range: ledger.One(seq), Reason: ledger.Reason{Class: uint8(ClassParent), Text: text}})
 			held++
 			if len(holdings) >= holdPiece {

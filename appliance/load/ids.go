@@ -17,7 +17,7 @@ import (
 // encoded.
 
 // translate puts the kept ids in the place of the stage's, in the row of a batch that has
-// come from a scan and is not used again: those of lookups, and the record's own unless
+// come from a scan and is not used again: those of lookups and parties, and the record's own unless
 // it is yet to get one. why is what keeps the row from being sent; "" = nothing.
 func (f *feeder) translate(b *column.Batch, seq uint32, i int) (why string, err error) {
 	for k := range f.w.table.Lookups {
@@ -38,6 +38,9 @@ func (f *feeder) translate(b *column.Batch, seq uint32, i int) (why string, err 
 			return fmt.Sprintf("%s: Dataverse has given the %s it points to no id yet", l.LogicalName, t.Table), nil
 		}
 		v.UUIDs[i] = id
+	}
+	if why, err := f.translateParties(b, i); why != "" || err != nil {
+		return why, err
 	}
 	if !f.w.table.KeptIDs() || f.w.insert() {
 		return "", nil

@@ -19,6 +19,7 @@ type job struct {
 	ids    []schema.GUID
 	links  []dataverse.Pair // of an N:N link table
 	keys   []matchKey       // where the target is asked for records by them
+	party  [][]byte         // of an activity with parties: its parties
 	body   []byte           // {"Targets":[record,record
 	starts []uint32         // where record i begins in body
 	ends   []uint32         // and where it ends
@@ -40,7 +41,7 @@ const bodyOpen, bodyClose = `{"Targets":[`, `]}`
 
 // put gives a job's memory back.
 func (w *work) put(j *job) {
-	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], body: j.body[:0],
+	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], body: j.body[:0],
 		starts: j.starts[:0], ends: j.ends[:0], results: j.results[:0], places: j.places[:0]}
 	w.jobs.Put(j)
 }
@@ -64,6 +65,9 @@ func (j *job) add(seq uint32, owed uint8, rows *mapping.Rows, i int) {
 	j.starts = append(j.starts, uint32(len(j.body)))
 	j.body = rows.AppendTarget(j.body, i)
 	j.ends = append(j.ends, uint32(len(j.body)))
+	if j.w.parties {
+		j.party = append(j.party, rows.AppendParties(nil, i))
+	}
 	if text := rows.Fault(); text != "" {
 		j.keepBack(len(j.seqs)-1, ClassPrevalidate, text)
 	}

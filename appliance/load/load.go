@@ -70,6 +70,7 @@ type Target interface {
 	Matching(ctx context.Context, t *schema.Table, columns, conditions []string, fn func(row json.RawMessage) error) error
 	Create(ctx context.Context, t *schema.Table, body []byte) error
 	Update(ctx context.Context, t *schema.Table, id schema.GUID, body []byte) error
+	ReplaceParties(ctx context.Context, t *schema.Table, id schema.GUID, nav string, body []byte) error
 	DeleteMany(ctx context.Context, t *schema.Table, body []byte, records int) error
 	Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error
 	Batch(ctx context.Context, ops []dataverse.Op) ([]error, error)

@@ -222,6 +222,9 @@ func (s *sender) updateMatched(ctx context.Context, set []int) error {
 		return s.stop(set, err)
 	}
 	for n, i := range set {
+		if errs[n] == nil && s.w.parties {
+			errs[n] = s.replaceParties(ctx, i)
+		}
 		switch err := errs[n]; dataverse.KindOf(err) {
 		case 0:
 			s.j.results[i] = outcome{result: ledger.ResultSuccess, matched: true}

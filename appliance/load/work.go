@@ -39,7 +39,8 @@ type work struct {
 	removing *removing // of gone records; nil: of staged rows
 	encoder  *mapping.Encoder
 	settings Settings
-	inBatch  int // records in one $batch
+	parties  bool // the records are activities that come with parties
+	inBatch  int  // records in one $batch
 
 	batch     atomic.Int32  // records a request now; shrinks when the service says too big
 	message   atomic.Uint32 // Message, never Auto
@@ -73,7 +74,8 @@ func (l *Loader) works(t *mapping.Table, step plan.Step, pass ledger.Pass) []*wo
 
 func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write mapping.Write, actions ...ledger.Action) *work {
 	w := &work{table: t, target: l.o.Target(t.Name), link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
-		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name)}
+		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name),
+		parties: len(t.Parties) > 0 && (write == mapping.Insert || write == mapping.Update)}
 	w.jobs.New = func() any { return &job{w: w} }
 	w.settings.Batch = max(w.settings.Batch, 1)
 	if w.settings.Parallel == 0 {
@@ -81,6 +83,11 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 	}
 	w.inBatch = min(w.settings.Batch, fallbackBatch)
 	m := w.settings.Message
+	if w.parties && m != Single { // not in bulk requests; and an update is two requests
+		if m = Batch; w.update {
+			m = Single
+		}
+	}
 	switch {
 	case m == Batch:
 		w.inBatch = min(w.settings.Batch, dataverse.MaxBatch)

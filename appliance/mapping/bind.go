@@ -66,7 +66,10 @@ type Table struct {
 	Link    *schema.ManyToMany // set for an N:N link table
 	Columns []Column
 	Lookups []Lookup
+	Parties []Parties
 	KeepID  bool // the SELECT yields the primary key: the source's GUIDs are kept
+
+	PartyNav string // where there are Parties: the navigation property that takes them
 
 	// Set after Bind, where the settings say so.
 	ServerIDs bool     // Dataverse assigns the record ids
@@ -178,6 +181,8 @@ func (b *binder) bindColumn(c Selected) {
 		b.out.KeepID = true
 	case c.Name == CreatedBy && col.Type.IsLookup():
 		b.bindLookup(c, col)
+	case col.Type == schema.PartyList:
+		b.bindParties(c, col)
 	case !col.Writable(false) && !col.Writable(true):
 		b.fault(c.Name, "Dataverse ignores values for this column ("+whyReadOnly(col)+"); leave it out")
 	case col.NoWebAPI:
@@ -188,8 +193,6 @@ func (b *binder) bindColumn(c Selected) {
 		b.fault(c.Name, "only the table's primary image is taken with a new record (Dataverse ignores others), and this version uploads none afterwards; leave it out")
 	case col.Type == schema.File:
 		b.fault(c.Name, "a file column cannot be set with the row; its content is uploaded after the insert, which this version does not do")
-	case col.Type == schema.PartyList:
-		b.fault(c.Name, "an activity's parties are rows of their own, which this version does not load")
 	default:
 		sql, ok := stageType(col)
 		if !ok {

@@ -29,6 +29,8 @@ type Encoder struct {
 	typed  []byte // "@odata.type":"Microsoft.Dynamics.CRM.account"
 	id     []byte // "accountid":"; empty where Dataverse assigns the id
 	clear  bool
+
+	parties []string // the columns of an activity's parties
 }
 
 // field is one column on its way to JSON.
@@ -83,6 +85,11 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 		f := lookupField(l)
 		f.nullOnly = w == Update && late
 		e.fields = append(e.fields, f)
+	}
+	if w == Insert || w == Update {
+		for _, p := range t.Parties {
+			e.parties = append(e.parties, p.LogicalName)
+		}
 	}
 	return e
 }
@@ -149,7 +156,7 @@ func (e *Encoder) StageColumns() []string {
 			names = append(names, f.name+TargetSuffix)
 		}
 	}
-	return names
+	return append(names, e.parties...)
 }
 
 // Rows reads the rows of one batch for an Encoder. It is not safe for concurrent
@@ -160,6 +167,8 @@ type Rows struct {
 	values []*column.Vector
 	tables []*column.Vector // the TargetSuffix column of each field, or nil
 	fault  string           // of the row written last
+
+	parties []*column.Vector // of the columns of an activity's parties
 }
 
 // Rows finds the encoder's columns in the batch. A missing one is an error: the
@@ -179,6 +188,13 @@ func (e *Encoder) Rows(b *column.Batch) (*Rows, error) {
 				return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, f.name+TargetSuffix)
 			}
 		}
+	}
+	for _, name := range e.parties {
+		v := b.Column(name)
+		if v == nil || v.Type != column.Text {
+			return nil, fmt.Errorf("encode %s: the batch has no column %s of parties", e.table.Name, name)
+		}
+		r.parties = append(r.parties, v)
 	}
 	return r, nil
 }

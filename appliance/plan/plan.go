@@ -142,18 +142,29 @@ func newGraph(tables []*mapping.Table) *graph {
 	return g
 }
 
-// stagedTargets lists, once each, the staged tables that a table's lookups point to.
+// stagedTargets lists, once each, the staged tables that a table's lookups and parties
+// point to.
 func stagedTargets(t *mapping.Table) []string {
 	var names []string
-	for _, l := range t.Lookups {
-		for _, target := range l.Targets {
+	add := func(targets []mapping.Target) {
+		for _, target := range targets {
 			if target.Staged && !slices.Contains(names, target.Table) {
 				names = append(names, target.Table)
 			}
 		}
 	}
+	for _, l := range t.Lookups {
+		add(l.Targets)
+	}
+	for _, p := range t.Parties {
+		add(p.Targets)
+	}
 	return names
 }
+
+// late reports whether the table comes last among those of a cycle: an activity's parties
+// cannot wait for the second pass, as lookups can.
+func (g *graph) late(name string) int { return min(len(g.tables[name].Parties), 1) }
 
 func (g *graph) components() {
 	for _, name := range g.names {
@@ -195,7 +206,7 @@ func (g *graph) visit(name string) {
 func (g *graph) sorted() [][]string {
 	for _, c := range g.found {
 		slices.SortFunc(c, func(a, b string) int {
-			return cmp.Or(cmp.Compare(len(g.edges[a]), len(g.edges[b])), strings.Compare(a, b))
+			return cmp.Or(g.late(a)-g.late(b), cmp.Compare(len(g.edges[a]), len(g.edges[b])), strings.Compare(a, b))
 		})
 	}
 	return g.found
@@ -204,6 +215,12 @@ func (g *graph) sorted() [][]string {
 func (g *graph) insertStep(name string, component []string, done, waves map[string]int) Step {
 	s := Step{Table: name, Pass: Insert}
 	var after []string
+	behind := func(table string) {
+		s.Wave = max(s.Wave, waves[table]+1)
+		if !slices.Contains(after, table) {
+			after = append(after, table)
+		}
+	}
 	for _, l := range g.tables[name].Lookups {
 		for _, t := range l.Targets {
 			if !t.Staged || g.tables[t.Table] == nil {
@@ -215,9 +232,13 @@ func (g *graph) insertStep(name string, component []string, done, waves map[stri
 				}
 				continue
 			}
-			s.Wave = max(s.Wave, waves[t.Table]+1)
-			if !slices.Contains(after, t.Table) {
-				after = append(after, t.Table)
+			behind(t.Table)
+		}
+	}
+	for _, p := range g.tables[name].Parties {
+		for _, t := range p.Targets {
+			if _, ok := done[t.Table]; ok && t.Staged {
+				behind(t.Table)
 			}
 		}
 	}

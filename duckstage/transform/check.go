@@ -11,15 +11,17 @@ import (
 )
 
 // session prepares a connection for the user's SQL: where names are looked up, and the
-// two macros, which return one type so that they can be mixed in one column.
+// macros, which return one type so that they can be mixed in one column and one list.
 const session = `SET search_path='source,main';
 CREATE OR REPLACE TEMP MACRO ref(target, key) AS CASE WHEN key IS NULL THEN NULL
 	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR} END;
 CREATE OR REPLACE TEMP MACRO existing(target, id) AS CASE WHEN id IS NULL THEN NULL
-	ELSE {'dm_table': target::VARCHAR, 'dm_key': NULL::VARCHAR, 'dm_id': id::VARCHAR} END`
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': NULL::VARCHAR, 'dm_id': id::VARCHAR} END;
+CREATE OR REPLACE TEMP MACRO party_address(text) AS CASE WHEN text IS NULL THEN NULL
+	ELSE {'dm_table': '` + addressTable + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR} END`
 
 // endSession gives the connection back as it was.
-const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing`
+const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing; DROP MACRO IF EXISTS temp.party_address`
 
 // within runs fn with a connection for the user's SQL, which knows the user's views and
 // macros.
@@ -170,6 +172,9 @@ func (j *job) checkColumns() error {
 			return fmt.Errorf("lookup %s may point to several tables: use ref('table', key) or existing('table', id)", l.Column)
 		}
 	}
+	if err := j.checkLists(need); err != nil {
+		return err
+	}
 	if j.KeepID != "" && !j.given[strings.ToLower(j.KeepID)] {
 		return fmt.Errorf("the SELECT has no column %s for the record id", j.KeepID)
 	}
@@ -181,7 +186,7 @@ const nullType = `"NULL"`
 
 // isReference reports whether a type is that of ref and existing.
 func isReference(sqlType string) bool {
-	return strings.HasPrefix(sqlType, "STRUCT(dm_table VARCHAR, dm_key VARCHAR, dm_id VARCHAR)")
+	return sqlType == reference
 }
 
 // checkExpressions lets DuckDB read the casts, the checks and the passes owed, over a
@@ -236,12 +241,19 @@ func (j *job) emptyRelation() string {
 			cols = append(cols, "NULL::VARCHAR AS "+duckstage.Ident(l.Column+"__table"))
 		}
 	}
+	for _, l := range j.Lists {
+		cols = append(cols, "NULL::VARCHAR AS "+duckstage.Ident(l.Column))
+	}
 	return "SELECT " + strings.Join(cols, ", ")
 }
 
 // checkTargets looks for the relation of every staged target.
 func (j *job) checkTargets(ctx context.Context, c *duckstage.Conn, jobs []*job) error {
-	for _, l := range j.Lookups {
+	lookups := slices.Clone(j.Lookups)
+	for _, l := range j.Lists {
+		lookups = append(lookups, l.items())
+	}
+	for _, l := range lookups {
 		for _, t := range l.Targets {
 			if !t.Staged || slices.ContainsFunc(jobs, func(o *job) bool { return o.Name == t.Table }) {
 				continue

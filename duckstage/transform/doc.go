@@ -20,13 +20,15 @@
 //	dm_repairs     null, or what was mended in the row before it was judged
 //
 // then the plain columns, and for each lookup its column as UUID, and with several
-// targets <column>__table, the table it points to. Rows that are no longer supplied are
+// targets <column>__table, the table it points to, and for each list its column as text.
+// Rows that are no longer supplied are
 // in dm.gone, with their numbers and ids, and the two ends (end1, end2) of a link.
 //
 // The user's SELECT finds names among the sources first and then among the relations of
 // the staging before. It gives a lookup's value as the target's legacy key, or, where
 // the target is not staged, its GUID; and where there are several targets, as
-// ref('table', key) or existing('table', guid).
+// ref('table', key) or existing('table', guid). A list's value is a list of these and of
+// party_address('text').
 //
 // Most relations are tables of their own (the view of a relation reads one table of
 // schema dm). A light one reads the ingested source instead and casts as it is read; see

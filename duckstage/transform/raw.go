@@ -70,6 +70,10 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 			outer = append(outer, part.name)
 		}
 	}
+	for i := range j.Lists {
+		list := j.listValue(i)
+		inner, outer = append(inner, list.value+" AS "+list.name), append(outer, list.name)
+	}
 	for _, name := range handedOn {
 		inner, outer = append(inner, "u."+name), append(outer, name)
 	}
@@ -82,10 +86,10 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 	return "SELECT " + strings.Join(outer, ", ") + " FROM (" + cast + ")"
 }
 
-// lastColumns are the first pass's judgement. Where there are lookups, the checks wait
+// lastColumns are the first pass's judgement. Where there are lookups or lists, the checks wait
 // for the second pass, which knows where they point to.
 func (j *job) lastColumns(faults []string) []string {
-	if len(j.Lookups) > 0 {
+	if j.joined() {
 		return []string{caseOf(faults) + " AS dm_hold"}
 	}
 	cols := []string{caseOf(append(faults, j.checkFaults()...)) + " AS dm_hold", j.owed() + " AS dm_owed"}

@@ -59,14 +59,20 @@ func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) 
 	if j.mendsColumns() {
 		inner, notes = append(inner, "t.dm_repairs AS dm_first_repairs"), append(notes, "dm_first_repairs")
 	}
+	parts := make([]lookupSQL, 0, len(j.Lookups)+len(j.Lists))
 	for i, l := range j.Lookups {
-		part := r.lookup(j, i, l)
+		parts = append(parts, r.lookup(j, i, l))
+	}
+	for i := range j.Lists {
+		parts = append(parts, r.list(j, i))
+	}
+	for _, part := range parts {
 		notes = append(notes, part.notes...)
 		inner, outer = append(inner, part.columns...), append(outer, part.names...)
 		from += part.joins
 		faults = append(faults, part.faults...)
 	}
-	if len(j.Lookups) == 0 {
+	if !j.joined() {
 		inner = append(inner, "t.dm_owed")
 		outer = append(outer, "dm_first AS dm_hold", "dm_owed")
 	} else {
@@ -84,7 +90,7 @@ func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) 
 }
 
 // compared are the columns whose change makes a row a changed one, in the relation's
-// order: the kept id, the plain columns, the lookups.
+// order: the kept id, the plain columns, the lookups, the lists.
 func (j *job) compared() []Column {
 	var cols []Column
 	if j.KeepID != "" {
@@ -97,12 +103,15 @@ func (j *job) compared() []Column {
 			cols = append(cols, Column{Name: l.Column + "__table", SQLType: "VARCHAR"})
 		}
 	}
+	for _, l := range j.Lists {
+		cols = append(cols, Column{Name: l.Column, SQLType: "VARCHAR"})
+	}
 	return cols
 }
 
-// lookupColumns is how many of the compared columns belong to lookups.
+// lookupColumns is how many of the compared columns belong to lookups and lists.
 func (j *job) lookupColumns() int {
-	n := len(j.Lookups)
+	n := len(j.Lookups) + len(j.Lists)
 	for _, l := range j.Lookups {
 		if len(l.Targets) > 1 {
 			n++
@@ -137,7 +146,7 @@ func (j *job) change() string {
 	return "CASE WHEN dm_before IS NULL THEN 'I' WHEN dm_before <> hash(" + strings.Join(values, ", ") + ") THEN 'U' ELSE 'N' END AS dm_change"
 }
 
-// lookupSQL is a lookup's share of the second pass.
+// lookupSQL is a lookup's or a list's share of the second pass.
 type lookupSQL struct {
 	columns, names []string // of the inner level, and what the outer one takes of them
 	joins          string

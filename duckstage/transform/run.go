@@ -103,7 +103,7 @@ func (s *staging) prepare(ctx context.Context) (arrival string, err error) {
 		}
 		j.data = fmt.Sprintf("dm.data_%d_%d", j.number, s.generation)
 		j.raw, j.seqs = fmt.Sprintf("dm.new_raw_%d", i), fmt.Sprintf("dm.new_seqs_%d", i)
-		if !j.later && len(j.Lookups) == 0 {
+		if !j.later && !j.joined() {
 			j.raw = j.data
 		}
 		j.result = Result{Table: j.Name, Number: j.number}

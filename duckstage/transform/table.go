@@ -13,6 +13,7 @@ type Table struct {
 
 	Columns []Column
 	Lookups []Lookup
+	Lists   []List
 	Ends    []string // of an N:N link: the two lookup columns, kept of rows that are gone
 	KeepID  string   // the column that has the record id; "" when ids are assigned
 	Repairs []Repair
