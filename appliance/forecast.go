@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/duckstage"
@@ -337,10 +338,16 @@ func (f *forecast) stepWork(step plan.Step) []plan.Work {
 func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	settings, t := f.p.Config.Table(step.Table), f.bound.byName[step.Table]
 	rate := f.p.Config.Estimate.Rates[step.Table]
-	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Batch: settings.Batch, Parallel: settings.Parallel,
+	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Batch: int(settings.Batch), Parallel: settings.Parallel,
 		Bytes: f.bytes[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before}
-	if f.o.Batch > 0 {
+	switch {
+	case f.o.Batch > 0:
 		w.Batch = f.o.Batch
+	case w.Batch == 0: // the load finds it by itself; it is known where one has been measured
+		w.Batch = load.StartBatch(t)
+		if m, ok := f.find(&w); ok && m.SumX > 0 && settings.Message != "batch" {
+			w.Batch = max(int(m.SquaresX/m.SumX+0.5), 1) // as the most records travelled
+		}
 	}
 	if w.Parallel == 0 {
 		w.Parallel = f.a.Limits.Concurrent * f.a.Limits.Users

@@ -182,7 +182,7 @@ var onMatch = map[string]load.OnMatch{"error": load.MatchError, "update": load.M
 
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: t.Batch, Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
+	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

@@ -126,6 +126,9 @@ func (k *checker) word(word string, known []string, path string) {
 
 // bounds checks a number, size or duration against its least and greatest value.
 func (k *checker) bounds(v reflect.Value, f field, path string) {
+	if v.Type() == batchType && v.Int() == int64(AutoBatch) {
+		return
+	}
 	least, most := reflect.New(v.Type()).Elem(), reflect.New(v.Type()).Elem()
 	if v.Type() == sizeType {
 		f.min = "0" // a size set by the caller may still be negative

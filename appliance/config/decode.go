@@ -214,7 +214,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	quoted := n.Tag == "!!str"
-	isText := v.Kind() == reflect.String || v.Type() == sizeType || v.Type() == durationType
+	isText := v.Kind() == reflect.String || v.Type() == sizeType || v.Type() == durationType || v.Type() == batchType && n.Value == batchWord
 	if !isText && quoted && n.Style != 0 {
 		d.fault(n, path, fmt.Sprintf("`%s` is text in quotes and should be %s", path, kindNoun(v)), "leave out the quotes")
 		return
@@ -241,6 +241,12 @@ func setScalar(v reflect.Value, text string) error {
 			return err
 		}
 		v.SetInt(int64(size))
+	case v.Type() == batchType:
+		batch, err := parseBatch(text)
+		if err != nil {
+			return err
+		}
+		v.SetInt(int64(batch))
 	case v.Kind() == reflect.String:
 		v.SetString(text)
 	case v.Kind() == reflect.Bool:

@@ -69,6 +69,7 @@ func withDefaults(t reflect.Type) reflect.Value {
 // The types that are one setting, though Go builds them of others.
 var (
 	secretType   = reflect.TypeFor[Secret]()
+	batchType    = reflect.TypeFor[Batch]()
 	sizeType     = reflect.TypeFor[Size]()
 	durationType = reflect.TypeFor[time.Duration]()
 	typesType    = reflect.TypeFor[Types]()
@@ -146,6 +147,11 @@ func plain(v reflect.Value) any {
 		return durationText(x)
 	case Size:
 		return x.String()
+	case Batch:
+		if x == AutoBatch {
+			return batchWord
+		}
+		return int(x)
 	case Types:
 		if x.Formats != nil {
 			all := map[string]any{}

@@ -142,6 +142,26 @@ func TestEverySettingIsRead(t *testing.T) {
 
 func sameSecret(a, b Secret) bool { return a.Reveal() == b.Reveal() }
 
+// TestBatchOfTable: a table's own word goes before load.batch, also when it is auto.
+func TestBatchOfTable(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want Batch
+	}{
+		{"", 0}, {"load: {batch: auto}", 0}, {"load: {batch: 0}", 0}, {"load: {batch: 7}", 7},
+		{"load: {batch: 7}\ntables: {account: {batch: auto}}", 0}, {"load: {batch: 7}\ntables: {account: {batch: 0}}", 7},
+		{"tables: {account: {batch: 9}}", 9},
+	} {
+		p, err := parse([]byte(body(c.text)), "", env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Table("account").Batch; got != c.want {
+			t.Errorf("%q: batch %d, want %d", c.text, got, c.want)
+		}
+	}
+}
+
 func TestWhoWins(t *testing.T) {
 	const head = "version: 1\nname: x\n"
 	cases := map[string]struct {
@@ -150,7 +170,7 @@ func TestWhoWins(t *testing.T) {
 		flags func(*Config)
 		want  string
 	}{
-		"the default where nobody says anything": {want: "batch 100, url , memory 0, every 1h, sources false"},
+		"the default where nobody says anything": {want: "batch auto, url , memory 0, every 1h, sources false"},
 		"the file over the default": {
 			file: "load: {batch: 7}\ntarget: {url: https://file}\nstage: {memory: 1GB}\nsnapshots: {every: 2h, sources: true}",
 			want: "batch 7, url https://file, memory 1GB, every 2h, sources true"},
@@ -168,12 +188,12 @@ func TestWhoWins(t *testing.T) {
 			want: "batch 7, url , memory 0, every 1h, sources false"},
 		"the default where the key has no value": {
 			file: "load:\n  batch:\ntarget:\nsources:\n",
-			want: "batch 100, url , memory 0, every 1h, sources false"},
+			want: "batch auto, url , memory 0, every 1h, sources false"},
 		"the file alone for what is inside a named entry": {
 			file: "tables: {account: {batch: 5}}\nload: {batch: 7}", env: []string{"DVMIGRATE_TABLES_ACCOUNT_BATCH=6"},
 			want: "batch 7, url , memory 0, every 1h, sources false"},
 		"the file alone for version and name": {
-			env: []string{"DVMIGRATE_VERSION=3", "DVMIGRATE_NAME=NO"}, want: "batch 100, url , memory 0, every 1h, sources false"},
+			env: []string{"DVMIGRATE_VERSION=3", "DVMIGRATE_NAME=NO"}, want: "batch auto, url , memory 0, every 1h, sources false"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -129,6 +129,9 @@ func settingSchema(f field, t reflect.Type) object {
 	if f.max != "" {
 		s["maximum"] = json.Number(f.max)
 	}
+	if t == batchType {
+		return object{"anyOf": []any{object{"const": batchWord}, s}}
+	}
 	return s
 }
 

@@ -124,14 +124,16 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n", "SRC_DSN=d", "SRC_SECRET=s", "SRC_TOKEN=t")
 	cases := map[string]bool{
 		example(t, "first.yaml"): true, example(t, "full.yaml"): true,
-		body("load:\n"):                                             true,
-		body("load: {timeout: 0s}"):                                 false, // the decoder's alone: bounds of a duration
-		body("snapshots: {every: 0}\nstage: {memory: 0}"):           true,
-		body("sources: {a: {path: x, types: text}}"):                true,
-		body("sources: {a: {path: x, null: x, format: json}}"):      false, // the decoder's alone: csv only
-		body("sources: {a: [x, y]}"):                                true,
-		body("sorces: {}"):                                          false,
-		body("load: {batch: 0}"):                                    false,
+		body("load:\n"):                                        true,
+		body("load: {timeout: 0s}"):                            false, // the decoder's alone: bounds of a duration
+		body("snapshots: {every: 0}\nstage: {memory: 0}"):      true,
+		body("sources: {a: {path: x, types: text}}"):           true,
+		body("sources: {a: {path: x, null: x, format: json}}"): false, // the decoder's alone: csv only
+		body("sources: {a: [x, y]}"):                           true,
+		body("sorces: {}"):                                     false,
+		body("load: {batch: 0}"):                               true,
+		body("load: {batch: auto}"):                            true, body("load: {batch: \"auto\"}"): true, body("load: {batch: -1}"): false,
+		body("tables: {account: {batch: auto}}"): true, body("tables: {account: {batch: manual}}"): false,
 		body("load: {batch: 1001}"):                                 false,
 		body("load: {batch: x}"):                                    false,
 		body("load: {batch: 1.5}"):                                  false,

@@ -129,7 +129,7 @@ type Table struct {
 	Gone        string   `json:"gone" enum:"report,delete,deactivate" doc:"What becomes of a record whose row the source no longer has: it is counted and stays (report), is deleted, or gets the inactive state (deactivate)."`
 	ShardBy     string   `json:"shard_by" doc:"Lookup column by which records are spread over the requests at once, where the database locks the record it points to: no two of them have children of the same one."`
 	Impersonate string   `json:"impersonate" enum:",createdby" doc:"createdby: each record is created as the user in the transform's column createdby. Needs prvActOnBehalfOfAnotherUser, in a role of the application user's own."`
-	Batch       int      `json:"batch" min:"0" max:"1000" doc:"Records in one request; 0 for load.batch."`
+	Batch       Batch    `json:"batch" min:"0" max:"1000" doc:"Records in one request, or auto; 0 for load.batch."`
 	Parallel    int      `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 for load.parallel."`
 	Message     string   `json:"message" enum:"auto,bulk,batch,single" doc:"How records travel: bulk (CreateMultiple and its like), batch ($batch), single, or auto (bulk where the table has it)."`
 	Headers     Headers  `json:"headers" doc:"What is asked of the service for the records of this table; where it is given, nothing of load.headers holds for them."`
@@ -183,7 +183,7 @@ type Stage struct {
 
 // Loading is how records are sent.
 type Loading struct {
-	Batch     int           `json:"batch" min:"1" max:"1000" doc:"Records in one request, where the table does not say."`
+	Batch     Batch         `json:"batch" min:"0" max:"1000" doc:"Records in one request, where the table does not say: a number, or auto (or 0) for as many as prove best, from 20, 100 or 200 on by the kind of table."`
 	Parallel  int           `json:"parallel" min:"0" max:"1024" doc:"Requests at once; 0 follows the server's hint."`
 	Timeout   time.Duration `json:"timeout" min:"1s" max:"1h" doc:"Longest wait for an answer; after it the outcome counts as unknown and is looked up."`
 	Patience  time.Duration `json:"patience" min:"0s" doc:"How long an outage of the service or the network is waited out before the load ends."`
@@ -270,7 +270,7 @@ func (c *Config) setDefaults() {
 	c.Schema, c.Transforms, c.Work = "schema.json", "transform", "work"
 	c.Target = Target{Auth: "default", Cloud: "public"}
 	c.Stage = Stage{TempLimit: 100 * gigabyte}
-	c.Load = Loading{Batch: 100, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
+	c.Load = Loading{Batch: AutoBatch, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
 	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Servers: 1}
 	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Split: 60 * time.Hour, Change: 2}
@@ -338,7 +338,8 @@ func (c *Config) Users() int {
 }
 
 // Table returns the settings of the table with this logical name; Batch, Parallel and
-// Headers are those of Load where the table does not say.
+// Headers are those of Load where the table does not say. A Batch of 0 is as many as prove
+// best.
 func (c *Config) Table(name string) Table {
 	t, ok := c.Tables[name]
 	if !ok {
@@ -347,6 +348,7 @@ func (c *Config) Table(name string) Table {
 	if t.Batch == 0 {
 		t.Batch = c.Load.Batch
 	}
+	t.Batch = max(t.Batch, 0)
 	if t.Parallel == 0 {
 		t.Parallel = c.Load.Parallel
 	}

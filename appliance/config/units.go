@@ -12,6 +12,34 @@ import (
 // Size is a number of bytes.
 type Size int64
 
+// Batch is a number of records in one request, or AutoBatch.
+type Batch int
+
+// AutoBatch, auto in the file, is as many records as prove best.
+const AutoBatch Batch = -1
+
+const batchWord = "auto"
+
+// String returns the text that parseBatch reads.
+func (b Batch) String() string {
+	if b == AutoBatch {
+		return batchWord
+	}
+	return strconv.Itoa(int(b))
+}
+
+// parseBatch reads auto, or a number that is not negative.
+func parseBatch(text string) (Batch, error) {
+	if text == batchWord {
+		return AutoBatch, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || len(text) > 1 && text[0] == '0' {
+		return 0, fmt.Errorf("%q should be auto or a whole number", text)
+	}
+	return Batch(n), nil
+}
+
 const gigabyte Size = 1e9
 
 // sizeUnits are the units of a size, in the sense DuckDB gives them: KB is 1000 bytes,

@@ -167,13 +167,11 @@ func (c *Client) attempt(ctx context.Context, wait *waits, r *request) (*answer,
 	}
 	began := time.Now()
 	a, e := c.roundTrip(ctx, r, token)
-	if c.observe != nil {
-		x := Exchange{Op: r.name, Set: r.target, Records: r.work, Bytes: len(r.body), Took: time.Since(began)}
-		if e != nil {
-			x.Kind = e.Kind
-		}
-		c.observe(x)
+	x := Exchange{Op: r.name, Set: r.target, Records: r.work, Bytes: len(r.body), Took: time.Since(began)}
+	if e != nil {
+		x.Kind = e.Kind
 	}
+	c.tell(ctx, x)
 	permit.Done(c.outcome(r, a, e))
 	if e != nil {
 		e.Message = scrub(e.Message, token)

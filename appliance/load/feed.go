@@ -178,6 +178,9 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		if j == nil {
 			j = f.w.jobs.Get().(*job)
 			j.user = h.user
+			if f.w.sizer != nil {
+				j.size = f.w.sizer.next()
+			}
 			f.heaps[h] = j
 		}
 		j.add(seq, uint8(owed.Ints[i]), rows, i)
@@ -187,7 +190,7 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		if f.w.insert() && len(f.w.table.Match) > 0 {
 			j.keys = append(j.keys, keyOf(f.w.table, b, i))
 		}
-		if len(j.seqs) >= int(f.w.batch.Load()) {
+		if j.full() {
 			if err := f.send(ctx, h); err != nil {
 				return err
 			}

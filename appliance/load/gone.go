@@ -66,6 +66,7 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 	case policy == GoneDelete && waiting(ledger.Delete) > 0:
 		step.Pass = Delete
 		w := l.work(t, step, ledger.Main, mapping.Gone, ledger.Delete)
+		w.sizer = nil
 		w.removing = &removing{deletes: true}
 		return l.run(ctx, drain, w)
 	case policy == GoneDeactivate && waiting(ledger.Update) > 0:
@@ -75,6 +76,7 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 		}
 		step.Pass = Deactivate
 		w := l.work(t, step, ledger.Main, mapping.Gone, ledger.Update)
+		w.sizer = nil
 		w.removing = &removing{body: body}
 		return l.run(ctx, drain, w)
 	}

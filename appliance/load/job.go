@@ -14,6 +14,8 @@ import (
 type job struct {
 	w      *work
 	user   schema.GUID // to create the records as; zero: who signs in
+	size   int         // records that it is to have; 0: as many as a request of the work has
+	toll   toll        // what its requests took, where somebody asks
 	seqs   []uint32
 	owed   []uint8
 	ids    []schema.GUID

@@ -101,7 +101,7 @@ func (nobody) Note(string, string)                      {}
 
 // Settings are a table's ways of sending.
 type Settings struct {
-	Batch     int     // records a request, at least 1
+	Batch     int     // records a request; 0 = as many as prove best, from StartBatch on
 	Parallel  int     // requests at once; 0 = Options.Parallel
 	Message   Message // how records travel
 	ShardBy   string  // lookup column: no two requests under way have rows that point to the same record by it

@@ -233,7 +233,7 @@ func (s *sender) tooBig(ctx context.Context, set []int, tries int, err error) er
 		return s.again(ctx, set, tries, err)
 	}
 	s.refusals++
-	if n := len(set) / 2; s.w.shrinkTo(n) {
+	if n := len(set) / 2; s.w.tooBig(len(set)) {
 		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("requests were too big or too slow; going on with %d records each", n))
 	}
 	for len(set) > 0 {

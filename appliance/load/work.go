@@ -53,6 +53,7 @@ type work struct {
 	hopes     atomic.Int32  // bulk requests that were not tried
 	resweep   bool          // this is not the first sweep
 	clues     clues         // to guilty rows, from messages
+	sizer     *sizer        // finds the best size of bulk requests; nil: it is fixed
 
 	jobs sync.Pool // *job, for their memory
 }
@@ -77,7 +78,10 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name),
 		parties: len(t.Parties) > 0 && (write == mapping.Insert || write == mapping.Update)}
 	w.jobs.New = func() any { return &job{w: w} }
-	w.settings.Batch = max(w.settings.Batch, 1)
+	auto := w.settings.Batch == 0
+	if auto {
+		w.settings.Batch = StartBatch(t)
+	}
 	if w.settings.Parallel == 0 {
 		w.settings.Parallel = max(l.o.Parallel, 1)
 	}
@@ -100,8 +104,14 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 	case m == Auto:
 		m = Batch
 	}
-	if m == Batch {
+	switch {
+	case m == Batch && auto:
+		w.inBatch = fallbackBatch
 		w.settings.Batch = w.inBatch
+	case m == Batch:
+		w.settings.Batch = w.inBatch
+	case m == Bulk && auto:
+		w.sizer = newSizer(t, &w.batch, func(text string) { l.o.Watch.Note(t.Name, text) })
 	}
 	w.message.Store(uint32(m))
 	w.batch.Store(int32(w.settings.Batch))
@@ -137,6 +147,9 @@ func (w *work) shrinkTo(n int) (shrunk bool) {
 // grow makes requests larger again, up to what was asked for, while all goes well: what
 // was too much may have been one slow moment.
 func (w *work) grow() {
+	if w.sizer != nil && Message(w.message.Load()) == Bulk {
+		return // it tries larger ones by itself
+	}
 	old := w.batch.Load()
 	most := int32(w.settings.Batch)
 	if Message(w.message.Load()) == Batch {
@@ -275,7 +288,11 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 		return fmt.Errorf("send as another user: %w", err)
 	}
 	s := sender{l: l, w: w, j: j, target: target}
-	stop := s.send(dataverse.Stopping(ctx, stopping), j.all(), 0)
+	sending := dataverse.Stopping(ctx, stopping)
+	if w.sizer != nil {
+		sending = dataverse.Observing(sending, j.toll.take)
+	}
+	stop := s.send(sending, j.all(), 0)
 	// What has an outcome is recorded also when the load stops for an error or a
 	// cancelled context: an answer that came must not be lost here.
 	outcomes := j.outcomes()
@@ -284,6 +301,9 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	}
 	done, failed := l.count(w, outcomes)
 	w.bad.note(done, failed)
+	if w.sizer != nil && stop == nil {
+		w.sizer.learn(j, done+failed, Message(w.message.Load()) == Bulk)
+	}
 	switch {
 	case errors.Is(stop, dataverse.ErrStopping):
 		return nil // it only waited: whoever stopped the load says why
