@@ -137,7 +137,7 @@ func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, err
 		return r, err
 	}
 	err = load.New(p.stage, p.ledger, routes[""], load.Options{
-		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(), As: p.routesAs(target),
+		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.drySettings(b), Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(), As: p.routesAs(target),
 		Target: func(table string) load.Target { return routes[table] }, Watch: counter, Log: p.o.Log,
 	}).Run(ctx, drain)
 	tracker.Finish()
@@ -145,6 +145,18 @@ func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, err
 	s, statusErr := p.Status(ctx)
 	r.Summary, r.Seconds = s.Summary, time.Since(begin).Seconds()
 	return r, errors.Join(err, statusErr)
+}
+
+// drySettings are the settings of a load with requests of the size it starts from: nobody
+// is there whose time would tell of a better one.
+func (p *Project) drySettings(b *bound) func(table string) load.Settings {
+	return func(table string) load.Settings {
+		s := p.loadSettings(table)
+		if s.Batch == 0 && s.Message != load.Batch {
+			s.Batch = load.StartBatch(b.byName[table])
+		}
+		return s
+	}
 }
 
 // nowhere is one user of an environment that is not there. The address stands in some
