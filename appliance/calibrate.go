@@ -11,6 +11,7 @@ import (
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/duckstage"
@@ -240,16 +241,20 @@ func (c CalibrationPlan) of(table string) int {
 	return 0
 }
 
-// batchOf is how many records of a table the load sends at once.
+// batchOf is how many records of a table the load sends at once, or begins with.
 func (p *Project) batchOf(t *mapping.Table) int {
 	s := p.Config.Table(t.Name)
+	batch := int(s.Batch)
+	if batch == 0 {
+		batch = load.StartBatch(t)
+	}
 	switch {
 	case s.Message == "single":
 		return 1
 	case s.Message == "batch", t.Link != nil, !t.Schema.CanBulk("create"):
-		return min(s.Batch, 100)
+		return min(batch, 100)
 	}
-	return s.Batch
+	return batch
 }
 
 // requestSizes are the sizes of requests to compare: the load's own as far as the records
