@@ -138,7 +138,7 @@ func (p *Project) emulated(ctx context.Context, address string, speed float64, s
 			return nil, err
 		}
 		c, err := dataverse.New(dataverse.Options{URL: address, Token: token, Observe: survey.observe, Logger: p.o.Log,
-			Limiter: pace.New(pace.Options{Max: l.Concurrent, Window: faster(l.Window, speed), Execution: faster(l.Execution, speed)})})
+			Limiter: pace.New(pace.Options{Max: l.Concurrent, MostRequests: l.Requests, Window: faster(l.Window, speed), Execution: faster(l.Execution, speed)})})
 		if err == nil {
 			_, err = c.WhoAmI(ctx)
 		}

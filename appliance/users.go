@@ -65,9 +65,10 @@ func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, erro
 	if err != nil {
 		return nil, &SignInError{Err: err}
 	}
+	l := p.Config.Limits
 	return dataverse.New(dataverse.Options{
 		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout, Patience: patience(p.Config.Load.Patience),
-		Limiter:   pace.New(pace.Options{Max: perUser}),
+		Limiter:   pace.New(pace.Options{Max: perUser, MostRequests: l.Requests, MostExecution: l.Execution, Window: l.Window}),
 		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log, Observe: p.observe,
 	})
 }

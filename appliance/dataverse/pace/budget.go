@@ -34,6 +34,7 @@ const (
 // the first throttle is the sample.
 type budget struct {
 	limit  float64       // what one server grants in the window
+	cap    float64       // never more than this of it is spent; 0 = no cap
 	window time.Duration // its length
 	spent  [slots]float64
 	sum    float64
@@ -105,7 +106,21 @@ func (b *budget) seen() float64 {
 }
 
 // total is what we may have spent in any window.
-func (b *budget) total() float64 { return b.limit * (1 - margin) / b.seen() }
+func (b *budget) total() float64 {
+	limit := b.limit
+	if b.cap > 0 {
+		limit = min(limit, b.cap)
+	}
+	return limit * (1 - margin) / b.seen()
+}
+
+// bound keeps to a limit below the documented one from the start; one above has to be
+// shown by the servers.
+func (b *budget) bound(limit float64) {
+	if limit > 0 && limit < b.limit {
+		b.limit, b.cap, b.known = limit, limit, true
+	}
+}
 
 // report takes in what a server says is left; before is what we had spent when the
 // request began.

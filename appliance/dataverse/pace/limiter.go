@@ -29,9 +29,14 @@ type Options struct {
 	// hint is the ceiling: above it was slower wherever it was measured (16).
 	BeyondHint bool
 	// Window is the limits' window of time, in which they grant Execution; 0 means the
-	// documented ones. A rehearsal makes both shorter.
+	// documented one. A rehearsal makes both shorter.
 	Window    time.Duration
 	Execution time.Duration
+	// MostRequests and MostExecution are what is known of the limits of one server in
+	// a window; 0 means nothing. Below the documented ones they are kept to from the
+	// start; above, only once the servers have told of them.
+	MostRequests  int
+	MostExecution time.Duration
 }
 
 // Limiter hands out permits. All methods may be called at once from many goroutines.
@@ -77,9 +82,14 @@ func New(o Options) *Limiter {
 	l.window = newWindow(o)
 	l.count = budget{limit: documentedRequests, window: documentedWindow}
 	l.time = budget{limit: documentedTime, window: documentedWindow}
-	if o.Window > 0 && o.Execution > 0 {
-		l.count.window, l.time.window, l.time.limit = o.Window, o.Window, o.Execution.Seconds()
+	if o.Window > 0 {
+		l.count.window, l.time.window = o.Window, o.Window
 	}
+	if o.Execution > 0 {
+		l.time.limit = o.Execution.Seconds()
+	}
+	l.count.bound(float64(o.MostRequests))
+	l.time.bound(o.MostExecution.Seconds())
 	return l
 }
 
