@@ -280,7 +280,7 @@ func NotedHeads(ctx context.Context, dir string, o Options, trail []ledger.Audit
 	if !exists(folder) {
 		return nil, nil
 	}
-	list, err := Snapshots(folder, p.Config, KeySource{}, o)
+	list, err := Snapshots(ctx, folder, p.Config, KeySource{}, o)
 	if err != nil {
 		return nil, err
 	}

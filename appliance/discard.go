@@ -142,7 +142,7 @@ func (p *Project) draft(ctx context.Context, o DiscardOptions, open Options) (*C
 	}
 	places := p.snapshotPlaces(o.Also)
 	for _, dir := range places {
-		found, err := p.snapshotFolder(dir, open)
+		found, err := p.snapshotFolder(ctx, dir, open)
 		if err != nil {
 			return nil, err
 		}
@@ -204,11 +204,13 @@ func (p *Project) objections(ctx context.Context, c *Certificate, open Options) 
 	return objections, nil
 }
 
-// snapshotPlaces are the folders of snapshots, each once.
+// snapshotPlaces are the places of snapshots, each once.
 func (p *Project) snapshotPlaces(also []string) []string {
 	places := append([]string{p.Config.Path(p.Config.Snapshots.To)}, p.copies()...)
 	for _, dir := range also {
-		if abs, err := filepath.Abs(dir); err == nil {
+		if backup.Distant(dir) {
+			places = append(places, dir)
+		} else if abs, err := filepath.Abs(dir); err == nil {
 			places = append(places, abs)
 		}
 	}
@@ -217,10 +219,10 @@ func (p *Project) snapshotPlaces(also []string) []string {
 }
 
 // snapshotFolder counts the snapshots in a folder, and refuses another project's.
-func (p *Project) snapshotFolder(dir string, open Options) (DestroyedFolder, error) {
+func (p *Project) snapshotFolder(ctx context.Context, dir string, open Options) (DestroyedFolder, error) {
 	f := DestroyedFolder{Path: dir}
 	// The folder beside the project is made by the first snapshot; others are stated.
-	if !exists(dir) {
+	if !backup.Distant(dir) && !exists(dir) {
 		f.Absent = dir != p.Config.Path(p.Config.Snapshots.To)
 		return f, nil
 	}
@@ -228,7 +230,12 @@ func (p *Project) snapshotFolder(dir string, open Options) (DestroyedFolder, err
 	if err != nil {
 		return f, err
 	}
-	list, err := backup.List(dir, keys)
+	place, err := backup.Reach(ctx, dir, "", access(p.Config, open.Env))
+	if err != nil {
+		return f, err
+	}
+	defer place.Close()
+	list, err := place.List(ctx, keys)
 	if err != nil {
 		return f, err
 	}
@@ -253,6 +260,12 @@ func (p *Project) list(ctx context.Context, c *Certificate, places []string) err
 		c.Destroyed = append(c.Destroyed, DestroyedFile{Path: key, Kind: "key", Size: info.Size()})
 	}
 	for _, dir := range places {
+		if backup.Distant(dir) {
+			if err := p.listDistant(ctx, c, dir); err != nil {
+				return err
+			}
+			continue
+		}
 		names, err := backup.Contents(dir)
 		if err != nil {
 			return err
@@ -334,11 +347,20 @@ func (p *Project) destroy(ctx context.Context, c *Certificate) error {
 				return err
 			}
 		}
+		if backup.Distant(f.Path) {
+			continue
+		}
 		if err := os.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("destroy: %w", err)
 		}
 	}
 	for _, s := range c.Snapshots {
+		if backup.Distant(s.Path) {
+			if err := p.destroyDistant(ctx, c, s.Path); err != nil {
+				return err
+			}
+			continue
+		}
 		_ = os.Remove(s.Path) // only when it is empty
 	}
 	if err := os.RemoveAll(p.work()); err != nil { // sockets, empty folders

@@ -55,7 +55,9 @@ var homes = map[string][]string{
 	"github.com/go-sql-driver/mysql":                             {"duckstage/ingest"},
 	"github.com/microsoft/go-mssqldb":                            {"duckstage/ingest"},
 	"modernc.org/sqlite":                                         {"duckstage/ingest"},
-	"github.com/Azure/azure-sdk-for-go":                          {"appliance/dataverse/identity"},
+	"github.com/Azure/azure-sdk-for-go":                          {"appliance/dataverse/identity", "backup"},
+	"github.com/minio/minio-go":                                  {"backup"},
+	"github.com/johannesboyne/gofakes3":                          nil, // tests only
 	"github.com/spf13/pflag":                                     {"appliance/cli"},
 	"go.yaml.in/yaml":                                            {"appliance/config"},
 	"golang.org/x/text":                                          {"duckstage/ingest"},

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"dvmigrate/backup"
 )
 
 // ownerOnly refuses a file or folder that others than its owner can read or write. On
@@ -54,6 +56,9 @@ func openToOthers(work string, snapshots []string) []string {
 		}
 	}
 	for _, dir := range slices.Compact(snapshots) {
+		if backup.Distant(dir) {
+			continue // who may read there is the service's to say
+		}
 		check(dir)
 	}
 	return found

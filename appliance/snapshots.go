@@ -44,9 +44,12 @@ type SnapshotInfo struct {
 	Copies     []string  `json:"copies,omitempty"` // where else it is, when it was taken just now
 }
 
-// snapshotDirs are the folder that a snapshot is taken into and those that get a copy: as
-// to says, or as the settings do.
+// snapshotDirs are the folder that a snapshot is taken into and the places that get a copy:
+// as to says, or as the settings do. A distant place gets copies only.
 func (p *Project) snapshotDirs(to []string) (dir string, copies []string) {
+	if len(to) > 0 && backup.Distant(to[0]) {
+		return p.Config.Path(p.Config.Snapshots.To), to
+	}
 	if len(to) > 0 {
 		return to[0], to[1:]
 	}
@@ -62,6 +65,16 @@ func (p *Project) copies() []string {
 	return places
 }
 
+// access says how distant places are reached: as the settings say, where there are any.
+func access(c *config.Config, env func(string) (string, bool)) backup.Access {
+	a := backup.Access{Env: env}
+	if c != nil {
+		s := c.Snapshots.S3
+		a.Endpoint, a.Region, a.PathStyle = s.Endpoint, s.Region, s.PathStyle
+	}
+	return a
+}
+
 // snapshotKeys returns the keys that the settings name; the same ones each time, so that
 // periodic snapshots share a data key.
 func (p *Project) snapshotKeys() (*backup.Keyring, error) {
@@ -69,14 +82,22 @@ func (p *Project) snapshotKeys() (*backup.Keyring, error) {
 	return p.keys, p.keysErr
 }
 
-// Snapshot copies ledger, stage and settings into the first of the folders to (none = as
-// the settings say), verifies the copy, and copies it on into the others. It may run while
+// Snapshot copies ledger, stage and settings into the first of the places to (none = as
+// the settings say), verifies the copy, and copies it on into the others. Where the first
+// is no folder, it is taken into the one of the settings and copied on from there. It may run while
 // a load does. An error of a copy leaves the snapshot and the other copies.
 func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo, err error) {
 	dir, copies := p.snapshotDirs(to)
 	args := append([]string{"--to", dir}, copies...)
 	if p.o.Command == "snapshot" {
 		args = p.o.Args
+	}
+	for _, place := range append([]string{dir}, copies...) { // before a long work: the name may be wrong
+		if config.Distant(place) {
+			if err := backup.CheckDistant(place); err != nil {
+				return SnapshotInfo{}, err
+			}
+		}
 	}
 	end, err := p.record(ctx, "snapshot", args)
 	if err != nil {
@@ -97,7 +118,7 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo,
 	}
 	n, _ := strconv.ParseUint(generation, 10, 64) // the stage writes nothing else
 	k := p.Config.Snapshots.Keep
-	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys,
+	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys, Access: access(p.Config, p.o.Env),
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
 		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n, Audit: s.Audit}}
 	taken, err := backup.Take(ctx, o, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
@@ -151,14 +172,19 @@ func (p *Project) projectFiles() []string {
 	return files
 }
 
-// Snapshots lists the snapshots in a folder, newest first. c is nil where there is no
-// project to say how they are encrypted.
-func Snapshots(dir string, c *config.Config, k KeySource, o Options) ([]SnapshotInfo, error) {
+// Snapshots lists the snapshots of a folder or a distant place, newest first. c is nil
+// where there is no project to say how they are encrypted.
+func Snapshots(ctx context.Context, from string, c *config.Config, k KeySource, o Options) ([]SnapshotInfo, error) {
 	keys, err := keyring(c, k, o.Env)
 	if err != nil {
 		return nil, err
 	}
-	list, err := backup.List(dir, keys)
+	place, err := backup.Reach(ctx, from, "", access(c, o.Env))
+	if err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	list, err := place.List(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -171,24 +197,29 @@ func Snapshots(dir string, c *config.Config, k KeySource, o Options) ([]Snapshot
 
 // VerifySnapshot reads all of a snapshot ("" = the newest), or one chunk in sample, and
 // compares it with what was written.
-func VerifySnapshot(ctx context.Context, dir, id string, sample int, c *config.Config, k KeySource, o Options) (SnapshotInfo, error) {
-	if !exists(dir) {
-		return SnapshotInfo{}, fmt.Errorf("there is no folder %s with snapshots", dir)
+func VerifySnapshot(ctx context.Context, from, id string, sample int, c *config.Config, k KeySource, o Options) (SnapshotInfo, error) {
+	if !backup.Distant(from) && !exists(from) {
+		return SnapshotInfo{}, fmt.Errorf("there is no folder %s with snapshots", from)
 	}
 	keys, err := keyring(c, k, o.Env)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
-	s, err := backup.Verify(ctx, dir, id, keys, sample)
+	place, err := backup.Reach(ctx, from, "", access(c, o.Env))
 	if err != nil {
-		return SnapshotInfo{}, explainSnapshot(dir, err)
+		return SnapshotInfo{}, err
+	}
+	defer place.Close()
+	s, err := place.Verify(ctx, id, keys, sample)
+	if err != nil {
+		return SnapshotInfo{}, explainSnapshot(from, err)
 	}
 	return snapshotInfo(s), nil
 }
 
 // RestoreOptions say which snapshot goes where.
 type RestoreOptions struct {
-	From string // the folder of snapshots
+	From string // the folder of snapshots, or the distant place
 	ID   string // "" = the newest
 	Dest string // the new project folder; must be empty or absent
 	Keys KeySource
@@ -196,7 +227,8 @@ type RestoreOptions struct {
 
 // Restore brings a snapshot back into an empty folder. The target may be ahead of
 // it: the next load finds out what it has, and sends nothing twice. On an error the
-// folder is as empty as it was.
+// folder is as empty as it was. What is fetched of a distant place is kept beside it
+// meanwhile, on its disk.
 func Restore(ctx context.Context, o RestoreOptions, open Options) (info SnapshotInfo, err error) {
 	began := time.Now()
 	entries, err := os.ReadDir(o.Dest)
@@ -206,7 +238,7 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 		return SnapshotInfo{}, err
 	}
 	fresh := err != nil
-	if !exists(o.From) {
+	if !backup.Distant(o.From) && !exists(o.From) {
 		return SnapshotInfo{}, fmt.Errorf("there is no folder %s with snapshots", o.From)
 	}
 	if err := os.MkdirAll(o.Dest, 0o700); err != nil {
@@ -217,7 +249,12 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 			clearFolder(o.Dest, fresh)
 		}
 	}()
-	s, keys, err := restoreFiles(ctx, o, open)
+	place, err := reachBeside(ctx, o, open)
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	defer place.Close()
+	s, keys, err := restoreFiles(ctx, place, o, open)
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
 	}
@@ -234,7 +271,7 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 	if exists(p.ledgerPath()) || exists(p.stagePath()) {
 		return SnapshotInfo{}, fmt.Errorf("%s has a stage or a ledger already, and the settings of the snapshot point there; move it away first", p.work())
 	}
-	_, err = backup.Restore(ctx, o.From, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
+	_, err = place.Restore(ctx, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
 	}
@@ -245,15 +282,25 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 	return snapshotInfo(s), nil
 }
 
+// reachBeside opens the place that a restore reads. There is no project yet whose settings
+// could say how a distant one is reached.
+func reachBeside(ctx context.Context, o RestoreOptions, open Options) (*backup.Place, error) {
+	dest, err := filepath.Abs(o.Dest)
+	if err != nil {
+		return nil, err
+	}
+	return backup.Reach(ctx, o.From, filepath.Dir(dest), access(nil, open.Env))
+}
+
 // restoreFiles brings back the small files, with a passphrase that a person is asked for
 // where that is what is missing.
-func restoreFiles(ctx context.Context, o RestoreOptions, open Options) (backup.Snapshot, *backup.Keyring, error) {
+func restoreFiles(ctx context.Context, place *backup.Place, o RestoreOptions, open Options) (backup.Snapshot, *backup.Keyring, error) {
 	keys, err := keyring(nil, o.Keys, open.Env)
 	if err != nil {
 		return backup.Snapshot{}, nil, err
 	}
 	files := backup.Files(filesPart, o.Dest, nil)
-	s, err := backup.Restore(ctx, o.From, o.ID, keys, files)
+	s, err := place.Restore(ctx, o.ID, keys, files)
 	if !errors.Is(err, backup.ErrEncrypted) || o.Keys.Ask == nil {
 		return s, keys, err
 	}
@@ -264,7 +311,7 @@ func restoreFiles(ctx context.Context, o RestoreOptions, open Options) (backup.S
 	if keys, err = backup.NewKeyring(backup.Keys{Passphrase: passphrase}); err != nil {
 		return s, nil, err
 	}
-	s, err = backup.Restore(ctx, o.From, o.ID, keys, files)
+	s, err = place.Restore(ctx, o.ID, keys, files)
 	return s, keys, err
 }
 

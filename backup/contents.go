@@ -29,12 +29,7 @@ func Contents(dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		if r := rank(a) - rank(b); r != 0 {
-			return r
-		}
-		return strings.Compare(a, b)
-	})
+	slices.SortFunc(names, destruction)
 	return names, nil
 }
 

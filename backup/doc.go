@@ -15,7 +15,8 @@
 // everything once, and no part is put in place before the last has been checked. An error
 // names the file and the snapshot that are damaged and the newest one that is whole. With
 // [Keys] everything is encrypted. One Take or Prune works in a folder at a time, others
-// get [ErrLocked]. Copy brings a snapshot to other places, whole or not at all.
+// get [ErrLocked]. Copy brings a snapshot to other places, whole or not at all:
+// folders, S3 buckets, containers of Azure Blob Storage.
 //
 // What it does not do: it does not decide when to stop a load, and it does not keep the
 // keys: whoever loses the secret key or the passphrase has lost the snapshots.

@@ -19,7 +19,7 @@ import (
 type shelf interface {
 	// names returns the files that are there, with their sizes in bytes.
 	names(ctx context.Context) (map[string]int64, error)
-	// put stores a file under its name, whole or not at all, and has read it back.
+	// put stores a file under its name, whole or not at all.
 	put(ctx context.Context, name string, from io.ReadSeeker, size int64) error
 	// get writes a file to w.
 	get(ctx context.Context, name string, w io.Writer) error
@@ -28,7 +28,8 @@ type shelf interface {
 
 // Copy brings snapshot id of the folder o.Dir to another place, with the packs it needs
 // that are not there yet, its manifest last; then it removes there what o.Keep does not
-// ask for. The copy in a folder is a snapshot folder itself. What is encrypted stays so:
+// ask for. The place is a folder, or a distant one (see Distant), reached as o.Access
+// says. The copy in a folder is a snapshot folder itself. What is encrypted stays so:
 // no key is needed. It returns the bytes copied.
 func Copy(ctx context.Context, o Options, id, to string) (copied int64, err error) {
 	defer func() {
@@ -41,7 +42,7 @@ func Copy(ctx context.Context, o Options, id, to string) (copied int64, err erro
 		return 0, err
 	}
 	defer unlock()
-	there, done, err := openShelf(to)
+	there, done, err := openShelf(ctx, to, o.Access)
 	if err != nil {
 		return 0, err
 	}
@@ -64,6 +65,11 @@ func Copy(ctx context.Context, o Options, id, to string) (copied int64, err erro
 	}
 	if err := pruneShelf(ctx, there, o.Dir, o.Keep); err != nil {
 		o.logger().Warn("old copies could not be removed", "to", to, "error", err)
+	}
+	if d, ok := there.(distant); ok {
+		if err := d.sweep(ctx); err != nil { // a key may lack the right to
+			o.logger().Warn("what interrupted uploads have left could not be removed", "to", to, "error", err)
+		}
 	}
 	return copied, nil
 }
@@ -278,5 +284,15 @@ func (r reader) Read(b []byte) (int, error) {
 	return r.from.Read(b)
 }
 
-// openShelf opens a place for copies by its name: a folder.
-func openShelf(to string) (shelf, func(), error) { return openFolder(to) }
+// openShelf opens a place for copies by its name. In the distance nothing locks a place:
+// that there is one project a place does, and the lock of the project's own folder.
+func openShelf(ctx context.Context, to string, a Access) (shelf, func(), error) {
+	if !Distant(to) {
+		return openFolder(to)
+	}
+	d, err := openDistant(ctx, to, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, func() {}, nil
+}

@@ -8,6 +8,16 @@ import (
 	"dvmigrate/backup/archive"
 )
 
+// Verify is Place.Verify of a folder.
+func Verify(ctx context.Context, dir, id string, keys *Keyring, sample int) (Snapshot, error) {
+	return (&Place{name: dir, dir: dir}).Verify(ctx, id, keys, sample)
+}
+
+// Restore is Place.Restore of a folder.
+func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
+	return (&Place{name: dir, dir: dir}).Restore(ctx, id, keys, to...)
+}
+
 // DamagedError says that a snapshot cannot be restored and which one can.
 type DamagedError struct {
 	ID    string // the damaged snapshot
@@ -30,9 +40,9 @@ func (e *DamagedError) Unwrap() error { return e.Fault }
 // Verify reads every chunk of a snapshot, decrypts and decompresses it and compares its
 // hash. With an empty id it is the newest one. With a sample greater than 1 it reads one
 // chunk in so many, chosen at random. The error is a *DamagedError if there is damage.
-func Verify(ctx context.Context, dir, id string, keys *Keyring, sample int) (Snapshot, error) {
-	store := archive.Open(dir, archive.OS{}, keys)
-	m, err := choose(ctx, store, id, func(m *archive.Manifest) error { return store.VerifySample(ctx, m, sample) })
+func (p *Place) Verify(ctx context.Context, id string, keys *Keyring, sample int) (Snapshot, error) {
+	store := p.store(keys)
+	m, err := choose(ctx, p, store, id, func(m *archive.Manifest) error { return store.VerifySample(ctx, m, sample) })
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("verify snapshot: %w", err)
 	}
@@ -46,14 +56,14 @@ func Verify(ctx context.Context, dir, id string, keys *Keyring, sample int) (Sna
 // error is a *DamagedError, whose Good is the id to choose instead; Restore never chooses
 // an older one by itself. What a target does with what it holds already is its own and
 // the caller's decision. Parts that no target names are not read.
-func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
-	unlock, err := archive.Lock(dir, false)
+func (p *Place) Restore(ctx context.Context, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
+	unlock, err := p.lock()
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("restore snapshot: %w", err)
 	}
 	defer unlock()
-	store := archive.Open(dir, archive.OS{}, keys)
-	m, err := choose(ctx, store, id, func(*archive.Manifest) error { return nil })
+	store := p.store(keys)
+	m, err := choose(ctx, p, store, id, func(*archive.Manifest) error { return nil })
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("restore snapshot (nothing was changed): %w", err)
 	}
@@ -68,7 +78,7 @@ func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer)
 	r := &restoring{store: store, m: m}
 	if err := r.run(ctx, to); err != nil {
 		if errors.Is(err, archive.ErrDamaged) {
-			err = damage(ctx, store, m.ID, err)
+			err = damage(ctx, p, store, m.ID, err)
 		}
 		return Snapshot{}, err
 	}
@@ -76,31 +86,31 @@ func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer)
 }
 
 // choose returns the manifest of a snapshot whose packs are there and that passes check.
-func choose(ctx context.Context, store *archive.Store, id string, check func(*archive.Manifest) error) (*archive.Manifest, error) {
+func choose(ctx context.Context, p *Place, store *archive.Store, id string, check func(*archive.Manifest) error) (*archive.Manifest, error) {
 	if id == "" {
-		ids, err := store.IDs()
+		ids, err := p.ids()
 		if err != nil {
 			return nil, err
 		}
 		if len(ids) == 0 {
-			return nil, fmt.Errorf("a snapshot in this folder: %w", ErrNotFound)
+			return nil, fmt.Errorf("a snapshot in %s: %w", p.name, ErrNotFound)
 		}
 		id = ids[0]
 	}
-	m, err := inspect(store, id, check)
+	m, err := inspect(ctx, p, store, id, check)
 	if err == nil {
 		return m, nil
 	}
 	if ctx.Err() != nil || !errors.Is(err, archive.ErrDamaged) {
 		return nil, err
 	}
-	return nil, damage(ctx, store, id, err)
+	return nil, damage(ctx, p, store, id, err)
 }
 
 // damage looks for a snapshot that can be restored instead of the damaged one.
-func damage(ctx context.Context, store *archive.Store, id string, fault error) error {
+func damage(ctx context.Context, p *Place, store *archive.Store, id string, fault error) error {
 	damaged := &DamagedError{ID: id, Fault: fault}
-	ids, err := store.IDs()
+	ids, err := p.ids()
 	if err != nil {
 		return damaged
 	}
@@ -109,7 +119,7 @@ func damage(ctx context.Context, store *archive.Store, id string, fault error) e
 			continue
 		}
 		stored := func(m *archive.Manifest) error { return store.Verify(ctx, m, archive.Stored) }
-		if _, err := inspect(store, other, stored); err == nil {
+		if _, err := inspect(ctx, p, store, other, stored); err == nil {
 			damaged.Good = other
 			break
 		}
@@ -121,7 +131,10 @@ func damage(ctx context.Context, store *archive.Store, id string, fault error) e
 }
 
 // inspect reads a snapshot and returns what is wrong with it.
-func inspect(store *archive.Store, id string, check func(*archive.Manifest) error) (*archive.Manifest, error) {
+func inspect(ctx context.Context, p *Place, store *archive.Store, id string, check func(*archive.Manifest) error) (*archive.Manifest, error) {
+	if err := p.need(ctx, id); err != nil {
+		return nil, err
+	}
 	m, err := store.Manifest(id)
 	if err != nil {
 		return nil, err

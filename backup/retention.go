@@ -41,7 +41,7 @@ func Prune(ctx context.Context, o Options) ([]string, error) {
 }
 
 func prune(store *archive.Store, o *Options) (removed []string, err error) {
-	all, err := list(store)
+	all, err := list(store, store.CheckPacks)
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,7 @@ type Options struct {
 	Keys   *Keyring     // nothing is encrypted when nil
 	Meta   any          // kept with the snapshot as JSON, up to 1 MiB; may be nil
 	Logger *slog.Logger // what was taken and removed; nothing is logged when nil
+	Access Access       // how distant places are reached that get a copy
 
 	files archive.Files // the operating system's, when nil
 }
@@ -120,10 +121,11 @@ type PartInfo struct {
 // List returns the snapshots in a folder, newest first. A damaged one is listed with
 // its Fault. A folder that does not exist has none.
 func List(dir string, keys *Keyring) ([]Snapshot, error) {
-	return list(archive.Open(dir, archive.OS{}, keys))
+	store := archive.Open(dir, archive.OS{}, keys)
+	return list(store, store.CheckPacks)
 }
 
-func list(store *archive.Store) ([]Snapshot, error) {
+func list(store *archive.Store, check func(*archive.Manifest) error) ([]Snapshot, error) {
 	ids, err := store.IDs()
 	if err != nil {
 		return nil, err
@@ -145,7 +147,7 @@ func list(store *archive.Store) ([]Snapshot, error) {
 		}
 		s := describe(m)
 		s.Locked = locked
-		s.Fault = store.CheckPacks(m)
+		s.Fault = check(m)
 		all = append(all, s)
 	}
 	return all, nil

@@ -29,7 +29,7 @@ type discardCommand struct {
 func (c *discardCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.yes, "yes", "", "the project's name, instead of typing it")
 	f.BoolVar(&c.o.Force, "force", false, "destroy although the last generation was not reconciled, or a folder of snapshots is not there")
-	f.StringArrayVar(&c.o.Also, "also", nil, "a folder of snapshots that the settings do not name; may be given again")
+	f.StringArrayVar(&c.o.Also, "also", nil, "a folder, s3://... or azblob://... with snapshots that the settings do not name; may be given again")
 	f.StringVar(&c.o.Certificate, "certificate", "", "file of the certificate (default: discarded-NAME.json in the project's folder)")
 }
 

@@ -31,7 +31,7 @@ func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.every, "snapshot-every", 0, "time from one snapshot to the next, such as 30m; negative for none (default: as migration.yaml says)")
 	f.DurationVar(&c.every, "every", 0, "the same")
 	_ = f.MarkHidden("every")
-	f.StringArrayVar(&c.to, "snapshot-to", nil, "folder of the snapshots (default: as migration.yaml says); given again, a folder that gets a copy")
+	f.StringArrayVar(&c.to, "snapshot-to", nil, "folder of the snapshots (default: as migration.yaml says); given again, or s3://..., azblob://...: a place that gets a copy")
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)

@@ -20,7 +20,8 @@ var snapshotEntry = entry{name: "snapshot", args: "[verify [ID] | keygen FILE]",
 	long: `Without an argument it takes one. verify reads one back (the newest, or ID) and compares every
 byte with what was written; --sample 20 reads one chunk in twenty. keygen makes a key pair: the
 secret key goes into FILE, which you keep away from the snapshots, and its public key into
-snapshots.encrypt.recipients.`,
+snapshots.encrypt.recipients. A copy goes to S3 or Azure with --to s3://BUCKET/PREFIX or
+azblob://ACCOUNT/CONTAINER/PREFIX; their keys come from the environment: dvmigrate guide snapshots.`,
 	make: func() command { return &snapshotCommand{} }}
 
 type snapshotCommand struct {
@@ -33,8 +34,8 @@ type snapshotCommand struct {
 }
 
 func (c *snapshotCommand) AddFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&c.to, "to", nil, "folder of the snapshots (default: as migration.yaml says); given again, a folder that gets a copy")
-	f.StringVar(&c.from, "from", "", "verify: folder of the snapshots (default: as migration.yaml says)")
+	f.StringArrayVar(&c.to, "to", nil, "folder of the snapshots (default: as migration.yaml says); given again, or s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER/PREFIX: a place that gets a copy")
+	f.StringVar(&c.from, "from", "", "verify: folder of the snapshots, or s3://..., azblob://... (default: as migration.yaml says)")
 	f.IntVar(&c.sample, "sample", 1, "verify: read one chunk in so many, chosen at random")
 	c.keys.add(f)
 }
@@ -78,7 +79,7 @@ func (c *snapshotCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer v.Close()
 	for i := range c.to { // whoever takes it may work in another folder
-		if c.to[i], err = filepath.Abs(c.to[i]); err != nil {
+		if c.to[i], err = placeName(c.to[i]); err != nil {
 			return err
 		}
 	}
@@ -94,6 +95,14 @@ func (c *snapshotCommand) Run(ctx context.Context, env *Env) error {
 		env.say("copied to %s", copied)
 	}
 	return nil
+}
+
+// placeName makes a folder's name one that holds in another folder, too.
+func placeName(place string) (string, error) {
+	if config.Distant(place) {
+		return place, nil
+	}
+	return filepath.Abs(place)
 }
 
 func encryptedWord(s appliance.SnapshotInfo) string {
@@ -181,7 +190,7 @@ type snapshotsCommand struct {
 }
 
 func (c *snapshotsCommand) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.from, "from", "", "folder of the snapshots (default: as migration.yaml says)")
+	f.StringVar(&c.from, "from", "", "folder of the snapshots, or s3://..., azblob://... (default: as migration.yaml says)")
 	c.keys.add(f)
 }
 
@@ -192,10 +201,10 @@ func (c *snapshotsCommand) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(dir); c.from != "" && err != nil {
+	if _, err := os.Stat(dir); c.from != "" && err != nil && !config.Distant(dir) {
 		return fmt.Errorf("list snapshots: %w", err)
 	}
-	list, err := appliance.Snapshots(dir, settings, c.keys.source(env), env.options("snapshots"))
+	list, err := appliance.Snapshots(ctx, dir, settings, c.keys.source(env), env.options("snapshots"))
 	if err != nil {
 		return err
 	}
@@ -248,7 +257,8 @@ func age(d time.Duration) string {
 var restoreEntry = entry{name: "restore", args: "--from DIR DEST", summary: "bring a snapshot back into an empty folder; then load goes on",
 	long: `The target may be ahead of the snapshot: the next load reads back what it has, loads nothing
 twice and loses nothing. An encrypted snapshot needs the secret key (--identity FILE) or the
-passphrase (DVMIGRATE_PASSPHRASE; at a terminal you are asked for it).`,
+passphrase (DVMIGRATE_PASSPHRASE; at a terminal you are asked for it). From s3:// and azblob://
+the keys of the environment are used, AWS_ENDPOINT_URL and AWS_REGION too.`,
 	make: func() command { return &restoreCommand{} }}
 
 type restoreCommand struct {
@@ -257,14 +267,14 @@ type restoreCommand struct {
 }
 
 func (c *restoreCommand) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.o.From, "from", "", "folder of the snapshots")
+	f.StringVar(&c.o.From, "from", "", "folder of the snapshots, or s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER/PREFIX")
 	f.StringVar(&c.o.ID, "id", "", "which snapshot (default: the newest)")
 	c.keys.add(f)
 }
 
 func (c *restoreCommand) Validate(args []string) error {
 	if c.o.From == "" {
-		return errors.New("say where the snapshots are: --from DIR")
+		return errors.New("say where the snapshots are: --from DIR, or s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER/PREFIX")
 	}
 	if len(args) != 1 {
 		return errors.New("say where the project is to be restored to: one folder, empty or new")

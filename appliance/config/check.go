@@ -396,6 +396,30 @@ func hostOf(address string) string {
 	return u.Hostname()
 }
 
+// places checks where snapshots go.
+func (k *checker) places(s Snapshots) {
+	if Distant(s.To) {
+		k.fault("snapshots.to", "`snapshots.to` is not a folder", "snapshots are taken into a folder and copied on from there: put it into snapshots.also")
+	}
+	for i, also := range s.Also {
+		path := element("snapshots.also", i)
+		scheme, rest, distant := strings.Cut(also, "://")
+		switch {
+		case !distant:
+		case scheme != "s3" && scheme != "azblob":
+			k.fault(path, "`"+path+"` begins with "+scheme+"://", "places are folders, s3://BUCKET/PREFIX and azblob://ACCOUNT/CONTAINER/PREFIX")
+		case strings.ContainsAny(rest, "?#@"):
+			k.fault(path, "`"+path+"` has a ?, a # or an @", "no key goes into the name of a place; `dvmigrate guide snapshots` says where it goes")
+		}
+	}
+	if e := s.S3.Endpoint; e != "" {
+		u, err := url.Parse(e)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
+			k.fault("snapshots.s3.endpoint", "`snapshots.s3.endpoint` is not of the form https://HOST or https://HOST:PORT", "the bucket goes into snapshots.also, keys into the environment")
+		}
+	}
+}
+
 func (k *checker) limits() {
 	l, s := k.c.Limits, k.c.Snapshots
 	if l.Window > 24*time.Hour {
@@ -404,6 +428,7 @@ func (k *checker) limits() {
 	if s.Every > 0 && s.Every < time.Minute {
 		k.fault("snapshots.every", fmt.Sprintf("`snapshots.every` is %s; the least is 1m", durationText(s.Every)), "0 turns snapshots off")
 	}
+	k.places(s)
 	e := s.Encrypt
 	for i, r := range e.Recipients {
 		if path := element("snapshots.encrypt.recipients", i); strings.HasPrefix(strings.ToUpper(r), "AGE-SECRET-KEY-") {

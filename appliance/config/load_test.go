@@ -114,7 +114,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, Patience: time.Hour, MaxErrors: 5000,
 			Headers: Headers{Bypass: []string{"sync"}, BypassSteps: []string{"3f8fad5b-d9cb-469f-a165-70867728950e"}, SuppressFlows: true, Tag: "migration",
 				Impersonate: "4f8fad5b-d9cb-469f-a165-70867728950e"}},
-		Snapshots: Snapshots{To: "snapshots", Also: []string{"/mnt/share/crm"}, Encrypt: Encrypt{Recipients: []string{"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}, RecipientsFile: "keys.txt", Passphrase: NewSecret("open sesame")}, Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},
+		Snapshots: Snapshots{To: "snapshots", Also: []string{"/mnt/share/crm"}, S3: S3{Endpoint: "https://minio.acme.example:9000", Region: "eu-1", PathStyle: true}, Encrypt: Encrypt{Recipients: []string{"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}, RecipientsFile: "keys.txt", Passphrase: NewSecret("open sesame")}, Every: 30 * time.Minute, Keep: Keep{Last: 3, Hourly: 12, Daily: 7}, Sources: true},
 		Limits:    Limits{Requests: 8000, Window: 300 * time.Second, Execution: 20 * time.Minute, Concurrent: 100, Users: 2, Servers: 3},
 		Estimate: Estimate{Buffer: 27.5, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 4 * time.Millisecond, Hint: 12, Split: 72 * time.Hour, Change: 3.5, Faults: 0.5,
 			Rates: map[string]Rate{"account": {Insert: 250, Update: 200.5, Records: 120000, Change: 4, Before: true}}},

@@ -194,11 +194,20 @@ type Loading struct {
 // Snapshots is when, where and how long copies are kept.
 type Snapshots struct {
 	To      string        `json:"to" need:"yes" doc:"Folder of the snapshots, best on another disk."`
-	Also    []string      `json:"also" doc:"Places that get a copy of each snapshot: folders, such as a mounted share."`
+	Also    []string      `json:"also" doc:"Places that get a copy of each snapshot: folders, such as a mounted share, s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER/PREFIX."`
+	S3      S3            `json:"s3" doc:"How S3 is reached. Its keys come from the environment, AWS_ACCESS_KEY_ID and so on, never from here."`
 	Every   time.Duration `json:"every" min:"0s" doc:"Time from one snapshot to the next; 0 for none."`
 	Keep    Keep          `json:"keep" doc:"Which snapshots stay: the last ones, and one an hour and a day for so long."`
 	Sources bool          `json:"sources" doc:"Whether the source files are copied too."`
 	Encrypt Encrypt       `json:"encrypt" doc:"To whom snapshots are encrypted; not at all when nothing is given."`
+}
+
+// S3 says where a service with Amazon's S3 protocol is; AWS_ENDPOINT_URL and AWS_REGION of
+// the environment do where nothing is given.
+type S3 struct {
+	Endpoint  string `json:"endpoint" doc:"https://HOST or https://HOST:PORT; Amazon's when nothing is given."`
+	Region    string `json:"region" doc:"The bucket's region; the service is asked for it when nothing is given."`
+	PathStyle bool   `json:"path_style" doc:"The bucket's name goes into the path even at Amazon; elsewhere it always does."`
 }
 
 // Encrypt says who can restore: the owners of age identities, or whoever knows a passphrase.
@@ -287,12 +296,18 @@ func (t *Table) setDefaults() {
 // Path returns a path of the settings as one that can be opened: relative ones start
 // at the project folder, slashes become the machine's own.
 func (c *Config) Path(p string) string {
+	if Distant(p) {
+		return p
+	}
 	p = filepath.FromSlash(p)
 	if filepath.IsAbs(p) {
 		return filepath.Clean(p)
 	}
 	return filepath.Join(c.Dir, p)
 }
+
+// Distant says whether p is no path but the name of a place reached over a network.
+func Distant(p string) bool { return strings.Contains(p, "://") }
 
 // TempDir returns the folder for what does not fit in the stage's memory, as a path
 // that can be opened.
