@@ -56,7 +56,7 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.latency, "latency", 0, "added to every answer; with --latency-p99 the median")
 	f.DurationVar(&c.latencyP99, "latency-p99", 0, "one answer in a hundred is later than this")
 	f.StringVar(&c.profile, "profile", "", "file with measured latencies and costs, by table and action (see the guide)")
-	f.BoolVar(&c.looseBatch, "loose-batch", false, "take a $batch whose end lacks its CRLF, as some clients send it")
+	f.BoolVar(&c.looseBatch, "loose-batch", false, "take a $batch whose end lacks its CRLF, as some public clients send it; Dataverse refuses it")
 	f.StringVar(&c.roles, "roles", "", "file with security roles and their privileges, which are then checked (see the guide)")
 	f.Float64Var(&c.speed, "speed", 1, "how many times faster than real time windows, costs and latencies pass")
 	f.StringArrayVar(&c.custom, "custom-action", nil, "a custom API that takes so long: contoso_Do=2s; may be given several times")

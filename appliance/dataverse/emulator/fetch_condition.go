@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -176,8 +177,8 @@ func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) b
 var fetchSets = map[string]string{"in": "In", "not-in": "NotIn", "between": "Between", "not-between": "NotBetween",
 	"contain-values": "ContainValues", "not-contain-values": "DoesNotContainValues"}
 
-// bindLike compiles the operators on text. like takes % for any text and _ for any
-// character.
+// bindLike compiles the operators on text. like takes % for any text, _ for any
+// character and [a-c] or [^a-c] for one of a set or one outside it.
 func bindLike(op string, texts []string) (func(value) bool, error) {
 	if len(texts) != 1 {
 		return nil, errFetch("The condition operator '%s' needs one value.", op)
@@ -205,8 +206,8 @@ func likeMatch(pattern, text string) bool {
 		case i < len(p) && p[i] == '%':
 			star, mark = i, j
 			i++
-		case i < len(p) && (p[i] == '_' || p[i] == t[j]):
-			i, j = i+1, j+1
+		case i < len(p) && likeOne(p[i:], t[j]) > 0:
+			i, j = i+likeOne(p[i:], t[j]), j+1
 		case star >= 0:
 			mark++
 			i, j = star+1, mark
@@ -215,6 +216,36 @@ func likeMatch(pattern, text string) bool {
 		}
 	}
 	return strings.Trim(string(p[i:]), "%") == ""
+}
+
+// likeOne reports how many characters of the pattern match the one of the text: one,
+// or a set between brackets; 0 where it does not match.
+func likeOne(p []rune, c rune) int {
+	end := slices.Index(p, ']')
+	if p[0] != '[' || end < 2 {
+		if p[0] == '_' || p[0] == c {
+			return 1
+		}
+		return 0
+	}
+	set := p[1:end]
+	not := set[0] == '^'
+	if not {
+		set = set[1:]
+	}
+	in := false
+	for len(set) > 0 {
+		from, to := set[0], set[0]
+		set = set[1:]
+		if len(set) > 1 && set[0] == '-' {
+			to, set = set[1], set[2:]
+		}
+		in = in || from <= c && c <= to
+	}
+	if in == not {
+		return 0
+	}
+	return end + 1
 }
 
 // bindDate compiles the operators about time, which are the query functions under
