@@ -304,7 +304,7 @@ func (p *Project) transforms(b *bound) ([]transform.Table, error) {
 			spec.KeepID = t.Schema.PrimaryID
 		}
 		for _, c := range t.Columns {
-			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType})
+			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name)})
 		}
 		for _, l := range t.Lookups {
 			lookup := transform.Lookup{Column: l.LogicalName}

@@ -40,6 +40,12 @@ type Column struct {
 	SQLType string // the DuckDB type it has in the stage
 }
 
+// Base64 reports whether the column takes bytes, as Base64 text: an image, or what a note or
+// an attachment holds (dataverse-web-api.md 13.2, 13.3).
+func (c *Column) Base64(table string) bool {
+	return c.Type == schema.Image || table == "annotation" && c.LogicalName == "documentbody" || table == "activitymimeattachment" && c.LogicalName == "body"
+}
+
 // Lookup is one lookup column of the record.
 type Lookup struct {
 	*schema.Column

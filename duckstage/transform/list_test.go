@@ -39,3 +39,12 @@ func TestLists(t *testing.T) {
 		t.Errorf("a list of texts: %v", err)
 	}
 }
+
+// TestBytesAsBase64 gives a BLOB as Base64 where that is asked for.
+func TestBytesAsBase64(t *testing.T) {
+	s := newStage(t)
+	mustExec(t, s, `CREATE TABLE source.b AS SELECT * FROM (VALUES ('1', '\xFF\x00a'::BLOB), ('2', NULL)) t(id, photo)`)
+	stageTables(t, s, Table{Name: "account", SQL: "SELECT id AS legacy_key, photo, 'cGxhaW4=' AS text FROM b",
+		Columns: []Column{{Name: "photo", SQLType: "VARCHAR", Base64: true}, {Name: "text", SQLType: "VARCHAR", Base64: true}}})
+	expect(t, s, "SELECT legacy_key, photo, text, dm_hold FROM account", "1|/wBh|cGxhaW4=|-", "2|-|cGxhaW4=|-")
+}

@@ -54,6 +54,9 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 		if strings.EqualFold(col.SQLType, "TIMESTAMP") && j.types[strings.ToLower(col.Name)] == "VARCHAR" {
 			cast = castMoment(value)
 		}
+		if col.Base64 && j.types[strings.ToLower(col.Name)] == "BLOB" {
+			cast = "base64(" + value + ")"
+		}
 		inner = append(inner, cast+" AS "+name)
 		if strings.EqualFold(col.SQLType, "VARCHAR") {
 			continue // everything has a text
