@@ -39,7 +39,9 @@ func keyring(c *config.Config, k KeySource, env func(string) (string, bool)) (*b
 	}
 	file := k.IdentityFile
 	if file == "" {
-		file, _ = env(identityVar)
+		if v, ok := env(identityVar); ok {
+			file = v
+		}
 	}
 	if file != "" {
 		secret, err := readIdentity(file)
@@ -49,7 +51,9 @@ func keyring(c *config.Config, k KeySource, env func(string) (string, bool)) (*b
 		keys.Identities = append(keys.Identities, secret)
 	}
 	if c == nil {
-		keys.Passphrase, _ = env(passphraseVar)
+		if v, ok := env(passphraseVar); ok {
+			keys.Passphrase = v
+		}
 	}
 	ring, err := backup.NewKeyring(keys)
 	if err != nil {
