@@ -110,7 +110,7 @@ func TestRestoreWhenTargetIsAhead(t *testing.T) {
 // loadInto is a load of the project in dir into the target at url.
 func loadInto(dir, url string) *exec.Cmd {
 	c := dvmigrate("-C", dir, "load", "--parallel", "2")
-	c.Env = append(c.Env, "DVMIGRATE_TARGET_URL="+url)
+	c.Env = append(c.Env, "DVMIGRATE_TARGET_URL="+url, "DVMIGRATE_LOAD_BATCH=100")
 	return c
 }
 
