@@ -104,7 +104,7 @@ func (b *blobs) names(ctx context.Context) (map[string]int64, error) {
 
 // put leaves the reading back to the service, which compares each block with its CRC-64
 // before it takes it; a blob of blocks is there when their list is.
-func (b *blobs) put(ctx context.Context, name string, from io.ReadSeeker, size int64) error {
+func (b *blobs) put(ctx context.Context, name string, from content, size int64) error {
 	o := &blockblob.UploadStreamOptions{
 		BlockSize:               max(partSize, size/maxBlocks+1),
 		Concurrency:             blocksOnce,

@@ -20,7 +20,7 @@ type shelf interface {
 	// names returns the files that are there, with their sizes in bytes.
 	names(ctx context.Context) (map[string]int64, error)
 	// put stores a file under its name, whole or not at all.
-	put(ctx context.Context, name string, from io.ReadSeeker, size int64) error
+	put(ctx context.Context, name string, from content, size int64) error
 	// get writes a file to w.
 	get(ctx context.Context, name string, w io.Writer) error
 	remove(ctx context.Context, name string) error
@@ -222,7 +222,7 @@ func (f folder) names(context.Context) (map[string]int64, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (f folder) put(ctx context.Context, name string, from io.ReadSeeker, size int64) error {
+func (f folder) put(ctx context.Context, name string, from content, size int64) error {
 	sum := crc32.New(castagnoli)
 	path := filepath.Join(f.dir, name)
 	err := archive.WriteFile(archive.OS{}, path, func(w io.Writer) error {
@@ -295,4 +295,11 @@ func openShelf(ctx context.Context, to string, a Access) (shelf, func(), error) 
 		return nil, nil, err
 	}
 	return d, func() {}, nil
+}
+
+// content is a file to put somewhere: read from its beginning, or anywhere, by several at
+// once.
+type content interface {
+	io.ReadSeeker
+	io.ReaderAt
 }

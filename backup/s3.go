@@ -25,6 +25,7 @@ const (
 // bucket is a shelf in an S3 bucket: Amazon's, MinIO's, Ceph's, Cloudflare's, ...
 type bucket struct {
 	core   minio.Core
+	once   minio.Core // sends a request once
 	server string
 	address
 }
@@ -53,7 +54,12 @@ func openS3(ctx context.Context, where address, a Access) (*bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", endpoint, err)
 	}
-	return &bucket{core: minio.Core{Client: client}, server: endpoint.String(), address: where}, nil
+	o.MaxRetries = 1
+	once, err := minio.New(endpoint.Host, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", endpoint, err)
+	}
+	return &bucket{core: minio.Core{Client: client}, once: minio.Core{Client: once}, server: endpoint.String(), address: where}, nil
 }
 
 func (a Access) endpoint() (*url.URL, error) {
@@ -125,7 +131,7 @@ func (b *bucket) names(ctx context.Context) (map[string]int64, error) {
 
 // put leaves the reading back to the server, which compares each part with its MD5
 // before it takes it; a file of parts is there when all are.
-func (b *bucket) put(ctx context.Context, name string, from io.ReadSeeker, size int64) error {
+func (b *bucket) put(ctx context.Context, name string, from content, size int64) error {
 	o := minio.PutObjectOptions{
 		ContentType:          "application/octet-stream",
 		SendContentMd5:       true, // instead of signed chunks, which not every server takes
@@ -136,14 +142,33 @@ func (b *bucket) put(ctx context.Context, name string, from io.ReadSeeker, size 
 	if least := size/maxParts + 1; least > partSize {
 		o.PartSize = uint64(least+1<<20) >> 20 << 20
 	}
-	done, err := b.core.Client.PutObject(ctx, b.bucket, b.prefix+name, from, size, o)
-	if err != nil {
-		return b.explain(ctx, "write "+name, err)
+	for try := 1; ; try++ {
+		// Each try has a reader of its own: the connection of one that failed may still be
+		// reading from its. (minio-go's own tries share one.)
+		done, err := b.once.Client.PutObject(ctx, b.bucket, b.prefix+name, struct{ io.ReadSeeker }{io.NewSectionReader(from, 0, size)}, size, o)
+		switch {
+		case err == nil && done.Size != size:
+			return fmt.Errorf("write %s: %d of %d bytes were taken", name, done.Size, size)
+		case err == nil:
+			return nil
+		case try == tries || ctx.Err() != nil || !passing(err):
+			return b.explain(ctx, "write "+name, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(try) * putPause):
+		}
 	}
-	if done.Size != size {
-		return fmt.Errorf("write %s: %d of %d bytes were taken", name, done.Size, size)
-	}
-	return nil
+}
+
+// putPause is how long a write is not tried again, times the number of tries.
+const putPause = 200 * time.Millisecond
+
+// passing reports whether an error may be gone at the next try: no answer, or one that
+// says the service is busy.
+func passing(err error) bool {
+	status := minio.ToErrorResponse(err).StatusCode
+	return status == 0 || status == http.StatusTooManyRequests || status >= 500
 }
 
 // get goes on where an answer has broken off.
