@@ -99,13 +99,18 @@ func TestRequests(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			mu.Lock()
 			got.Reset()
-			c.known.requests.Store(0)
 			answer = test.answer
+			mu.Unlock()
+			c.known.requests.Store(0)
 			if err := test.send(); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, test.name, strings.ReplaceAll(got.String(), s.URL, "http://127.0.0.1"))
+			mu.Lock()
+			text := got.String()
+			mu.Unlock()
+			golden(t, test.name, strings.ReplaceAll(text, s.URL, "http://127.0.0.1"))
 		})
 	}
 }

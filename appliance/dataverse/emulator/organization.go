@@ -40,7 +40,5 @@ func withSettings(s *schema.Schema) (*schema.Schema, error) {
 		}
 		org.Columns = append(org.Columns, c)
 	}
-	tables := slices.Clone(s.Tables)
-	tables[at] = &org
-	return schema.New(tables, s.ManyToMany)
+	return s.With(&org)
 }

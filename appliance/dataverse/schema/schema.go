@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -257,6 +258,34 @@ func (s *Schema) Write(w io.Writer) error {
 	return nil
 }
 
+// With returns a schema in which t stands in the place of the table of its name. The other
+// tables are shared and not touched, so that s may be in use meanwhile; t's columns that
+// s has too must be the same.
+func (s *Schema) With(t *Table) (*Schema, error) {
+	out := *s
+	out.Tables, out.byName, out.bySet = slices.Clone(s.Tables), maps.Clone(s.byName), maps.Clone(s.bySet)
+	for i, old := range out.Tables {
+		if old.LogicalName == t.LogicalName {
+			out.Tables[i] = t
+		}
+	}
+	out.byName[t.LogicalName] = t
+	if t.EntitySet != "" {
+		out.bySet[t.EntitySet] = t
+	}
+	t.byColumn = make(map[string]*Column, len(t.Columns))
+	for _, c := range t.Columns {
+		if t.byColumn[c.LogicalName] != nil {
+			return nil, fmt.Errorf("table %s: column %s is there twice", t.LogicalName, c.LogicalName)
+		}
+		t.byColumn[c.LogicalName] = c
+		if c.byValue == nil {
+			c.index()
+		}
+	}
+	return &out, nil
+}
+
 func (s *Schema) index() error {
 	s.byName = make(map[string]*Table, len(s.Tables))
 	s.bySet = make(map[string]*Table, len(s.Tables))
@@ -285,12 +314,16 @@ func (t *Table) index() error {
 			return fmt.Errorf("table %s: column %s is there twice", t.LogicalName, c.LogicalName)
 		}
 		t.byColumn[c.LogicalName] = c
-		c.byValue = make(map[int32]*Option, len(c.Options))
-		for i := range c.Options {
-			c.byValue[c.Options[i].Value] = &c.Options[i]
-		}
+		c.index()
 	}
 	return nil
+}
+
+func (c *Column) index() {
+	c.byValue = make(map[int32]*Option, len(c.Options))
+	for i := range c.Options {
+		c.byValue[c.Options[i].Value] = &c.Options[i]
+	}
 }
 
 // Table finds a table by its logical name; nil when there is none.
