@@ -71,7 +71,7 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.spread, "spread", string(emulator.RoundRobin), "how requests without an affinity cookie get to the servers: round-robin or random")
 	f.DurationVar(&c.warmUp, "warm-up", 0, "how much longer the first bulk request of an action on a table takes, during which others on it fail with SQL 3732, 2766 or 2812")
 	f.BoolVar(&c.deadlocks, "deadlocks", false, "a request that writes a row which another is writing fails as victim of a deadlock (SQL 1205)")
-	f.BoolVar(&c.closeByMessage, "close-by-message", false, "an opportunity is won or lost by WinOpportunity and LoseOpportunity only, as in Dataverse")
+	f.BoolVar(&c.closeByMessage, "close-by-message", true, "an opportunity is won or lost by WinOpportunity and LoseOpportunity only, as in Dataverse; =false also takes a plain write")
 	f.StringArrayVar(&c.deadlockParents, "deadlock-parent", nil, "lookup, as table.column: so do requests that bind it to the same row; may be given several times")
 	f.StringArrayVar(&c.duplicateRules, "duplicate-rule", nil, "duplicate detection rule, as table:column,column, for writes that ask for it; may be given several times")
 	f.StringArrayVar(&c.faults, "fault", nil, "a fault on order; may be given several times")
@@ -202,7 +202,7 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		return nil, err
 	}
 	o := emulator.Options{Schema: sch, Seed: seed, StatePath: c.state, Discard: c.discard, Latency: c.latency, LatencyP99: c.latencyP99,
-		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, CloseByMessage: c.closeByMessage, DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
+		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, PlainClose: !c.closeByMessage, DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
 	if err := c.readProfile(env, &o); err != nil {
 		return nil, err
 	}

@@ -57,6 +57,11 @@ func DisassociateOp(l Link, p Pair) Op {
 	return Op{method: http.MethodDelete, set: l.set1, id: p.ID1, nav: l.nav1, id2: p.ID2}
 }
 
+// ActionOp calls an action at a path below the service root.
+func ActionOp(path string, body []byte) Op {
+	return Op{method: http.MethodPost, set: path, body: body}
+}
+
 // readOp reads an address below the service root.
 func readOp(path, query string) Op { return Op{method: http.MethodGet, set: path, query: query} }
 

@@ -46,6 +46,13 @@ func query(w *work) string {
 			columns = append(columns, name)
 		}
 	}
+	if w.closer != nil {
+		for _, name := range w.closer.StageColumns() {
+			if !slices.Contains(columns, name) {
+				columns = append(columns, name)
+			}
+		}
+	}
 	for i, c := range columns {
 		columns[i] = mapping.Ident(c)
 	}
@@ -163,6 +170,10 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 	if err != nil {
 		return err
 	}
+	closings, err := f.w.closings(b)
+	if err != nil {
+		return err
+	}
 	seqs, owed := b.Column(mapping.Seq), b.Column(mapping.Owed)
 	for i := range b.Rows {
 		seq := uint32(seqs.Ints[i])
@@ -174,6 +185,10 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 			return err
 		}
 		h := f.heapOf(b, i)
+		var closing mapping.Closing
+		if closings != nil {
+			closing, h.closes = closings.Closing(i)
+		}
 		j := f.heaps[h]
 		if j == nil {
 			j = f.w.jobs.Get().(*job)
@@ -184,13 +199,16 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 			f.heaps[h] = j
 		}
 		j.add(seq, uint8(owed.Ints[i]), rows, i)
+		if h.closes {
+			j.closings = append(j.closings, closing)
+		}
 		if why != "" {
 			j.keepBack(len(j.seqs)-1, ClassParent, why)
 		}
 		if f.w.insert() && len(f.w.table.Match) > 0 {
 			j.keys = append(j.keys, keyOf(f.w.table, b, i))
 		}
-		if j.full() {
+		if j.full() || h.closes && len(j.seqs) >= f.w.inBatch {
 			if err := f.send(ctx, h); err != nil {
 				return err
 			}

@@ -84,20 +84,20 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 }
 
 // InactiveBody is the body of an update that makes a record inactive: the first state
-// that is not the one of new records, with its default status reason. An error says that
-// the table has none.
+// that is not the one of new records and that a plain write sets, with its default status
+// reason. An error says that the table has none.
 func InactiveBody(t *schema.Table) ([]byte, error) {
 	for _, c := range t.Columns {
 		if c.Type != schema.State {
 			continue
 		}
 		for _, o := range c.Options {
-			if o.Value != 0 && o.DefaultStatus != nil {
+			if o.Value != 0 && o.DefaultStatus != nil && !mapping.ClosedByAction(t.LogicalName, int64(o.Value)) {
 				return fmt.Appendf(nil, `{"statecode":%d,"statuscode":%d}`, o.Value, *o.DefaultStatus), nil
 			}
 		}
 	}
-	return nil, fmt.Errorf("the table %s has no inactive state", t.LogicalName)
+	return nil, fmt.Errorf("the table %s has no inactive state that a plain write sets", t.LogicalName)
 }
 
 // goneTable is the relation of a table's gone rows, with the columns of a scan.

@@ -26,6 +26,8 @@ type job struct {
 	starts []uint32         // where record i begins in body
 	ends   []uint32         // and where it ends
 
+	closings []mapping.Closing // where the records are closed by an action
+
 	results []outcome // one a record; the zero value = none yet
 	places  []int     // 0, 1, 2, ...
 	kept    int       // records that are not to be sent

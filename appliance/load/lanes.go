@@ -18,8 +18,9 @@ import (
 
 // heap is which job a row goes to.
 type heap struct {
-	lane int // whose jobs one worker sends, one after the other
-	user schema.GUID
+	lane   int // whose jobs one worker sends, one after the other
+	user   schema.GUID
+	closes bool // its records are closed by an action (closing.go)
 }
 
 // maxHeaps is how many jobs are filled at once at most; beyond, all are sent as they are.

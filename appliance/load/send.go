@@ -57,6 +57,9 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if s.w.removing != nil {
 		return s.remove(ctx, set, tries)
 	}
+	if s.j.closings != nil {
+		return s.close(ctx, set, tries)
+	}
 	if tries == 0 && s.w.insert() && s.w.lookFirst.Load() {
 		rest, err := s.readBack(ctx, set)
 		if err != nil {

@@ -38,6 +38,7 @@ type work struct {
 	update   bool
 	removing *removing // of gone records; nil: of staged rows
 	encoder  *mapping.Encoder
+	closer   *mapping.Closer // of states that no plain write sets; nil: there are none
 	settings Settings
 	parties  bool // the records are activities that come with parties
 	inBatch  int  // records in one $batch
@@ -77,6 +78,9 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 	w := &work{table: t, target: l.o.Target(t.Name), link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
 		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name),
 		parties: len(t.Parties) > 0 && (write == mapping.Insert || write == mapping.Update)}
+	if write == mapping.State {
+		w.closer = t.Closer()
+	}
 	w.jobs.New = func() any { return &job{w: w} }
 	auto := w.settings.Batch == 0
 	if auto {

@@ -58,6 +58,7 @@ const (
 	timestamp
 	boolean
 	lookup
+	noon // of a date, for a column with a time: the same day in nearly every zone
 )
 
 // Encoder makes the encoder of one kind of write. deferred names the lookups that
@@ -289,6 +290,10 @@ func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
 		dst = append(dst, '"')
 		dst = appendDate(dst, v.Ints[i])
 		return append(dst, '"')
+	case noon:
+		dst = append(dst, '"')
+		dst = appendDate(dst, v.Ints[i])
+		return append(dst, `T12:00:00Z"`...)
 	case timestamp:
 		dst = append(dst, '"')
 		dst = appendTimestamp(dst, v.Ints[i])

@@ -26,12 +26,16 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 	for _, a := range fileActions {
 		unbound[a.name] = a.post
 	}
-	for _, a := range closings {
-		unbound[a.name] = a.post
-	}
 	bound = map[string]func(*call) error{"DeleteMultiple": (*call).postDeleteMultiple, "AddMembersTeam": teamMembers(true), "RemoveMembersTeam": teamMembers(false)}
 	for _, a := range []bulkAction{{"CreateMultiple", "create"}, {"UpdateMultiple", "update"}, {"UpsertMultiple", "upsert"}} {
 		bound[a.name] = a.post
+	}
+	for _, a := range closings {
+		if a.name == fulfillOrder {
+			bound[a.name] = a.post
+		} else {
+			unbound[a.name] = a.post
+		}
 	}
 	return unbound, bound
 }

@@ -2,27 +2,63 @@ package emulator
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 // closing is an action that closes a row by way of a closing activity (section 4.5):
 // {"Status":5,"IncidentResolution":{"subject":"…","incidentid@odata.bind":"incidents(g)"}}.
 type closing struct {
 	name     string
-	param    string // the activity's parameter; its table is the name in lower case
-	activity string
+	table    string // of the row
+	param    string // the activity's parameter
+	activity string // the activity's table
 	nav      string // from the activity to the row
 	state    int32  // that the row gets
+	from     int32  // that it must have; -1: any in which it is not closed
 }
 
 var closings = []closing{
-	{"CloseIncident", "IncidentResolution", "incidentresolution", "incidentid", 1},
-	{"WinOpportunity", "OpportunityClose", "opportunityclose", "opportunityid", 1},
-	{"LoseOpportunity", "OpportunityClose", "opportunityclose", "opportunityid", 2},
-	{"WinQuote", "QuoteClose", "quoteclose", "quoteid", 2},
-	{"CloseQuote", "QuoteClose", "quoteclose", "quoteid", 3},
-	{"CancelSalesOrder", "OrderClose", "orderclose", "salesorderid", 2},
-	{"FulfillSalesOrder", "OrderClose", "orderclose", "salesorderid", 3},
+	{"CloseIncident", "incident", "IncidentResolution", "incidentresolution", "incidentid", 1, -1},
+	{"WinOpportunity", "opportunity", "OpportunityClose", "opportunityclose", "opportunityid", 1, -1},
+	{"LoseOpportunity", "opportunity", "OpportunityClose", "opportunityclose", "opportunityid", 2, -1},
+	{"WinQuote", "quote", "QuoteClose", "quoteclose", "quoteid", 2, 1},
+	{"CloseQuote", "quote", "QuoteClose", "quoteclose", "quoteid", 3, 1},
+	{"CancelSalesOrder", "salesorder", "OrderClose", "orderclose", "salesorderid", 2, -1},
+	{fulfillOrder, "salesorder", "OrderClose", "orderclose", "salesorderid", 3, -1},
+}
+
+// fulfillOrder is the one of them that is bound, to the set of orders.
+const fulfillOrder = "FulfillSalesOrder"
+
+// closingTables are the tables of closing activities that a schema lacks although it has
+// those they close: every environment has them.
+func closingTables(s *schema.Schema) []*schema.Table {
+	var out []*schema.Table
+	for _, a := range closings {
+		closed := s.Table(a.table)
+		if closed == nil || s.Table(a.activity) != nil || slices.ContainsFunc(out, func(t *schema.Table) bool { return t.LogicalName == a.activity }) {
+			continue
+		}
+		t := &schema.Table{LogicalName: a.activity, SchemaName: a.param, EntitySet: a.activity + "s", DisplayName: a.param, PrimaryID: "activityid", PrimaryName: "subject",
+			Kind: schema.Activity, Ownership: schema.UserOwned,
+			ManyToOne: []schema.Relationship{{SchemaName: closed.SchemaName + "_" + a.param, Column: a.nav, Target: a.table, Nav: a.nav,
+				Collection: closed.SchemaName + "_" + a.param, Cascade: map[string]string{"Delete": "Cascade"}}},
+			Columns: []*schema.Column{
+				{LogicalName: "activityid", Type: schema.UniqueID, NoUpdate: true},
+				{LogicalName: "subject", Type: schema.Text, MaxLength: 200, Required: "business"},
+				{LogicalName: "description", Type: schema.Memo, MaxLength: 2000},
+				{LogicalName: a.nav, Type: schema.Lookup, Targets: []string{a.table}},
+				{LogicalName: "actualend", Type: schema.DateTime, DateBehavior: "UserLocal", Format: "DateAndTime"},
+			}}
+		if a.table == "opportunity" {
+			t.Columns = append(t.Columns, &schema.Column{LogicalName: "actualrevenue", Type: schema.Money})
+		}
+		out = append(out, t)
+	}
+	return out
 }
 
 // post answers the action. Status -1 means the state's default status.
@@ -53,10 +89,11 @@ func (a closing) post(c *call) error {
 		if old.t.state == nil || old.t.status == nil {
 			return errorf(http.StatusBadRequest, "0x80040203", "The %s has no state.", old.t.LogicalName)
 		}
-		if old.t.LogicalName == "incident" && old.value(old.t.state).n == int64(a.state) {
-			return errorf(http.StatusBadRequest, "0x800404cf", "This case has already been resolved. Close and reopen the case record to see the updates.")
+		if e := a.refuses(old); e != nil {
+			return e
 		}
 		set := []assign{{old.t.state, intValue(int64(a.state))}}
+		set = append(set, a.taken(old.t, rec)...)
 		if status >= 0 {
 			set = append(set, assign{old.t.status, intValue(status)})
 		}
@@ -68,6 +105,36 @@ func (a closing) post(c *call) error {
 		}
 		return c.noContent()
 	})
+}
+
+// taken are the columns of the row that get their values from the activity.
+func (a closing) taken(t *table, activity *record) (out []assign) {
+	for i := range activity.set {
+		name := map[string]string{"actualrevenue": "actualvalue", "actualend": "actualclosedate"}[activity.set[i].col.LogicalName]
+		to, v := t.byName[name], activity.set[i].v
+		if to == nil {
+			continue
+		}
+		if v.kind == kindTime && valueKind(to) == kindDate {
+			v = value{kind: kindDate, n: v.n / 86400}
+		}
+		out = append(out, assign{to, v})
+	}
+	return out
+}
+
+// refuses says why a row cannot be closed: it is already, or not yet in the state before.
+func (a closing) refuses(old row) error {
+	state := old.value(old.t.state).n
+	switch {
+	case a.table == "incident" && state == int64(a.state):
+		return errorf(http.StatusBadRequest, "0x800404cf", "This case has already been resolved. Close and reopen the case record to see the updates.")
+	case slices.Contains(closedStates[a.table], state):
+		return errorf(http.StatusBadRequest, "0x80040203", "The %s has already been closed.", old.t.LogicalName)
+	case a.from >= 0 && state != int64(a.from):
+		return errorf(http.StatusBadRequest, "0x80040203", "The %s cannot be closed because it is not in the active state.", old.t.LogicalName)
+	}
+	return nil
 }
 
 // decode reads the closing activity and the status.

@@ -118,7 +118,7 @@ type property struct {
 // lacks is left out; a key naming an unknown column is an error.
 func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, error) {
 	m := &model{schema: s, choices: choices, byName: map[string]*table{}, bySet: map[string]*table{}}
-	for _, st := range s.Tables {
+	for _, st := range append(slices.Clip(s.Tables), closingTables(s)...) {
 		t := &table{Table: st, idx: len(m.tables), bulk: bulkOf(st, o.AssumeBulk), byName: map[string]*column{}, props: map[string]property{},
 			navs: map[string]*relation{}, collections: map[string]*relation{}, nn: map[string]linkEnd{}}
 		m.tables = append(m.tables, t)
@@ -145,7 +145,7 @@ func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, 
 		}
 	}
 	if t := m.byName["opportunity"]; t != nil {
-		t.closeByMessage = o.CloseByMessage
+		t.closeByMessage = !o.PlainClose
 	}
 	return m, m.addDuplicateRules(o.DuplicateRules)
 }

@@ -46,9 +46,9 @@ type Options struct {
 	// rows that are bound to the same one by a lookup, each named table.column.
 	Deadlocks       bool
 	DeadlockParents []string
-	// CloseByMessage refuses to win or lose an opportunity by a plain write, as the service
-	// does: WinOpportunity and LoseOpportunity must be used (section 4.5).
-	CloseByMessage bool
+	// PlainClose takes a plain write that wins or loses an opportunity, which the service
+	// refuses: WinOpportunity and LoseOpportunity must be used (section 4.5).
+	PlainClose bool
 	// Cost is the time that requests take on the server; the zero value is none.
 	Cost Cost
 	// Latency is added to every answer and does not count as execution time. With

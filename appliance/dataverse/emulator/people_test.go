@@ -76,7 +76,6 @@ func TestClosedStates(t *testing.T) {
 		status(option(0, "Active", 1), option(2, "Paid", 100001), option(3, "Canceled", 100003)))...)
 	e := start(t, func(o *Options) {
 		o.Schema, _ = schema.New(append(worldTables(), opportunity, closeOf, invoice), nil)
-		o.CloseByMessage = true
 	})
 	row := "opportunities(" + acc1 + ")"
 	e.want(204, "", "POST", "opportunities", `{"opportunityid":"`+acc1+`","name":"x"}`)

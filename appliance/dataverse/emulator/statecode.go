@@ -72,7 +72,7 @@ func (t *table) changeState(old row, vals []value, setState, setStatus, closing 
 }
 
 // needsMessage refuses a plain write of a state that only an action of its own sets: a
-// case is resolved, and with Options.CloseByMessage an opportunity won or lost, by their
+// case is resolved, and without Options.PlainClose an opportunity won or lost, by their
 // messages (section 4.5).
 func (t *table) needsMessage(before, after int32, closing bool) *apiError {
 	if closing || before == after {

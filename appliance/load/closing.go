@@ -1,0 +1,191 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// Some states are set by an action and by no plain write (mapping.Closing). Rows that need
+// one go to jobs of their own, the others of the table travel in bulk as ever. An action
+// sent twice would be refused, or close the record a second time; so the state of the
+// records is read before any is sent, which also settles what an earlier request did whose
+// answer was lost, and what a target has that is ahead of the ledger. So no record need stay
+// in flight.
+
+// closings reads the rows of a batch that are closed by an action; nil where none is.
+func (w *work) closings(b *column.Batch) (*mapping.ClosingRows, error) {
+	if w.closer == nil {
+		return nil, nil
+	}
+	return w.closer.Rows(b)
+}
+
+// stateOf is what state a record of the target is in.
+type stateOf struct{ state, status int64 }
+
+// reached reports whether the record is as the closing would leave it.
+func (h stateOf) reached(c *mapping.Closing) bool {
+	return h.state == c.State && (c.Status < 0 || h.status == c.Status)
+}
+
+// close closes the records of the set, which are claimed.
+func (s *sender) close(ctx context.Context, set []int, tries int) error {
+	for len(set) > 0 {
+		n := min(len(set), max(s.w.inBatch, fewEnough))
+		if err := s.closeEach(ctx, set[:n], tries); err != nil {
+			return s.release(set[n:], err)
+		}
+		set = set[n:]
+	}
+	return nil
+}
+
+func (s *sender) closeEach(ctx context.Context, set []int, tries int) error {
+	have, err := s.states(ctx, set)
+	if err != nil {
+		return s.release(set, readBackError(err))
+	}
+	var open, early []int // to be closed; of these, those that are not yet in the state before
+	for _, i := range set {
+		h, there := have[s.j.ids[i]]
+		switch c := &s.j.closings[i]; {
+		case there && h.reached(c):
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
+			continue
+		case there && c.From >= 0 && h.state != c.From && h.state != c.State:
+			early = append(early, i)
+		}
+		open = append(open, i)
+	}
+	if len(early) > 0 {
+		err := s.sendEach(ctx, early, tries, func(i int) dataverse.Op {
+			return dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], fmt.Appendf(nil, `{"statecode":%d}`, s.j.closings[i].From))
+		}, outcome{})
+		if open = s.open(open); err != nil {
+			return s.release(without(open, early), err)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	return s.sendEach(ctx, open, tries, func(i int) dataverse.Op {
+		if h, there := have[s.j.ids[i]]; there && h.state == s.j.closings[i].State { // the status reason alone differs
+			return dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
+		}
+		return dataverse.ActionOp(s.j.closings[i].Path, s.j.closings[i].Body)
+	}, outcome{result: ledger.ResultSuccess})
+}
+
+// sendEach sends one operation a record in a $batch, and gives those done an outcome.
+// Those that are to be sent again are, from the start.
+func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i int) dataverse.Op, done outcome) error {
+	ops := make([]dataverse.Op, len(set))
+	for k, i := range set {
+		ops[k] = op(i)
+	}
+	errs, err := s.target.Batch(ctx, ops)
+	switch {
+	case dataverse.KindOf(err) == dataverse.Lost:
+		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to the closing of %d records was lost, finding out what became of it: %s", len(set), short(err)))
+		return s.closeAgain(ctx, set, tries, err)
+	case err != nil && passesBy(err):
+		return s.closeAgain(ctx, set, tries, err)
+	case err != nil:
+		return s.stop(set, err)
+	}
+	var again, refused []int
+	var last, stop error
+	of := map[int]error{}
+	for k, i := range set {
+		switch err := errs[k]; {
+		case err == nil:
+			s.j.results[i] = done
+		case dataverse.KindOf(err) == dataverse.Lost || passesBy(err):
+			again, last = append(again, i), err
+		case refusedAlone(err) || dataverse.KindOf(err) == dataverse.NotFound:
+			refused, of[i] = append(refused, i), err
+		default:
+			stop = s.stop([]int{i}, err)
+		}
+	}
+	if err := s.closeRefused(ctx, refused, of); err != nil && stop == nil {
+		stop = err
+	}
+	if stop != nil {
+		return s.release(again, stop)
+	}
+	return s.closeAgain(ctx, again, tries, last)
+}
+
+// closeRefused decides records whose closing was refused: one that is in its state
+// already, by a request that came late, is done.
+func (s *sender) closeRefused(ctx context.Context, set []int, errs map[int]error) error {
+	if len(set) == 0 {
+		return nil
+	}
+	have, err := s.states(ctx, set)
+	if err != nil {
+		return s.release(set, readBackError(err))
+	}
+	for _, i := range set {
+		if h, there := have[s.j.ids[i]]; there && h.reached(&s.j.closings[i]) {
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
+		} else {
+			s.fail(i, errs[i])
+		}
+	}
+	return nil
+}
+
+// closeAgain sends once more what was not applied or has no answer, which reads its state
+// first.
+func (s *sender) closeAgain(ctx context.Context, set []int, tries int, err error) error {
+	switch {
+	case len(set) == 0:
+		return nil
+	case ctx.Err() != nil:
+		return s.release(set, err)
+	case tries < maxTries:
+		return s.close(ctx, set, tries+1)
+	}
+	s.later(set, err)
+	return nil
+}
+
+// states reads the states of the target's records; those that are not there are left out.
+func (s *sender) states(ctx context.Context, set []int) (map[schema.GUID]stateOf, error) {
+	t := s.w.table.Schema
+	conditions := make([]string, len(set))
+	for k, i := range set {
+		conditions[k] = t.PrimaryID + " eq " + s.j.ids[i].String()
+	}
+	found := make(map[schema.GUID]stateOf, len(set))
+	err := s.target.Matching(ctx, t, []string{"statecode", "statuscode"}, conditions, func(row json.RawMessage) error {
+		var members map[string]any
+		if err := decode(row, &members); err != nil {
+			return err
+		}
+		text, _ := members[t.PrimaryID].(string)
+		id, err := schema.ParseGUID(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.PrimaryID, err)
+		}
+		var h stateOf
+		for name, into := range map[string]*int64{"statecode": &h.state, "statuscode": &h.status} {
+			n, _ := members[name].(json.Number)
+			if *into, err = n.Int64(); err != nil {
+				return fmt.Errorf("%s of %s is no number", name, text)
+			}
+		}
+		found[id] = h
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,151 @@
+package mapping
+
+import (
+	"fmt"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/duckstage/column"
+)
+
+// closing is a state of a table that no plain write sets, but an action that takes an
+// activity telling how the record came to its end (dataverse-web-api.md 4.5).
+type closing struct {
+	table   string
+	state   int64
+	path    string // of the action, below the service root
+	param   string // the activity's parameter
+	class   string // the activity's table
+	subject string // of the activity
+	from    int64  // the state that the record must have before; -1: any
+}
+
+// closings are the states in question. The activity's lookup of the record has the name of
+// the record's primary key.
+var closings = []closing{
+	{"opportunity", 1, "WinOpportunity", "OpportunityClose", "opportunityclose", "Won", -1},
+	{"opportunity", 2, "LoseOpportunity", "OpportunityClose", "opportunityclose", "Lost", -1},
+	{"incident", 1, "CloseIncident", "IncidentResolution", "incidentresolution", "Resolved", -1},
+	{"quote", 2, "WinQuote", "QuoteClose", "quoteclose", "Won", 1},
+	{"quote", 3, "CloseQuote", "QuoteClose", "quoteclose", "Closed", 1},
+	{"salesorder", 2, "CancelSalesOrder", "OrderClose", "orderclose", "Canceled", -1},
+	{"salesorder", 3, "salesorders/Microsoft.Dynamics.CRM.FulfillSalesOrder", "OrderClose", "orderclose", "Fulfilled", -1},
+}
+
+// closeValues are the columns of a record that its closing activity carries too: Dataverse
+// takes them from there.
+var closeValues = []struct{ table, column, of string }{
+	{"opportunity", "actualvalue", "actualrevenue"},
+	{"opportunity", "actualclosedate", "actualend"},
+}
+
+func closingOf(table string, state int64) *closing {
+	for i := range closings {
+		if c := &closings[i]; c.table == table && c.state == state {
+			return c
+		}
+	}
+	return nil
+}
+
+// ClosedByAction reports whether records of the table get into a state by an action of
+// its own only, and by no plain write.
+func ClosedByAction(table string, state int64) bool { return closingOf(table, state) != nil }
+
+// Closing is the request that brings a record into a state by such an action.
+type Closing struct {
+	Path   string // of the POST, below the service root
+	Body   []byte
+	State  int64 // that the record then has
+	Status int64 // -1: the state's default
+	From   int64 // the state that it must have before; -1: any
+}
+
+// Closer makes the Closings of a table's rows.
+type Closer struct {
+	table  *Table
+	status bool // the SELECT yields a status reason
+	values *Encoder
+}
+
+// Closer returns nil for a table none of whose states needs an action.
+func (t *Table) Closer() *Closer {
+	if t.Schema == nil || t.Link != nil {
+		return nil
+	}
+	c := &Closer{table: t, values: &Encoder{table: t}}
+	state := false
+	for _, col := range t.Columns {
+		state = state || col.Type == schema.State
+		c.status = c.status || col.Type == schema.Status
+		for _, v := range closeValues {
+			if v.table != t.Name || v.column != col.LogicalName {
+				continue
+			}
+			f := plainField(col)
+			f.key = fmt.Appendf(nil, `,"%s":`, v.of)
+			if f.kind == date && v.of == "actualend" {
+				f.kind = noon
+			}
+			c.values.fields = append(c.values.fields, f)
+		}
+	}
+	for i := range closings {
+		if state && closings[i].table == t.Name {
+			return c
+		}
+	}
+	return nil
+}
+
+// StageColumns names the stage columns that the Closer reads.
+func (c *Closer) StageColumns() []string {
+	names := append(c.values.StageColumns(), "statecode")
+	if c.status {
+		names = append(names, "statuscode")
+	}
+	return names
+}
+
+// ClosingRows reads the rows of one batch for a Closer.
+type ClosingRows struct {
+	closer        *Closer
+	values        *Rows
+	state, status *column.Vector
+}
+
+// Rows finds the closer's columns in the batch, which has to have StageColumns.
+func (c *Closer) Rows(b *column.Batch) (*ClosingRows, error) {
+	values, err := c.values.Rows(b)
+	if err != nil {
+		return nil, err
+	}
+	r := &ClosingRows{closer: c, values: values, state: b.Column("statecode")}
+	if c.status {
+		r.status = b.Column("statuscode")
+	}
+	if r.state == nil || c.status && r.status == nil {
+		return nil, fmt.Errorf("encode %s: the batch lacks a state or status reason", c.table.Name)
+	}
+	return r, nil
+}
+
+// Closing is the request that brings row i into its state; needed is false where a plain
+// write of the state does.
+func (r *ClosingRows) Closing(i int) (out Closing, needed bool) {
+	if r.state.Null(i) {
+		return out, false
+	}
+	c := closingOf(r.closer.table.Name, r.state.Ints[i])
+	if c == nil {
+		return out, false
+	}
+	out = Closing{Path: c.path, State: c.state, Status: -1, From: c.from}
+	if r.status != nil && !r.status.Null(i) {
+		out.Status = r.status.Ints[i]
+	}
+	t := r.closer.table.Schema
+	out.Body = fmt.Appendf(nil, `{"Status":%d,"%s":{"@odata.type":"Microsoft.Dynamics.CRM.%s","subject":"%s","%s@odata.bind":"/%s(%s)"`,
+		out.Status, c.param, c.class, c.subject, t.PrimaryID, t.EntitySet, r.values.ID(i))
+	out.Body = append(r.values.appendFields(out.Body, i), "}}"...)
+	return out, true
+}
