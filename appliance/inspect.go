@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
 )
 
 // maxBody is the most that the service takes in one request with any custom logic on it:
@@ -66,6 +67,10 @@ func (n *inspector) request(method, path string, body []byte) {
 	set, rest, _ := strings.Cut(path, "/")
 	set, key, _ := strings.Cut(set, "(")
 	t := n.schema.Set(set)
+	if action, found := strings.CutPrefix(rest, "Microsoft.Dynamics.CRM."); found && !strings.HasSuffix(action, "Multiple") || t == nil && mapping.IsClosingAction(set) {
+		n.closing(path, body)
+		return
+	}
 	if t == nil {
 		n.note(set, "", "the schema has no such entity set", path)
 		return
@@ -93,6 +98,28 @@ func (n *inspector) request(method, path string, body []byte) {
 	}
 	if err != nil {
 		n.note(t.LogicalName, "", "a body is not JSON: "+err.Error(), path)
+	}
+}
+
+// closing inspects a call of an action that closes a record: a status, and an activity that
+// names the record.
+func (n *inspector) closing(path string, body []byte) {
+	var members map[string]any
+	if err := json.Unmarshal(body, &members); err != nil {
+		n.note(path, "", "a body is not JSON: "+err.Error(), path)
+		return
+	}
+	named := false
+	for _, member := range members {
+		activity, _ := member.(map[string]any)
+		for name, value := range activity {
+			text, _ := value.(string)
+			set, id, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(text, "/"), ")"), "(")
+			named = named || strings.HasSuffix(name, "@odata.bind") && n.schema.Set(set) != nil && isGUID(id)
+		}
+	}
+	if _, is := members["Status"].(float64); !is || !named {
+		n.note(path, "", "an action lacks its status, or an activity that names a record", path)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -93,7 +94,11 @@ func (p *Project) Preview(ctx context.Context, table string, keys []string, limi
 		if enc.Empty() {
 			continue
 		}
-		err := p.previewRows(ctx, enc, table, seqs, func(rows *mapping.Rows, seq int64, i int) {
+		var closer *mapping.Closer
+		if w.write == mapping.State {
+			closer = t.Closer()
+		}
+		err := p.previewRows(ctx, enc, closer, table, seqs, func(rows *mapping.Rows, closings *mapping.ClosingRows, seq int64, i int) {
 			k := at[seq]
 			if w.owes != 0 && owed[k]&w.owes == 0 {
 				return
@@ -102,6 +107,11 @@ func (p *Project) Preview(ctx context.Context, table string, keys []string, limi
 			q := PreviewRequest{Pass: string(w.pass), Method: "POST", Path: t.Schema.EntitySet, Body: t.WithParties(enc.CreateBody(nil, record), rows.AppendParties(nil, i))}
 			if w.write != mapping.Insert {
 				q.Method, q.Path, q.Body = "PATCH", fmt.Sprintf("%s(%s)", t.Schema.EntitySet, out.Records[k].RecordID), enc.UpdateBody(nil, record)
+			}
+			if closings != nil {
+				if c, needed := closings.Closing(i); needed {
+					q.Method, q.Path, q.Body = "POST", c.Path, c.Body
+				}
 			}
 			out.Records[k].Requests = append(out.Records[k].Requests, q)
 		})
@@ -112,11 +122,18 @@ func (p *Project) Preview(ctx context.Context, table string, keys []string, limi
 	return out, nil
 }
 
-// previewRows encodes the rows of these numbers.
-func (p *Project) previewRows(ctx context.Context, enc *mapping.Encoder, table string, seqs []string, each func(rows *mapping.Rows, seq int64, i int)) error {
-	columns := []string{mapping.Ident(mapping.Seq)}
-	for _, c := range enc.StageColumns() {
-		columns = append(columns, mapping.Ident(c))
+// previewRows encodes the rows of these numbers. closer may be nil.
+func (p *Project) previewRows(ctx context.Context, enc *mapping.Encoder, closer *mapping.Closer, table string, seqs []string,
+	each func(rows *mapping.Rows, closings *mapping.ClosingRows, seq int64, i int)) error {
+	names := append([]string{mapping.Seq}, enc.StageColumns()...)
+	if closer != nil {
+		names = append(names, closer.StageColumns()...)
+	}
+	var columns []string
+	for _, name := range names {
+		if quoted := mapping.Ident(name); !slices.Contains(columns, quoted) {
+			columns = append(columns, quoted)
+		}
 	}
 	query := "SELECT " + strings.Join(columns, ", ") + " FROM " + mapping.Ident(table) + " WHERE dm_seq IN (" + strings.Join(seqs, ",") + ") ORDER BY dm_seq"
 	return p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
@@ -124,8 +141,14 @@ func (p *Project) previewRows(ctx context.Context, enc *mapping.Encoder, table s
 		if err != nil {
 			return err
 		}
+		var closings *mapping.ClosingRows
+		if closer != nil {
+			if closings, err = closer.Rows(b); err != nil {
+				return err
+			}
+		}
 		for i := range b.Rows {
-			each(rows, b.Columns[0].Ints[i], i)
+			each(rows, closings, b.Columns[0].Ints[i], i)
 		}
 		return nil
 	})
@@ -137,7 +160,7 @@ func (p *Project) previewLinks(ctx context.Context, t *mapping.Table, seqs []str
 	if set1 == nil || set2 == nil {
 		return fmt.Errorf("the schema lacks %s or %s, the ends of the relationship", t.Link.Table1, t.Link.Table2)
 	}
-	return p.previewRows(ctx, t.Encoder(mapping.Insert, nil), t.Name, seqs, func(rows *mapping.Rows, seq int64, i int) {
+	return p.previewRows(ctx, t.Encoder(mapping.Insert, nil), nil, t.Name, seqs, func(rows *mapping.Rows, _ *mapping.ClosingRows, seq int64, i int) {
 		id1, id2 := rows.LinkIDs(i)
 		r := &out.Records[at[seq]]
 		r.Requests = append(r.Requests, PreviewRequest{Pass: string(plan.Link), Method: "POST", Path: fmt.Sprintf("%s(%s)/%s/$ref", set1.EntitySet, id1, t.Link.Nav1), Body: refBody(set2.EntitySet, id2)})

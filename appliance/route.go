@@ -44,3 +44,7 @@ func (r *route) Matching(ctx context.Context, t *schema.Table, columns, conditio
 func (r *route) DeleteMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
 	return r.call(ctx, func(c *dataverse.Client) error { return c.DeleteMany(ctx, t, body, records) })
 }
+
+func (r *route) Do(ctx context.Context, op dataverse.Op) error {
+	return r.call(ctx, func(c *dataverse.Client) error { return c.Do(ctx, op) })
+}

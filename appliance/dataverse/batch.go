@@ -62,6 +62,16 @@ func ActionOp(path string, body []byte) Op {
 	return Op{method: http.MethodPost, set: path, body: body}
 }
 
+// Do sends one operation that makes no link, as a request of its own.
+func (c *Client) Do(ctx context.Context, op Op) error {
+	r := c.writing(op.method, op.method, op.set, op.body)
+	r.path = string(op.appendPath(nil))
+	if op.ifMatch {
+		r.ifMatch = "*"
+	}
+	return c.done(ctx, r)
+}
+
 // readOp reads an address below the service root.
 func readOp(path, query string) Op { return Op{method: http.MethodGet, set: path, query: query} }
 

@@ -49,7 +49,10 @@ func (s *sender) close(ctx context.Context, set []int, tries int) error {
 
 func (s *sender) closeEach(ctx context.Context, set []int, tries int) error {
 	have, err := s.states(ctx, set)
-	if err != nil {
+	switch {
+	case err != nil && passesBy(err):
+		return s.closeAgain(ctx, set, tries, readBackError(err))
+	case err != nil:
 		return s.release(set, readBackError(err))
 	}
 	var open, early []int // to be closed; of these, those that are not yet in the state before
@@ -90,7 +93,7 @@ func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i i
 	for k, i := range set {
 		ops[k] = op(i)
 	}
-	errs, err := s.target.Batch(ctx, ops)
+	errs, err := s.perform(ctx, ops)
 	switch {
 	case dataverse.KindOf(err) == dataverse.Lost:
 		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to the closing of %d records was lost, finding out what became of it: %s", len(set), short(err)))
@@ -122,6 +125,18 @@ func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i i
 		return s.release(again, stop)
 	}
 	return s.closeAgain(ctx, again, tries, last)
+}
+
+// perform sends the operations in a $batch, or one a request where the table says so.
+func (s *sender) perform(ctx context.Context, ops []dataverse.Op) ([]error, error) {
+	if Message(s.w.message.Load()) != Single {
+		return s.target.Batch(ctx, ops)
+	}
+	errs := make([]error, len(ops))
+	for k, op := range ops {
+		errs[k] = s.target.Do(ctx, op)
+	}
+	return errs, nil
 }
 
 // closeRefused decides records whose closing was refused: one that is in its state

@@ -74,6 +74,7 @@ type Target interface {
 	DeleteMany(ctx context.Context, t *schema.Table, body []byte, records int) error
 	Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error
 	Batch(ctx context.Context, ops []dataverse.Op) ([]error, error)
+	Do(ctx context.Context, op dataverse.Op) error
 	Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error)
 	Rows(ctx context.Context, t *schema.Table, q dataverse.Query, fn func(row json.RawMessage) error) error
 }

@@ -299,11 +299,22 @@ func (w *world) owed(table string, seq int) (owed uint8) {
 	return owed
 }
 
-// total is the number of rows that become records, without links.
+// total is the number of records that come of the rows: one each, without links, and of
+// each opportunity that is won the activity that closes it.
 func (w *world) total() (n int) {
 	for name, t := range w.stage.tables {
 		if w.tables[name].Link == nil {
 			n += t.count
+		}
+	}
+	return n + w.won()
+}
+
+// won is the number of opportunities that are closed by an action.
+func (w *world) won() (n int) {
+	for seq := range w.stage.tables["opportunity"].count {
+		if w.value("opportunity", "statecode", seq) != 0 {
+			n++
 		}
 	}
 	return n

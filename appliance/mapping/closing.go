@@ -51,6 +51,16 @@ func closingOf(table string, state int64) *closing {
 // its own only, and by no plain write.
 func ClosedByAction(table string, state int64) bool { return closingOf(table, state) != nil }
 
+// IsClosingAction reports whether a path below the service root is that of such an action.
+func IsClosingAction(path string) bool {
+	for i := range closings {
+		if closings[i].path == path {
+			return true
+		}
+	}
+	return false
+}
+
 // Closing is the request that brings a record into a state by such an action.
 type Closing struct {
 	Path   string // of the POST, below the service root
@@ -127,6 +137,16 @@ func (c *Closer) Rows(b *column.Batch) (*ClosingRows, error) {
 		return nil, fmt.Errorf("encode %s: the batch lacks a state or status reason", c.table.Name)
 	}
 	return r, nil
+}
+
+// IsClosingAction reports whether a path below the service root is that of such an action.
+func IsClosingAction(path string) bool {
+	for i := range closings {
+		if closings[i].path == path {
+			return true
+		}
+	}
+	return false
 }
 
 // Closing is the request that brings row i into its state; needed is false where a plain
