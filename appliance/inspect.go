@@ -67,7 +67,7 @@ func (n *inspector) request(method, path string, body []byte) {
 	set, rest, _ := strings.Cut(path, "/")
 	set, key, _ := strings.Cut(set, "(")
 	t := n.schema.Set(set)
-	if action, found := strings.CutPrefix(rest, "Microsoft.Dynamics.CRM."); found && !strings.HasSuffix(action, "Multiple") || t == nil && mapping.IsClosingAction(set) {
+	if mapping.IsClosingAction(path) {
 		n.closing(path, body)
 		return
 	}

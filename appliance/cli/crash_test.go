@@ -174,6 +174,11 @@ func requireOnce(t *testing.T, dir string, e *emulator.Server) {
 			t.Errorf("%s: %d rows in the target, %d in the source", table.Name, stats.Rows[table.Name], table.Source)
 		}
 	}
+	var deals bytes.Buffer
+	if err := e.Export(&deals, "opportunity"); err != nil {
+		t.Fatal(err)
+	}
+	rows += bytes.Count(deals.Bytes(), []byte("\n")) - bytes.Count(deals.Bytes(), []byte(`"statecode":0`)) // each closed once, by an activity
 	there := 0
 	for _, n := range stats.Links {
 		there += n

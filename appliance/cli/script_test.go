@@ -273,7 +273,7 @@ func cmdOnce(ts *testscript.TestScript, neg bool, args []string) {
 		Loaded int64
 	}
 	ts.Check(json.Unmarshal(b, &tables))
-	rows, links := int64(0), int64(0)
+	rows, links := int64(stats.Rows["opportunityclose"]), int64(0) // of opportunities that were closed
 	for _, t := range tables {
 		switch t.Name {
 		case "contactleads", "contoso_equipment_contact":

@@ -139,16 +139,6 @@ func (c *Closer) Rows(b *column.Batch) (*ClosingRows, error) {
 	return r, nil
 }
 
-// IsClosingAction reports whether a path below the service root is that of such an action.
-func IsClosingAction(path string) bool {
-	for i := range closings {
-		if closings[i].path == path {
-			return true
-		}
-	}
-	return false
-}
-
 // Closing is the request that brings row i into its state; needed is false where a plain
 // write of the state does.
 func (r *ClosingRows) Closing(i int) (out Closing, needed bool) {
