@@ -54,6 +54,7 @@ var classByCode = map[uint32]Class{
 	0x80040220: ClassRights, 0x80048306: ClassRights, 0x80040231: ClassRights, 0x80042F09: ClassRights, 0x80042F0A: ClassRights,
 	0x8004022B: ClassRights, 0x80040229: ClassRights, 0x80040215: ClassRights, 0x80041409: ClassRights, 0x8004140D: ClassRights, 0x80040225: ClassRights,
 	0x80048408: ClassState, 0x8004F00E: ClassState, 0x8004022E: ClassState, 0x80040230: ClassState,
+	0x800404CF: ClassState, 0x80100005: ClassState, // closed already; closed by its own message only (4.5)
 }
 
 // reasonOf is what the ledger keeps of an error.

@@ -193,7 +193,7 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		if j == nil {
 			j = f.w.jobs.Get().(*job)
 			j.user = h.user
-			if f.w.sizer != nil {
+			if f.w.sizer != nil && !h.closes {
 				j.size = f.w.sizer.next()
 			}
 			f.heaps[h] = j
@@ -208,7 +208,7 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		if f.w.insert() && len(f.w.table.Match) > 0 {
 			j.keys = append(j.keys, keyOf(f.w.table, b, i))
 		}
-		if j.full() || h.closes && len(j.seqs) >= f.w.inBatch {
+		if j.full() || h.closes && len(j.seqs) >= f.w.inBatch { // they go in a $batch
 			if err := f.send(ctx, h); err != nil {
 				return err
 			}

@@ -267,7 +267,9 @@ func (s *sender) duplicate(ctx context.Context, set []int, tries int, err error)
 	case len(rest) == len(set): // not by id: an alternate key is taken
 		return s.narrow(ctx, set, tries, err)
 	}
-	s.w.lookFirst.Store(true)
+	if !s.w.table.ServerIDs { // a key does not tell our records from those that were there before
+		s.w.lookFirst.Store(true)
+	}
 	return s.send(ctx, rest, max(tries, 1))
 }
 

@@ -293,7 +293,8 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	}
 	s := sender{l: l, w: w, j: j, target: target}
 	sending := dataverse.Stopping(ctx, stopping)
-	if w.sizer != nil {
+	sized := w.sizer != nil && j.closings == nil // in bulk requests, whose size is to be found
+	if sized {
 		sending = dataverse.Observing(sending, j.toll.take)
 	}
 	stop := s.send(sending, j.all(), 0)
@@ -305,7 +306,7 @@ func (l *Loader) do(ctx, stopping context.Context, w *work, j *job) error {
 	}
 	done, failed := l.count(w, outcomes)
 	w.bad.note(done, failed)
-	if w.sizer != nil && stop == nil {
+	if sized && stop == nil {
 		w.sizer.learn(j, done+failed, Message(w.message.Load()) == Bulk)
 	}
 	switch {

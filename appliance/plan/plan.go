@@ -7,7 +7,7 @@
 // as tie-break, ascending number of distinct lookup targets. A lookup that points
 // to a table loaded later, or to its own table, is deferred: left empty by the
 // insert and set by a second pass. N:N links come after both ends, state and
-// status last.
+// status last, in the opposite order.
 package plan
 
 import (
@@ -88,9 +88,15 @@ func laterSteps(inserts []Step, g *graph) []Step {
 			lookups = append(lookups, Step{Table: s.Table, Pass: Lookups, Wave: last + 1, Deferred: s.Deferred,
 				Reason: fmt.Sprintf("sets %s, left empty by the insert", strings.Join(s.Deferred, ", "))})
 		}
+	}
+	wave, of := last+2, -1
+	for _, s := range slices.Backward(inserts) { // a quote before its opportunity
 		if g.tables[s.Table].HasState() {
-			states = append(states, Step{Table: s.Table, Pass: State, Wave: last + 3,
-				Reason: "closes records last: a closed one cannot be updated"})
+			if s.Wave != of {
+				wave, of = wave+1, s.Wave
+			}
+			states = append(states, Step{Table: s.Table, Pass: State, Wave: wave,
+				Reason: "closes records last, and before those they point to: a closed one cannot be updated"})
 		}
 	}
 	for _, t := range g.links {
