@@ -82,6 +82,7 @@ type forecast struct {
 	change   map[string]float64
 	bytes    map[string]float64
 	owed     map[string][2]float64 // shares of a table's records with deferred lookups, and with a final state
+	closed   map[string]float64    // share of the latter that an action closes
 }
 
 // measured is the newest measurement of a kind.
@@ -91,7 +92,7 @@ type measured struct {
 }
 
 func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
-	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, owed: map[string][2]float64{}}
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, owed: map[string][2]float64{}, closed: map[string]float64{}}
 	if err := f.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -272,15 +273,18 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 		}
 		return nil
 	}
-	var all, lookups, state int64
-	query := fmt.Sprintf("SELECT count(*), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %d <> 0) FROM %s",
-		mapping.OwesLookups, mapping.OwesState, duckstage.Ident(t.Name))
-	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &state}, query); err != nil {
+	var all, lookups, state, closed int64
+	query := fmt.Sprintf("SELECT count(*), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %[2]d <> 0), count(*) FILTER (dm_owed & %[2]d <> 0 AND %s) FROM %s",
+		mapping.OwesLookups, mapping.OwesState, t.ClosingsSQL(), duckstage.Ident(t.Name))
+	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &state, &closed}, query); err != nil {
 		return fmt.Errorf("count %s: %w", t.Name, err)
 	}
 	f.counts[t.Name] = all
 	if all > 0 {
 		f.owed[t.Name] = [2]float64{float64(lookups) / float64(all), float64(state) / float64(all)}
+	}
+	if state > 0 {
+		f.closed[t.Name] = float64(closed) / float64(state)
 	}
 	return nil
 }
@@ -355,7 +359,7 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	switch {
 	case settings.Message == "single":
 		w.Message, w.Batch = plan.Single, 1
-	case settings.Message == "batch", t.Link != nil, !t.Schema.CanBulk(map[string]string{"insert": "create", "update": "update"}[action]):
+	case settings.Message == "batch", t.Link != nil, step.Pass == plan.State && f.closed[step.Table] > 0.5, !t.Schema.CanBulk(map[string]string{"insert": "create", "update": "update"}[action]):
 		w.Message, w.Batch = plan.Batch, min(w.Batch, 100)
 	}
 	if action == "insert" {

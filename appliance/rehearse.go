@@ -10,6 +10,7 @@ import (
 	"dvmigrate/appliance/dataverse/identity"
 	"dvmigrate/appliance/dataverse/pace"
 	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/appliance/progress"
 )
@@ -56,6 +57,9 @@ func (p *Project) RehearsalModel(ctx context.Context) (RehearsalModel, error) {
 		table := w.Table
 		if w.Action == "link" {
 			names, table = []string{"Associate"}, f.bound.byName[w.Table].Link.Table1
+		}
+		if w.Pass == plan.State {
+			names = append(names, mapping.ClosingActions(table)...)
 		}
 		for _, name := range names {
 			m.Costs = append(m.Costs, RehearsalCost{Table: table, Action: name, Request: w.PerRequest, Record: record})

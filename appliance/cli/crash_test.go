@@ -54,7 +54,7 @@ func newEmulator(t *testing.T) *emulator.Server {
 	return e
 }
 
-// TestKilledLoadIsExactlyOnce kills the loader at the first 20 of the 22 writes that the load
+// TestKilledLoadIsExactlyOnce kills the loader at the first 20 of the 23 writes that the load
 // of the staged sample takes, in the inserts, the second pass, the links and the
 // states, in turn before the write is applied and after, and loads on.
 func TestKilledLoadIsExactlyOnce(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -168,6 +169,12 @@ func (c *crowd) Batch(ctx context.Context, ops []dataverse.Op) ([]error, error) 
 	return client.Batch(ctx, ops)
 }
 
+func (c *crowd) Matching(ctx context.Context, t *schema.Table, columns, conditions []string, fn func(row json.RawMessage) error) error {
+	client, back := c.one()
+	defer back()
+	return client.Matching(ctx, t, columns, conditions, fn)
+}
+
 func (c *crowd) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error) {
 	client, back := c.one()
 	defer back()
@@ -227,7 +234,11 @@ func (d drawn) work(w *world) []plan.Work {
 		if t.mapped.Link != nil { // its address is that of the first end
 			k.Action, k.PerRecord = "link", d.cost[t.mapped.Link.Table1]
 		}
-		if action := map[string]string{"insert": "create"}[k.Action]; t.mapped.Link != nil || !t.mapped.Schema.CanBulk(orUpdate(action)) {
+		closing := k.Pass == plan.State && t.mapped.Closer() != nil
+		if closing { // a record's state is read before, which costs the emulator as much
+			k.PerRecord *= 2
+		}
+		if action := map[string]string{"insert": "create"}[k.Action]; closing || t.mapped.Link != nil || !t.mapped.Schema.CanBulk(orUpdate(action)) {
 			k.Message, k.Batch = plan.Batch, min(k.Batch, 100)
 		}
 		out = append(out, k)

@@ -2,6 +2,8 @@ package mapping
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/duckstage/column"
@@ -50,6 +52,32 @@ func closingOf(table string, state int64) *closing {
 // ClosedByAction reports whether records of the table get into a state by an action of
 // its own only, and by no plain write.
 func ClosedByAction(table string, state int64) bool { return closingOf(table, state) != nil }
+
+// ClosingsSQL is the condition, over a staged row's columns, that its state is set by such
+// an action; false where the table has none.
+func (t *Table) ClosingsSQL() string {
+	if t.Closer() == nil {
+		return "false"
+	}
+	var states []string
+	for i := range closings {
+		if closings[i].table == t.Name {
+			states = append(states, strconv.FormatInt(closings[i].state, 10))
+		}
+	}
+	return "coalesce(statecode IN (" + strings.Join(states, ", ") + "), false)"
+}
+
+// ClosingActions names the actions that close records of the table, as the service does.
+func ClosingActions(table string) []string {
+	var names []string
+	for i := range closings {
+		if c := &closings[i]; c.table == table {
+			names = append(names, c.path[strings.LastIndexByte(c.path, '.')+1:])
+		}
+	}
+	return names
+}
 
 // IsClosingAction reports whether a path below the service root is that of such an action.
 func IsClosingAction(path string) bool {

@@ -57,6 +57,8 @@ func TestOrder(t *testing.T) {
 			[]*mapping.Table{link("contactleads", "contact", "lead"), withState(table("lead", "parentlead", "lead")), table("contact")},
 			[]brief{{"contact", Insert, 0, nil}, {"lead", Insert, 0, []string{"parentlead"}}, {"lead", Lookups, 1, []string{"parentlead"}},
 				{"contactleads", Link, 2, nil}, {"lead", State, 3, nil}}},
+		{"a record is closed before the one it points to", []*mapping.Table{withState(table("quote", "opportunityid", "opportunity")), withState(table("opportunity"))},
+			[]brief{{"opportunity", Insert, 0, nil}, {"quote", Insert, 1, nil}, {"quote", State, 4, nil}, {"opportunity", State, 5, nil}}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

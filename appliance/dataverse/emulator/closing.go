@@ -67,7 +67,7 @@ func (a closing) post(c *call) error {
 	if t == nil {
 		return c.errNoOperation() // an environment without the app that brings it
 	}
-	c.table, c.records = t, 1
+	c.table, c.records = c.srv.model.byName[a.table], 1
 	rec, status, err := a.decode(c, t)
 	if err != nil {
 		return inPayload(t.EntitySet, err)
