@@ -44,11 +44,6 @@ type DataFinding struct {
 	Todo     string             `json:"todo,omitempty"` // what to do about it
 }
 
-// Failed reports whether something was found that is graver than a warning.
-func (d *DataCheck) Failed() bool {
-	return slices.ContainsFunc(d.Findings, func(f DataFinding) bool { return f.Severity != preflight.Warning })
-}
-
 // CheckData looks at every staged row, in one pass over each table (method.md M2.3). It
 // finds all that a row has, not only the first fault for which it is held. only names the
 // checks to make; empty = all but those that the settings skip.

@@ -148,25 +148,3 @@ func toAny(words []string) []any {
 	}
 	return list
 }
-
-// Keys returns the path of every key that the file may hold; * stands for a name of
-// the user's own, [] for an element of a list. It is the list that the documentation and the schema are checked
-// against.
-func Keys() []string { return keysIn(reflect.TypeFor[Config](), "") }
-
-func keysIn(t reflect.Type, path string) []string {
-	var keys []string
-	for _, f := range fieldsOf(t) {
-		at, ft := join(path, f.key), t.Field(f.index).Type
-		keys = append(keys, at)
-		switch {
-		case group(ft):
-			keys = append(keys, keysIn(ft, at)...)
-		case series(ft):
-			keys = append(keys, keysIn(ft.Elem(), at+"[]")...)
-		case ft.Kind() == reflect.Map:
-			keys = append(keys, keysIn(ft.Elem(), at+".*")...)
-		}
-	}
-	return keys
-}

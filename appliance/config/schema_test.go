@@ -38,7 +38,7 @@ func TestEveryKeyIsInAllThree(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := asJSON(t, example(t, "full.yaml"))
-	want := Keys()
+	want := keysIn(reflect.TypeFor[Config](), "")
 	slices.Sort(want)
 	for name, got := range map[string][]string{"schema": schemaKeys(schema.(object), ""), "example": fileKeys(file.(object), "")} {
 		slices.Sort(got)
@@ -314,4 +314,23 @@ func membersConform(s, members object, path string) error {
 		}
 	}
 	return nil
+}
+
+// keysIn returns the path of every key that the file may hold; * stands for a name of
+// the user's own, [] for an element of a list.
+func keysIn(t reflect.Type, path string) []string {
+	var keys []string
+	for _, f := range fieldsOf(t) {
+		at, ft := join(path, f.key), t.Field(f.index).Type
+		keys = append(keys, at)
+		switch {
+		case group(ft):
+			keys = append(keys, keysIn(ft, at)...)
+		case series(ft):
+			keys = append(keys, keysIn(ft.Elem(), at+"[]")...)
+		case ft.Kind() == reflect.Map:
+			keys = append(keys, keysIn(ft.Elem(), at+".*")...)
+		}
+	}
+	return keys
 }

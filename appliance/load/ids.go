@@ -100,12 +100,6 @@ func (j *job) recordIDs() []ledger.RecordID {
 	return out
 }
 
-// got notes that a record was created, with the id that the answer tells.
-func (s *sender) got(i int, id schema.GUID) {
-	s.j.ids[i] = id
-	s.j.results[i] = outcome{result: ledger.ResultSuccess}
-}
-
 // lateTime is how long a request may still be at work whose answer was lost: the longest
 // that the client waits for one, and more than a plug-in may take.
 const lateTime = 150 * time.Second

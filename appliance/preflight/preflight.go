@@ -108,12 +108,6 @@ type Check struct {
 	Message string // SQL expression that says why; the column's name is put before it
 }
 
-// Severity is what the check's finding means.
-func (c Check) Severity() Severity {
-	r, _ := RuleOf(c.ID)
-	return r.Severity
-}
-
 // Checks lists the conditions that set a row of one table aside while it is staged,
 // without those in skip.
 func Checks(t *mapping.Table, skip []string) []Check {
