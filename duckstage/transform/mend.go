@@ -43,6 +43,18 @@ func (m *mends) cast(j *job, col Column, from string) {
 	}
 }
 
+// text adds what happens to texts that have no value. Where the row is held for one, its
+// other repairs must not hide that.
+func (m *mends) text(j *job, i int) {
+	col, bad := j.Columns[i], textName(i)+" IS NOT NULL"
+	switch missing := col.Texts.Missing; {
+	case missing != "":
+		m.add(col.Name, bad, "("+missing+"\n)", duckstage.Quote(FaultText+" "+col.Name+": ")+" || "+j.noValue(i)+" || "+duckstage.Quote(": "+setTo(missing)))
+	case slices.ContainsFunc(m.repairs, func(r Repair) bool { return strings.EqualFold(r.Column, col.Name) }):
+		m.add(col.Name, bad, duckstage.Ident(col.Name), "NULL")
+	}
+}
+
 func setTo(value string) string {
 	if value == "NULL" {
 		return "left empty"
@@ -72,7 +84,9 @@ func joinNotes(notes []string) string {
 
 // mendsColumns reports whether plain columns of the table may be mended.
 func (j *job) mendsColumns() bool {
-	return len(j.Repairs) > 0 || slices.ContainsFunc(j.Columns, func(c Column) bool { return c.Default != "" && j.isCast(c) })
+	return len(j.Repairs) > 0 || slices.ContainsFunc(j.Columns, func(c Column) bool {
+		return c.Texts != nil && c.Texts.Missing != "" || c.Texts == nil && c.Default != "" && j.isCast(c)
+	})
 }
 
 // isCast reports whether a column's values are cast, so that some may be of a wrong type.

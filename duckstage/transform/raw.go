@@ -42,10 +42,19 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 		faults = append(faults, "WHEN dm_raw_id IS NULL THEN '"+FaultID+" "+name+": there is no record id'",
 			"WHEN dm_id IS NULL THEN '"+FaultID+" "+name+": ' || "+shown("dm_raw_id")+" || ' is not a GUID'")
 	}
-	mends := j.mends()
+	mends, joins := j.mends(), ""
 	for i, col := range j.Columns {
 		name, value := duckstage.Ident(col.Name), "u."+duckstage.Ident(col.Name)
 		outer = append(outer, name)
+		if col.Texts != nil {
+			of, missing := j.textValues(i, value)
+			joins += j.textJoin(i, value)
+			inner, outer = append(inner, of+" AS "+name, missing+" AS "+textName(i)), append(outer, textName(i))
+			if mends.text(j, i); col.Texts.Missing == "" {
+				faults = append(faults, j.textFault(i))
+			}
+			continue
+		}
 		if strings.EqualFold(j.types[strings.ToLower(col.Name)], col.SQLType) {
 			inner = append(inner, value+" AS "+name)
 			continue
@@ -80,7 +89,7 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 	for _, name := range handedOn {
 		inner, outer = append(inner, "u."+name), append(outer, name)
 	}
-	cast := "SELECT " + strings.Join(inner, ", ") + " FROM (\n" + from + "\n) AS u"
+	cast := "SELECT " + strings.Join(inner, ", ") + " FROM (\n" + from + "\n) AS u" + joins
 	if j.mendsColumns() {
 		cast, faults = mends.over(cast, faults), []string{"WHEN dm_fault IS NOT NULL THEN dm_fault"}
 		outer = append(outer, "dm_repairs")

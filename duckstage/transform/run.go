@@ -93,6 +93,9 @@ func (s *staging) prepare(ctx context.Context) (arrival string, err error) {
 			return "", fmt.Errorf("prepare the list of gone rows: %w", err)
 		}
 	}
+	if _, err := s.c.Exec(ctx, unmappedTable); err != nil {
+		return "", fmt.Errorf("prepare the list of texts without a value: %w", err)
+	}
 	var highest int64
 	if err := s.c.Row(ctx, []any{&highest}, "SELECT coalesce(max(number), 0) FROM dm.tables"); err != nil {
 		return "", fmt.Errorf("read table numbers: %w", err)
@@ -198,6 +201,9 @@ func (s *staging) swap(ctx context.Context) error {
 			if err := s.recordGone(ctx, j); err != nil {
 				return &TableError{Table: j.Name, File: j.File, Err: err}
 			}
+		}
+		if err := s.recordUnmapped(ctx, j); err != nil {
+			return &TableError{Table: j.Name, File: j.File, Err: err}
 		}
 		queries := []string{s.view(j), "DELETE FROM dm.tables WHERE name = " + duckstage.Quote(j.Name)}
 		if j.former != "" {

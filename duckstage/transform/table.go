@@ -27,6 +27,7 @@ type Column struct {
 	SQLType string // VARCHAR, INTEGER, BIGINT, DECIMAL(p,s), DOUBLE, BOOLEAN, DATE, TIMESTAMP or UUID
 	Default string // SQL expression that takes the place of values which are not of the type; "": such rows are held
 	Base64  bool   // of a VARCHAR: a BLOB is given as Base64
+	Texts   *Texts // what the SELECT gives are texts that stand for values; nil: it gives the values
 }
 
 // Lookup is a column that points to a row of another table, or of its own.
