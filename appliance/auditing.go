@@ -120,7 +120,7 @@ func (p *Project) withoutSecrets(text string) string {
 	return text
 }
 
-// fingerprint is a hash over settings, transforms and schema as they are in the project now; empty where
+// fingerprint is a hash over settings, transforms, maps and schema as they are in the project now; empty where
 // one cannot be read.
 func (p *Project) fingerprint() string {
 	c := p.Config
@@ -129,9 +129,14 @@ func (p *Project) fingerprint() string {
 	if err != nil {
 		return ""
 	}
+	maps, err := filepath.Glob(filepath.Join(c.Dir, mapsFolder, "*.*"))
+	if err != nil {
+		return ""
+	}
 	slices.Sort(transforms)
+	slices.Sort(maps)
 	all := sha256.New()
-	for _, path := range append(files, transforms...) {
+	for _, path := range slices.Concat(files, transforms, maps) {
 		one := sha256.New()
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -73,7 +73,7 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	if err != nil {
 		return r, nil, err
 	}
-	if _, err := p.transforms(b); errors.As(err, &faults) {
+	if _, err := p.transforms(ctx, b); errors.As(err, &faults) {
 		r.Faults = append(r.Faults, faults...)
 		return r, nil, nil
 	} else if err != nil {
@@ -81,7 +81,7 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	}
 	r.Faults = append(r.Faults, p.unknownChecks()...)
 	r.Tables = len(b.tables)
-	if r.Notes, err = p.DecisionNotes(); err != nil {
+	if r.Notes, err = p.DecisionNotes(ctx); err != nil {
 		return r, nil, err
 	}
 	r.Faults = append(r.Faults, p.unusedTables(b)...)

@@ -67,8 +67,12 @@ func (p *Project) CheckData(ctx context.Context, only []string, watch StageWatch
 	if err != nil {
 		return d, err
 	}
+	texts, err := p.unmapped(ctx)
+	if err != nil {
+		return d, err
+	}
 	err = p.stage.With(ctx, func(c *duckstage.Conn) error {
-		k := dataChecker{p: p, c: c, out: &d, only: only, held: map[string]bool{}}
+		k := dataChecker{p: p, c: c, out: &d, only: only, texts: texts, held: map[string]bool{}}
 		for i, t := range inOrderOfPlan(b) {
 			if !slices.ContainsFunc(staged, func(s stagedTable) bool { return s.Name == t.Name }) {
 				return fmt.Errorf("%s has a transform, but is not staged; run `dvmigrate stage`", t.Name)
@@ -102,11 +106,12 @@ func inOrderOfPlan(b *bound) []*mapping.Table {
 
 // dataChecker is one run of CheckData.
 type dataChecker struct {
-	p    *Project
-	c    *duckstage.Conn
-	out  *DataCheck
-	only []string
-	held map[string]bool // tables with rows that are held; their ids are in temp.dm_held_<table>
+	p     *Project
+	c     *duckstage.Conn
+	out   *DataCheck
+	only  []string
+	texts []Unmapped      // that choices' maps have no value for
+	held  map[string]bool // tables with rows that are held; their ids are in temp.dm_held_<table>
 }
 
 func (k *dataChecker) wanted(id string) bool { return len(k.only) == 0 || slices.Contains(k.only, id) }
@@ -126,6 +131,9 @@ func (k *dataChecker) table(ctx context.Context, t *mapping.Table, deferred []st
 		return err
 	}
 	if err := k.holds(ctx, t, row.Held); err != nil {
+		return err
+	}
+	if err := k.unmapped(ctx, t, row.Held); err != nil {
 		return err
 	}
 	for _, key := range preflight.KeyChecks(t, k.p.Config.Checks.Skip) {
@@ -178,7 +186,7 @@ func textOf(s *string) string {
 }
 
 func keyList(s *string) []string {
-	if s == nil {
+	if s == nil || *s == "" {
 		return []string{}
 	}
 	return strings.Split(*s, "\x1f")
@@ -203,6 +211,38 @@ func (k *dataChecker) holds(ctx context.Context, t *mapping.Table, held int64) e
 		k.find(id, t.Name, col, n, example, keyList(&keys))
 		return nil
 	})
+}
+
+// unmapped finds the texts that choices' maps have no value for. Where a policy takes
+// something instead they are repairs, and no findings.
+func (k *dataChecker) unmapped(ctx context.Context, t *mapping.Table, held int64) error {
+	if held == 0 || !k.wanted(preflight.Map) {
+		return nil
+	}
+	for _, u := range k.texts {
+		if u.Table != t.Name || !slices.Contains([]string{"", preflight.KeepHold}, k.p.policy(u.Table, u.Column).NotOption) {
+			continue
+		}
+		var such []string
+		for _, text := range u.Such {
+			such = append(such, fmt.Sprintf("'%s' (%d rows)", text.Text, text.Rows))
+		}
+		var keys *string
+		query := fmt.Sprintf("SELECT array_to_string(arg_min(legacy_key, dm_seq, %d), chr(31)) FROM %s WHERE starts_with(dm_hold, %s)", keysShown, duckstage.Ident(t.Name), duckstage.Quote(preflight.Map+" "+u.Column+": "))
+		if err := k.c.Row(ctx, []any{&keys}, query); err != nil {
+			return err
+		}
+		k.find(preflight.Map, t.Name, u.Column, u.Rows, fmt.Sprintf("%s: %s", textCount(u.Texts), strings.Join(such, ", ")), keyList(keys))
+	}
+	return nil
+}
+
+// textCount counts texts in words.
+func textCount(n int64) string {
+	if n == 1 {
+		return "1 text"
+	}
+	return fmt.Sprintf("%d texts", n)
 }
 
 // unique looks for rows with the same alternate key. Equal hashes are looked for first:

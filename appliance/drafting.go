@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage"
@@ -21,7 +20,6 @@ type Draft struct {
 	Version   int          `json:"version"`
 	Tables    []DraftTable `json:"tables"`
 	Maps      []string     `json:"maps"`      // sheets of choices to complete
-	Settings  []string     `json:"settings"`  // lines that migration.yaml needs
 	Unmatched []string     `json:"unmatched"` // sources that no table is like
 }
 
@@ -41,7 +39,7 @@ type DraftTable struct {
 // lookups found by looking which columns hold another source's keys, and sheets for
 // choices. What is there already is left as it is.
 func (p *Project) Draft(ctx context.Context, watch StageWatch) (Draft, error) {
-	out := Draft{Version: 1, Tables: []DraftTable{}, Maps: []string{}, Settings: []string{}, Unmatched: []string{}}
+	out := Draft{Version: 1, Tables: []DraftTable{}, Maps: []string{}, Unmatched: []string{}}
 	profile, err := p.Profile(ctx, nil, watch)
 	if err != nil {
 		return out, err
@@ -409,22 +407,9 @@ func (d *drafter) share(ctx context.Context, source, column, other string) (floa
 	return float64(found) / float64(all), nil
 }
 
-// mostChoices is how many different texts a sheet of a choice is made for; with more than
+// mostChoices is how many different texts of a choice are looked at; with more than
 // manyChoices of which hardly one is like an option, it is no choice.
 const mostChoices, manyChoices = 500, 50
-
-// optionLine lists a choice's options in a comment.
-func optionLine(col *schema.Column) string {
-	var words []string
-	for i, o := range col.Options {
-		if i == 40 {
-			words = append(words, fmt.Sprintf("and %d more", len(col.Options)-i))
-			break
-		}
-		words = append(words, fmt.Sprintf("%d %s", o.Value, strings.Join(strings.Fields(o.Label), " ")))
-	}
-	return "--   " + col.LogicalName + ": " + strings.Join(words, "; ") + "\n"
-}
 
 // choice writes a choice: its numbers as they are, or texts by way of a sheet.
 func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Column, value, sure string) error {
@@ -447,7 +432,7 @@ func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Colum
 	}
 	likely := 0
 	for _, v := range texts {
-		if mapping.GuessOption(col, v.Value) != nil {
+		if o, _ := mapping.GuessOption(col, v.Value); o != nil {
 			likely++
 		}
 	}
@@ -455,80 +440,33 @@ func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Colum
 		w.left = append(w.left, fmt.Sprintf("--   %s: hardly %s, which has %d options: it has %d values or more; such as %s\n", c.Name, col.LogicalName, len(col.Options), len(texts), examples(c)))
 		return nil
 	}
-	w.options = append(w.options, optionLine(col))
-	name := "map_" + w.t.LogicalName + "_" + col.LogicalName
-	open, err := w.d.sheet(name, col, texts)
+	w.options = append(w.options, "--   "+col.LogicalName+": "+optionsText(col)+"\n")
+	m, err := w.d.sheet(w.t.LogicalName, col, texts)
 	if err != nil {
 		return err
 	}
-	alias := "m" + fmt.Sprint(len(w.joins)+1)
-	w.joins = append(w.joins, fmt.Sprintf("LEFT JOIN %s AS %s ON %s.source_text = trim(%s)\n", name, alias, alias, value))
-	remark := sure + "; by maps/" + name + ".csv"
-	if open > 0 {
-		remark += fmt.Sprintf(", in which %d texts have no value ???", open)
+	remark := sure + "; by " + m.File
+	if m.Open > 0 {
+		remark += fmt.Sprintf(", in which %d texts have no value ???", m.Open)
 	}
-	w.add(fmt.Sprintf("CASE WHEN nullif(trim(%s), '') IS NOT NULL THEN coalesce(%s.target_value, '-1') END", value, alias), col.LogicalName, remark)
+	w.add(value, col.LogicalName, remark)
 	return nil
 }
 
-func isOption(col *schema.Column, text string) bool {
-	return slices.ContainsFunc(col.Options, func(o schema.Option) bool { return fmt.Sprint(o.Value) == text })
-}
-
-// sheet writes a choice's map, proposed by the likeness of the labels, and names it among
-// the sources. It tells how many texts have no value yet.
-func (d *drafter) sheet(name string, col *schema.Column, texts []duckstage.ValueCount) (open int, err error) {
-	var b strings.Builder
-	b.WriteString("\ufeffsource_text,source_rows,target_value,target_text\n")
-	for _, v := range texts {
-		value, label := "", ""
-		if o := mapping.GuessOption(col, v.Value); o != nil {
-			value, label = fmt.Sprint(o.Value), o.Label
-		} else {
-			open++
-		}
-		fmt.Fprintf(&b, "%s,%d,%s,%s\n", csvField(strings.TrimSpace(v.Value)), v.Rows, value, csvField(label))
-	}
-	path := filepath.Join(d.p.Config.Dir, "maps", name+".csv")
-	if !exists(path) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return open, err
-		}
-		if err := writeFile(path, []byte(b.String())); err != nil {
-			return open, err
-		}
-		d.out.Maps = append(d.out.Maps, "maps/"+name+".csv")
-	}
-	if _, known := d.p.Config.Sources[name]; !known {
-		line := name + ": maps/" + name + ".csv"
-		if err := addSource(filepath.Join(d.p.Config.Dir, config.File), line); err != nil {
-			d.out.Settings = append(d.out.Settings, line)
-		}
-	}
-	return open, nil
-}
-
-func csvField(s string) string {
-	if strings.ContainsAny(s, ",\"\n\r") {
-		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
-	}
-	return s
-}
-
-var sourcesKey = regexp.MustCompile(`(?m)^sources:[ \t]*(?:#.*)?\r?\n((?:[ \t]*(?:#.*)?\r?\n)*)([ ]+)\S`)
-
-// addSource puts a line under sources in migration.yaml, in front of the others and as
-// deep as they are. Where the file is written otherwise it is left alone.
-func addSource(path, line string) error {
-	b, err := os.ReadFile(path)
+// sheet writes a choice's map, proposed by the likeness of the labels.
+func (d *drafter) sheet(table string, col *schema.Column, texts []duckstage.ValueCount) (*OptionMap, error) {
+	m, _, err := planMap(table, col, nil, texts, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m := sourcesKey.FindSubmatchIndex(b)
-	if m == nil {
-		return errors.New("migration.yaml has no block of sources")
+	path := filepath.Join(d.p.Config.Dir, mapsFolder, table+"."+col.LogicalName+".csv")
+	m.File = d.p.shownPath(path)
+	if exists(path) {
+		return m, nil
 	}
-	at := m[2]
-	changed := append(slices.Clone(b[:at]), append([]byte(string(b[m[4]:m[5]])+line+"\n"), b[at:]...)...)
-	return writeFile(path, changed)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	d.out.Maps = append(d.out.Maps, m.File)
+	return m, writeCSV(path, m.table(col))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/ingest"
 )
 
 // ProfileFile is the sheet on which the owners of the data decide, column by column, in
@@ -62,7 +62,7 @@ func (p *Project) Profile(ctx context.Context, only []string, watch StageWatch) 
 			return out, unknownName("staged source", n, names)
 		}
 	}
-	decisions, err := p.decisions()
+	_, decisions, err := p.decided(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -140,9 +140,9 @@ var sheetHead = []string{"source", "column", "type", "rows", "filled %", "distin
 
 // WriteProfile writes the sheet. Decisions and comments that stand in it already are kept,
 // also of columns that are no longer there.
-func (p *Project) WriteProfile(s SourceProfile) (string, error) {
+func (p *Project) WriteProfile(ctx context.Context, s SourceProfile) (string, error) {
 	path := filepath.Join(p.Config.Dir, ProfileFile)
-	former, err := readSheet(path)
+	former, err := readSheet(ctx, path)
 	if err != nil {
 		return "", err
 	}
@@ -177,8 +177,20 @@ func (p *Project) WriteProfile(s SourceProfile) (string, error) {
 
 // harmless keeps a spreadsheet from taking a value for a formula.
 func harmless(s string) string {
-	if s != "" && strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
+	if s != "" && strings.IndexByte(formulaBytes, s[0]) >= 0 {
 		return "'" + s
+	}
+	return s
+}
+
+// formulaBytes are what a spreadsheet takes for the beginning of a formula; and the mark
+// by which harmless says that it is none.
+const formulaBytes = "=+-@\t\r'"
+
+// unharmed takes away what harmless has put before a value.
+func unharmed(s string) string {
+	if len(s) > 1 && s[0] == '\'' && strings.IndexByte(formulaBytes, s[1]) >= 0 {
+		return s[1:]
 	}
 	return s
 }
@@ -191,53 +203,30 @@ func valueList(values []duckstage.ValueCount) string {
 	return strings.Join(parts, "; ")
 }
 
-// readSheet reads the sheet's rows, by source and column, as spreadsheets write it: with a
-// comma or a semicolon. No file is no row.
-func readSheet(path string) (map[string]map[string]string, error) {
-	b, err := os.ReadFile(path)
+// readSheet reads the sheet's rows, by source and column, as spreadsheets write it. No
+// file is no row.
+func readSheet(ctx context.Context, path string) (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
+	sheets, err := ingest.ReadSheets(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return map[string]map[string]string{}, nil
+		return out, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	text := strings.TrimPrefix(string(b), "\ufeff")
-	r := csv.NewReader(strings.NewReader(text))
-	first, _, _ := strings.Cut(text, "\n")
-	if strings.Count(first, ";") > strings.Count(first, ",") {
-		r.Comma = ';'
-	}
-	r.FieldsPerRecord = -1
-	lines, err := r.ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	out := map[string]map[string]string{}
-	if len(lines) == 0 {
-		return out, nil
-	}
-	for i, line := range lines[1:] {
-		row := map[string]string{"line": strconv.Itoa(i + 2)}
-		for k, head := range lines[0] {
-			if k < len(line) {
-				row[strings.ToLower(strings.TrimSpace(head))] = strings.TrimSpace(line[k])
-			}
-		}
+	for _, r := range sheets[0].Rows {
+		row := r.Cells
 		if row["source"] == "" || row["column"] == "" {
-			return nil, fmt.Errorf("%s, line %d: a row needs source and column", path, i+2)
+			return nil, fmt.Errorf("%s, line %d: a row needs source and column", path, r.Line)
 		}
+		row["line"] = strconv.Itoa(r.Line)
 		out[columnKey(row["source"], row["column"])] = row
 	}
 	return out, nil
 }
 
 // decisions are what the sheet says, by source and column.
-func (p *Project) decisions() (map[string]string, error) {
-	path := filepath.Join(p.Config.Dir, ProfileFile)
-	sheet, err := readSheet(path)
-	if err != nil {
-		return nil, err
-	}
+func decisions(path string, sheet map[string]map[string]string) (map[string]string, error) {
 	out := map[string]string{}
 	for key, row := range sheet {
 		decision := strings.ToLower(row["decision"])
@@ -249,16 +238,21 @@ func (p *Project) decisions() (map[string]string, error) {
 	return out, nil
 }
 
+// decided reads the sheet and what it says.
+func (p *Project) decided(ctx context.Context) (sheet map[string]map[string]string, decided map[string]string, err error) {
+	path := filepath.Join(p.Config.Dir, ProfileFile)
+	if sheet, err = readSheet(ctx, path); err != nil {
+		return nil, nil, err
+	}
+	decided, err = decisions(path, sheet)
+	return sheet, decided, err
+}
+
 // DecisionNotes compares the sheet with the transforms: columns that were to be left
 // behind and are used, and columns that were to be brought and are not.
-func (p *Project) DecisionNotes() ([]string, error) {
-	path := filepath.Join(p.Config.Dir, ProfileFile)
-	sheet, err := readSheet(path)
+func (p *Project) DecisionNotes(ctx context.Context) ([]string, error) {
+	sheet, decisions, err := p.decided(ctx)
 	if err != nil || len(sheet) == 0 {
-		return nil, err
-	}
-	decisions, err := p.decisions()
-	if err != nil {
 		return nil, err
 	}
 	files, err := p.transformFiles()

@@ -157,6 +157,7 @@ func (p *Project) projectFiles() []string {
 	}
 	add(c.Schema)
 	add(c.Transforms)
+	add(mapsFolder) // what people decided, which nobody could tell again
 	add(path.Join(c.Work, "project.json"))
 	add(path.Join(c.Work, pinFile))
 	if c.Snapshots.Sources {
@@ -164,7 +165,9 @@ func (p *Project) projectFiles() []string {
 			for _, pattern := range s.Path {
 				found, _ := filepath.Glob(c.Path(pattern)) // a bad pattern was refused when it was staged
 				for _, f := range found {
-					add(f)
+					if filepath.Dir(f) != filepath.Join(c.Dir, mapsFolder) { // that is in already
+						add(f)
+					}
 				}
 			}
 		}

@@ -61,6 +61,8 @@ type StageResult struct {
 	Sources []SourceResult `json:"sources"`
 	Tables  []TableResult  `json:"tables"`
 	Seconds float64        `json:"seconds"`
+
+	Unmapped []Unmapped `json:"unmapped,omitempty"` // choices with texts that their map has no value for
 }
 
 // Stage brings the sources into the stage, transforms them, and tells the ledger
@@ -106,7 +108,7 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r
 	if err != nil {
 		return r, err
 	}
-	specs, err := p.transforms(b)
+	specs, err := p.transforms(ctx, b)
 	if err != nil {
 		return r, err
 	}
@@ -126,6 +128,9 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r
 		return r, err
 	}
 	if err := p.createViews(ctx); err != nil {
+		return r, err
+	}
+	if r.Unmapped, err = p.unmapped(ctx); err != nil {
 		return r, err
 	}
 	r.Seconds = time.Since(begin).Seconds()
@@ -288,12 +293,17 @@ func (p *Project) settingFaults(f transformFile, t *mapping.Table) config.Faults
 }
 
 // transforms translates the mapped tables into what the stage computes.
-func (p *Project) transforms(b *bound) ([]transform.Table, error) {
+func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, error) {
 	files, err := p.transformFiles()
 	if err != nil {
 		return nil, err
 	}
+	sheets, err := p.optionSheets(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []transform.Table
+	var faults config.Faults
 	for _, f := range files {
 		t := b.byName[f.table]
 		spec := transform.Table{Name: t.Name, File: filepath.ToSlash(f.path), SQL: f.sql, Owed: t.OwedSQL(b.plan.Deferred(t.Name))}
@@ -316,13 +326,19 @@ func (p *Project) transforms(b *bound) ([]transform.Table, error) {
 		for i := range t.Parties {
 			spec.Lists = append(spec.Lists, listOf(&t.Parties[i]))
 		}
-		if err := p.repair(t, &spec); err != nil {
+		if err := joinFaults(&faults, p.repair(t, &spec)); err != nil {
+			return nil, err
+		}
+		if err := joinFaults(&faults, p.mapTexts(t, sheets, &spec)); err != nil {
 			return nil, err
 		}
 		for _, c := range preflight.Checks(t, p.Config.Checks.Skip) {
 			spec.Checks = append(spec.Checks, transform.Check{ID: c.ID, Column: c.Column, Bad: c.Bad, Message: c.Message})
 		}
 		out = append(out, spec)
+	}
+	if len(faults) > 0 {
+		return nil, faults
 	}
 	return out, nil
 }

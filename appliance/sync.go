@@ -143,13 +143,21 @@ func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
 			s.do(seq, ledger.Insert)
 		}
 		waits = true
-	case e.Flag == ledger.Held && e.Pass == ledger.Main && hold.Null(i):
+	case e.Flag == ledger.Held && e.Pass == ledger.Main && (hold.Null(i) || s.otherReason(seq, string(hold.TextAt(i)))):
 		s.retry = addRange(s.retry, seq)
+		waits = true
 	}
 	if waits && !hold.Null(i) {
 		text := string(hold.TextAt(i))
 		s.holds = append(s.holds, ledger.Holding{Range: ledger.One(seq), Reason: ledger.Reason{Class: uint8(holdClass(text)), Text: text}})
 	}
+}
+
+// otherReason reports whether a row that is held is now held for something else, as when a
+// column's map was written meanwhile.
+func (s *syncer) otherReason(seq uint32, text string) bool {
+	found, err := s.p.ledger.Failures(s.table.Name, seq, 1)
+	return err == nil && len(found) == 1 && found[0].Seq == seq && (found[0].Text == "" || !strings.HasPrefix(text, found[0].Text))
 }
 
 // inTarget reports whether the target has the record.

@@ -65,7 +65,11 @@ func printDataCheck(env *Env, d appliance.DataCheck, page string) {
 		env.say("")
 		rows = nil
 		for _, f := range d.Findings {
-			rows = append(rows, []string{string(f.Severity), f.Check, f.Table, f.Column, count(f.Rows), "'" + strings.Join(f.Keys, "', '") + "'", cut(f.Example, 80)})
+			keys := "-"
+			if len(f.Keys) > 0 {
+				keys = "'" + strings.Join(f.Keys, "', '") + "'"
+			}
+			rows = append(rows, []string{string(f.Severity), f.Check, f.Table, f.Column, count(f.Rows), keys, cut(f.Example, 80)})
 		}
 		printTable(env.Stdout, []column{left("severity"), left("check"), left("table"), left("column"), right("rows"), left("legacy keys"), left("such as")}, rows)
 		env.say("")

@@ -60,9 +60,6 @@ func (*draftCommand) Run(ctx context.Context, env *Env) error {
 	for _, m := range d.Maps {
 		env.say("to complete: %s", m)
 	}
-	if len(d.Settings) > 0 {
-		env.say("add to sources in migration.yaml:\n  %s", strings.Join(d.Settings, "\n  "))
-	}
 	env.say("next: look at the files and their ???, then dvmigrate check and dvmigrate stage")
 	return nil
 }

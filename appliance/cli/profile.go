@@ -56,7 +56,7 @@ func (c *profileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	sheet := ""
 	if c.write {
-		if sheet, err = p.WriteProfile(s); err != nil {
+		if sheet, err = p.WriteProfile(ctx, s); err != nil {
 			return err
 		}
 	}

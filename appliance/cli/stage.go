@@ -99,6 +99,12 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 	}
 	printTable(env.Stdout, []column{left("table"), right("rows"), right("new"), right("changed"), right("same"), right("gone"), right("held back"), right("repaired"), right("time")}, rows)
 	fmt.Fprintln(env.Stdout)
+	for _, u := range r.Unmapped {
+		env.say("%s.%s: %s of %s rows without a value in %s: %s", u.Table, u.Column, textCount(u.Texts), count(u.Rows), u.File, textList(u.Such, u.Texts))
+	}
+	if len(r.Unmapped) > 0 {
+		env.say("dvmigrate options plan adds them to the sheets, with proposals")
+	}
 	var aside []string
 	if rejected > 0 {
 		aside = append(aside, count(rejected)+" lines could not be read (dvmigrate sql -c 'FROM dm.rejects')")

@@ -386,5 +386,8 @@ func newRecordValue(t *schema.Table, c *schema.Column) int32 {
 	return 1
 }
 
+// Quote writes a text as a SQL literal.
+func Quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
 // Ident quotes a name as a SQL identifier.
 func Ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

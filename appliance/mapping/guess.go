@@ -91,8 +91,19 @@ func GuessColumns(t *schema.Table, columns []string) map[string]Guess {
 	return out
 }
 
-// GuessOption finds the option whose label is most like a text; nil when none is.
-func GuessOption(c *schema.Column, text string) *schema.Option {
+// GuessOption finds the option whose label is most like a text, and how alike they are, 0
+// to 1; nil when none is. The same label goes before one of the same words; yes and no are
+// known in several languages.
+func GuessOption(c *schema.Column, text string) (*schema.Option, float64) {
+	text = strings.TrimSpace(text)
+	for i := range c.Options {
+		if strings.EqualFold(strings.TrimSpace(c.Options[i].Label), text) {
+			return &c.Options[i], 1
+		}
+	}
+	if yes, known := yesNo[strings.ToLower(text)]; known && c.Type == schema.YesNo {
+		return c.Option(yes), 0.9
+	}
 	words := wordsOf(text)
 	var best *schema.Option
 	most := leastScore
@@ -101,8 +112,12 @@ func GuessOption(c *schema.Column, text string) *schema.Option {
 			best, most = &c.Options[i], score
 		}
 	}
-	return best
+	return best, most
 }
+
+// yesNo are the words that sources have for the two.
+var yesNo = map[string]int32{"yes": 1, "y": 1, "true": 1, "1": 1, "x": 1, "ja": 1, "j": 1, "oui": 1, "o": 1, "si": 1, "sí": 1, "s": 1, "on": 1, "active": 1,
+	"no": 0, "n": 0, "false": 0, "0": 0, "-": 0, "nein": 0, "non": 0, "off": 0, "inactive": 0}
 
 // bare is a logical name without the publisher's prefix.
 func bare(name string) string {

@@ -63,13 +63,13 @@ func TestGuessColumns(t *testing.T) {
 
 func TestGuessOption(t *testing.T) {
 	c := &schema.Column{Options: []schema.Option{{Value: 1, Label: "Accounting"}, {Value: 2, Label: "Food and Tobacco Processing"}, {Value: 3, Label: "Preferred Customer"}}}
-	if o := GuessOption(c, "accounting"); o == nil || o.Value != 1 {
+	if o, _ := GuessOption(c, "accounting"); o == nil || o.Value != 1 {
 		t.Errorf("%+v", o)
 	}
-	if o := GuessOption(c, "Food & Tobacco"); o == nil || o.Value != 2 {
+	if o, _ := GuessOption(c, "Food & Tobacco"); o == nil || o.Value != 2 {
 		t.Errorf("%+v", o)
 	}
-	if o := GuessOption(c, "Landwirtschaft"); o != nil {
+	if o, _ := GuessOption(c, "Landwirtschaft"); o != nil {
 		t.Errorf("%+v", o)
 	}
 }

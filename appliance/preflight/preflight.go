@@ -35,6 +35,7 @@ const (
 	Range      = "DVM-RANGE"   // below the least or above the greatest value
 	Date       = "DVM-DATE"    // outside of what Dataverse stores
 	Choice     = "DVM-OPTION"  // no option of the choice
+	Map        = "DVM-MAP"     // a text that its choice's map has no value for (the stage's own)
 	Required   = "DVM-REQ"     // required by the service, and empty
 	StatePair  = "DVM-STATE"   // a status reason of another state
 	ASCII      = "DVM-ASCII"   // characters that an ASCII column does not take
@@ -76,6 +77,7 @@ var Rules = []Rule{
 	{Range, Hold, "the number is outside of the column's range", "mend it, or set repair: {out_of_range: ...}"},
 	{Date, Hold, "the date is outside of what Dataverse stores", "mend it, or set repair: {out_of_range: ...}"},
 	{Choice, Hold, "the value is no option of the choice", "complete the map, or set repair: {not_option: ...}"},
+	{Map, Hold, "the text has no value in the map of its choice", "add it to the sheet: dvmigrate options plan; or set repair: {not_option: ...}"},
 	{Required, Hold, "the service requires a value", "supply one, or set repair: {empty: ...}"},
 	{StatePair, Hold, "the status reason belongs to another state", "mend statecode and statuscode"},
 	{ASCII, Hold, "the text has characters that are not ASCII", "replace them in the transform"},

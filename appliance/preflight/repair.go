@@ -3,7 +3,6 @@ package preflight
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -73,6 +72,18 @@ func WrongType(c mapping.Column, p Policy) (string, error) {
 		return "NULL", nil
 	}
 	return valueOf(c, p.WrongType)
+}
+
+// Missing is the SQL expression that stands in for texts of a choice which its map has no
+// value for; "" where such rows are held.
+func Missing(c mapping.Column, p Policy) (string, error) {
+	switch p.NotOption {
+	case "", KeepHold:
+		return "", nil
+	case Blank:
+		return "NULL", nil
+	}
+	return valueOf(c, p.NotOption)
 }
 
 type repairer struct {
@@ -149,7 +160,7 @@ func (r *repairer) outOfRange(p Policy) error {
 			}
 			value, shown = v, "set to "+p.OutOfRange
 		}
-		r.add(end.bad, value, fmt.Sprintf("CAST(%s AS VARCHAR) || %s", r.col, text(" is out of range: "+shown)))
+		r.add(end.bad, value, fmt.Sprintf("CAST(%s AS VARCHAR) || %s", r.col, mapping.Quote(" is out of range: "+shown)))
 	}
 	return nil
 }
@@ -179,7 +190,7 @@ func (r *repairer) empty(p Policy) error {
 	if err != nil {
 		return err
 	}
-	r.add(r.col+" IS NULL", value, text("was empty: set to "+p.Empty))
+	r.add(r.col+" IS NULL", value, mapping.Quote("was empty: set to "+p.Empty))
 	return nil
 }
 
@@ -207,8 +218,5 @@ func valueOf(c mapping.Column, value string) (string, error) {
 			return "", fmt.Errorf("the value is itself longer than %d characters", c.MaxLength)
 		}
 	}
-	return "CAST(" + text(value) + " AS " + c.SQLType + ")", nil
+	return "CAST(" + mapping.Quote(value) + " AS " + c.SQLType + ")", nil
 }
-
-// text is a SQL literal.
-func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

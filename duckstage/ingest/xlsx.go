@@ -194,6 +194,7 @@ type sheet struct {
 	w      *workbooks
 	shown  string
 	name   string
+	names  []string // of all sheets
 	texts  []string // shared
 	dates  []bool   // by style: whether a number is a date
 	since  int      // day 0 of dates, as days since 1970
@@ -271,7 +272,7 @@ func (s *sheet) book(z *zip.Reader) (string, error) {
 	if want != "" {
 		return "", fmt.Errorf("no sheet %q: there are %s", want, strings.Join(names, ", "))
 	}
-	s.name = book.Sheets[at].Name
+	s.name, s.names = book.Sheets[at].Name, names
 	s.since = -25569 // 1899-12-30
 	if p := book.Properties.Date1904; p == "1" || p == "true" {
 		s.since = -24107 // 1904-01-01

@@ -52,6 +52,19 @@ func Describe(ctx context.Context, stage *duckstage.Stage, scripts []Script, sql
 	return cols, err
 }
 
+// Read runs a query over the rows that a user's SELECT gives; query makes it, from being
+// what stands after FROM.
+func Read(ctx context.Context, stage *duckstage.Stage, scripts []Script, sql string, query func(from string) string, fn func(scan func(...any) error) error) error {
+	one, err := duckstage.One(sql)
+	if err != nil {
+		return err
+	}
+	return within(ctx, stage, scripts, func(c *duckstage.Conn) error {
+		q := query("(\n" + one + "\n) AS u")
+		return inUserText(c.Rows(ctx, q, nil, fn), q, one)
+	})
+}
+
 // Verify looks at every table's SELECT, checks and expressions without running them, and
 // returns what Run would refuse: a TableError for each table that has a fault, with a
 // duckstage.SQLError inside where SQL is wrong.

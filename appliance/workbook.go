@@ -1,0 +1,149 @@
+package appliance
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"strings"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// page is one sheet of a workbook that people get: a choice's map, with the options' labels
+// to choose from in the cells of target_text.
+type page struct {
+	name   string
+	rows   [][]string // the first has the names
+	labels []schema.Option
+}
+
+// listSheet is the workbook's last sheet, with the labels that the others' cells offer. Its
+// name has no dot, so that it is no map.
+const listSheet = "options"
+
+const (
+	xmlHead    = `<?xml version="1.0" encoding="UTF-8" standalone="yes"?>` + "\n"
+	mainSpace  = ` xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
+	docSpace   = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+	packSpace  = "http://schemas.openxmlformats.org/package/2006/"
+	sheetType  = "application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"
+	bookType   = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
+	styleType  = "application/vnd.openxmlformats-officedocument.spreadsheetml.styles+xml"
+	plainStyle = `<styleSheet` + mainSpace + `><fonts count="2"><font/><font><b/></font></fonts><fills count="1"><fill/></fills><borders count="1"><border/></borders>` +
+		`<cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="3"><xf/><xf fontId="1" applyFont="1"/><xf numFmtId="49" applyNumberFormat="1"/></cellXfs></styleSheet>`
+)
+
+// writeWorkbook writes a workbook of the form .xlsx (ECMA-376) whole.
+func writeWorkbook(path string, pages []page) error {
+	lists := page{name: listSheet, rows: optionLists(pages)}
+	var types, sheets, relations strings.Builder
+	parts := []struct{ name, text string }{}
+	for i, g := range append(pages, lists) {
+		file, id := fmt.Sprintf("worksheets/sheet%d.xml", i+1), fmt.Sprintf("rId%d", i+1)
+		fmt.Fprintf(&types, `<Override PartName="/xl/%s" ContentType="%s"/>`, file, sheetType)
+		fmt.Fprintf(&sheets, `<sheet name="%s" sheetId="%d" r:id="%s"/>`, escape(g.name), i+1, id)
+		fmt.Fprintf(&relations, `<Relationship Id="%s" Type="%s/worksheet" Target="%s"/>`, id, docSpace, file)
+		text := ""
+		if i < len(pages) {
+			text = g.xml(columnName(i))
+		} else {
+			text = g.xml("")
+		}
+		parts = append(parts, struct{ name, text string }{"xl/" + file, text})
+	}
+	fmt.Fprintf(&types, `<Override PartName="/xl/workbook.xml" ContentType="%s"/><Override PartName="/xl/styles.xml" ContentType="%s"/>`, bookType, styleType)
+	fmt.Fprintf(&relations, `<Relationship Id="rIdStyles" Type="%s/styles" Target="styles.xml"/>`, docSpace)
+	parts = append(parts, []struct{ name, text string }{
+		{"[Content_Types].xml", `<Types xmlns="` + packSpace + `content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>` + types.String() + `</Types>`},
+		{"_rels/.rels", `<Relationships xmlns="` + packSpace + `relationships"><Relationship Id="rId1" Type="` + docSpace + `/officeDocument" Target="xl/workbook.xml"/></Relationships>`},
+		{"xl/workbook.xml", `<workbook` + mainSpace + ` xmlns:r="` + docSpace + `"><sheets>` + sheets.String() + `</sheets></workbook>`},
+		{"xl/_rels/workbook.xml.rels", `<Relationships xmlns="` + packSpace + `relationships">` + relations.String() + `</Relationships>`},
+		{"xl/styles.xml", plainStyle},
+	}...)
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, p := range parts {
+		w, err := z.Create(p.name)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write([]byte(xmlHead + p.text)); err != nil {
+			return err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return writeFile(path, b.Bytes())
+}
+
+// optionLists has a column of labels for each page.
+func optionLists(pages []page) [][]string {
+	most := 0
+	for _, g := range pages {
+		most = max(most, len(g.labels))
+	}
+	rows := make([][]string, most+1)
+	for r := range rows {
+		rows[r] = make([]string, len(pages))
+		for i, g := range pages {
+			switch {
+			case r == 0:
+				rows[r][i] = g.name
+			case r <= len(g.labels):
+				rows[r][i] = g.labels[r-1].Label
+			}
+		}
+	}
+	return rows
+}
+
+// xml is the sheet; list is the column of the labels that target_text offers.
+func (g *page) xml(list string) string {
+	var b strings.Builder
+	b.WriteString(`<worksheet` + mainSpace + `><sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews>` +
+		`<cols><col min="1" max="16384" width="24" customWidth="1"/></cols><sheetData>`)
+	for r, cells := range g.rows {
+		fmt.Fprintf(&b, `<row r="%d">`, r+1)
+		for i, text := range cells {
+			ref := fmt.Sprintf("%s%d", columnName(i), r+1)
+			switch {
+			case text == "":
+			case r > 0 && i < len(g.rows[0]) && g.rows[0][i] == sourceRows && isNumber(text):
+				fmt.Fprintf(&b, `<c r="%s"><v>%s</v></c>`, ref, text)
+			default:
+				style := 2 // text, so that 007 stays what it is when it is edited
+				if r == 0 {
+					style = 1
+				}
+				fmt.Fprintf(&b, `<c r="%s" t="inlineStr" s="%d"><is><t xml:space="preserve">%s</t></is></c>`, ref, style, escape(text))
+			}
+		}
+		b.WriteString(`</row>`)
+	}
+	b.WriteString(`</sheetData>`)
+	if n := len(g.labels); list != "" && n > 0 && len(g.rows) > 1 {
+		fmt.Fprintf(&b, `<dataValidations count="1"><dataValidation type="list" allowBlank="1" errorStyle="warning" showErrorMessage="1" sqref="%s2:%[1]s%d"><formula1>%s!$%s$2:$%[4]s$%d</formula1></dataValidation></dataValidations>`,
+			columnName(labelColumn), len(g.rows), listSheet, list, n+1)
+	}
+	return b.String() + `</worksheet>`
+}
+
+// labelColumn is where target_text stands among sheetColumns.
+const labelColumn = 3
+
+// columnName is the letters of a spreadsheet's column, from 0.
+func columnName(i int) string {
+	text := ""
+	for n := i + 1; n > 0; n = (n - 1) / 26 {
+		text = string(rune('A'+(n-1)%26)) + text
+	}
+	return text
+}
+
+func escape(text string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(text)) // a builder takes everything
+	return b.String()
+}
