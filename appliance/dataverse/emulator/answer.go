@@ -57,6 +57,7 @@ func (c *call) send(w http.ResponseWriter) {
 	h["x-ms-service-request-id"] = []string{id}
 	h["REQ_ID"] = []string{id}
 	h["Allow"], h["Public"] = verbs, verbs
+	shareWith(c.header.Get("Origin"), h)
 	h["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
 	if c.res.entityID != "" {
 		h["OData-EntityId"] = []string{c.res.entityID}

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
@@ -85,6 +86,7 @@ func (c *call) decodeRow(t *table, update bool) (*record, error) {
 }
 
 func (c *call) checkContentType() error {
+	c.body = bytes.TrimPrefix(c.body, []byte("\ufeff")) // as a reader of .NET's does
 	ct := strings.ToLower(c.header.Get("Content-Type"))
 	switch {
 	case ct == "":

@@ -3,6 +3,7 @@ package emulator
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -98,12 +99,13 @@ func errLiteral(t *table, literal, edm string) *apiError {
 	return errPayload(t.EntitySet, fmt.Sprintf("Microsoft.OData.ODataException: Cannot convert the literal '%s' to the expected type '%s'. ---> System.FormatException: Input string was not in a correct format.", literal, edm))
 }
 
-// title is the table's name as messages with a capital use it.
+// title is the table's name as messages with a capital use it. A $metadata document
+// does not say it; a table of the service's own has one, a custom one its prefix.
 func title(t *table) string {
-	if t.SchemaName != "" {
-		return t.SchemaName
+	if t.SchemaName != "" || strings.Contains(t.LogicalName, "_") {
+		return or(t.SchemaName, t.LogicalName)
 	}
-	return t.LogicalName
+	return strings.ToUpper(t.LogicalName[:1]) + t.LogicalName[1:]
 }
 
 // appendError appends the error body (section 1.7).

@@ -89,7 +89,7 @@ func (n *fetchNode) matches(tx *tx, v value) []row {
 	case n.t.intersect != nil:
 		return n.pairs(tx, v)
 	case valueKind(n.from) == kindRef && n.from.derived == notDerived:
-		ids = tx.children(&relation{from: n.t, col: n.from}, v.guid)
+		ids = tx.collected(&relation{from: n.t, col: n.from}, v.guid)
 	default:
 		ids = n.valueIndex(tx)[foldKey(v.String())]
 	}

@@ -194,7 +194,7 @@ func (b binding) bindLambda(n lambda) (predicate, error) {
 // other end, and the table they are in.
 func (t *table) collection(nav string) (func(*tx, schema.GUID) []schema.GUID, *table, error) {
 	if rel := t.collections[nav]; rel != nil {
-		return func(tx *tx, id schema.GUID) []schema.GUID { return tx.children(rel, id) }, rel.from, nil
+		return func(tx *tx, id schema.GUID) []schema.GUID { return tx.collected(rel, id) }, rel.from, nil
 	}
 	if end, ok := t.nn[nav]; ok {
 		return func(tx *tx, id schema.GUID) []schema.GUID { return tx.linked(end, id) }, end.m.tables[1-end.side], nil

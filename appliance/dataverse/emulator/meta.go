@@ -21,6 +21,7 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 		"RetrieveTotalRecordCount":          (*call).retrieveTotalRecordCount,
 		"RetrieveCurrentOrganization":       (*call).retrieveCurrentOrganization,
 		"RetrieveMetadataChanges":           (*call).retrieveMetadataChanges,
+		"sdkmessages":                       (*call).getMessages,
 		"sdkmessagefilters":                 (*call).getMessageFilters,
 		"CalculateRollupField":              (*call).calculateRollupField,
 		"RetrieveSharedPrincipalsAndAccess": (*call).retrieveShares,
@@ -108,9 +109,12 @@ func (c *call) parameter(seg segment, name string) (literal, bool, error) {
 // retrieveTotalRecordCount answers the counts of section 10.4; the emulator's are
 // not 24 hours old.
 func (c *call) retrieveTotalRecordCount() error {
-	names, _, err := c.parameter(c.segs[0], "EntityNames")
+	names, given, err := c.parameter(c.segs[0], "EntityNames")
 	if err != nil {
 		return err
+	}
+	if !given || names.list == nil {
+		return errorf(http.StatusBadRequest, "0x80040203", "Required field 'EntityNames' is missing for unbound function 'RetrieveTotalRecordCount'.")
 	}
 	keys, counts := []string{}, []int{}
 	err = c.view(func(tx *tx) error {
@@ -212,6 +216,21 @@ func (c *call) getMessageFilters() error {
 		}
 	}
 	return c.answerRows("sdkmessagefilter", "sdkmessagefilterid", rows)
+}
+
+// getMessages answers the messages that the filters name.
+func (c *call) getMessages() error {
+	var rows []object
+	seen := map[string]bool{}
+	for _, t := range c.srv.model.tables {
+		for _, m := range messages(t) {
+			if !seen[m] {
+				seen[m] = true
+				rows = append(rows, object{{"sdkmessageid", metadataID("sdkmessage", m)}, {"name", m}, {"isprivate", false}})
+			}
+		}
+	}
+	return c.answerRows("sdkmessage", "sdkmessageid", rows)
 }
 
 // getOrganizations answers the environment's one organisation (section 12.8).

@@ -216,7 +216,8 @@ func (m *model) addRelations(t *table) {
 			t.navs[r.Nav] = rel
 			t.props[r.Nav] = property{nav: rel}
 		}
-		if r.Collection != "" {
+		// What activities inherit is the collection of activitypointer (section 12.6).
+		if have := target.collections[r.Collection]; r.Collection != "" && (have == nil || have.from.LogicalName != pointer) {
 			target.collections[r.Collection] = rel
 			target.props[r.Collection] = property{collection: rel}
 		}
@@ -248,13 +249,13 @@ func (m *model) addParties() {
 
 // addActivities gives activitypointer the tables that derive from it (section 12.6).
 func (m *model) addActivities() {
-	pointer := m.byName["activitypointer"]
-	if pointer == nil {
+	p := m.byName[pointer]
+	if p == nil {
 		return
 	}
 	for _, t := range m.tables {
-		if t.isActivity() && t != pointer {
-			pointer.activities = append(pointer.activities, t)
+		if t.isActivity() && t != p {
+			p.activities = append(p.activities, t)
 		}
 	}
 }

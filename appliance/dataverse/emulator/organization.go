@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"slices"
+	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -19,6 +20,34 @@ func organizationColumns() []*schema.Column {
 		{LogicalName: "plugintracelogsetting", SchemaName: "PluginTraceLogSetting", Type: schema.Choice,
 			Options: []schema.Option{{Value: 0, Label: "Off"}, {Value: 1, Label: "Exception"}, {Value: 2, Label: "All"}}},
 	}
+}
+
+// withNames names the primary name columns that a schema does not tell, as a $metadata
+// document does not: those that the service's tables have by convention.
+func withNames(s *schema.Schema) (*schema.Schema, error) {
+	var err error
+	for _, t := range s.Tables {
+		name := primaryName(t)
+		if t.PrimaryName != "" || t.Kind == schema.Intersect || name == "" {
+			continue
+		}
+		named := *t
+		named.PrimaryName = name
+		if s, err = s.With(&named); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func primaryName(t *schema.Table) string {
+	prefix, _, _ := strings.Cut(t.LogicalName, "_")
+	for _, name := range []string{"fullname", "subject", "name", "title", "currencyname", prefix + "_name", prefix + "_fullname", prefix + "_title"} {
+		if slices.ContainsFunc(t.Columns, func(c *schema.Column) bool { return c.LogicalName == name && c.Type == schema.Text }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // withSettings adds to a schema's organization table the settings that it lacks. The

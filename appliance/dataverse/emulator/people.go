@@ -14,11 +14,11 @@ func roleID(name string, unit schema.GUID) schema.GUID {
 	return metadataID("role", name, unit.String())
 }
 
-// seedRoles makes the roles of Options.RolePrivileges in the root business unit and
-// gives the first user the administrator's.
+// seedRoles makes the roles of Options.RolePrivileges, without them some that every
+// environment has, in the root business unit and gives the first user the administrator's.
 func (w *writer) seedRoles() error {
 	m := w.tx.s.model
-	if w.c.srv.opts.RolePrivileges == nil {
+	if m.byName["role"] == nil {
 		return nil
 	}
 	if err := w.makeRoles(BusinessUnitID); err != nil {
@@ -35,6 +35,9 @@ func (w *writer) seedRoles() error {
 func (w *writer) makeRoles(unit schema.GUID) error {
 	t := w.tx.s.model.byName["role"]
 	names := append([]string{administrator}, slices.Sorted(maps.Keys(w.c.srv.opts.RolePrivileges))...)
+	if w.c.srv.opts.RolePrivileges == nil {
+		names = append(names, "Basic User", "System Customizer")
+	}
 	for _, name := range slices.Compact(names) {
 		id := roleID(name, unit)
 		if w.tx.exists(t, id) {
@@ -65,7 +68,7 @@ func (w *writer) created(t *table, id schema.GUID, vals []value) error {
 		if c := t.byName["name"]; c != nil {
 			name = vals[c.idx]
 		}
-		if w.c.srv.opts.RolePrivileges != nil {
+		if w.tx.s.model.byName["role"] != nil {
 			if err := w.makeRoles(id); err != nil {
 				return err
 			}

@@ -24,8 +24,11 @@ const maxCount = 5000
 
 // getSet answers a query of a table's rows.
 func (c *call) getSet() error {
-	if c.table.LogicalName == "sdkmessagefilter" {
+	switch c.table.LogicalName {
+	case "sdkmessagefilter":
 		return c.getMessageFilters()
+	case "sdkmessage":
+		return c.getMessages()
 	}
 	if statement, ok := c.option("sql"); ok {
 		return c.getSQL(c.table, statement)

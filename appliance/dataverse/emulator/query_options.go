@@ -53,7 +53,9 @@ func parseOptions(query []param) (options, error) {
 	seen := map[string]bool{}
 	for _, p := range query {
 		if p.name == "fetchXml" {
-			o.fetchXML = p.value
+			if o.fetchXML = p.value; strings.TrimSpace(p.value) == "" {
+				return o, errFetch("Invalid XML.")
+			}
 		}
 		if !strings.HasPrefix(p.name, "$") {
 			continue

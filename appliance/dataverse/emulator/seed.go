@@ -114,6 +114,9 @@ func firstRows() []firstRow {
 			"maxuploadfilesize": intValue(5242880), "expirechangetrackingindays": intValue(7), "isauditenabled": boolValue(false),
 			"blockedattachments": textValue(blockedExtensions), "plugintracelogsetting": intValue(0)},
 			map[string]schema.GUID{"basecurrencyid": CurrencyID}},
+		{"publisher", knownID(publisherID), map[string]value{"uniquename": textValue("DefaultPublisheremulator"), "friendlyname": textValue("Default Publisher for emulator"),
+			"customizationprefix": textValue("new"), "customizationoptionvalueprefix": intValue(10000), "isreadonly": boolValue(false)}, nil},
+		firstSolution("Active", activeSolutionID), firstSolution("Default", defaultSolutionID),
 		{"businessunit", BusinessUnitID, map[string]value{"name": textValue("emulator")}, nil},
 		{"systemuser", UserID, map[string]value{"firstname": textValue("dvmigrate"), "lastname": textValue("loader"), "fullname": textValue("dvmigrate loader"),
 			"domainname": textValue("loader@example.com"), "internalemailaddress": textValue("loader@example.com"), "isdisabled": boolValue(false),
@@ -121,6 +124,20 @@ func firstRows() []firstRow {
 		{"team", TeamID, map[string]value{"name": textValue("emulator"), "teamtype": intValue(0), "isdefault": boolValue(true)},
 			map[string]schema.GUID{"businessunitid": BusinessUnitID, "administratorid": UserID}},
 	}
+}
+
+func firstSolution(name, id string) firstRow {
+	return firstRow{"solution", knownID(id), map[string]value{"uniquename": textValue(name), "friendlyname": textValue(name + " Solution"), "version": textValue("1.0"),
+		"ismanaged": boolValue(false), "isvisible": boolValue(name == "Default")}, map[string]schema.GUID{"publisherid": knownID(publisherID)}}
+}
+
+// knownID is an id that stands in this program.
+func knownID(text string) schema.GUID {
+	id, err := schema.ParseGUID(text)
+	if err != nil {
+		panic(err)
+	}
+	return id
 }
 
 func (r firstRow) record(t *table) *record {

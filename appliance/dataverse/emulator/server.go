@@ -57,6 +57,9 @@ func New(o Options) (*Server, error) {
 	if o.Schema, err = withSettings(o.Schema); err != nil {
 		return nil, err
 	}
+	if o.Schema, err = withNames(o.Schema); err != nil {
+		return nil, err
+	}
 	if o.StatePath != "" { // whose tables are those at the start
 		if o.Schema, err = schema.New(withShares(o.Schema.Tables), o.Schema.ManyToMany); err != nil {
 			return nil, err
@@ -105,6 +108,10 @@ const apiPrefix = "/api/data/"
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.URL.Path, "/oauth2/v2.0/token") || strings.HasSuffix(r.URL.Path, "/oauth2/token") {
 		serveToken(w, r)
+		return
+	}
+	if r.Method == http.MethodOptions {
+		servePreflight(w, r)
 		return
 	}
 	start := time.Now()
@@ -198,7 +205,11 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 	if r.TLS != nil {
 		scheme = "https://"
 	}
-	c := &call{srv: s, method: r.Method, header: r.Header, prefer: parsePrefer(r.Header), level: levelOf(r.Header.Get("Accept")), user: UserID, caller: UserID, message: "Unknown"}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // net/http keeps the body back
+	}
+	c := &call{srv: s, method: method, header: r.Header, prefer: parsePrefer(r.Header), level: levelOf(r.Header.Get("Accept")), user: UserID, caller: UserID, message: "Unknown"}
 	c.other = c.otherService(r.URL.Path)
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), apiPrefix)
 	version, path, slash := strings.Cut(rest, "/")
@@ -207,8 +218,8 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 	}
 	c.api = scheme + r.Host + apiPrefix + version
 	c.path = path
-	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !bearer || token == "" || token == "expired" {
+	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(kind, "Bearer") || token == "" || token == "expired" {
 		return c, errUnauthorized()
 	}
 	c.token = token
@@ -284,7 +295,10 @@ func (c *call) readBody(w http.ResponseWriter, r *http.Request) error {
 	if errors.As(err, &tooLarge) {
 		return errTooLarge()
 	}
-	return err
+	if err != nil { // chunks that are none, or too few
+		return errPayload(c.setName(), "System.IO.IOException: Stream was not readable.")
+	}
+	return nil
 }
 
 func errTooLarge() *apiError {

@@ -279,6 +279,27 @@ func (tx *tx) children(rel *relation, parent schema.GUID) []schema.GUID {
 	return ids
 }
 
+// collected lists the rows that a relationship collects below a row: children, or
+// where it is activitypointer's those of every kind of activity.
+func (tx *tx) collected(rel *relation, parent schema.GUID) []schema.GUID {
+	if rel.from.activities == nil {
+		return tx.children(rel, parent)
+	}
+	var ids []schema.GUID
+	for _, a := range rel.from.activities {
+		if c := a.byName[rel.col.LogicalName]; c != nil && valueKind(c) == kindRef && c.derived == notDerived {
+			ids = append(ids, tx.children(&relation{from: a, col: c}, parent)...)
+		}
+	}
+	slices.SortFunc(ids, func(a, b schema.GUID) int {
+		if orderOf(a).less(orderOf(b)) {
+			return -1
+		}
+		return 1
+	})
+	return ids
+}
+
 // reverseOf returns the index from a lookup column's values to the rows that hold
 // them, building it when it is asked for the first time.
 func (s *store) reverseOf(c *column) *sorted[pair, struct{}] {

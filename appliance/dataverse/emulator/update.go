@@ -263,6 +263,9 @@ func (w *writer) remove(old row) error {
 	w.tx.remove(old)
 	for _, rel := range old.t.incoming {
 		behaviour := rel.Cascade["Delete"]
+		if rel == old.t.parties {
+			behaviour = "Cascade" // they are a part of their activity, whatever the schema knows
+		}
 		if behaviour == "NoCascade" {
 			continue
 		}

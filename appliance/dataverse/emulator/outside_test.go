@@ -1,0 +1,131 @@
+package emulator
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// TestVerbsBeside are the verbs that section 1.4's Allow header names beside GET and
+// POST, and what a page of another origin needs.
+func TestVerbsBeside(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "accounts", `{"name":"x"}`)
+	get, head := e.do("GET", "accounts?$select=name", ""), e.do("HEAD", "accounts?$select=name", "")
+	if head.status != 200 || head.body != "" || head.header.Get("Content-Length") != get.header.Get("Content-Length") || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
+		t.Errorf("HEAD answered %d %q %v", head.status, head.body, head.header)
+	}
+	e.want(404, "", "HEAD", "accounts("+gid(9, 9)+")", "")
+	ask := e.do("OPTIONS", "accounts", "", "Authorization", "", "Origin", "https://app.example", "Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "authorization,if-match")
+	for name, want := range map[string]string{"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization,if-match", "Allow": "OPTIONS,GET,HEAD,POST"} {
+		if ask.status != 200 || ask.header.Get(name) != want {
+			t.Errorf("OPTIONS answered %d, %s %q, want %q", ask.status, name, ask.header.Get(name), want)
+		}
+	}
+	if !strings.Contains(ask.header.Get("Access-Control-Allow-Methods"), "PATCH") {
+		t.Errorf("PATCH is not allowed: %v", ask.header)
+	}
+	cross := e.do("POST", "accounts", `{"name":"y"}`, "Origin", "https://app.example")
+	if cross.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(cross.header.Get("Access-Control-Expose-Headers"), "OData-EntityId") {
+		t.Errorf("a page of another origin cannot read the answer: %v", cross.header)
+	}
+}
+
+// TestBodiesOnTheWire are bodies as clients of other makers send them.
+func TestBodiesOnTheWire(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "accounts", "\ufeff"+`{"name":"after a byte order mark"}`)
+	e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", "\ufeff"+`{"Targets":[{"@odata.type":"Microsoft.Dynamics.CRM.account","name":"x"}]}`)
+	e.want(200, "", "GET", "WhoAmI", "", "Authorization", "bearer t")
+	e.want(401, "", "GET", "WhoAmI", "", "Authorization", "Basic dTpw")
+	for _, chunks := range []string{"zz\r\n{}\r\n0\r\n\r\n", "ff\r\n{}"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(e.url, "/api/data/v9.2"), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(conn, "POST /api/data/v9.2/accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"+chunks)
+		conn.(*net.TCPConn).CloseWrite()
+		got, _ := io.ReadAll(conn)
+		conn.Close()
+		if !strings.HasPrefix(string(got), "HTTP/1.1 400") || !strings.Contains(string(got), "Stream was not readable") {
+			t.Errorf("broken chunks %q: answered %.300s", chunks, got)
+		}
+	}
+}
+
+// TestAllActivities reads the collection that all kinds of activity share.
+func TestAllActivities(t *testing.T) {
+	e := start(t, func(o *Options) {
+		task, email := *o.Schema.Table("task"), *o.Schema.Table("email")
+		whole := tableOf("activitypointer", "ActivityPointer", "activitypointers", "activityid", "subject", text("subject", 200), lookup("regardingobjectid", "account"), text("activitytypecode", 64))
+		whole.Kind = schema.Activity
+		shared := rel("regardingobjectid", "account", "regardingobjectid_account", "Account_ActivityPointers", "Cascade")
+		whole.ManyToOne = []schema.Relationship{shared}
+		task.ManyToOne = append(task.ManyToOne[:2:2], shared)
+		email.Columns = append(email.Columns[:len(email.Columns):len(email.Columns)], lookup("regardingobjectid", "account"))
+		email.ManyToOne = []schema.Relationship{rel("regardingobjectid", "account", "regardingobjectid_account_email", "Account_Emails", "Cascade"), shared}
+		var tables []*schema.Table
+		for _, old := range o.Schema.Tables {
+			switch old.LogicalName {
+			case "task", "email":
+			default:
+				tables = append(tables, old)
+			}
+		}
+		var err error
+		if o.Schema, err = schema.New(append(tables, &task, whole, &email), o.Schema.ManyToMany); err != nil {
+			t.Fatal(err)
+		}
+	})
+	a := gid(1, 1)
+	e.want(204, "", "POST", "accounts", `{"accountid":"`+a+`","name":"A"}`)
+	e.want(204, "", "POST", "tasks", `{"subject":"call","regardingobjectid_account_task@odata.bind":"accounts(`+a+`)"}`)
+	e.want(204, "", "POST", "emails", `{"activityid":"`+gid(2, 1)+`","subject":"mail","regardingobjectid_account_email@odata.bind":"accounts(`+a+`)","email_activity_parties":[{"addressused":"x@y.z","participationtypemask":2}]}`)
+	for _, path := range []string{"accounts(" + a + ")/Account_ActivityPointers?$select=subject,activitytypecode", "accounts(" + a + ")?$select=name&$expand=Account_ActivityPointers($select=subject,activitytypecode)"} {
+		e.has(e.want(200, "", "GET", path, ""), `"subject":"call","activitytypecode":"task"`, `"subject":"mail","activitytypecode":"email"`)
+	}
+	e.has(e.want(200, "", "GET", "accounts?"+query("$select", "name", "$filter", "Account_ActivityPointers/any(p:p/subject eq 'mail')"), ""), a)
+	e.has(e.want(200, "", "GET", "accounts?"+query("fetchXml", `<fetch><entity name="account"><link-entity name="activitypointer" from="regardingobjectid" to="accountid" alias="p"><attribute name="subject"/></link-entity></entity></fetch>`), ""), `"p.subject":"mail"`)
+	e.has(e.want(200, "", "GET", "$metadata", ""), `Name="Account_ActivityPointers" Type="Collection(mscrm.activitypointer)"`)
+
+	e.want(204, "", "DELETE", "emails("+gid(2, 1)+")", "")
+	if n := len(e.list("activityparties?$select=addressused").Value); n != 0 {
+		t.Errorf("%d parties outlive their activity", n)
+	}
+}
+
+// TestProbesOfTools are reads that tools begin with (sections 6.2, 10.4, 12.8).
+func TestProbesOfTools(t *testing.T) {
+	e := start(t, func(o *Options) {
+		s, err := secured(o.Schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		account := *s.Table("account")
+		account.PrimaryName = "" // as of a $metadata document
+		if o.Schema, err = s.With(&account); err != nil {
+			t.Fatal(err)
+		}
+	})
+	e.want(400, "0x80040203", "GET", "RetrieveTotalRecordCount", "")
+	e.want(400, "0x80040203", "GET", "RetrieveTotalRecordCount(EntityNames=@p)", "")
+	message := e.list("sdkmessages?" + query("$select", "name", "$filter", "name eq 'CreateMultiple'")).Value
+	filter := e.list("sdkmessagefilters?" + query("$filter", "sdkmessageid/name eq 'CreateMultiple' and primaryobjecttypecode eq 'account'")).Value
+	if len(message) != 1 || len(filter) != 1 || message[0]["sdkmessageid"] != filter[0]["_sdkmessageid_value"] {
+		t.Errorf("message %v is not that of filter %v", message, filter)
+	}
+	roles := e.list("systemusers(" + UserID.String() + ")/systemuserroles_association?$select=name").Value
+	if len(roles) != 1 || roles[0]["name"] != administrator {
+		t.Errorf("the caller has the roles %v", roles)
+	}
+	e.has(e.want(200, "", "GET", "EntityDefinitions(LogicalName='account')?$select=PrimaryNameAttribute", ""), `"PrimaryNameAttribute":"name"`)
+	if res := e.do(http.MethodGet, "accounts?fetchXml=", ""); res.status != 400 {
+		t.Errorf("an empty fetchXml answered %d", res.status)
+	}
+}
