@@ -14,10 +14,6 @@ import (
 	"dvmigrate/ledger"
 )
 
-// gatherTime is how long a commit of the ledger waits after the one before for more
-// requests to share it: nothing beside a request's time, and few commits a second.
-const gatherTime = 4 * time.Millisecond
-
 // How a load may end before all is done; the ledger knows how to go on.
 var (
 	ErrDrained       = load.ErrDrained

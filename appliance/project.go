@@ -151,7 +151,7 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	var err error
 	// The ledger's lock is the project's: it is taken first and given back last.
-	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, Gather: gatherTime, ReadOnly: mode == Viewing})
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, ReadOnly: mode == Viewing})
 	if errors.Is(err, ledger.ErrLocked) {
 		return p.inUse()
 	}

@@ -25,7 +25,6 @@ type Options struct {
 	MaxSize     int64         // limit of the file in bytes; 0: the disk is the limit
 	LockTimeout time.Duration // how long to wait for another process; 0: one second
 	ReadOnly    bool          // only the reading methods; several processes may read, none may write meanwhile
-	Gather      time.Duration // least time from one commit to the next while several callers wait, so that more share one; 0: none
 	Logger      *slog.Logger  // told of an unclean stop; nil: nobody
 
 	fault func(when faultTime) error // of tests: fails a commit; nil in earnest
@@ -78,10 +77,8 @@ type Ledger struct {
 	ids idPages // has a lock of its own
 
 	// The rest belongs to the writer alone.
-	committed time.Time         // when the last group was
-	shared    int               // how many requests it served
-	texts     map[string]uint32 // template → id
-	nextRun   uint64            // id of the next Run
+	texts   map[string]uint32 // template → id
+	nextRun uint64            // id of the next Run
 }
 
 // table is what is known of one table. Its pages are replaced, never changed.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -375,32 +374,5 @@ func TestEpochCountsOpensForWriting(t *testing.T) {
 	must(t, r.Close())
 	if l = openTest(t, l.path, Options{}); l.Epoch() != 2 {
 		t.Errorf("epoch is %d after a second open", l.Epoch())
-	}
-}
-
-// TestCommitsGather: with Gather, callers that come at the same time share commits; one
-// alone never waits.
-func TestCommitsGather(t *testing.T) {
-	const workers, rounds = 16, 10
-	ctx, l := t.Context(), newTest(t, workers*rounds+100)
-	l.o.Gather = time.Hour
-	for i := range uint32(100) { // one after the other: at once, though an hour has not passed
-		must(t, l.Claim(ctx, "account", Main, []Range{One(workers*rounds + i)}))
-	}
-	l.o.Gather = 2 * time.Millisecond
-	before := txID(t, l)
-	var wg sync.WaitGroup
-	for w := range uint32(workers) {
-		wg.Go(func() {
-			for i := range uint32(rounds) {
-				if err := l.Claim(ctx, "account", Main, []Range{One(w*rounds + i)}); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := txID(t, l) - before; n > workers*rounds/3 {
-		t.Errorf("%d claims by %d callers took %d transactions", workers*rounds, workers, n)
 	}
 }

@@ -66,7 +66,6 @@ func (l *Ledger) write() {
 	for {
 		select {
 		case r := <-l.queue:
-			l.gather()
 			l.group(r)
 		case <-l.closing:
 			for {
@@ -82,26 +81,12 @@ func (l *Ledger) write() {
 	}
 }
 
-// gather waits for more requests to share the next commit. One caller alone, who sends
-// one after the other, is never kept waiting.
-func (l *Ledger) gather() {
-	wait := l.o.Gather - time.Since(l.committed)
-	if wait <= 0 || l.shared < 2 && len(l.queue) == 0 {
-		return
-	}
-	select {
-	case <-time.After(wait):
-	case <-l.closing:
-	}
-}
-
 // group serves first and all requests that wait with it, the folded ones in one transaction.
 func (l *Ledger) group(first *request) {
 	b := newBatch(l)
 	var members []*request
 	flush := func() {
 		err := l.commit(b)
-		l.committed, l.shared = time.Now(), len(members)
 		for _, r := range members {
 			r.reply <- err
 		}

@@ -24,13 +24,17 @@ const (
 // errStopping ends a scan because the load stops.
 var errStopping = errors.New("the load stops")
 
-// feed scans the waiting records in order and hands them out in jobs, until stopping
-// ends.
-func (l *Loader) feed(ctx, stopping context.Context, w *work, jobs []chan *job) error {
-	f := feeder{l: l, w: w, jobs: jobs, heaps: map[heap]*job{}, stopping: stopping, query: query(w)}
-	err := f.sweep(ctx, l)
+// feed scans the waiting records in order, claims them and hands them out in jobs, until
+// stopping ends. Jobs that are not to be sent then go to sent.
+func (s *sweep) feed() error {
+	f := feeder{sweep: s, heaps: map[heap]*job{}, query: query(s.w), claims: claimer{l: s.l, w: s.w}}
+	err := f.scan()
 	if err == nil {
-		err = f.flush(ctx)
+		err = f.flush()
+	}
+	for _, j := range f.heaps {
+		j.giveBack()
+		s.sent <- j
 	}
 	if errors.Is(err, errStopping) {
 		return nil
@@ -69,21 +73,19 @@ func query(w *work) string {
 }
 
 type feeder struct {
-	l        *Loader
-	w        *work
-	jobs     []chan *job // one, or one for each lane
-	stopping context.Context
-	query    string
-	spans    []ledger.Span // what is meant in this window, ascending
-	at       int           // the span that held the row before
-	heaps    map[heap]*job // being filled
-	orphans  int           // rows without a parent so far
+	*sweep
+	query   string
+	claims  claimer
+	spans   []ledger.Span // what is meant in this window, ascending
+	at      int           // the span that held the row before
+	heaps   map[heap]*job // being filled
+	orphans int           // rows without a parent so far
 }
 
-// sweep goes over the table window by window.
-func (f *feeder) sweep(ctx context.Context, l *Loader) error {
+// scan goes over the table window by window.
+func (f *feeder) scan() error {
 	for from := uint32(0); f.stopping.Err() == nil; {
-		spans := l.book.Next(f.w.table.Name, f.w.pass, from, window)
+		spans := f.l.book.Next(f.w.table.Name, f.w.pass, from, window)
 		if len(spans) == 0 {
 			return nil
 		}
@@ -93,7 +95,11 @@ func (f *feeder) sweep(ctx context.Context, l *Loader) error {
 			continue
 		}
 		f.at = 0
-		err := l.stage.Stream(ctx, f.query+f.where(), nil, func(b *column.Batch) error { return f.take(ctx, b) })
+		f.claims.window(f.spans)
+		err := f.l.stage.Stream(f.ctx, f.query+f.where(), nil, f.take)
+		if err := f.claims.close(f.ctx); err != nil {
+			return err
+		}
 		if err != nil {
 			return fmt.Errorf("scan %s: %w", f.w.table.Name, err)
 		}
@@ -162,7 +168,7 @@ func (f *feeder) meant(seq uint32) bool {
 }
 
 // take encodes the rows of one chunk that are meant.
-func (f *feeder) take(ctx context.Context, b *column.Batch) error {
+func (f *feeder) take(b *column.Batch) error {
 	if f.stopping.Err() != nil {
 		return errStopping
 	}
@@ -182,6 +188,9 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 		}
 		why, err := f.translate(b, seq, i)
 		if err != nil {
+			return err
+		}
+		if err := f.claims.take(f.ctx, seq); err != nil {
 			return err
 		}
 		h := f.heapOf(b, i)
@@ -209,12 +218,12 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 			j.keys = append(j.keys, keyOf(f.w.table, b, i))
 		}
 		if j.full() || h.closes && len(j.seqs) >= f.w.inBatch { // they go in a $batch
-			if err := f.send(ctx, h); err != nil {
+			if err := f.hand(h); err != nil {
 				return err
 			}
 		}
 		if len(f.heaps) > maxHeaps {
-			if err := f.flush(ctx); err != nil {
+			if err := f.flush(); err != nil {
 				return err
 			}
 		}
@@ -222,25 +231,27 @@ func (f *feeder) take(ctx context.Context, b *column.Batch) error {
 	return nil
 }
 
-func (f *feeder) flush(ctx context.Context) error {
+func (f *feeder) flush() error {
 	for h := range f.heaps {
-		if err := f.send(ctx, h); err != nil {
+		if err := f.hand(h); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// send hands the job of a heap out.
-func (f *feeder) send(ctx context.Context, h heap) error {
+// hand hands the job of a heap to a worker.
+func (f *feeder) hand(h heap) error {
 	j := f.heaps[h]
-	delete(f.heaps, h)
+	records := int64(len(j.seqs)) // before the job is another's
 	select {
-	case f.jobs[h.lane] <- j:
+	case f.lanes[h.lane] <- j:
+		delete(f.heaps, h)
+		f.w.claimed.Add(records)
 		return nil
 	case <-f.stopping.Done():
 		return errStopping
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case <-f.ctx.Done():
+		return context.Cause(f.ctx)
 	}
 }

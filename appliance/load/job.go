@@ -9,8 +9,7 @@ import (
 	"dvmigrate/ledger"
 )
 
-// job is the records of one claim, and so of one request when all goes well. Its
-// records are named by their place in it. Jobs are used again, for their memory.
+// job is the records of one request when all goes well. Its records are named by their place in it. Jobs are used again, for their memory.
 type job struct {
 	w      *work
 	user   schema.GUID // to create the records as; zero: who signs in
@@ -31,6 +30,13 @@ type job struct {
 	results []outcome // one a record; the zero value = none yet
 	places  []int     // 0, 1, 2, ...
 	kept    int       // records that are not to be sent
+
+	refusals int   // bulk requests that were refused
+	passing  error // the last cause that kept records waiting
+	stopped  bool  // it was not sent to its end
+	done     int64 // records with each outcome, once they are listed
+	failed   int64
+	held     int64
 }
 
 type outcome struct {
@@ -108,38 +114,40 @@ func (j *job) bulk(set []int) []byte {
 	return append(body, bodyClose...)
 }
 
-// ranges are the job's records as the ledger names them.
-func (j *job) ranges() []ledger.Range {
-	var out []ledger.Range
-	for _, seq := range j.seqs {
-		if n := len(out); n > 0 && out[n-1].To == seq {
-			out[n-1].To++
-			continue
+// giveBack lets the records wait again: nothing was sent of them, as the load stops.
+func (j *job) giveBack() {
+	j.stopped = true
+	for i := range j.results {
+		if j.results[i].result == 0 {
+			j.results[i].result = ledger.ResultReleased
 		}
-		out = append(out, ledger.One(seq))
 	}
-	return out
 }
 
-// outcomes are the results so far, neighbours of one result together. Records
-// without one stay in flight.
-func (j *job) outcomes() []ledger.Outcome {
-	var out []ledger.Outcome
-	for i, r := range j.results {
-		if r.result == 0 {
-			continue
-		}
+// appendOutcomes appends the results, neighbours of one result together, and counts them.
+// Records without one stay in flight.
+func (j *job) appendOutcomes(out []ledger.Outcome) []ledger.Outcome {
+	for i := range j.results {
+		r := &j.results[i]
 		o := ledger.Outcome{Range: ledger.One(j.seqs[i]), Result: r.result, Counted: r.counted}
-		if r.result == ledger.ResultSuccess {
+		switch r.result {
+		case 0:
+			continue
+		case ledger.ResultSuccess:
+			j.done++
 			o.Next = owedAfter(j.owed[i], j.w.pass)
 			if r.last || j.w.removing != nil {
 				o.Next = ledger.Main
 			}
+		case ledger.ResultFailed:
+			j.failed++
+		case ledger.ResultHeld:
+			j.held++
 		}
 		if r.reason != nil {
 			o.Reason = *r.reason
 		}
-		if n := len(out); n > 0 && r.reason == nil && out[n-1].To == o.From && sameOutcome(out[n-1], o) {
+		if n := len(out); n > 0 && r.reason == nil && out[n-1].To == o.From && sameOutcome(&out[n-1], &o) {
 			out[n-1].To = o.To
 			continue
 		}
@@ -148,7 +156,7 @@ func (j *job) outcomes() []ledger.Outcome {
 	return out
 }
 
-func sameOutcome(a, b ledger.Outcome) bool {
+func sameOutcome(a, b *ledger.Outcome) bool {
 	return a.Result == b.Result && a.Next == b.Next && a.Counted == b.Counted && a.Reason == b.Reason
 }
 

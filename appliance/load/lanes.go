@@ -1,10 +1,8 @@
 package load
 
 import (
-	"context"
 	"encoding/binary"
 	"hash/fnv"
-	"sync/atomic"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -29,12 +27,12 @@ const maxHeaps = 512
 // heapOf tells the job that row i goes to.
 func (f *feeder) heapOf(b *column.Batch, i int) heap {
 	var h heap
-	if v := b.Column(f.w.settings.ShardBy); v != nil && len(f.jobs) > 1 {
+	if v := b.Column(f.w.settings.ShardBy); v != nil && len(f.lanes) > 1 {
 		if v.Null(i) { // has no parent
 			f.orphans++
-			h.lane = f.orphans % len(f.jobs)
+			h.lane = f.orphans % len(f.lanes)
 		} else {
-			h.lane = laneOf(v.UUIDs[i], len(f.jobs))
+			h.lane = laneOf(v.UUIDs[i], len(f.lanes))
 		}
 	}
 	if v := b.Column(mapping.CreatedBy); v != nil && f.w.byUser() && !v.Null(i) {
@@ -65,31 +63,6 @@ func (w *work) lanes() []chan *job {
 		lanes[i] = make(chan *job, 1)
 	}
 	return lanes
-}
-
-// sweepLanes sends the jobs of each lane one after the other. The first of all goes by
-// itself, as in warmUp.
-func (l *Loader) sweepLanes(ctx, stopping context.Context, w *work, lanes []chan *job, start func(func() error)) {
-	var begun atomic.Bool
-	warm := make(chan struct{}) // closed when the first has come to its end
-	for _, lane := range lanes {
-		start(func() error {
-			for j := range lane {
-				var err error
-				if begun.CompareAndSwap(false, true) {
-					err = l.do(ctx, stopping, w, j)
-					close(warm)
-				} else {
-					<-warm
-					err = l.do(ctx, stopping, w, j)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
 }
 
 // targetFor is where a job's requests go.

@@ -6,12 +6,14 @@
 //
 // The way of a record: scan (a window of staged rows, in order) → claim (the
 // ledger notes that they are in flight) → send (one bulk request; a refused one is
-// narrowed to the guilty rows) → settle (each record's outcome). The steps of the
+// narrowed to the guilty rows) → settle (each record's outcome). Claims run some
+// requests ahead, and outcomes are recorded behind, many in one commit, so that no
+// request waits for the disk. The steps of the
 // plan come one after the other, each with several requests at once; how many, and
 // how long to wait when the service asks for it, is the client's pace.
 //
 // Words: a work is one kind of operation on one table, a sweep hands each record
-// that waits for it out once, a job is the records of one claim.
+// that waits for it out once, a job is the records of one request when all goes well.
 //
 // An error that stops the load lets the other requests under way come to their end;
 // what was certainly not applied waits again, and only records whose answer was lost
