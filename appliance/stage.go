@@ -197,37 +197,54 @@ func (p *Project) bind(ctx context.Context, s *duckstage.Stage) (*bound, error) 
 	}
 	var tables []*mapping.Table
 	var faults config.Faults
-	for _, f := range files {
-		columns, err := transform.Describe(ctx, s, scripts, f.sql)
-		if found := scriptFaults(err); found != nil {
-			return nil, found
+	err = transform.Describe(ctx, s, scripts, func(describe func(string) ([]duckstage.ColumnInfo, error)) error {
+		for _, f := range files {
+			columns, err := describe(f.sql)
+			var sqlError *duckstage.SQLError
+			if errors.As(err, &sqlError) {
+				faults = append(faults, config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint})
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.path, err)
+			}
+			t, found := p.bindOne(f, columns, staged)
+			faults = append(faults, found...)
+			if t != nil {
+				tables = append(tables, t)
+			}
 		}
-		var sqlError *duckstage.SQLError
-		if errors.As(err, &sqlError) {
-			faults = append(faults, config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint})
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.path, err)
-		}
-		selected := make([]mapping.Selected, len(columns))
-		for i, c := range columns {
-			selected[i] = mapping.Selected{Name: c.Name, SQLType: c.SQLType}
-		}
-		t, found := mapping.Bind(p.Schema, f.table, selected, staged)
-		for _, fault := range found {
-			faults = append(faults, explain(f, fault))
-		}
-		if len(found) == 0 {
-			p.applySettings(t)
-			tables = append(tables, t)
-			faults = append(faults, p.settingFaults(f, t)...)
-		}
+		return nil
+	})
+	if found := scriptFaults(err); found != nil {
+		return nil, found
+	}
+	if err != nil {
+		return nil, err
 	}
 	if len(faults) > 0 {
 		return nil, faults
 	}
 	return newBound(tables), nil
+}
+
+// bindOne maps one transform, whose SELECT has these columns; nil where it has faults
+// that leave no mapping.
+func (p *Project) bindOne(f transformFile, columns []duckstage.ColumnInfo, staged func(string) bool) (*mapping.Table, config.Faults) {
+	selected := make([]mapping.Selected, len(columns))
+	for i, c := range columns {
+		selected[i] = mapping.Selected{Name: c.Name, SQLType: c.SQLType}
+	}
+	t, found := mapping.Bind(p.Schema, f.table, selected, staged)
+	if len(found) > 0 {
+		var faults config.Faults
+		for _, fault := range found {
+			faults = append(faults, explain(f, fault))
+		}
+		return nil, faults
+	}
+	p.applySettings(t)
+	return t, p.settingFaults(f, t)
 }
 
 // explain turns a mapping fault into one with file, line and a suggestion.

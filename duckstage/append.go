@@ -38,13 +38,18 @@ type appendColumn struct {
 const MaxAppend = 2048
 
 // Appender begins to add rows to a table that is there. Its columns may have the types
-// that a Scan reads without a cast, and BLOB.
+// that a Scan reads without a cast, and BLOB. Schema temp is that of the connection's
+// temporary tables.
 func (c *Conn) Appender(ctx context.Context, schema, table string) (*Appender, error) {
 	if err := c.s.usable(); err != nil {
 		return nil, err
 	}
 	a := &Appender{ctx: ctx, c: c, table: schema + "." + table}
-	if mapping.AppenderCreate(c.raw, schema, table, &a.app) == mapping.StateError {
+	catalog, within := "", schema
+	if schema == "temp" {
+		catalog, within = "temp", "main"
+	}
+	if mapping.AppenderCreateExt(c.raw, catalog, within, table, &a.app) == mapping.StateError {
 		return nil, errors.Join(a.fail(), a.Close())
 	}
 	infos, err := c.tableColumns(ctx, schema, table)

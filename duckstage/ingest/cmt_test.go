@@ -49,6 +49,7 @@ const packageDataText = `<entities><entity name="a"><records>
 	</m2mrelationships></entity></entities>`
 
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := packed(t, map[string]string{"data_schema.xml": packageSchemaText, "data.xml": packageDataText})
 	src := Source{Name: "p", Dir: dir, Paths: []string{"p.zip"}, Format: CMT, MaxBadLines: 1}
@@ -79,6 +80,7 @@ func TestPackage(t *testing.T) {
 }
 
 func TestBadPackages(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	for _, c := range []struct {
 		name  string
@@ -97,6 +99,7 @@ func TestBadPackages(t *testing.T) {
 }
 
 func TestRealPackages(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(filepath.Dir(sharedData(t)), "cmt")
 	for _, c := range []struct {
 		file   string

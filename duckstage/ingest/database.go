@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -31,6 +32,8 @@ type Database struct {
 	Query    string
 	Key      string // column that ranges are made of, and the order of rows
 	Parallel int    // connections at once; 0: one
+
+	rows int64 // of a range; 0: rangeRows
 }
 
 func (d *Database) check() error {
@@ -232,7 +235,8 @@ const (
 // first and the last are open, so that rows that are added later fall into one.
 func (d *dbSupply) ranges(ctx context.Context, rows int64) ([]string, error) {
 	k := d.keyColumn()
-	n := min(max((rows+rangeRows-1)/rangeRows, 1), maxRanges)
+	size := cmp.Or(d.of.rows, rangeRows)
+	n := min(max((rows+size-1)/size, 1), maxRanges)
 	if rows >= 10_000 {
 		n = max(n, int64(d.made.workers))
 	}

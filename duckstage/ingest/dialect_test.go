@@ -13,6 +13,7 @@ import (
 )
 
 func TestLocaleNumbersAndDates(t *testing.T) {
+	t.Parallel()
 	text := "id;amount;swiss;french;day;moment\n" +
 		"1;1.234,56;1'234.50;1\u00a0234,5;31.12.2024;4/4/2019 7:22:50 PM\n" +
 		"2;-0,5;7;1\u202f234;1.2.24;12/31/2019 12:00:00 AM\n" +
@@ -53,6 +54,7 @@ func TestLocaleNumbersAndDates(t *testing.T) {
 }
 
 func TestFormatsThatMeanNothing(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := write(t, map[string]string{"a.csv": "id,x\n1,2\n"})
 	for _, c := range []struct {
@@ -71,6 +73,7 @@ func TestFormatsThatMeanNothing(t *testing.T) {
 }
 
 func TestDialects(t *testing.T) {
+	t.Parallel()
 	le, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String("id;name\r\n1;\"Jö;rg\"\r\n2;x\r\n")
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +115,7 @@ func TestDialects(t *testing.T) {
 }
 
 func TestPartitions(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := t.TempDir()
 	for _, p := range []string{"year=2023/country=DE", "year=2024/country=C%20H"} {

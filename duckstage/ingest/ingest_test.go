@@ -70,6 +70,7 @@ func ingest(t *testing.T, s *duckstage.Stage, src Source) Result {
 }
 
 func TestTextStaysText(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := write(t, map[string]string{"a.csv": "id,amount,day,note\n007,12345678901234567890.10,31/12/2020,\"a, \"\"b\"\"\nsecond line\"\n0x1F,1e5,,NULL\n"})
 	res := ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.csv"}, Null: []string{"NULL"}})
@@ -87,6 +88,7 @@ func TestTextStaysText(t *testing.T) {
 }
 
 func TestBadLinesAreSetAside(t *testing.T) {
+	t.Parallel()
 	text := "id,name,x\n1,\"a\nb\",c\n2,b\n3,b,c,d\n4,\xff\xfe,z\n5,\"q\"r,z\n6,ok,z\n"
 	want := []string{
 		"bad.csv|4|the line has 2 columns, 3 are expected|2,b",
@@ -136,6 +138,7 @@ func pack(t *testing.T, text string) string {
 }
 
 func TestRefusedBeforeTheFirstRow(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := write(t, map[string]string{
 		"semi.csv": "id;name;town\n1;a;b\n", "tab.txt": "id\tname\n1\ta\n", "twice.csv": "id,Name,name\n", "empty.csv": "",
@@ -175,6 +178,7 @@ func TestRefusedBeforeTheFirstRow(t *testing.T) {
 }
 
 func TestEncodings(t *testing.T) {
+	t.Parallel()
 	text := "id,name\n1,größe €\n2,Ünïted\n"
 	encode := func(s string, err error) string {
 		t.Helper()
@@ -215,6 +219,7 @@ func TestEncodings(t *testing.T) {
 }
 
 func TestUnusualRowsAndDelimiters(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := write(t, map[string]string{
 		"bulk.csv":  "1+|first\nsecond \"x\", y+|a&|\n2+|+|&|\n3+|short&|\r\n4+|last+|z&|",
@@ -240,6 +245,7 @@ func TestUnusualRowsAndDelimiters(t *testing.T) {
 }
 
 func TestDeclaredTypesSetLinesAside(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := write(t, map[string]string{"a.csv": "id,born,name\n1,2020-01-02,a\nx,2020-01-02,b\n3,2020-13-01,c\n", "b.csv": "id,born,name&|\n1,2020-01-02,a&|\nx,2020-01-02,b&|\n"})
 	types := map[string]string{"ID": "INTEGER", "born": "DATE"}
@@ -262,6 +268,7 @@ func TestDeclaredTypesSetLinesAside(t *testing.T) {
 }
 
 func TestSeveralFilesAndOtherFormats(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := write(t, map[string]string{
 		"p[1].csv": "id\n1\n", "p2.csv": "id\n2\n", "a.ndjson": "{\"id\":1,\"n\":{\"x\":[1,2]}}\n{\"id\":2}\n", "a.json": `[{"id":"001"},{"id":"b"}]`,
@@ -285,6 +292,7 @@ func TestSeveralFilesAndOtherFormats(t *testing.T) {
 }
 
 func TestProgressAndCancel(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	var b strings.Builder
 	b.WriteString("id,text\n")

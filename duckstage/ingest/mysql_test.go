@@ -10,6 +10,7 @@ import (
 )
 
 func TestMariaDB(t *testing.T) {
+	t.Parallel()
 	dsn := startMaria(t)
 	maria(t, `DROP TABLE IF EXISTS kinds, many; CREATE TABLE kinds (id int unsigned PRIMARY KEY, flag tinyint(1), tiny tinyint, u8 bigint unsigned, d decimal(20,4), wide decimal(60,2), f float, x double, one bit(1), bits bit(12),
 		day date, ts timestamp NULL, dt datetime(6), t time, y year, e enum('a','b'), s set('x','y'), j json, c char(3), txt text, raw varbinary(8), u uuid);

@@ -54,6 +54,7 @@ func columnsOf(t *testing.T, dir, file string) []string {
 }
 
 func TestRealFiles(t *testing.T) {
+	t.Parallel()
 	dir := sharedData(t)
 	for _, c := range []struct {
 		file  string

@@ -85,16 +85,12 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 		}
 	}()
 	for _, rel := range relations {
-		records, err := r.loadParts(ctx, stage, rel, s.workers())
-		if err != nil {
-			return 0, err
-		}
-		b := built{}
-		err = stage.With(ctx, func(c *duckstage.Conn) error {
-			if b, err = r.assemble(ctx, c, rel, records); err == nil && merge {
-				err = r.mergeChanges(ctx, c, changes, &b, primary)
+		rel.alone = rel.extract == "" && s.workers() <= 1
+		b, records, err := r.readRelation(ctx, stage, rel, s.workers(), func(c *duckstage.Conn, b *built) error {
+			if !merge {
+				return nil
 			}
-			return err
+			return r.mergeChanges(ctx, c, changes, b, primary)
 		})
 		tables = append(tables, b)
 		if err != nil {
@@ -121,6 +117,35 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 		}
 		return nil
 	})
+}
+
+// readRelation reads the relation's parts and makes its new table of them, which then
+// changes. What is read on one connection is one transaction, and its parts never reach
+// the stage's file.
+func (r *run) readRelation(ctx context.Context, stage *duckstage.Stage, rel *relation, workers int, then func(*duckstage.Conn, *built) error) (b built, records []partRecord, err error) {
+	if !rel.alone {
+		if records, err = r.loadParts(ctx, stage, nil, rel, workers); err != nil {
+			return b, nil, err
+		}
+	}
+	err = stage.With(ctx, func(c *duckstage.Conn) error {
+		if !rel.alone {
+			if b, err = r.assemble(ctx, c, rel, records); err != nil {
+				return err
+			}
+			return then(c, &b)
+		}
+		return c.Tx(ctx, func() error {
+			if records, err = r.loadParts(ctx, stage, c, rel, workers); err != nil {
+				return err
+			}
+			if b, err = r.assemble(ctx, c, rel, records); err != nil {
+				return err
+			}
+			return then(c, &b)
+		})
+	})
+	return b, records, err
 }
 
 // dropBuilt removes tables that will not be used.

@@ -11,6 +11,7 @@ import (
 )
 
 func TestSQLite(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 // TestSQLServerValues holds what is read against the forms in which the driver's
 // documents say that values come; there is no server to test with.
 func TestSQLServerValues(t *testing.T) {
+	t.Parallel()
 	v := &column.Vector{Type: column.UUID}
 	if why := mssqlGUID(v, 0, []byte{0xFF, 0x19, 0x96, 0x6F, 0x86, 0x8B, 0x11, 0xD0, 0xB4, 0x2D, 0, 0xC0, 0x4F, 0xC9, 0x64, 0xFF}); why != "" || v.UUIDs[0] != [16]byte{0x6F, 0x96, 0x19, 0xFF, 0x8B, 0x86, 0xD0, 0x11, 0xB4, 0x2D, 0, 0xC0, 0x4F, 0xC9, 0x64, 0xFF} {
 		t.Errorf("guid = %x, %s", v.UUIDs, why)
@@ -35,6 +36,7 @@ func TestSQLServerValues(t *testing.T) {
 }
 
 func TestSQLServerThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	for dsn, want := range map[string]string{
 		"sqlserver://sa:geheim@127.0.0.1:1?database=x&encrypt=disable&dial+timeout=2": "SQL Server at 127.0.0.1:1",
 		"server=x;password=geheim": "write it like sqlserver://",
@@ -47,6 +49,7 @@ func TestSQLServerThatIsNotThere(t *testing.T) {
 }
 
 func TestDecimals(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]int64{"0": 0, "-12.30": -1230, "+5": 500, ".5": 50, "7.": 700, "92233720368547758.07": 9223372036854775807, "1.500": 150} {
 		if got, err := parseDecimal([]byte(text), 2); err != nil || got != column.FromInt64(want) {
 			t.Errorf("%s = %v, %v", text, got, err)

@@ -29,6 +29,8 @@ type relation struct {
 	// used again by one with the same; "" = they are not kept.
 	extract string
 	mark    string // the source's point in time; "" = it has none
+
+	alone bool // it is read and assembled on one connection
 }
 
 // field is one column of a relation.
@@ -103,7 +105,7 @@ func (s *sink) flush() error {
 type partRecord struct {
 	number  int
 	label   string
-	data    string // "" = not read yet
+	data    string // its table, with the schema; "" = not read yet
 	mark    string
 	arrival time.Time
 	rows    int64
@@ -118,8 +120,9 @@ const partsTable = `CREATE TABLE IF NOT EXISTS dm.parts (source VARCHAR, extract
 	mark VARCHAR, arrival TIMESTAMP, "rows" BIGINT, rejected BIGINT, bad VARCHAR)`
 
 // loadParts reads the relation's parts, those that an interrupted run has not read yet,
-// each in a transaction of its own.
-func (r *run) loadParts(ctx context.Context, stage *duckstage.Stage, rel *relation, workers int) ([]partRecord, error) {
+// each in a transaction of its own; or, on the connection that is given, one after the
+// other into its temporary tables.
+func (r *run) loadParts(ctx context.Context, stage *duckstage.Stage, c *duckstage.Conn, rel *relation, workers int) ([]partRecord, error) {
 	records, err := r.planParts(ctx, stage, rel)
 	if err != nil {
 		return nil, err
@@ -156,6 +159,15 @@ func (r *run) loadParts(ctx context.Context, stage *duckstage.Stage, rel *relati
 		}
 	}
 	r.resumed += int64(len(records) - len(todo))
+	if c != nil {
+		for _, p := range todo {
+			var fresh int64
+			if err := r.loadPart(ctx, c, rel, p, 0, count, allowed(&fresh)); err != nil {
+				return nil, err
+			}
+		}
+		return records, nil
+	}
 	next := make(chan *partRecord)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -173,7 +185,10 @@ func (r *run) loadParts(ctx context.Context, stage *duckstage.Stage, rel *relati
 		g.Go(func() error {
 			for p := range next {
 				var fresh int64
-				if err := r.loadPart(ctx, stage, rel, p, w, count, allowed(&fresh)); err != nil {
+				err := stage.With(ctx, func(c *duckstage.Conn) error {
+					return c.Tx(ctx, func() error { return r.loadPart(ctx, c, rel, p, w, count, allowed(&fresh)) })
+				})
+				if err != nil {
 					return err
 				}
 			}
@@ -232,6 +247,9 @@ func (r *run) formerParts(ctx context.Context, stage *duckstage.Stage, rel *rela
 			return nil // as it was planned; it has been read since
 		}
 		p.arrival = arrival.Time
+		if p.data != "" {
+			p.data = "dm." + p.data
+		}
 		*records = append(*records, p)
 		return json.Unmarshal([]byte(bad), &(*records)[len(*records)-1].bad)
 	})
@@ -257,50 +275,60 @@ func (r *run) dropParts(ctx context.Context, c *duckstage.Conn, name string) err
 	return err
 }
 
-// loadPart reads one part into a table of its own.
-func (r *run) loadPart(ctx context.Context, stage *duckstage.Stage, rel *relation, p *partRecord, worker int, count func(int64), allowed func(int64) error) error {
-	prefix := "new_part_" // removed when the stage is opened again
-	if rel.extract != "" {
+// loadPart reads one part into a table of its own: a temporary one if nobody but this
+// connection needs it.
+func (r *run) loadPart(ctx context.Context, c *duckstage.Conn, rel *relation, p *partRecord, worker int, count func(int64), allowed func(int64) error) error {
+	schema, prefix := "dm", "new_part_" // removed when the stage is opened again
+	switch {
+	case rel.extract != "":
 		prefix = "part_"
+	case rel.alone:
+		schema = "temp"
 	}
 	data := fmt.Sprintf("%s%s_%d", prefix, hex.EncodeToString([]byte(rel.name)), p.number)
+	out, err := r.fillPart(ctx, c, rel, p, worker, schema, data, count, allowed)
+	if err != nil {
+		return err
+	}
+	p.data, p.mark, p.arrival, p.rows, p.bad, p.badRows = schema+"."+data, rel.mark, r.arrival, out.rows, out.bad, out.badCount
+	if rel.extract == "" {
+		return nil
+	}
+	bad, err := json.Marshal(p.bad)
+	if err != nil {
+		return err
+	}
+	_, err = c.Exec(ctx, "INSERT INTO dm.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		rel.name, rel.extract, p.number, p.label, data, p.mark, p.arrival, p.rows, p.badRows, string(bad))
+	return err
+}
+
+// fillPart makes the table of a part, and reads the part into it.
+func (r *run) fillPart(ctx context.Context, c *duckstage.Conn, rel *relation, p *partRecord, worker int, schema, data string, count func(int64), allowed func(int64) error) (*sink, error) {
 	columns := make([]string, len(rel.fields))
 	for i, f := range rel.fields {
 		columns[i] = duckstage.Ident(f.name) + " " + f.stored
 	}
-	return stage.With(ctx, func(c *duckstage.Conn) error {
-		return c.Tx(ctx, func() error {
-			if _, err := c.Exec(ctx, "CREATE OR REPLACE TABLE dm."+duckstage.Ident(data)+" ("+strings.Join(columns, ", ")+")"); err != nil {
-				return err
-			}
-			app, err := c.Appender(ctx, "dm", data)
-			if err != nil {
-				return err
-			}
-			defer app.Close()
-			out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, key: -1, shown: r.src.shownName()}
-			if err := rel.parts[p.number].read(ctx, worker, out); err != nil {
-				return err
-			}
-			if err := out.flush(); err != nil {
-				return err
-			}
-			if err := app.Flush(); err != nil {
-				return err
-			}
-			p.data, p.mark, p.arrival, p.rows, p.bad, p.badRows = data, rel.mark, r.arrival, out.rows, out.bad, out.badCount
-			if rel.extract == "" {
-				return nil
-			}
-			bad, err := json.Marshal(p.bad)
-			if err != nil {
-				return err
-			}
-			_, err = c.Exec(ctx, "INSERT INTO dm.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-				rel.name, rel.extract, p.number, p.label, p.data, p.mark, p.arrival, p.rows, p.badRows, string(bad))
-			return err
-		})
-	})
+	create := "CREATE OR REPLACE TABLE "
+	if schema == "temp" {
+		create = "CREATE OR REPLACE TEMP TABLE "
+	}
+	if _, err := c.Exec(ctx, create+schema+"."+duckstage.Ident(data)+" ("+strings.Join(columns, ", ")+")"); err != nil {
+		return nil, err
+	}
+	app, err := c.Appender(ctx, schema, data)
+	if err != nil {
+		return nil, err
+	}
+	defer app.Close()
+	out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, key: -1, shown: r.src.shownName()}
+	if err := rel.parts[p.number].read(ctx, worker, out); err != nil {
+		return nil, err
+	}
+	if err := out.flush(); err != nil {
+		return nil, err
+	}
+	return out, app.Flush()
 }
 
 // assemble makes the relation's new table of its parts, in their order, so that rows
@@ -317,7 +345,7 @@ func (r *run) assemble(ctx context.Context, c *duckstage.Conn, rel *relation, re
 		if arrival.IsZero() {
 			arrival = r.arrival
 		}
-		selects[i] = fmt.Sprintf("SELECT *, %s AS dm_created_at FROM dm.%s", timestamp(arrival), duckstage.Ident(p.data))
+		selects[i] = fmt.Sprintf("SELECT *, %s AS dm_created_at FROM %s", timestamp(arrival), p.data)
 		b.rejected += p.badRows
 		b.bad = append(b.bad, p.bad...)
 	}
@@ -330,7 +358,7 @@ func (r *run) assemble(ctx context.Context, c *duckstage.Conn, rel *relation, re
 		if rel.extract != "" {
 			break // they are dropped when the new table takes its place
 		}
-		if _, err := c.Exec(ctx, "DROP TABLE dm."+duckstage.Ident(p.data)); err != nil {
+		if _, err := c.Exec(ctx, "DROP TABLE "+p.data); err != nil {
 			return b, err
 		}
 	}

@@ -60,6 +60,7 @@ func inline(number int, texts ...string) string {
 }
 
 func TestWorkbook(t *testing.T) {
+	t.Parallel()
 	dir := workbook(t, "", inline(2, "A title")+
 		`<row r="4">`+strings.TrimSuffix(strings.TrimPrefix(inline(4, "id", "name", "born", "seen", "active", "amount", "whole", "clock", "code"), `<row r="4">`), "</row>")+`</row>`+
 		`<row r="5"><c r="B5"><v>1</v></c><c r="C5" t="s"><v>1</v></c><c r="D5" s="1"><v>45657</v></c><c r="E5" s="2"><v>45657.999988425922</v></c><c r="F5" t="b"><v>1</v></c><c r="G5" s="3"><v>0.1</v></c><c r="H5"><v>123456789012</v></c><c r="I5" s="4"><v>0.5</v></c><c r="J5" t="s"><v>3</v></c></row>`+
@@ -103,6 +104,7 @@ func TestWorkbook(t *testing.T) {
 }
 
 func TestWorkbookDatesOf1904(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dir := workbook(t, `<workbookPr date1904="1"/>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row><row r="2"><c r="A2" s="1"><v>44195</v></c></row>`)
 	ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.xlsx"}, Sheet: Sheet{Name: "Data"}})
@@ -112,6 +114,7 @@ func TestWorkbookDatesOf1904(t *testing.T) {
 }
 
 func TestBadWorkbooks(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	header := `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`
 	for _, c := range []struct {

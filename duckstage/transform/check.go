@@ -43,13 +43,12 @@ func within(ctx context.Context, stage *duckstage.Stage, scripts []Script, fn fu
 	})
 }
 
-// Describe returns the columns of a user's SELECT without running it.
-func Describe(ctx context.Context, stage *duckstage.Stage, scripts []Script, sql string) (cols []duckstage.ColumnInfo, err error) {
-	err = within(ctx, stage, scripts, func(c *duckstage.Conn) error {
-		cols, err = c.Describe(ctx, sql)
-		return err
+// Describe calls each once with a function that returns the columns of a user's SELECT
+// without running it, which it may call for any number of them.
+func Describe(ctx context.Context, stage *duckstage.Stage, scripts []Script, each func(describe func(sql string) ([]duckstage.ColumnInfo, error)) error) error {
+	return within(ctx, stage, scripts, func(c *duckstage.Conn) error {
+		return each(func(sql string) ([]duckstage.ColumnInfo, error) { return c.Describe(ctx, sql) })
 	})
-	return cols, err
 }
 
 // Read runs a query over the rows that a user's SELECT gives; query makes it, from being

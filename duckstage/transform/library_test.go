@@ -45,7 +45,7 @@ func TestBadLibraries(t *testing.T) {
 		{"a name of our own", "CREATE MACRO ref(a, b) AS a", "is dvmigrate's own", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Describe(t.Context(), s, []Script{{"lib/x.sql", c.sql}}, "SELECT 1")
+			err := Describe(t.Context(), s, []Script{{"lib/x.sql", c.sql}}, func(func(string) ([]duckstage.ColumnInfo, error)) error { return nil })
 			var script *ScriptError
 			var sql *duckstage.SQLError
 			if !errors.As(err, &script) || script.File != "lib/x.sql" || !errors.As(err, &sql) || !strings.Contains(sql.Message, c.want) || sql.Line != c.line {
