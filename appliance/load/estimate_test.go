@@ -123,14 +123,13 @@ func (d drawn) value(usual func(string, int) any) func(string, int) any {
 	}
 }
 
-// crowd sends everything as several users, each time as the one with the fewest calls
-// out, as the appliance does.
+// crowd sends everything as several users, each time as the one with the most room, as
+// the appliance does.
 type crowd struct {
 	*dataverse.Client
-	all  []*dataverse.Client
-	mu   sync.Mutex // protects what follows
-	out  []int
-	sent []int
+	all []*dataverse.Client
+	mu  sync.Mutex // protects what follows
+	out []int
 }
 
 func (c *crowd) one() (client *dataverse.Client, back func()) {
@@ -138,17 +137,22 @@ func (c *crowd) one() (client *dataverse.Client, back func()) {
 	defer c.mu.Unlock()
 	best := 0
 	for i := range c.all {
-		if cmp.Or(cmp.Compare(c.out[i], c.out[best]), cmp.Compare(c.sent[i], c.sent[best])) < 0 {
+		if c.compare(i, best) < 0 {
 			best = i
 		}
 	}
 	c.out[best]++
-	c.sent[best]++
 	return c.all[best], func() {
 		c.mu.Lock()
 		c.out[best]--
 		c.mu.Unlock()
 	}
+}
+
+func (c *crowd) compare(i, k int) int {
+	load := func(i int) float64 { return float64(c.out[i]+1) / float64(max(c.all[i].Limiter().Stats().Window, 1)) }
+	return cmp.Or(cmp.Compare(c.all[i].HeldFor(), c.all[k].HeldFor()), cmp.Compare(load(i), load(k)),
+		cmp.Compare(c.all[i].Limiter().Stats().Requests, c.all[k].Limiter().Stats().Requests))
 }
 
 func (c *crowd) CreateMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
@@ -306,7 +310,7 @@ func rehearse(t *testing.T, seed uint64) (off float64) {
 		w := d.world(t, seed)
 		work := d.work(w)
 		team := w.team(d.users)
-		m := &crowd{Client: team.Client, all: team.all, out: make([]int, d.users), sent: make([]int, d.users)}
+		m := &crowd{Client: team.Client, all: team.all, out: make([]int, d.users)}
 		watch := &steps{began: map[string]time.Time{}, took: map[string]float64{}, count: map[string]int64{}}
 		w.options.Watch = watch
 		began := time.Now()

@@ -28,8 +28,8 @@ const (
 
 // The passes of gone records, as a watcher is told them.
 const (
-	Delete     plan.Pass = "delete"
-	Deactivate plan.Pass = "deactivate"
+	Delete     = plan.Delete
+	Deactivate = plan.Deactivate
 )
 
 // removing is how a work treats gone records; nil: it is of rows that are staged.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -36,10 +37,14 @@ const (
 type Work struct {
 	Table      string
 	Pass       Pass
-	Action     string // insert, update, link
+	Action     string // insert, update, link, delete, upload
 	Message    string // Bulk, Batch, Single
 	Operations int64
-	Batch      int           // records a request
+	Batch      int           // records a request; with Auto those from which the load looks for the best
+	Auto       bool          // the load finds the size of bulk requests by itself
+	Elastic    bool          // the table is: at most 100 records a bulk request
+	Sharded    bool          // each worker has rows of its own (shard_by)
+	Further    float64       // requests a record besides the one that writes it: parties, blocks of a file
 	Parallel   int           // requests at once, of all users
 	PerRequest time.Duration // server time a request costs besides its records
 	PerRecord  time.Duration // server time a record
@@ -128,32 +133,115 @@ type Estimate struct {
 // Compute estimates the work, one step after the other. Its Seconds are simulated as
 // expected; Low and High are simulations with all figures at the ends of their spread.
 func Compute(work []Work, a Assumptions) Estimate {
-	e := plain(work, a)
-	low, high := spreadOf(work, a, -1), spreadOf(work, a, 1)
+	e := Expect(work, a)
+	base := secondsOf(work, a, expected, 0)
+	low, high := secondsOf(work, a, ends(-1), -1), secondsOf(work, a, ends(1), 1)
 	for i := range e.Rows {
-		e.Rows[i].Low, e.Rows[i].High = low[i], high[i]
-		e.Low += low[i]
-		e.High += high[i]
+		if r := &e.Rows[i]; base[i] > 0 {
+			r.Low, r.High = min(r.Seconds*low[i]/base[i], r.Seconds), max(r.Seconds*high[i]/base[i], r.Seconds)
+			e.Low += r.Low
+			e.High += r.High
+		}
 	}
 	e.WhatIf = []WhatIf{}
 	if e.Operations > 0 {
 		e.WhatIf = whatIfs(work, a, e)
 	}
 	if e.Fits != nil && !*e.Fits {
-		e.UsersToFit = usersToFit(work, a)
+		e.UsersToFit = usersToFit(work, a, e)
 		e.LeastChange = leastChange(work, a, e)
 	}
 	return e
 }
 
-// Expect simulates the work once, as expected: an Estimate without low, high and
-// what-if.
-func Expect(work []Work, a Assumptions) Estimate { return plain(work, a) }
+// samples is how often a load is simulated in which chance has a part: faults, bad rows
+// and slow answers come at other moments each time, and the mean is what to expect.
+const samples = 5
+
+// fineRequests is up to how many requests a load is simulated several times, and every
+// user by itself in the changes that are looked at: beyond, chance evens out.
+const fineRequests = 30_000
+
+// fine reports whether the work is so little.
+func fine(work []Work) bool {
+	n := 0.0
+	for _, w := range work {
+		n += float64(w.Operations) / float64(max(w.Batch, 1))
+	}
+	return n <= fineRequests
+}
+
+// coarse is how many users are simulated by themselves where only changes are compared.
+func coarse(work []Work) int {
+	if fine(work) {
+		return mostClients
+	}
+	return 1
+}
+
+// chance reports whether two loads of the same work differ.
+func chance(work []Work, a Assumptions) bool {
+	return a.Faults != (Faults{}) || a.LatencyP99 > a.Latency || slices.ContainsFunc(work, func(w Work) bool { return w.BadRows > 0 })
+}
+
+// Expect simulates the work as expected: an Estimate without low, high and what-if.
+func Expect(work []Work, a Assumptions) Estimate {
+	e := plain(work, a, 1, mostClients)
+	if !chance(work, a) || !fine(work) {
+		return e
+	}
+	for seed := uint64(2); seed <= samples; seed++ {
+		e.add(plain(work, a, seed, mostClients))
+	}
+	e.divide(samples, a)
+	return e
+}
+
+// add adds the figures of another simulation of the same work.
+func (e *Estimate) add(o Estimate) {
+	for i := range e.Rows {
+		r, x := &e.Rows[i], o.Rows[i]
+		r.Requests += x.Requests
+		r.Start += x.Start
+		r.Seconds += x.Seconds
+		r.Failed += x.Failed
+		r.Throttled += x.Throttled
+	}
+	e.Requests += o.Requests
+	e.Seconds += o.Seconds
+	e.Inside += o.Inside
+}
+
+// divide makes means of sums of n simulations.
+func (e *Estimate) divide(n int64, a Assumptions) {
+	by := float64(n)
+	for i := range e.Rows {
+		r := &e.Rows[i]
+		r.Requests = (r.Requests + n/2) / n
+		r.Failed = (r.Failed + n/2) / n
+		r.Start /= by
+		r.Seconds /= by
+		r.Throttled /= by
+	}
+	e.Requests = (e.Requests + n/2) / n
+	e.Seconds /= by
+	e.Inside /= by
+	e.conclude(a)
+}
+
+// conclude works out what follows from the seconds.
+func (e *Estimate) conclude(a Assumptions) {
+	e.Buffered = e.Seconds * buffer(a)
+	if a.Window > 0 {
+		fits := e.Inside*buffer(a) <= a.Window.Seconds()
+		e.Fits = &fits
+	}
+}
 
 // plain simulates the work once.
-func plain(work []Work, a Assumptions) Estimate {
+func plain(work []Work, a Assumptions, seed uint64, clients int) Estimate {
 	e := Estimate{Rows: []Row{}, Assumptions: a}
-	m := newSimulation(a, expected)
+	m := newSimulation(a, expected, seed, clients)
 	outside := 0.0
 	for _, w := range work {
 		s := m.run(w)
@@ -185,31 +273,28 @@ func plain(work []Work, a Assumptions) Estimate {
 	}
 	e.Seconds = m.elapsed()
 	e.Inside = e.Seconds - outside
-	e.Buffered = e.Seconds * buffer(a)
 	e.Formula *= buffer(a)
-	if a.Window > 0 {
-		fits := e.Inside*buffer(a) <= a.Window.Seconds()
-		e.Fits = &fits
-	}
+	e.conclude(a)
 	return e
 }
 
 func buffer(a Assumptions) float64 { return 1 + a.Buffer/100 }
 
-// spreadOf simulates with every figure at one end of its spread: -1 the quick one, 1
-// the slow one.
-func spreadOf(work []Work, a Assumptions, sign float64) []float64 {
-	faults := 0.0
-	if sign > 0 {
-		faults = 2
-	}
-	factor := func(spread float64) float64 { return math.Pow(1+spread, sign) }
-	m := newSimulation(a, scales{cost: 1, latency: factor(0.2), faults: faults})
+// factor is how far a figure of a spread is off at one end of it: -1 the quick one, 1 the
+// slow one, 0 as expected.
+func factor(spread, sign float64) float64 { return math.Pow(1+spread, sign) }
+
+// ends are the scales of what holds for all tables at one end of its spread.
+func ends(sign float64) scales { return scales{1, factor(0.2, sign), 1 + sign} }
+
+// secondsOf simulates once, coarsely, with every figure at one end of its spread.
+func secondsOf(work []Work, a Assumptions, s scales, sign float64) []float64 {
+	m := newSimulation(a, s, 1, coarse(work))
 	var out []float64
 	for _, w := range work {
-		m.scales.cost = factor(w.Spread)
-		s := m.run(w)
-		out = append(out, s.end-s.start)
+		m.scales.cost = factor(w.Spread, sign)
+		r := m.run(w)
+		out = append(out, r.end-r.start)
 	}
 	return out
 }
@@ -260,11 +345,15 @@ func ceiling(w Work, a Assumptions) (rate float64, bound Bound) {
 
 // usersToFit finds the number of application users with which the work would fit
 // the window, up to 64; rates that were stated do not grow with users.
-func usersToFit(work []Work, a Assumptions) int {
+func usersToFit(work []Work, a Assumptions, e Estimate) int {
+	base := inside(work, a)
 	return search(max(a.Limits.Users, 1)+1, 64, func(users int) bool {
-		return plain(more(work, a, users)).Inside*buffer(a) <= a.Window.Seconds()
+		return e.Inside*inside(more(work, a, users))/max(base, 1e-9)*buffer(a) <= a.Window.Seconds()
 	})
 }
+
+// inside simulates once, coarsely, and returns the seconds in the window.
+func inside(work []Work, a Assumptions) float64 { return plain(work, a, 1, coarse(work)).Inside }
 
 // search finds the least number of lo to hi for which ok holds, as it does for all
 // larger ones; 0 = for none.

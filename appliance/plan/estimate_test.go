@@ -125,8 +125,8 @@ func TestLowExpectedHigh(t *testing.T) {
 func TestSkippingChangesNothing(t *testing.T) {
 	for _, w := range []Work{inserts(3_000_000, 100, 10*ms), inserts(300_000, 10, 3*ms), inserts(2_000_000, 200, 4*ms)} {
 		a := documented()
-		skipped := newSimulation(a, expected).run(w)
-		whole := newSimulation(a, expected)
+		skipped := newSimulation(a, expected, 1, mostClients).run(w)
+		whole := newSimulation(a, expected, 1, mostClients)
 		whole.neverSkip = true
 		near(t, "seconds", skipped.end, whole.run(w).end, 0.003)
 	}

@@ -1,12 +1,17 @@
 package plan
 
-// event is an answer that comes, a job that is to be tried again, or a worker that is
-// free.
+type eventKind uint8
+
+const (
+	came  eventKind = iota // an answer
+	again                  // a request is to be tried once more
+	freed                  // a worker is
+)
+
 type event struct {
 	at    float64
 	order int // of equals, the one that was made first
-	again bool
-	free  bool
+	kind  eventKind
 	job   *job
 }
 

@@ -21,8 +21,8 @@ type meter struct {
 type arrival struct{ at, took float64 }
 
 // arrive asks to let a request in; wait is the Retry-After of a refusal, 0 when it is
-// let in, with its number.
-func (m *meter) arrive(now float64) (number int, wait float64) {
+// let in, with its number, and facet is the limit that it met.
+func (m *meter) arrive(now float64) (number int, wait float64, facet cause) {
 	for m.count > 0 && m.arrived[m.head].at <= now-m.window {
 		m.busy = max(m.busy-m.arrived[m.head].took, 0)
 		m.head = (m.head + 1) % len(m.arrived)
@@ -31,23 +31,23 @@ func (m *meter) arrive(now float64) (number int, wait float64) {
 	}
 	switch {
 	case m.atOnce > 0 && m.running >= m.atOnce:
-		wait = 1
+		wait, facet = 1, byConcurrency
 	case m.requests > 0 && m.count >= m.requests:
-		wait = m.at(m.count-m.requests).at + m.window - now
+		wait, facet = m.at(m.count-m.requests).at+m.window-now, byRequests
 	case m.execution > 0 && m.busy > m.execution:
 		over, i := m.busy-m.execution, 0
 		for ; i < m.count-1 && over > m.at(i).took; i++ {
 			over -= m.at(i).took
 		}
-		wait = m.at(i).at + m.window - now
+		wait, facet = m.at(i).at+m.window-now, byExecution
 	default:
 		m.pushed = 0
 		m.running++
 		m.push(arrival{at: now})
-		return m.gone + m.count - 1, 0
+		return m.gone + m.count - 1, 0, byNone
 	}
 	m.pushed++
-	return 0, float64(int(min(wait+float64(m.pushed-1), m.window))) + 1
+	return 0, float64(int(min(wait+float64(m.pushed-1), m.window))) + 1, facet
 }
 
 // leave counts what a request took.

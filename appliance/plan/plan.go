@@ -28,6 +28,11 @@ const (
 	Link    Pass = "link"    // the main pass of an N:N link table
 	Lookups Pass = "lookups" // deferred lookups
 	State   Pass = "state"
+
+	// The passes after all others, of records whose rows are no longer supplied. They are
+	// no steps of a plan: they come in the opposite order of its inserts and links.
+	Delete     Pass = "delete"
+	Deactivate Pass = "deactivate"
 )
 
 // Step is one pass over one table.

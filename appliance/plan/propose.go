@@ -87,7 +87,7 @@ func Delta(work []Work, a Assumptions, change map[string]float64, weeks float64)
 		work[i].Operations = int64(math.Ceil(float64(w.Operations) * share))
 		work[i].Outside = false
 	}
-	e := plain(work, a)
+	e := plain(work, a, 1, coarse(work))
 	return Supply{Records: e.Operations, Seconds: e.Buffered}
 }
 

@@ -1,7 +1,7 @@
 package plan
 
-// How the number of requests under way comes to its size, as package pace does it: it
-// starts small, grows by a quarter a round while that brings throughput, and now and
+// How the number of requests under way comes to its size. It mirrors the window of package
+// pace, written from what that promises: it starts small, grows by a quarter a round while that brings throughput, and now and
 // then tries a quarter less. Times are seconds since the load began.
 const (
 	rampStart     = 4
@@ -10,6 +10,7 @@ const (
 	rampPauseMost = 300.0
 	rampDoubt     = 30.0
 	rampDoubtMost = 600.0
+	rampLid       = 300.0 // how long a throttled size is remembered
 )
 
 type ramp struct {
@@ -27,6 +28,8 @@ type ramp struct {
 	noGrowth float64
 	doubt    float64
 	doubtAt  float64 // less than 0: not set
+	lid      int     // not above, until lidUntil
+	lidUntil float64
 }
 
 type rampRoundResult struct {
@@ -42,6 +45,14 @@ func newRamp(most, hint int) ramp {
 		r.size = r.most
 	}
 	return r
+}
+
+// ceiling is the largest size now allowed.
+func (r *ramp) ceiling(now float64) int {
+	if now < r.lidUntil {
+		return max(min(r.most, r.lid), 1)
+	}
+	return r.most
 }
 
 func (r *ramp) restart() { r.began, r.count, r.records, r.took, r.full = -1, 0, 0, 0, false }
@@ -83,7 +94,7 @@ func (r *ramp) judge(now float64, s rampRoundResult, full bool) {
 		r.doubt, r.doubtAt = rampDoubt, now+rampDoubt
 	case b.size > s.size: // after a step down
 		if s.rate < b.rate*(1-(1-float64(s.size)/float64(b.size))/10) {
-			r.size = min(b.size, r.most)
+			r.size = min(b.size, r.ceiling(now))
 			r.doubt = min(2*r.doubt, rampDoubtMost)
 			r.doubtAt = now + r.doubt
 			return
@@ -94,7 +105,7 @@ func (r *ramp) judge(now float64, s rampRoundResult, full bool) {
 	if r.doubtAt < 0 {
 		r.doubtAt = now + r.doubt
 	}
-	switch next := min(r.size+1+r.size/4, r.most); {
+	switch next := min(r.size+1+r.size/4, r.ceiling(now)); {
 	case !full:
 	case now >= r.doubtAt && r.size > 1:
 		r.before = s
@@ -110,10 +121,11 @@ func (r *ramp) rest(now float64) {
 	r.pause = min(2*r.pause, rampPauseMost)
 }
 
-// throttled shrinks it.
+// throttled shrinks it, when so many were under way.
 func (r *ramp) throttled(now float64, under int) {
-	r.size = max(min(r.size, under)*7/10, 1)
+	at := min(r.size, under)
+	r.lid, r.lidUntil = max(at-1, 1), now+rampLid
+	r.size = min(max(at*7/10, 1), r.lid)
 	r.noGrowth = now + 10
 	r.before = rampRoundResult{}
-	r.restart()
 }

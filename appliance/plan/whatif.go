@@ -65,9 +65,9 @@ func bypassed(work []Work, a Assumptions) ([]Work, Assumptions) {
 // whatIfs simulates the changes that a team could make.
 func whatIfs(work []Work, a Assumptions, e Estimate) []WhatIf {
 	var out []WhatIf
+	base := max(inside(work, a), 1e-9)
 	add := func(kind, text, note string, c change) {
-		w, b := c(work, a)
-		out = append(out, whatIf(e, a, kind, text, note, plain(w, b).Inside))
+		out = append(out, whatIf(e, a, kind, text, note, e.Inside*inside(c(work, a))/base))
 	}
 	users := max(a.Limits.Users, 1)
 	for _, n := range []int{users + 1, 2 * users} {

@@ -22,7 +22,7 @@ type limiter struct {
 
 	mu    sync.Mutex
 	users map[meterKey]*meter
-	turn  int // round robin over the servers
+	turns map[string]int // round robin over the servers, for each who signs in
 	stats limitStats
 }
 
@@ -66,7 +66,7 @@ func newLimiter(l Limits, now func() time.Duration) *limiter {
 		l.Window = 300 * time.Second
 	}
 	l.Servers = max(l.Servers, 1)
-	return &limiter{limits: l, now: now, users: map[meterKey]*meter{}}
+	return &limiter{limits: l, now: now, users: map[meterKey]*meter{}, turns: map[string]int{}}
 }
 
 // on reports whether anything is limited.
@@ -74,7 +74,9 @@ func (l *limiter) on() bool {
 	return l.limits.Requests > 0 || l.limits.Execution > 0 || l.limits.Concurrency > 0
 }
 
-// server picks the server: the one of the affinity cookie, else the next, or any.
+// server picks the server: the one of the affinity cookie, else the next, or any. Each
+// who signs in has turns of their own: two who send by turns would each meet every other
+// server only.
 func (l *limiter) server(r *http.Request) (n int, pinned bool) {
 	if ck, err := r.Cookie("ARRAffinity"); err == nil {
 		if n, err := strconv.ParseInt(ck.Value, 16, 32); err == nil && n >= 0 && int(n) < l.limits.Servers {
@@ -86,8 +88,9 @@ func (l *limiter) server(r *http.Request) (n int, pinned bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.turn = (l.turn + 1) % l.limits.Servers
-	return l.turn, false
+	who := r.Header.Get("Authorization")
+	l.turns[who] = (l.turns[who] + 1) % l.limits.Servers
+	return l.turns[who], false
 }
 
 // reset forgets what was counted, but for the requests that are running.
