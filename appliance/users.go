@@ -153,7 +153,10 @@ func (u *users) pick() (i int, held bool) {
 	var least room
 	for i, one := range u.each {
 		s := one.client.Limiter().Stats()
-		r := room{wait: one.client.HeldFor(), load: float64(one.calls+1) / float64(max(s.Window, 1)), sent: s.Requests}
+		r := room{wait: one.client.HeldFor(), queues: s.Pause > 0 || one.calls >= s.Window, sent: s.Requests}
+		if r.load = float64(one.calls+1) / float64(max(s.Window, 1)); r.queues {
+			r.load = float64(one.calls - s.InFlight)
+		}
 		if i == 0 || r.more(least) {
 			best, least = i, r
 		}
@@ -168,17 +171,22 @@ func (u *users) back(i int) {
 	u.mu.Unlock()
 }
 
-// room is how well one more call would do as a user.
+// room is how well one more call would do as a user. One that would be sent at once goes
+// before one that has to queue: calls that queue as users whose limits are nearly spent
+// would leave the others idle.
 type room struct {
-	wait time.Duration // until the service lets requests through again
-	load float64       // calls for each that may be under way
-	sent uint64        // so far: of equals, the one that had less
+	wait   time.Duration // until the service lets requests through again
+	queues bool          // it would not be sent at once
+	load   float64       // calls for each that may be under way; calls that queue
+	sent   uint64        // so far: of equals, the one that had less
 }
 
 func (r room) more(than room) bool {
 	switch {
 	case r.wait != than.wait:
 		return r.wait < than.wait
+	case r.queues != than.queues:
+		return than.queues
 	case r.load != than.load:
 		return r.load < than.load
 	}

@@ -41,6 +41,11 @@ func newClient(a Assumptions) *client {
 	return c
 }
 
+// pause is how long the next request has to wait though the ramp has room.
+func (c *client) pause(now float64) float64 {
+	return max(c.held-now, c.count.pause(now, 0), c.time.pause(now, c.pending), 0)
+}
+
 // wakeAfter is how long it sleeps at the most before it looks again.
 const wakeAfter = 1.0
 

@@ -240,6 +240,9 @@ func (s *step) take(e event) {
 		}
 	}
 	c.calls--
+	if c.inFlight == 0 && len(c.queue) == 0 {
+		c.ramp.idle(s.now)
+	}
 	s.proceed(j)
 }
 

@@ -57,6 +57,15 @@ func (r *ramp) ceiling(now float64) int {
 
 func (r *ramp) restart() { r.began, r.count, r.records, r.took, r.full = -1, 0, 0, 0, false }
 
+// idle says that nothing is under way: what comes next cannot be compared with what was.
+func (r *ramp) idle(now float64) {
+	if r.before.size > r.size {
+		r.size = min(r.before.size, r.ceiling(now))
+	}
+	r.before = rampRoundResult{}
+	r.restart()
+}
+
 // done takes in one answer.
 func (r *ramp) done(now, took float64, records int) {
 	if r.began < 0 {

@@ -201,14 +201,33 @@ func (s *step) ask(j *job) {
 	best.queues(j)
 }
 
+// longHold is from what wait on a user's calls go to others first.
+const longHold = 1.0
+
 func (s *step) roomier(c, than *client) bool {
-	if a, b := max(c.held-s.now, 0), max(than.held-s.now, 0); a != b {
+	pause, pauseThan := c.pause(s.now), than.pause(s.now)
+	if a, b := longOnly(pause), longOnly(pauseThan); a != b {
 		return a < b
 	}
-	if a, b := float64(c.calls+1)/float64(c.ramp.size), float64(than.calls+1)/float64(than.ramp.size); a != b {
+	queues, queuesThan := pause > 0 || c.calls >= c.ramp.size, pauseThan > 0 || than.calls >= than.ramp.size
+	if queues != queuesThan {
+		return queuesThan
+	}
+	a, b := float64(c.calls+1)/float64(c.ramp.size), float64(than.calls+1)/float64(than.ramp.size)
+	if queues {
+		a, b = float64(c.calls-c.inFlight), float64(than.calls-than.inFlight)
+	}
+	if a != b {
 		return a < b
 	}
 	return c.sent < than.sent
+}
+
+func longOnly(pause float64) float64 {
+	if pause < longHold {
+		return 0
+	}
+	return pause
 }
 
 // serverTime is the execution time of a request.

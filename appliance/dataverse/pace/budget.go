@@ -32,6 +32,8 @@ const (
 // of our spending that one server sees, and only the share's mean is used. A limit of
 // 1,200 s of which a server sees a quarter lets us spend 4,800. Where nothing is told,
 // the first throttle is the sample.
+//
+// The estimate simulates it (plan.spread): a change here belongs there as well.
 type budget struct {
 	limit  float64       // what one server grants in the window
 	cap    float64       // never more than this of it is spent; 0 = no cap

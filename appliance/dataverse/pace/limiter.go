@@ -232,6 +232,9 @@ func (p Permit) Done(o Outcome) {
 		l.window.done(now, now.Sub(p.started), o)
 		l.spend(p.started, now)
 	}
+	if l.inFlight == 0 && l.waiting.Len() == 0 {
+		l.window.idle(now)
+	}
 	l.dispatch(now)
 }
 

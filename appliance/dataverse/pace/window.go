@@ -26,7 +26,10 @@ const (
 // promised, is taken back, and growth pauses. Now and then it tries a quarter less,
 // and stays there when the records per second hardly fall. So it ends
 // up at the smallest size that brings the throughput, also where a server queues
-// silently (dataverse-web-api.md 16: rising latency without a 429).
+// silently (dataverse-web-api.md 16: rising latency without a 429). A round ends unjudged
+// when nothing is under way, as between two steps of a load.
+//
+// The estimate simulates it (plan.ramp): a change here belongs there as well.
 type window struct {
 	size, max, hint int
 	beyondHint      bool
@@ -111,6 +114,17 @@ func (w *window) throttled(now time.Time, inFlight, limit int) {
 // restart drops the running round.
 func (w *window) restart() {
 	w.began, w.count, w.work, w.spent, w.full = time.Time{}, 0, 0, 0, false
+}
+
+// idle says that nothing is under way: what is measured next is other work, or the same
+// after a break, and cannot be compared with what was measured before. A smaller size
+// that was on trial is given up.
+func (w *window) idle(now time.Time) {
+	if w.before.size > w.size {
+		w.size = min(w.before.size, w.ceiling(now))
+	}
+	w.before = sample{}
+	w.restart()
 }
 
 // done takes in one answered request and ends the round when it is due.
