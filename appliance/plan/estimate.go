@@ -134,7 +134,13 @@ type Estimate struct {
 // expected; Low and High are simulations with all figures at the ends of their spread.
 func Compute(work []Work, a Assumptions) Estimate {
 	e := Expect(work, a)
-	base := secondsOf(work, a, expected, 0)
+	base := make([]float64, len(work))
+	for i, r := range e.Rows {
+		base[i] = r.Seconds
+	}
+	if fine(work) { // the mean of several: each is to be compared with one
+		base = secondsOf(work, a, expected, 0)
+	}
 	low, high := secondsOf(work, a, ends(-1), -1), secondsOf(work, a, ends(1), 1)
 	for i := range e.Rows {
 		if r := &e.Rows[i]; base[i] > 0 {
@@ -159,7 +165,7 @@ func Compute(work []Work, a Assumptions) Estimate {
 const samples = 5
 
 // fineRequests is up to how many requests a load is simulated several times, and every
-// user by itself in the changes that are looked at: beyond, chance evens out.
+// user by itself: beyond, chance and the users' differences even out.
 const fineRequests = 30_000
 
 // fine reports whether the work is so little.
@@ -171,7 +177,7 @@ func fine(work []Work) bool {
 	return n <= fineRequests
 }
 
-// coarse is how many users are simulated by themselves where only changes are compared.
+// coarse is how many users are simulated each by itself.
 func coarse(work []Work) int {
 	if fine(work) {
 		return mostClients
@@ -186,7 +192,7 @@ func chance(work []Work, a Assumptions) bool {
 
 // Expect simulates the work as expected: an Estimate without low, high and what-if.
 func Expect(work []Work, a Assumptions) Estimate {
-	e := plain(work, a, 1, mostClients)
+	e := plain(work, a, 1, coarse(work))
 	if !chance(work, a) || !fine(work) {
 		return e
 	}

@@ -78,6 +78,7 @@ type simulation struct {
 	spare   []*job // for their memory
 	order   int
 	scales  scales
+	sigma   float64 // of the logarithm of latencies; 0: they are all the same
 	// neverSkip simulates every request to the end; tests compare with it.
 	neverSkip bool
 }
@@ -94,6 +95,10 @@ func newSimulation(a Assumptions, s scales, seed uint64, clients int) *simulatio
 		m.clients = append(m.clients, newClient(a))
 	}
 	m.weight = float64(users) / float64(len(m.clients))
+	if a.LatencyP99 > a.Latency && a.Latency > 0 {
+		const z99 = 2.3263478740408408 // the normal distribution's
+		m.sigma = math.Log(a.LatencyP99.Seconds()/a.Latency.Seconds()) / z99
+	}
 	if l := a.Latency.Seconds() * s.latency; l > 0 { // every client asks who it is
 		m.now = l
 		for _, c := range m.clients {

@@ -108,6 +108,9 @@ func (b *spread) refused(before, now float64) {
 // turn forgets what has left the window.
 func (b *spread) turn(now float64) {
 	slot := int64(now / b.window * spreadSlots)
+	if slot == b.slot {
+		return
+	}
 	if slot-b.slot >= spreadSlots {
 		b.spent, b.sum = [spreadSlots]float64{}, 0
 	} else {

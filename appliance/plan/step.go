@@ -272,13 +272,13 @@ func (s *step) schedule(at float64, k eventKind, j *job) {
 	s.flight.push(event{at: at, order: s.order, kind: k, job: j})
 }
 
+// latency draws one from the log-normal distribution of median and p99.
 func (s *step) latency() float64 {
 	median := s.a.Latency.Seconds() * s.scales.latency
-	if s.a.LatencyP99 <= s.a.Latency || median <= 0 {
+	if s.sigma == 0 || median <= 0 {
 		return median
 	}
-	sigma := math.Log(s.a.LatencyP99.Seconds()/s.a.Latency.Seconds()) / 2.3263478740408408
-	return median * math.Exp(sigma*s.random.NormFloat64())
+	return median * math.Exp(s.sigma*s.random.NormFloat64())
 }
 
 // fateOf draws what becomes of a request.
