@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
-	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/duckstage"
@@ -83,6 +82,7 @@ type forecast struct {
 	bytes    map[string]float64
 	owed     map[string][2]float64 // shares of a table's records with deferred lookups, and with a final state
 	closed   map[string]float64    // share of the latter that an action closes
+	leaving  map[string]int64      // records that wait to be deactivated, their rows being gone
 }
 
 // measured is the newest measurement of a kind.
@@ -92,7 +92,7 @@ type measured struct {
 }
 
 func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
-	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, owed: map[string][2]float64{}, closed: map[string]float64{}}
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, owed: map[string][2]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}}
 	if err := f.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -116,6 +116,9 @@ func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, e
 	}
 	for _, step := range f.bound.plan.Steps {
 		f.work = append(f.work, f.stepWork(step)...)
+	}
+	for _, step := range slices.Backward(f.bound.plan.Steps) {
+		f.work = append(f.work, f.goneWork(step)...)
 	}
 	return f, nil
 }
@@ -286,7 +289,7 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 	if state > 0 {
 		f.closed[t.Name] = float64(closed) / float64(state)
 	}
-	return nil
+	return f.countLeaving(ctx, t)
 }
 
 // waiting counts the records that a step still has to do, by action.
@@ -305,7 +308,7 @@ func (f *forecast) waiting(step plan.Step) (inserts, updates int64) {
 	main := func(a ledger.Action) int64 {
 		return int64(c.Of(ledger.Unprocessed, ledger.Main, a) + c.Of(ledger.InFlight, ledger.Main, a))
 	}
-	inserts, updates = main(ledger.Insert), main(ledger.Update)
+	inserts, updates = main(ledger.Insert), main(ledger.Update)-f.leaving[step.Table]
 	if step.Pass == plan.Insert || step.Pass == plan.Link {
 		return inserts, updates
 	}
@@ -323,67 +326,10 @@ func (f *forecast) waiting(step plan.Step) (inserts, updates int64) {
 	return 0, now + int64(share*float64(before)+0.5)
 }
 
-func (f *forecast) stepWork(step plan.Step) []plan.Work {
-	inserts, updates := f.waiting(step)
-	switch step.Pass {
-	case plan.Insert:
-		out := []plan.Work{f.workOf(step, "insert", inserts)}
-		if updates > 0 {
-			out = append(out, f.workOf(step, "update", updates))
-		}
-		return out
-	case plan.Link:
-		return []plan.Work{f.workOf(step, "link", inserts)}
-	}
-	return []plan.Work{f.workOf(step, "update", updates)}
-}
-
-// workOf is one work with the best figure that there is for it.
-func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
-	settings, t := f.p.Config.Table(step.Table), f.bound.byName[step.Table]
-	rate := f.p.Config.Estimate.Rates[step.Table]
-	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Batch: int(settings.Batch), Parallel: settings.Parallel,
-		Bytes: f.bytes[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before}
-	switch {
-	case f.o.Batch > 0:
-		w.Batch = f.o.Batch
-	case w.Batch == 0: // the load finds it by itself; it is known where one has been measured
-		w.Batch = load.StartBatch(t)
-		if m, ok := f.find(&w); ok && m.SumX > 0 && settings.Message != "batch" {
-			w.Batch = max(int(m.SquaresX/m.SumX+0.5), 1) // as the most records travelled
-		}
-	}
-	if w.Parallel == 0 {
-		w.Parallel = f.a.Limits.Concurrent * f.a.Limits.Users
-	}
-	switch {
-	case settings.Message == "single":
-		w.Message, w.Batch = plan.Single, 1
-	case settings.Message == "batch", t.Link != nil, step.Pass == plan.State && f.closed[step.Table] > 0.5, !t.Schema.CanBulk(map[string]string{"insert": "create", "update": "update"}[action]):
-		w.Message, w.Batch = plan.Batch, min(w.Batch, 100)
-	}
-	if action == "insert" {
-		w.Parents = parentsOf(t, step)
-	}
-	f.cost(&w, rate.Insert, rate.Update)
-	return w
-}
-
-// parentsOf are the tables without whose record one of this table is held back.
-func parentsOf(t *mapping.Table, step plan.Step) []string {
-	var out []string
-	for _, l := range t.Lookups {
-		if !slices.Contains(step.Deferred, l.LogicalName) && len(l.Targets) == 1 && l.Targets[0].Staged && !slices.Contains(out, l.Targets[0].Table) {
-			out = append(out, l.Targets[0].Table)
-		}
-	}
-	return out
-}
-
 // cost finds the speed of a work: measured, calibrated, rehearsed, stated, default. What
 // is said with --rate goes before all of them.
 func (f *forecast) cost(w *plan.Work, insert, update float64) {
-	if said := f.o.Rates[w.Table]; said > 0 && w.Action != "update" {
+	if said := f.o.Rates[w.Table]; said > 0 && w.Action != "update" && w.Action != "delete" {
 		w.Rate, w.Source, w.Note, w.Spread = said, plan.Stated, "--rate", statedSpread
 		return
 	}
@@ -400,8 +346,11 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 		return
 	}
 	stated := insert
-	if w.Action == "update" {
+	switch w.Action {
+	case "update":
 		stated = update
+	case "delete":
+		stated = 0
 	}
 	record := f.p.Config.Estimate.Record
 	switch {
@@ -424,7 +373,7 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 // good.
 func (f *forecast) find(w *plan.Work) (measured, bool) {
 	action := w.Action
-	for _, pass := range []plan.Pass{w.Pass, plan.Lookups, plan.State, plan.Insert} {
+	for _, pass := range []plan.Pass{w.Pass, plan.Lookups, plan.State, plan.Insert, plan.Link} {
 		if m, ok := f.measures[w.Table+" "+string(pass)+" "+action]; ok && (m.Message == plan.Bulk) == (w.Message == plan.Bulk) {
 			return m, true
 		}

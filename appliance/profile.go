@@ -227,7 +227,7 @@ func (y *surveyor) step(table string, pass plan.Pass, action string) *Measure {
 				return m
 			}
 		}
-		action = map[plan.Pass]string{plan.Insert: "insert", plan.Link: "link"}[pass]
+		action = map[plan.Pass]string{plan.Insert: "insert", plan.Link: "link", plan.Delete: "delete"}[pass]
 		if action == "" {
 			action = "update"
 		}
@@ -252,6 +252,8 @@ func (y *surveyor) observe(x dataverse.Exchange) {
 		action, message = "insert", plan.Bulk
 	case strings.EqualFold(x.Op, "UpdateMultiple"):
 		action, message = "update", plan.Bulk
+	case strings.EqualFold(x.Op, "DeleteMultiple"):
+		action, message = "delete", plan.Bulk
 	case strings.EqualFold(x.Op, "Create"):
 		action = "insert"
 	case strings.EqualFold(x.Op, "Update"):

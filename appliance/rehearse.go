@@ -53,10 +53,13 @@ func (p *Project) RehearsalModel(ctx context.Context) (RehearsalModel, error) {
 		if w.Rate > 0 { // a stated rate is of the table as a whole: as if execution time were its bound
 			record = seconds(l.Execution.Seconds() / l.Window.Seconds() * float64(l.Users*l.Servers) / w.Rate)
 		}
-		names := map[string][]string{"insert": {"CreateMultiple", "Create", "Upsert"}, "update": {"UpdateMultiple", "Update"}}[w.Action]
+		names := map[string][]string{"insert": {"CreateMultiple", "Create", "Upsert"}, "update": {"UpdateMultiple", "Update"}, "delete": {"DeleteMultiple", "Delete", "Disassociate"}}[w.Action]
 		table := w.Table
+		if link := f.bound.byName[w.Table].Link; link != nil {
+			table = link.Table1
+		}
 		if w.Action == "link" {
-			names, table = []string{"Associate"}, f.bound.byName[w.Table].Link.Table1
+			names = []string{"Associate"}
 		}
 		if w.Pass == plan.State {
 			names = append(names, mapping.ClosingActions(table)...)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -44,6 +45,7 @@ type Work struct {
 	Auto       bool          // the load finds the size of bulk requests by itself
 	Elastic    bool          // the table is: at most 100 records a bulk request
 	Sharded    bool          // each worker has rows of its own (shard_by)
+	ReadFirst  bool          // the records are read back before each request, as those that an action closes
 	Further    float64       // requests a record besides the one that writes it: parties, blocks of a file
 	Parallel   int           // requests at once, of all users
 	PerRequest time.Duration // server time a request costs besides its records
@@ -94,7 +96,7 @@ type Row struct {
 	Message    string  `json:"message"`
 	Operations int64   `json:"operations"`
 	Requests   int64   `json:"requests"`
-	Batch      int     `json:"batch"`
+	Batch      int     `json:"batch"` // the last, where the load finds the size by itself
 	Rate       float64 `json:"recordsPerSecond"`
 	Start      float64 `json:"startSeconds"` // since the load began, as expected
 	Seconds    float64 `json:"seconds"`
@@ -138,7 +140,7 @@ func Compute(work []Work, a Assumptions) Estimate {
 	for i, r := range e.Rows {
 		base[i] = r.Seconds
 	}
-	if fine(work) { // the mean of several: each is to be compared with one
+	if fine(work) { // the middle one of several: each is to be compared with the first
 		base = secondsOf(work, a, expected, 0)
 	}
 	low, high := secondsOf(work, a, ends(-1), -1), secondsOf(work, a, ends(1), 1)
@@ -161,7 +163,7 @@ func Compute(work []Work, a Assumptions) Estimate {
 }
 
 // samples is how often a load is simulated in which chance has a part: faults, bad rows
-// and slow answers come at other moments each time, and the mean is what to expect.
+// and slow answers come at other moments each time, and the middle one is what to expect.
 const samples = 5
 
 // fineRequests is up to how many requests a load is simulated several times, and every
@@ -192,56 +194,14 @@ func chance(work []Work, a Assumptions) bool {
 
 // Expect simulates the work as expected: an Estimate without low, high and what-if.
 func Expect(work []Work, a Assumptions) Estimate {
-	e := plain(work, a, 1, coarse(work))
-	if !chance(work, a) || !fine(work) {
-		return e
+	runs := []Estimate{plain(work, a, 1, coarse(work))}
+	if chance(work, a) && fine(work) {
+		for seed := uint64(2); seed <= samples; seed++ {
+			runs = append(runs, plain(work, a, seed, mostClients))
+		}
 	}
-	for seed := uint64(2); seed <= samples; seed++ {
-		e.add(plain(work, a, seed, mostClients))
-	}
-	e.divide(samples, a)
-	return e
-}
-
-// add adds the figures of another simulation of the same work.
-func (e *Estimate) add(o Estimate) {
-	for i := range e.Rows {
-		r, x := &e.Rows[i], o.Rows[i]
-		r.Requests += x.Requests
-		r.Start += x.Start
-		r.Seconds += x.Seconds
-		r.Failed += x.Failed
-		r.Throttled += x.Throttled
-	}
-	e.Requests += o.Requests
-	e.Seconds += o.Seconds
-	e.Inside += o.Inside
-}
-
-// divide makes means of sums of n simulations.
-func (e *Estimate) divide(n int64, a Assumptions) {
-	by := float64(n)
-	for i := range e.Rows {
-		r := &e.Rows[i]
-		r.Requests = (r.Requests + n/2) / n
-		r.Failed = (r.Failed + n/2) / n
-		r.Start /= by
-		r.Seconds /= by
-		r.Throttled /= by
-	}
-	e.Requests = (e.Requests + n/2) / n
-	e.Seconds /= by
-	e.Inside /= by
-	e.conclude(a)
-}
-
-// conclude works out what follows from the seconds.
-func (e *Estimate) conclude(a Assumptions) {
-	e.Buffered = e.Seconds * buffer(a)
-	if a.Window > 0 {
-		fits := e.Inside*buffer(a) <= a.Window.Seconds()
-		e.Fits = &fits
-	}
+	slices.SortFunc(runs, func(a, b Estimate) int { return cmp.Compare(a.Seconds, b.Seconds) })
+	return runs[len(runs)/2]
 }
 
 // plain simulates the work once.
@@ -251,7 +211,7 @@ func plain(work []Work, a Assumptions, seed uint64, clients int) Estimate {
 	outside := 0.0
 	for _, w := range work {
 		s := m.run(w)
-		r := Row{Table: w.Table, Pass: w.Pass, Action: w.Action, Message: w.Message, Operations: w.Operations, Batch: max(w.Batch, 1),
+		r := Row{Table: w.Table, Pass: w.Pass, Action: w.Action, Message: w.Message, Operations: w.Operations, Batch: s.batch,
 			Requests: int64(math.Round(s.requests)), Rate: s.steadyPerSec, Start: s.start, Seconds: s.end - s.start,
 			Failed: int64(math.Round(s.failed)), Bound: s.bound, Basis: w.Source, Note: w.Note, Spread: w.Spread, Estimated: w.Estimated, Outside: w.Outside}
 		if r.Basis == "" {
@@ -260,6 +220,7 @@ func plain(work []Work, a Assumptions, seed uint64, clients int) Estimate {
 		if s.requests > 0 {
 			r.Throttled = s.throttled / s.requests
 		}
+		w.Batch = s.batch
 		if rate, bound := ceiling(w, a); w.Operations > 0 {
 			r.Formula = float64(w.Operations) / rate
 			if r.Bound == ByNothing {
@@ -279,8 +240,12 @@ func plain(work []Work, a Assumptions, seed uint64, clients int) Estimate {
 	}
 	e.Seconds = m.elapsed()
 	e.Inside = e.Seconds - outside
+	e.Buffered = e.Seconds * buffer(a)
 	e.Formula *= buffer(a)
-	e.conclude(a)
+	if a.Window > 0 {
+		fits := e.Inside*buffer(a) <= a.Window.Seconds()
+		e.Fits = &fits
+	}
 	return e
 }
 

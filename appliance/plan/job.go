@@ -112,6 +112,9 @@ func (s *step) push(j *job, p piece) {
 	for end := p.lo + p.size; end > p.lo; {
 		n := (end-p.lo-1)%most + 1 // the last first: it is a stack
 		j.stack = append(j.stack, piece{end - n, n, p.way, p.again})
+		if s.w.ReadFirst {
+			s.reads(j, n)
+		}
 		end -= n
 	}
 }
@@ -127,7 +130,7 @@ func (s *step) reads(j *job, records int) {
 func (s *step) begin(j *job) {
 	w := inBulk
 	switch {
-	case s.w.Message != Bulk, s.w.Pass == Delete || s.w.Pass == Deactivate:
+	case s.w.Message != Bulk:
 		w = inBatch
 	case s.refusedShare.share > hopeless:
 		if s.hopes++; s.hopes%hopeEvery != 0 {
@@ -218,7 +221,6 @@ func (s *step) take(e event) {
 		return
 	case undone: // the client tries once more, after a while that doubles
 		c.away, c.absent = false, 0
-		c.ramp.restart()
 		d := min(0.5*math.Pow(2, float64(min(j.attempt, 6))), 30)
 		j.attempt++
 		s.schedule(s.now+d*(1+s.random.Float64()/2), again, j)
@@ -228,7 +230,6 @@ func (s *step) take(e event) {
 		s.lost(j, false)
 	case unheard:
 		c.away, c.absent = false, 0
-		c.ramp.restart()
 		s.lost(j, true)
 	default:
 		refused := j.at.way == inBulk && len(j.bad) > 0 && j.badIn(j.at) > 0

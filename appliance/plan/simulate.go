@@ -57,6 +57,7 @@ type stepResult struct {
 	throttled    float64 // refused with 429
 	bound        Bound
 	failed       float64 // records refused
+	batch        int     // records a request at the end
 	steadyPerSec float64 // records a second in the middle of it
 }
 
@@ -113,7 +114,7 @@ func (m *simulation) elapsed() float64 { return m.now + m.ahead }
 
 // run simulates one work. Its account is of all users together.
 func (m *simulation) run(w Work) stepResult {
-	r := stepResult{start: m.elapsed(), bound: ByNothing}
+	r := stepResult{start: m.elapsed(), bound: ByNothing, batch: max(w.Batch, 1)}
 	share := 1.0
 	for _, parent := range w.Parents {
 		share *= 1 - m.lost[parent]
@@ -138,6 +139,9 @@ func (m *simulation) run(w Work) stepResult {
 	s.run()
 	m.now = s.now
 	r.end, r.records, r.requests, r.throttled, r.failed = m.elapsed(), records, s.requests*m.weight, s.throttled*m.weight, s.failed*m.weight
+	if s.sizer != nil {
+		r.batch = s.sizer.size
+	}
 	r.bound, r.steadyPerSec = s.bound(), records/max(r.end-r.start, 1e-9)
 	return r
 }

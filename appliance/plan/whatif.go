@@ -38,7 +38,7 @@ func withBatch(n int) change {
 		work = cloneWork(work)
 		for i := range work {
 			if work[i].Message == Bulk && work[i].Rate == 0 {
-				work[i].Batch = n
+				work[i].Batch, work[i].Auto = n, false
 			}
 		}
 		return work, a
@@ -83,7 +83,9 @@ func whatIfs(work []Work, a Assumptions, e Estimate) []WhatIf {
 		return w, a
 	})
 	for _, n := range []int{50, 100, 500} {
-		if slices.ContainsFunc(work, func(w Work) bool { return w.Message == Bulk && w.Batch != n && w.Rate == 0 && w.Operations > 0 }) {
+		if slices.ContainsFunc(work, func(w Work) bool {
+			return w.Message == Bulk && (w.Auto || w.Batch != n) && w.Rate == 0 && w.Operations > 0
+		}) {
 			add("batch", fmt.Sprintf("%d records a bulk request", n), "", withBatch(n))
 		}
 	}

@@ -225,8 +225,7 @@ func (p Permit) Done(o Outcome) {
 	case o.RetryAfter > 0: // the service is busy and says for how long
 		l.hold(now, o.RetryAfter)
 		l.window.restart() // says nothing about speed
-	case o.Failed:
-		l.window.restart() // says nothing about speed
+	case o.Failed: // says nothing about speed
 	default:
 		l.volley = 0
 		l.window.done(now, now.Sub(p.started), o)

@@ -1,0 +1,139 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/ledger"
+)
+
+// What the load will send for each step of the plan, and in what kind of requests: it
+// mirrors how package load decides that.
+
+func (f *forecast) stepWork(step plan.Step) []plan.Work {
+	inserts, updates := f.waiting(step)
+	switch step.Pass {
+	case plan.Insert:
+		out := []plan.Work{f.workOf(step, "insert", inserts)}
+		if updates > 0 {
+			out = append(out, f.workOf(step, "update", updates))
+		}
+		return out
+	case plan.Link:
+		return []plan.Work{f.workOf(step, "link", inserts)}
+	}
+	return []plan.Work{f.workOf(step, "update", updates)}
+}
+
+// goneWork is what a table's rows that are no longer supplied cost: after all else, in the
+// opposite order.
+func (f *forecast) goneWork(step plan.Step) []plan.Work {
+	if !f.staged[step.Table] || step.Pass != plan.Insert && step.Pass != plan.Link {
+		return nil
+	}
+	switch gonePolicy[f.p.Config.Table(step.Table).Gone] {
+	case load.GoneDelete:
+		c := f.p.ledger.Counts(step.Table)
+		n := int64(c.Of(ledger.Unprocessed, ledger.Main, ledger.Delete) + c.Of(ledger.InFlight, ledger.Main, ledger.Delete))
+		if n > 0 {
+			step.Pass = plan.Delete
+			return []plan.Work{f.workOf(step, "delete", n)}
+		}
+	case load.GoneDeactivate:
+		if n := f.leaving[step.Table]; n > 0 {
+			step.Pass = plan.Deactivate
+			return []plan.Work{f.workOf(step, "update", n)}
+		}
+	}
+	return nil
+}
+
+// countLeaving counts the records that wait to be deactivated: of the updates that wait,
+// those of rows that are gone.
+func (f *forecast) countLeaving(ctx context.Context, t *mapping.Table) error {
+	if gonePolicy[f.p.Config.Table(t.Name).Gone] != load.GoneDeactivate {
+		return nil
+	}
+	c := f.p.ledger.Counts(t.Name)
+	waiting := int64(c.Of(ledger.Unprocessed, ledger.Main, ledger.Update) + c.Of(ledger.InFlight, ledger.Main, ledger.Update))
+	if waiting == 0 {
+		return nil
+	}
+	var gone int64
+	if err := f.p.stage.Row(ctx, []any{&gone}, `SELECT count(*) FROM dm.gone WHERE "table" = ?`, t.Name); err != nil {
+		return fmt.Errorf("count the rows of %s that are gone: %w", t.Name, err)
+	}
+	f.leaving[t.Name] = min(gone, waiting)
+	return nil
+}
+
+// workOf is one work with the best figure that there is for it.
+func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
+	settings, t := f.p.Config.Table(step.Table), f.bound.byName[step.Table]
+	rate := f.p.Config.Estimate.Rates[step.Table]
+	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Parallel: settings.Parallel,
+		Bytes: f.bytes[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before,
+		Elastic: t.Link == nil && t.Schema.Kind == schema.Elastic}
+	w.Batch = int(settings.Batch)
+	if f.o.Batch > 0 {
+		w.Batch = f.o.Batch
+	}
+	auto := w.Batch == 0
+	if auto {
+		w.Batch = load.StartBatch(t)
+	}
+	if w.Parallel == 0 {
+		w.Parallel = f.a.Limits.Concurrent * f.a.Limits.Users
+	}
+	f.message(&w, t, settings.Message, auto)
+	w.Sharded = settings.ShardBy != "" && w.Parallel > 1 && w.Pass != plan.Delete && w.Pass != plan.Deactivate
+	if action == "insert" {
+		w.Parents = parentsOf(t, step)
+	}
+	f.cost(&w, rate.Insert, rate.Update)
+	return w
+}
+
+// message is the kind of request that a work travels in.
+func (f *forecast) message(w *plan.Work, t *mapping.Table, said string, auto bool) {
+	gone := w.Pass == plan.Delete || w.Pass == plan.Deactivate
+	parties := len(t.Parties) > 0 && w.Pass == plan.Insert
+	closing := w.Pass == plan.State && f.closed[w.Table] > 0.5
+	bulk := t.Link == nil && t.Schema.CanBulk(map[string]string{"insert": "create", "update": "update"}[w.Action])
+	switch {
+	case gone && w.Elastic && w.Action == "delete": // DeleteMultiple
+	case said == "single" && !gone:
+		w.Message, w.Batch = plan.Single, 1
+	case parties && w.Action == "update": // and its parties in a second one
+		w.Message, w.Batch, w.Further = plan.Single, 1, 1
+	case closing: // the states of a $batch's records are read before
+		w.Message, w.Batch, w.ReadFirst = plan.Batch, min(w.Batch, fallbackBatch), true
+	case (said == "batch" || parties) && !auto && !gone:
+		w.Message, w.Batch = plan.Batch, min(w.Batch, dataverse.MaxBatch)
+	case said == "batch", parties, gone, !bulk:
+		w.Message, w.Batch = plan.Batch, min(w.Batch, fallbackBatch)
+	default:
+		w.Auto = auto
+	}
+}
+
+// fallbackBatch is how many single requests a $batch carries where nobody asked for one
+// (package load).
+const fallbackBatch = 100
+
+// parentsOf are the tables without whose record one of this table is held back.
+func parentsOf(t *mapping.Table, step plan.Step) []string {
+	var out []string
+	for _, l := range t.Lookups {
+		if !slices.Contains(step.Deferred, l.LogicalName) && len(l.Targets) == 1 && l.Targets[0].Staged && !slices.Contains(out, l.Targets[0].Table) {
+			out = append(out, l.Targets[0].Table)
+		}
+	}
+	return out
+}
