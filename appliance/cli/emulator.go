@@ -22,6 +22,7 @@ emulator-seed.json, where the folder has one. Any bearer token is a user of its 
 A fault is kind=...,match=..., for example: --fault kind=reset-after,nth=3,table=account
 It does what the service does where that is awkward too: limits, atomic bulk requests, CRLF
 in a $batch, closed rows. --warm-up and --deadlocks add what only happens under load.
+A set also answers ?sql=SELECT ..., as Microsoft's Python client asks.
 "dvmigrate guide emulator" and "dvmigrate guide faults" say the rest.`,
 	make: func() command { return &emulatorCommand{} }}
 
@@ -38,6 +39,7 @@ type emulatorCommand struct {
 	looseBatch                         bool
 	faults                             []string
 	duplicateRules                     []string
+	rollups                            []string
 	warmUp                             time.Duration
 	deadlocks, closeByMessage          bool
 	deadlockParents                    []string
@@ -73,6 +75,7 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.deadlocks, "deadlocks", false, "a request that writes a row which another is writing fails as victim of a deadlock (SQL 1205)")
 	f.BoolVar(&c.closeByMessage, "close-by-message", true, "an opportunity is won or lost by WinOpportunity and LoseOpportunity only, as in Dataverse; =false also takes a plain write")
 	f.StringArrayVar(&c.deadlockParents, "deadlock-parent", nil, "lookup, as table.column: so do requests that bind it to the same row; may be given several times")
+	f.StringArrayVar(&c.rollups, "rollup", nil, "what a rollup column is computed from: table.column=count(from.lookup), or sum, avg, min, max(from.lookup,column); may be given several times")
 	f.StringArrayVar(&c.duplicateRules, "duplicate-rule", nil, "duplicate detection rule, as table:column,column, for writes that ask for it; may be given several times")
 	f.StringArrayVar(&c.faults, "fault", nil, "a fault on order; may be given several times")
 	f.IntVar(&c.dop, "dop-hint", 0, "value of x-ms-dop-hint; 0 leaves it out")
@@ -213,6 +216,9 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		return nil, err
 	}
 	if o.DuplicateRules, err = c.readDuplicateRules(); err != nil {
+		return nil, err
+	}
+	if o.Rollups, err = c.readRollups(); err != nil {
 		return nil, err
 	}
 	if !c.noLimits {

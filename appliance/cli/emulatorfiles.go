@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -85,6 +86,20 @@ func (c *emulatorCommand) readDuplicateRules() (rules []emulator.DuplicateRule, 
 		rules = append(rules, emulator.DuplicateRule{Table: table, Columns: strings.Split(columns, ",")})
 	}
 	return rules, nil
+}
+
+var rollupText = regexp.MustCompile(`^([a-z0-9_]+)\.([a-z0-9_]+)=(count|sum|avg|min|max)\(([a-z0-9_]+)\.([a-z0-9_]+)(?:,([a-z0-9_]+))?\)$`)
+
+// readRollups reads table.column=function(from.lookup,column) of --rollup.
+func (c *emulatorCommand) readRollups() (rollups []emulator.Rollup, err error) {
+	for _, text := range c.rollups {
+		m := rollupText.FindStringSubmatch(text)
+		if m == nil || (m[3] == "count") != (m[6] == "") {
+			return nil, usagef("emulator: --rollup %s: it is not table.column=function(from.lookup,column), such as account.new_open=count(opportunity.parentaccountid) or account.new_total=sum(opportunity.parentaccountid,estimatedvalue)", text)
+		}
+		rollups = append(rollups, emulator.Rollup{Table: m[1], Column: m[2], Function: m[3], From: m[4], Lookup: m[5], Of: m[6]})
+	}
+	return rollups, nil
 }
 
 // customActions reads name=duration of --custom-action.

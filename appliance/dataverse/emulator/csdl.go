@@ -182,6 +182,14 @@ func (w *csdl) property(t *table, c *column) {
 func (w *csdl) parent(t *table, r schema.Relationship) {
 	c := t.byName[r.Column]
 	target, key := r.Target, ""
+	if c != nil && c.Type == schema.Owner && r.Target != "owner" && w.hasPrincipal() {
+		if slices.ContainsFunc(t.ManyToOne, func(o schema.Relationship) bool {
+			return o.Nav == r.Nav && (o.Target == "owner" || o.Target < r.Target)
+		}) {
+			return // the same property: it leads to what users and teams derive from
+		}
+		r.Target = "owner"
+	}
 	if r.Target == "owner" {
 		target, key = "principal", "ownerid"
 	} else if of := w.m.byName[r.Target]; of != nil {
@@ -277,61 +285,11 @@ func (w *csdl) container() {
 		w.close("EntitySet")
 	}
 	for _, o := range csdlOperations {
-		if !o.bound {
+		if !o.bound && w.knows(o) {
 			w.empty(o.kind+"Import", "Name", o.name, o.kind, namespace+o.name)
 		}
 	}
 	w.close("EntityContainer")
-}
-
-// csdlOperation is an operation as the document declares it. Parameters and
-// results are "Name Type", separated by commas.
-type csdlOperation struct {
-	kind, name string
-	bound      bool
-	parameters string
-	result     string // properties of its response type; empty for none
-}
-
-// csdlOperations are the unbound operations of the emulator, and the bound ones
-// that belong to one table.
-var csdlOperations = []csdlOperation{
-	{"Function", "WhoAmI", false, "", "BusinessUnitId Edm.Guid,UserId Edm.Guid,OrganizationId Edm.Guid"},
-	{"Function", "RetrieveVersion", false, "", "Version Edm.String"},
-	{"Function", "RetrieveTotalRecordCount", false, "EntityNames Collection(Edm.String)", "EntityRecordCountCollection mscrm.EntityRecordCountCollection"},
-	{"Function", "RetrieveCurrentOrganization", false, "AccessType mscrm.EndpointAccessType", "Detail mscrm.OrganizationDetail"},
-	{"Function", "CalculateRollupField", false, "Target mscrm.crmbaseentity,FieldName Edm.String", ""},
-	{"Function", "RetrieveUserPrivileges", true, "entity mscrm.systemuser", "RolePrivileges Collection(mscrm.RolePrivilege)"},
-	{"Action", "BulkDelete", false, "QuerySet Collection(mscrm.QueryExpression),JobName Edm.String,SendEmailNotification Edm.Boolean,RecurrencePattern Edm.String,StartDateTime Edm.DateTimeOffset,RunNow Edm.Boolean", "JobId Edm.Guid"},
-	{"Action", "InitializeFileBlocksUpload", false, "Target mscrm.crmbaseentity,FileName Edm.String,FileAttributeName Edm.String", "FileContinuationToken Edm.String"},
-	{"Action", "UploadBlock", false, "BlockId Edm.String,BlockData Edm.Binary,FileContinuationToken Edm.String", ""},
-	{"Action", "CommitFileBlocksUpload", false, "FileName Edm.String,MimeType Edm.String,BlockList Collection(Edm.String),FileContinuationToken Edm.String", "FileId Edm.Guid,FileSizeInBytes Edm.Int64"},
-}
-
-func (w *csdl) operations() {
-	w.b.WriteString(`<ComplexType Name="BooleanManagedProperty"><Property Name="Value" Type="Edm.Boolean" Nullable="false" /><Property Name="CanBeChanged" Type="Edm.Boolean" Nullable="false" /><Property Name="ManagedPropertyLogicalName" Type="Edm.String" Unicode="false" /></ComplexType>` +
-		`<ComplexType Name="EntityRecordCountCollection"><Property Name="Count" Type="Edm.Int32" Nullable="false" /><Property Name="IsReadOnly" Type="Edm.Boolean" Nullable="false" /><Property Name="Keys" Type="Collection(Edm.String)" Unicode="false" /><Property Name="Values" Type="Collection(Edm.Int64)" Nullable="false" /></ComplexType>` +
-		`<ComplexType Name="OrganizationDetail"><Property Name="OrganizationId" Type="Edm.Guid" Nullable="false" /><Property Name="FriendlyName" Type="Edm.String" Unicode="false" /></ComplexType>` +
-		`<ComplexType Name="RolePrivilege"><Property Name="Depth" Type="Edm.String" Unicode="false" /><Property Name="PrivilegeId" Type="Edm.Guid" Nullable="false" /><Property Name="BusinessUnitId" Type="Edm.Guid" Nullable="false" /><Property Name="PrivilegeName" Type="Edm.String" Unicode="false" /></ComplexType>` +
-		`<ComplexType Name="QueryExpression" OpenType="true" />` +
-		`<EnumType Name="EndpointAccessType"><Member Name="Default" Value="0" /><Member Name="Internet" Value="1" /><Member Name="Intranet" Value="2" /></EnumType>`)
-	for _, o := range csdlOperations {
-		if o.bound && !w.hasPrincipal() {
-			continue
-		}
-		w.operation(o, "")
-	}
-	for _, t := range w.m.tables {
-		for _, b := range []struct{ action, name, result string }{
-			{"create", "CreateMultiple", "Ids Collection(Edm.Guid)"}, {"update", "UpdateMultiple", ""},
-			{"upsert", "UpsertMultiple", ""}, {"delete", "DeleteMultiple", ""},
-		} {
-			if t.CanBulk(b.action) {
-				of := "Collection(mscrm." + t.LogicalName + ")"
-				w.operation(csdlOperation{"Action", b.name, true, "entityset " + of + ",Targets " + of, b.result}, t.LogicalName)
-			}
-		}
-	}
 }
 
 // operation writes one operation after the type of its response. of tells apart
@@ -347,8 +305,11 @@ func (w *csdl) operation(o csdlOperation, of string) {
 	if o.parameters != "" {
 		w.typed("Parameter", o.parameters, "false")
 	}
-	if o.result != "" {
+	switch {
+	case o.result != "":
 		w.empty("ReturnType", "Type", "mscrm."+response, "Nullable", "false")
+	case o.kind == "Function":
+		w.empty("ReturnType", "Type", "mscrm.crmbaseentity", "Nullable", "false")
 	}
 	w.close(o.kind)
 }
@@ -356,7 +317,10 @@ func (w *csdl) operation(o csdlOperation, of string) {
 func (w *csdl) typed(element, list, nullable string) {
 	for item := range strings.SplitSeq(list, ",") {
 		name, typ, _ := strings.Cut(item, " ")
-		unicode := ""
+		nullable, unicode := nullable, ""
+		if bare, may := strings.CutSuffix(typ, "?"); may {
+			typ, nullable = bare, ""
+		}
 		if strings.Contains(typ, "Edm.String") {
 			unicode = "false"
 		}

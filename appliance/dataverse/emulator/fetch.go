@@ -47,6 +47,7 @@ type fetchAttribute struct {
 	Distinct     string `xml:"distinct,attr"`
 	GroupBy      string `xml:"groupby,attr"`
 	DateGrouping string `xml:"dategrouping,attr"`
+	RowAggregate string `xml:"rowaggregate,attr"`
 }
 
 type fetchOrder struct {

@@ -42,7 +42,8 @@ type fetchOutput struct {
 	node     int
 	col      *column
 	name     string
-	grouping string // dategrouping
+	grouping string    // dategrouping
+	below    *relation // of rowaggregate: the hierarchy in which the row's children are counted
 }
 
 type fetchSort struct {
@@ -246,6 +247,10 @@ func (q *fetchQuery) bindAttributes(e *fetchEntity, at int) error {
 		}
 		out := q.output(at, c, a.Alias)
 		switch {
+		case a.RowAggregate != "":
+			if err := q.addRowAggregate(a, out); err != nil {
+				return err
+			}
 		case !isTrue(q.xml.Aggregate):
 			q.outputs = append(q.outputs, out)
 		case a.Alias == "":
@@ -272,6 +277,22 @@ func (q *fetchQuery) output(at int, c *column, alias string) fetchOutput {
 		name = q.nodes[at].alias + "." + c.LogicalName
 	}
 	return fetchOutput{node: at, col: c, name: or(alias, name)}
+}
+
+// addRowAggregate adds the count of a row's direct children in its table's hierarchy.
+func (q *fetchQuery) addRowAggregate(a fetchAttribute, out fetchOutput) error {
+	t := q.nodes[out.node].t
+	switch out.below = t.selfRelation(); {
+	case a.RowAggregate != "CountChildren":
+		return errFetch("Row aggregate function '%s' is not known.", a.RowAggregate)
+	case a.Alias == "" || isTrue(q.xml.Aggregate):
+		return errFetch("The rowaggregate of attribute '%s' needs an alias, in a query without aggregate.", a.Name)
+	case out.col != t.id || out.below == nil:
+		return errFetch("The rowaggregate of attribute '%s' needs the primary key of an entity with a hierarchical relationship.", a.Name)
+	}
+	out.col = &column{Column: &schema.Column{Type: schema.Integer}}
+	q.outputs = append(q.outputs, out)
+	return nil
 }
 
 var fetchMethods = map[string]string{"count": "count", "countcolumn": "countcolumn", "sum": "sum", "avg": "average", "min": "min", "max": "max"}

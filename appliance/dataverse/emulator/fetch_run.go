@@ -289,7 +289,13 @@ func (q *fetchQuery) appendJoined(dst []byte, p *projection, tx *tx, j joined) [
 		dst = p.appendHead(append(dst, ','), p.t, j[0].id, j[0].version)
 	}
 	for _, o := range q.outputs {
-		if v := o.value(j); !v.isNull() {
+		v := value{}
+		if o.below == nil {
+			v = o.value(j)
+		} else if j[o.node].t != nil {
+			v = intValue(int64(len(tx.children(o.below, j[o.node].id))))
+		}
+		if !v.isNull() {
 			dst = p.appendProperty(dst, tx, o.name, o.col, v)
 		}
 		keyed = keyed || o.node == 0 && o.col == q.nodes[0].t.id

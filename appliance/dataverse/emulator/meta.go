@@ -226,7 +226,8 @@ func (c *call) getMessages() error {
 		for _, m := range messages(t) {
 			if !seen[m] {
 				seen[m] = true
-				rows = append(rows, object{{"sdkmessageid", metadataID("sdkmessage", m)}, {"name", m}, {"isprivate", false}})
+				rows = append(rows, object{{"sdkmessageid", metadataID("sdkmessage", m)}, {"name", m}, {"categoryname", nil}, {"isprivate", false},
+					{"isreadonly", false}, {"isactive", true}, {"isvalidforexecuteasync", true}, {"autotransact", true}, {"template", false}})
 			}
 		}
 	}

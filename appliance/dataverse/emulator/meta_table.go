@@ -21,7 +21,7 @@ func (m *model) entity(t *table) definition {
 
 func entityProps(t *table) object {
 	kind := map[schema.TableKind]string{schema.Elastic: "Elastic", schema.Virtual: "Virtual"}[t.Kind]
-	return object{
+	return append(object{
 		{"MetadataId", metadataID("entity", t.LogicalName)},
 		{"HasChanged", nil},
 		{"ActivityTypeMask", map[bool]int{true: 1}[t.isActivity()]},
@@ -69,7 +69,7 @@ func entityProps(t *table) object {
 		{"IsCustomizable", managed(true, "iscustomizable")},
 		{"IsDuplicateDetectionEnabled", managed(false, "canmodifyduplicatedetectionsettings")},
 		{"CanCreateAttributes", managed(t.Kind != schema.Intersect, "cancreateattributes")},
-	}
+	}, appearance(t)...)
 }
 
 var ownershipTypes = map[schema.Ownership]string{
@@ -156,13 +156,14 @@ func (m *model) oneToManyRelationship(from *table, r schema.Relationship) defini
 		{"ReferencedEntity", r.Target},
 		{"ReferencingAttribute", r.Column},
 		{"ReferencingEntity", from.LogicalName},
-		{"IsHierarchical", false},
+		{"IsHierarchical", isHierarchy(from, r)},
 		{"EntityKey", nil},
 		{"IsRelationshipAttributeDenormalized", false},
 		{"ReferencedEntityNavigationPropertyName", orNull(r.Collection)},
 		{"ReferencingEntityNavigationPropertyName", orNull(r.Nav)},
 		{"RelationshipBehavior", 0},
 		{"CascadeConfiguration", cascade},
+		{"AssociatedMenuConfiguration", menu(r.SchemaName, r.Target)},
 		{"RelationshipAttributes", []object{}},
 	}...)}
 }
@@ -202,6 +203,8 @@ func manyToManyRelationship(r *schema.ManyToMany) definition {
 		{"Entity2IntersectAttribute", orNull(r.Column2)},
 		{"Entity1NavigationPropertyName", orNull(r.Nav1)},
 		{"Entity2NavigationPropertyName", orNull(r.Nav2)},
+		{"Entity1AssociatedMenuConfiguration", menu(r.SchemaName, "1")},
+		{"Entity2AssociatedMenuConfiguration", menu(r.SchemaName, "2")},
 	}...)}
 }
 
@@ -215,4 +218,10 @@ func (m *model) relationships() []definition {
 		out = append(out, manyToManyRelationship(&m.schema.ManyToMany[i]))
 	}
 	return out
+}
+
+// isHierarchy reports whether the relationship is the one that its table's hierarchy goes by.
+func isHierarchy(from *table, r schema.Relationship) bool {
+	own := from.selfRelation()
+	return own != nil && own.col.LogicalName == r.Column && r.Target == from.LogicalName
 }

@@ -71,6 +71,7 @@ type column struct {
 	derived derivation
 	wire    string // the property's name in JSON: name, or _name_value
 	system  bool   // set by the service alone: a value in a body is ignored
+	rollup  *rollup
 }
 
 // relation is one lookup column's relationship to one target.
@@ -146,6 +147,9 @@ func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, 
 	}
 	if t := m.byName["opportunity"]; t != nil {
 		t.closeByMessage = !o.PlainClose
+	}
+	if err := m.addRollups(o.Rollups); err != nil {
+		return nil, err
 	}
 	return m, m.addDuplicateRules(o.DuplicateRules)
 }

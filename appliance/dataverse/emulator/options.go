@@ -67,6 +67,8 @@ type Options struct {
 	// emulator's token endpoint acts for the systemuser with its client id as
 	// applicationid, also where privileges are off.
 	RolePrivileges map[string][]string
+	// Rollups say what the rollup columns are computed from, which no schema tells.
+	Rollups []Rollup
 	// DuplicateRules are the published duplicate detection rules.
 	DuplicateRules []DuplicateRule
 	// CustomActions are the environment's custom APIs: unbound actions that do nothing

@@ -129,3 +129,62 @@ func TestProbesOfTools(t *testing.T) {
 		t.Errorf("an empty fetchXml answered %d", res.status)
 	}
 }
+
+// TestRowAggregate counts the children of rows in their table's hierarchy.
+func TestRowAggregate(t *testing.T) {
+	e := start(t)
+	for i, parent := range []int{0, 1, 1, 2} {
+		body := `{"accountid":"` + gid(1, i+1) + `","name":"A"}`
+		if parent > 0 {
+			body = body[:len(body)-1] + `,"parentaccountid@odata.bind":"accounts(` + gid(1, parent) + `)"}`
+		}
+		e.want(204, "", "POST", "accounts", body)
+	}
+	ask := func(attribute string) string {
+		return "accounts?" + query("fetchXml", `<fetch><entity name="account"><attribute name="name"/>`+attribute+`<filter><condition attribute="accountid" operator="eq-or-under" value="`+gid(1, 1)+`"/></filter></entity></fetch>`)
+	}
+	rows := e.list(ask(`<attribute name="accountid" rowaggregate="CountChildren" alias="children"/>`)).Value
+	want := map[any]float64{gid(1, 1): 2, gid(1, 2): 1, gid(1, 3): 0, gid(1, 4): 0}
+	for _, r := range rows {
+		if r["children"] != want[r["accountid"]] {
+			t.Errorf("%v has %v children, want %v", r["accountid"], r["children"], want[r["accountid"]])
+		}
+	}
+	if len(rows) != len(want) {
+		t.Errorf("%d rows, want %d", len(rows), len(want))
+	}
+	for _, bad := range []string{`<attribute name="accountid" rowaggregate="CountChildren"/>`, `<attribute name="accountid" rowaggregate="Sum" alias="n"/>`, `<attribute name="name" rowaggregate="CountChildren" alias="n"/>`} {
+		e.want(400, "0x80041104", "GET", ask(bad), "")
+	}
+}
+
+// TestOperationsAreDeclared compares $metadata with what is answered.
+func TestOperationsAreDeclared(t *testing.T) {
+	functions, boundFunctions := makeFunctions()
+	actions, boundActions := makeActions()
+	declared := map[string]csdlOperation{}
+	for _, o := range csdlOperations {
+		declared[o.name] = o
+		answered := functions[o.name] != nil || actions[o.name] != nil
+		if o.bound {
+			answered = boundFunctions[o.name] != nil || boundActions[o.name] != nil
+		}
+		if !answered {
+			t.Errorf("%s is declared and not answered", o.name)
+		}
+	}
+	for kind, names := range map[string]map[string]func(*call) error{"Function": functions, "Action": actions} {
+		for name := range names {
+			if name[0] >= 'A' && name[0] <= 'Z' && declared[name].kind != kind { // others are sets
+				t.Errorf("%s %s is answered and not declared", kind, name)
+			}
+		}
+	}
+	e := start(t)
+	doc := e.want(200, "", "GET", "$metadata", "")
+	e.has(doc, `<ActionImport Name="Merge" Action="Microsoft.Dynamics.CRM.Merge" />`, `<ReturnType Type="mscrm.crmbaseentity" Nullable="false" /></Function>`,
+		`<Action Name="AddMembersTeam" IsBound="true"><Parameter Name="entity" Type="mscrm.team" Nullable="false" />`)
+	if strings.Contains(doc.body, "incidentresolution") {
+		t.Error("an action is declared whose tables the schema lacks")
+	}
+}
