@@ -64,6 +64,9 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	if len(r.Faults) > 0 { // transforms over missing sources would only repeat them
 		return r, nil, nil
 	}
+	if err := p.emptyPulls(ctx, s); err != nil {
+		return r, nil, err
+	}
 	b, err := p.bind(ctx, s)
 	var faults config.Faults
 	if errors.As(err, &faults) {

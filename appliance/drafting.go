@@ -44,7 +44,11 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (Draft, error) {
 	if err != nil {
 		return out, err
 	}
-	d := drafter{p: p, out: &out, columns: map[string][]SourceColumn{}, table: map[string]*mapping.GuessedTable{}, key: map[string]string{}}
+	pulled, err := p.pulled(ctx)
+	if err != nil {
+		return out, err
+	}
+	d := drafter{p: p, out: &out, pulled: pulled != nil, columns: map[string][]SourceColumn{}, table: map[string]*mapping.GuessedTable{}, key: map[string]string{}}
 	for _, c := range profile.Columns {
 		if d.columns[c.Source] == nil {
 			d.sources = append(d.sources, c.Source)
@@ -78,6 +82,7 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (Draft, error) {
 type drafter struct {
 	p       *Project
 	out     *Draft
+	pulled  bool // users and currencies of the target are in the stage
 	sources []string
 	columns map[string][]SourceColumn        // by source
 	table   map[string]*mapping.GuessedTable // by source
@@ -390,8 +395,22 @@ func (w *draftSQL) lookup(ctx context.Context, c SourceColumn, col *schema.Colum
 	if len(col.Targets) > 0 && col.Type != schema.Owner {
 		target = col.Targets[0]
 	}
+	expr, how := fmt.Sprintf("existing('%s', a GUID looked up in a map)", target), ""
+	switch {
+	case col.Type == schema.Owner:
+		expr, how = "owner("+value+")", "by name, e-mail or "+OwnersSheet+" (users plan)"
+	case target == "transactioncurrency":
+		expr, how = "existing('transactioncurrency', 'isocurrencycode', "+value+")", "by its code"
+	}
+	if how != "" && w.d.pulled {
+		w.add(expr, col.LogicalName, sure+"; "+how)
+		return nil
+	}
+	if how != "" {
+		expr += ", once `dvmigrate target pull` has read them"
+	}
 	w.questions++
-	w.left = append(w.left, fmt.Sprintf("--   %s: perhaps %s: existing('%s', a GUID looked up in a map) ???; such as %s\n", c.Name, col.LogicalName, target, examples(c)))
+	w.left = append(w.left, fmt.Sprintf("--   %s: perhaps %s: %s ???; such as %s\n", c.Name, col.LogicalName, expr, examples(c)))
 	return nil
 }
 

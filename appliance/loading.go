@@ -78,6 +78,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 		return r, err
 	}
 	defer target.close()
+	if err := p.samePulled(ctx); err != nil {
+		return r, err
+	}
 	routes, err := p.routes(target, b)
 	if err != nil {
 		return r, err

@@ -15,6 +15,7 @@ import (
 
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/ingest"
+	"dvmigrate/duckstage/transform"
 )
 
 // ProfileFile is the sheet on which the owners of the data decide, column by column, in
@@ -94,7 +95,7 @@ func (p *Project) Profile(ctx context.Context, only []string, watch StageWatch) 
 // stagedSources lists the relations that were ingested.
 func (p *Project) stagedSources(ctx context.Context) ([]string, error) {
 	var names []string
-	err := p.stage.Rows(ctx, "SELECT view_name FROM duckdb_views() WHERE schema_name = 'source' AND NOT internal ORDER BY 1", nil, func(scan func(...any) error) error {
+	err := p.stage.Rows(ctx, "SELECT view_name FROM duckdb_views() WHERE schema_name = 'source' AND NOT internal AND NOT starts_with(view_name, '"+transform.PulledPrefix+"') ORDER BY 1", nil, func(scan func(...any) error) error {
 		var n string
 		if err := scan(&n); err != nil {
 			return err

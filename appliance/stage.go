@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/preflight"
 	"dvmigrate/duckstage"
@@ -202,7 +203,7 @@ func (p *Project) bind(ctx context.Context, s *duckstage.Stage) (*bound, error) 
 			columns, err := describe(f.sql)
 			var sqlError *duckstage.SQLError
 			if errors.As(err, &sqlError) {
-				faults = append(faults, config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint})
+				faults = append(faults, pullHint(config.Fault{File: f.path, Line: sqlError.Line, Column: sqlError.Column, Message: sqlError.Message, Hint: sqlError.Hint}))
 				continue
 			}
 			if err != nil {
@@ -315,6 +316,10 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 	if err != nil {
 		return nil, err
 	}
+	owners, err := p.owners(ctx)
+	if err != nil {
+		return nil, err
+	}
 	sheets, err := p.optionSheets(ctx)
 	if err != nil {
 		return nil, err
@@ -323,7 +328,7 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 	var faults config.Faults
 	for _, f := range files {
 		t := b.byName[f.table]
-		spec := transform.Table{Name: t.Name, File: filepath.ToSlash(f.path), SQL: f.sql, Owed: t.OwedSQL(b.plan.Deferred(t.Name))}
+		spec := transform.Table{Name: t.Name, File: filepath.ToSlash(f.path), SQL: f.sql, Owners: owners, Owed: t.OwedSQL(b.plan.Deferred(t.Name))}
 		if t.Link != nil {
 			spec.Ends = []string{t.Link.Column1, t.Link.Column2}
 		}
@@ -334,14 +339,14 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name)})
 		}
 		for _, l := range t.Lookups {
-			lookup := transform.Lookup{Column: l.LogicalName}
+			lookup := transform.Lookup{Column: l.LogicalName, Owner: l.Type == schema.Owner}
 			for _, target := range l.Targets {
-				lookup.Targets = append(lookup.Targets, transform.Target{Table: target.Table, Staged: target.Staged})
+				lookup.Targets = append(lookup.Targets, transform.Target{Table: target.Table, Staged: target.Staged, ID: p.Schema.Table(target.Table).PrimaryID})
 			}
 			spec.Lookups = append(spec.Lookups, lookup)
 		}
 		for i := range t.Parties {
-			spec.Lists = append(spec.Lists, listOf(&t.Parties[i]))
+			spec.Lists = append(spec.Lists, p.listOf(&t.Parties[i]))
 		}
 		if err := joinFaults(&faults, p.repair(t, &spec)); err != nil {
 			return nil, err
@@ -361,13 +366,13 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 }
 
 // listOf is what the stage makes of a party column.
-func listOf(p *mapping.Parties) transform.List {
-	list := transform.List{Column: p.LogicalName}
-	list.Address.Before, list.Address.After = p.AroundAddress()
-	for i := range p.Targets {
-		t := &p.Targets[i]
-		target := transform.ListTarget{Target: transform.Target{Table: t.Table, Staged: t.Staged}}
-		target.Before, target.After = p.Around(t)
+func (p *Project) listOf(of *mapping.Parties) transform.List {
+	list := transform.List{Column: of.LogicalName}
+	list.Address.Before, list.Address.After = of.AroundAddress()
+	for i := range of.Targets {
+		t := &of.Targets[i]
+		target := transform.ListTarget{Target: transform.Target{Table: t.Table, Staged: t.Staged, ID: p.Schema.Table(t.Table).PrimaryID}}
+		target.Before, target.After = of.Around(t)
 		list.Targets = append(list.Targets, target)
 	}
 	return list

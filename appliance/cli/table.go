@@ -29,7 +29,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"begin", []entry{demoEntry, initEntry, schemaEntry, checkEntry}},
-		{"prepare", []entry{stageEntry, profileEntry, draftEntry, optionsEntry, previewEntry, planEntry, estimateEntry, calibrateEntry, rehearseEntry, cutoverEntry}},
+		{"prepare", []entry{stageEntry, targetEntry, profileEntry, draftEntry, optionsEntry, usersEntry, previewEntry, planEntry, estimateEntry, calibrateEntry, rehearseEntry, cutoverEntry}},
 		{"load", []entry{emulatorEntry, loadEntry, statusEntry, errorsEntry, retryEntry, reconcileEntry, sqlEntry}},
 		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry, discardEntry, auditEntry, ledgerEntry}},
 		{"more", []entry{guideEntry, versionEntry, completionEntry}},

@@ -274,6 +274,9 @@ func (c *Config) RequireTarget() error {
 func (k *checker) sources() {
 	for _, name := range sortedNames(reflect.ValueOf(k.c.Sources)) {
 		s, at := k.c.Sources[name], "sources."+name
+		if strings.HasPrefix(strings.ToLower(name), "target_") {
+			k.fault(at, "`"+at+"` has a name that is kept for what is pulled from the target", "call it something else: names that begin with target_ are dvmigrate's own")
+		}
 		switch {
 		case s.Database != "" || s.Dataverse != "":
 			k.supply(s, at)

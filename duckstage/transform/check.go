@@ -14,14 +14,20 @@ import (
 // macros, which return one type so that they can be mixed in one column and one list.
 const session = `SET search_path='source,main';
 CREATE OR REPLACE TEMP MACRO ref(target, key) AS CASE WHEN key IS NULL THEN NULL
-	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR} END;
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': NULL::VARCHAR} END,
+	(target, called, key) AS CASE WHEN key IS NULL THEN NULL
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': called::VARCHAR} END;
 CREATE OR REPLACE TEMP MACRO existing(target, id) AS CASE WHEN id IS NULL THEN NULL
-	ELSE {'dm_table': target::VARCHAR, 'dm_key': NULL::VARCHAR, 'dm_id': id::VARCHAR} END;
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': NULL::VARCHAR, 'dm_id': id::VARCHAR, 'dm_by': NULL::VARCHAR} END,
+	(target, called, key) AS CASE WHEN key IS NULL THEN NULL
+	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': '` + atTarget + `' || called} END;
+CREATE OR REPLACE TEMP MACRO owner(text) AS CASE WHEN text IS NULL THEN NULL
+	ELSE {'dm_table': '` + byOwner + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': '` + byOwner + `'} END;
 CREATE OR REPLACE TEMP MACRO party_address(text) AS CASE WHEN text IS NULL THEN NULL
-	ELSE {'dm_table': '` + addressTable + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR} END`
+	ELSE {'dm_table': '` + addressTable + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': NULL::VARCHAR} END`
 
 // endSession gives the connection back as it was.
-const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing; DROP MACRO IF EXISTS temp.party_address`
+const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing; DROP MACRO IF EXISTS temp.owner; DROP MACRO IF EXISTS temp.party_address`
 
 // within runs fn with a connection for the user's SQL, which knows the user's views and
 // macros.
@@ -90,6 +96,8 @@ type job struct {
 	later  bool   // there is a staging before, whose rows have numbers already
 	former string // the table that staging's relation reads, in schema dm
 	result Result
+
+	finds map[string][]find // by lookup or list: the ways in which its rows name others
 
 	raw  string // the first pass's table
 	data string // the relation's table; the same as raw when one pass is enough

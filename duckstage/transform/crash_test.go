@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 // crashTables are staged again and again: sources of g rows more in each generation g.
 func crashTables() []Table {
 	return []Table{
-		{Name: "account", SQL: "SELECT id AS legacy_key, parent, n FROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}, Lookups: []Lookup{{Column: "parent", Targets: []Target{{"account", true}}}}},
-		{Name: "contact", SQL: "SELECT 'c' || id AS legacy_key, id AS account, n FROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}, Lookups: []Lookup{{Column: "account", Targets: []Target{{"account", true}}}}},
+		{Name: "account", SQL: "SELECT id AS legacy_key, parent, n FROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}, Lookups: []Lookup{{Column: "parent", Targets: []Target{{Table: "account", Staged: true}}}}},
+		{Name: "contact", SQL: "SELECT 'c' || id AS legacy_key, id AS account, n FROM a", Columns: []Column{{Name: "n", SQLType: "INTEGER"}}, Lookups: []Lookup{{Column: "account", Targets: []Target{{Table: "account", Staged: true}}}}},
 	}
 }
 

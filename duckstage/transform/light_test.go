@@ -141,7 +141,7 @@ func TestLookupsIntoALightTable(t *testing.T) {
 	s := newStage(t)
 	bringIn(t, s, "a", lightRows)
 	stageTables(t, s, Table{Name: "account", SQL: "SELECT id AS legacy_key, name FROM a", Columns: lightColumns[:1]},
-		Table{Name: "contact", SQL: "SELECT 'c' || id AS legacy_key, (number // 2)::VARCHAR AS parent FROM a", Lookups: []Lookup{{Column: "parent", Targets: []Target{{"account", true}}}}})
+		Table{Name: "contact", SQL: "SELECT 'c' || id AS legacy_key, (number // 2)::VARCHAR AS parent FROM a", Lookups: []Lookup{{Column: "parent", Targets: []Target{{Table: "account", Staged: true}}}}})
 	expect(t, s, "SELECT count(*), count(*) FILTER (a.legacy_key::INTEGER = substr(c.legacy_key, 2)::INTEGER // 2) FROM contact c JOIN account a ON a.dm_id = c.parent", "5000|5000")
 }
 

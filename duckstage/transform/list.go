@@ -30,7 +30,7 @@ type Around struct{ Before, After string }
 const addressTable = "@"
 
 // reference is the type that ref, existing and party_address return.
-const reference = "STRUCT(dm_table VARCHAR, dm_key VARCHAR, dm_id VARCHAR)"
+const reference = "STRUCT(dm_table VARCHAR, dm_key VARCHAR, dm_id VARCHAR, dm_by VARCHAR)"
 
 // checkLists looks at the types of the list columns.
 func (j *job) checkLists(need func(string) error) error {
@@ -65,20 +65,23 @@ func (j *job) listValue(i int) namedValue {
 func (r *resolver) list(j *job, i int) lookupSQL {
 	l := j.Lists[i]
 	const table, key, guid = "e.p.dm_table", "e.p.dm_key", "e.p.dm_id"
+	found := j.found(l.items(), j.finds[l.Column], "f", "e.p.dm_by", key, table)
+	byKey := "CASE WHEN e.p.dm_by IS NULL THEN " + key + " END"
 	id, text := "TRY_CAST("+guid+" AS UUID)", " WHEN "+table+" = '"+addressTable+"' THEN "+l.Address.sql("to_json("+key+")::VARCHAR")
 	var joins string
 	for n, t := range l.Targets {
 		if t.Staged {
 			k := fmt.Sprintf("k%d", n)
-			joins += fmt.Sprintf(" LEFT JOIN (%s) %s ON %[2]s.legacy_key = CASE WHEN %s = %s AND %s IS NULL THEN %s END", r.keysOf(t.Table), k, table, duckstage.Quote(t.Table), guid, key)
+			joins += fmt.Sprintf(" LEFT JOIN (%s) %s ON %[2]s.legacy_key = CASE WHEN %s = %s AND %s IS NULL THEN %s END", r.keysOf(t.Table), k, table, duckstage.Quote(t.Table), guid, byKey)
 			id += ", " + k + ".dm_id"
 		}
 	}
-	id = "coalesce(" + id + ", NULL::UUID)"
+	joins += found.joins
+	id = "coalesce(" + id + found.ids + ", NULL::UUID)"
 	for _, t := range l.Targets {
-		text += " WHEN " + table + " = " + duckstage.Quote(t.Table) + " THEN " + t.sql(id+"::VARCHAR")
+		text += " WHEN " + found.tableOr(table) + " = " + duckstage.Quote(t.Table) + " THEN " + t.sql(id+"::VARCHAR")
 	}
-	fault := "CASE WHEN " + table + " <> '" + addressTable + "' THEN " + lookupFault(l.items(), key, guid, table, id, true) + " END"
+	fault := "CASE WHEN " + table + " <> '" + addressTable + "' THEN " + found.faultOr(lookupFault(l.items(), byKey, guid, table, id, true)) + " END"
 	items := "SELECT rowid AS r, unnest(" + listName(i) + ") AS p, generate_subscripts(" + listName(i) + ", 1) AS n FROM " + j.raw
 	alias := fmt.Sprintf("l_%d", i)
 	name, faultName := duckstage.Ident(l.Column), fmt.Sprintf("dm_list_fault_%d", i)

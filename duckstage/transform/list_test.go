@@ -14,8 +14,8 @@ func TestLists(t *testing.T) {
 	contact := Table{Name: "contact", SQL: "SELECT id AS legacy_key FROM c"}
 	mail := Table{Name: "email", SQL: `SELECT id AS legacy_key, list_concat([party_address('a"b@x.y'), existing('systemuser', CASE WHEN id = 'm1' THEN '` + guid + `' END)],
 			list_transform(people, p -> ref('contact', p))) AS "to", ref(CASE WHEN id = 'm3' THEN 'lead' ELSE 'contact' END, '5') AS "from" FROM m`,
-		Lists: []List{{Column: "to", Targets: []ListTarget{{Target{"contact", true}, Around{"c(", ")"}}, {Target{"systemuser", false}, Around{"u(", ")"}}}, Address: Around{"@", "!"}},
-			{Column: "from", Targets: []ListTarget{{Target{"contact", true}, Around{"c(", ")"}}}}},
+		Lists: []List{{Column: "to", Targets: []ListTarget{{Target{Table: "contact", Staged: true}, Around{"c(", ")"}}, {Target{Table: "systemuser"}, Around{"u(", ")"}}}, Address: Around{"@", "!"}},
+			{Column: "from", Targets: []ListTarget{{Target{Table: "contact", Staged: true}, Around{"c(", ")"}}}}},
 		Checks: []Check{{Column: "to", Bad: "legacy_key = 'm2' AND \"to\" IS NULL", Message: "'none'"}}}
 	stageTables(t, s, contact, mail)
 	keys := map[string]string{}

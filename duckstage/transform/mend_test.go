@@ -45,7 +45,7 @@ func TestRepairOfLookups(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '2'), ('2', NULL), ('3', '99')) t(id, parent)")
 	account := func(l Lookup) Table {
-		l.Column, l.Targets = "parent", []Target{{"account", true}}
+		l.Column, l.Targets = "parent", []Target{{Table: "account", Staged: true}}
 		return Table{Name: "account", SQL: "SELECT id AS legacy_key, parent FROM a", Lookups: []Lookup{l}}
 	}
 	seq := "(SELECT dm_seq FROM account p WHERE p.dm_id = a.parent)"
@@ -61,7 +61,7 @@ func TestRepairOfLookups(t *testing.T) {
 	mustExec(t, s, "CREATE TABLE source.b AS SELECT * FROM (VALUES ('1', 'no guid'), ('2', NULL), ('3', 'aaaaaaaa-0000-4000-8000-000000000003')) t(id, owner)")
 	const fallback = "bbbbbbbb-0000-4000-8000-000000000001"
 	stageTables(t, s, Table{Name: "contact", SQL: "SELECT id AS legacy_key, existing('systemuser', owner) AS ownerid FROM b",
-		Lookups: []Lookup{{Column: "ownerid", Targets: []Target{{"systemuser", false}, {"team", false}},
+		Lookups: []Lookup{{Column: "ownerid", Targets: []Target{{Table: "systemuser"}, {Table: "team"}},
 			NoTarget: &Stand{Table: "team", ID: fallback}, Empty: &Stand{Table: "systemuser", ID: fallback}}}})
 	expect(t, s, "SELECT legacy_key, ownerid, ownerid__table, dm_hold, dm_repairs FROM contact",
 		"1|"+fallback+"|team|-|DVM-LOOKUP ownerid: 'no guid' is not a GUID: set to team "+fallback,

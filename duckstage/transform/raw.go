@@ -11,10 +11,10 @@ import (
 
 // lookupParts are the names, in the raw table, of what the SELECT says of a lookup:
 // the table it points to, its legacy key, its GUID.
-type lookupParts struct{ table, key, guid string }
+type lookupParts struct{ table, key, guid, by string }
 
 func partsOf(i int) lookupParts {
-	return lookupParts{fmt.Sprintf("dm_table_%d", i), fmt.Sprintf("dm_key_%d", i), fmt.Sprintf("dm_guid_%d", i)}
+	return lookupParts{fmt.Sprintf("dm_table_%d", i), fmt.Sprintf("dm_key_%d", i), fmt.Sprintf("dm_guid_%d", i), fmt.Sprintf("dm_by_%d", i)}
 }
 
 // rawSelect is the first pass: the user's SELECT with every value cast. The inner level
@@ -213,6 +213,7 @@ func (j *job) lookupValues(i int, l Lookup) []namedValue {
 		{parts.table, value + ".dm_table"},
 		{parts.key, value + ".dm_key"},
 		{parts.guid, value + ".dm_id"},
+		{parts.by, value + ".dm_by"},
 	}
 }
 

@@ -15,22 +15,35 @@ type resolver struct {
 	jobs []*job
 }
 
+// rowsOf selects every row of a staged table with its plain columns and dm_id.
+func (r *resolver) rowsOf(table string) string { return r.selectOf(table, "*") }
+
 // keysOf selects legacy_key and dm_id of every row of a staged table.
-func (r *resolver) keysOf(table string) string {
+func (r *resolver) keysOf(table string) string { return r.selectOf(table, "legacy_key") }
+
+func (r *resolver) selectOf(table, columns string) string {
 	at := slices.IndexFunc(r.jobs, func(j *job) bool { return j.Name == table })
 	if at < 0 { // staged before, and not now
-		return "SELECT legacy_key, dm_id FROM main." + duckstage.Ident(table)
+		return "SELECT " + columns + except(columns, "dm_id") + ", dm_id FROM main." + duckstage.Ident(table)
 	}
 	j := r.jobs[at]
 	switch {
 	case j.source != "":
-		return "SELECT legacy_key, " + r.recordID(j, lightRowID) + " AS dm_id FROM (" + j.lightSQL + ")"
+		return "SELECT " + columns + ", " + r.recordID(j, lightRowID) + " AS dm_id FROM (" + j.lightSQL + ")"
 	case j.KeepID != "":
-		return "SELECT legacy_key, dm_id FROM " + j.raw
+		return "SELECT " + columns + except(columns, "dm_id") + ", dm_id FROM " + j.raw
 	case j.later:
-		return "SELECT t.legacy_key, " + r.recordID(j, "s.seq") + " AS dm_id FROM " + j.raw + " t JOIN " + j.seqs + " s ON s.r = t.rowid"
+		return "SELECT t." + columns + ", " + r.recordID(j, "s.seq") + " AS dm_id FROM " + j.raw + " t JOIN " + j.seqs + " s ON s.r = t.rowid"
 	}
-	return "SELECT legacy_key, " + r.recordID(j, "rowid") + " AS dm_id FROM " + j.raw
+	return "SELECT " + columns + ", " + r.recordID(j, "rowid") + " AS dm_id FROM " + j.raw
+}
+
+// except leaves a column out of a star.
+func except(columns, column string) string {
+	if columns != "*" {
+		return ""
+	}
+	return " EXCLUDE (" + column + ")"
 }
 
 func (r *resolver) recordID(j *job, seq string) string {
@@ -171,6 +184,12 @@ func (r *resolver) lookup(j *job, i int, l Lookup) lookupSQL {
 	name := duckstage.Ident(l.Column)
 	q := lookupSQL{names: []string{name}}
 	id := "TRY_CAST(" + guid + " AS UUID)"
+	finds, said := j.finds[l.Column], table
+	found := j.found(l, finds, fmt.Sprintf("f_%d_", i), "t."+parts.by, key, table)
+	q.joins += found.joins
+	if len(finds) > 0 {
+		key, table = "CASE WHEN t."+parts.by+" IS NULL THEN "+key+" END", found.tableOr(table)
+	}
 	for n, t := range l.Targets {
 		if !t.Staged {
 			continue
@@ -179,13 +198,17 @@ func (r *resolver) lookup(j *job, i int, l Lookup) lookupSQL {
 		// Given a GUID, the key is not asked for.
 		when := key
 		if reference {
-			when = "CASE WHEN " + table + " = " + duckstage.Quote(t.Table) + " AND " + guid + " IS NULL THEN " + key + " END"
+			when = "CASE WHEN " + said + " = " + duckstage.Quote(t.Table) + " AND " + guid + " IS NULL THEN " + key + " END"
 		}
 		q.joins += " LEFT JOIN (" + r.keysOf(t.Table) + ") " + alias + " ON " + alias + ".legacy_key = " + when
 		id += ", " + alias + ".dm_id"
 	}
-	id = "coalesce(" + id + ", NULL::UUID)"
-	fault := lookupFault(l, key, guid, table, id, reference)
+	id = "coalesce(" + id + found.ids + ", NULL::UUID)"
+	fault := lookupFault(l, key, guid, said, id, reference)
+	if len(finds) > 0 {
+		fault = found.faultOr(fault)
+		key = "t." + parts.key // of either kind: it is not empty
+	}
 	if l.NoTarget != nil || l.Empty != nil {
 		var note string
 		id, fault, table, note = r.mend(l, key, guid, id, fault, table)

@@ -112,7 +112,7 @@ func (s *staging) prepare(ctx context.Context) (arrival string, err error) {
 		j.result = Result{Table: j.Name, Number: j.number}
 	}
 	var when time.Time
-	if err := s.c.Row(ctx, []any{&when}, "SELECT coalesce(max(arrival), current_localtimestamp()) FROM dm.sources"); err != nil {
+	if err := s.c.Row(ctx, []any{&when}, "SELECT coalesce(max(arrival), current_localtimestamp()) FROM dm.sources WHERE NOT starts_with(name, '"+PulledPrefix+"')"); err != nil {
 		return "", fmt.Errorf("read arrival: %w", err)
 	}
 	return "TIMESTAMP '" + when.UTC().Format("2006-01-02 15:04:05.000000") + "'", nil
@@ -166,6 +166,9 @@ func (s *staging) firstPass(ctx context.Context, j *job, arrival string) error {
 
 func (s *staging) secondPass(ctx context.Context, j *job) error {
 	if j.raw != j.data {
+		if err := s.findAll(ctx, j); err != nil {
+			return err
+		}
 		if err := s.resolve(ctx, s.c, j, s.reporter(j, 0.5, 0.95)); err != nil {
 			return err
 		}

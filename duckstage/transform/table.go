@@ -18,7 +18,8 @@ type Table struct {
 	KeepID  string   // the column that has the record id; "" when ids are assigned
 	Repairs []Repair
 	Checks  []Check
-	Owed    string // SQL expression of the passes a row owes, over the relation's columns; "" for none
+	Owners  *Owners // what people say of owner(); nil: nothing
+	Owed    string  // SQL expression of the passes a row owes, over the relation's columns; "" for none
 }
 
 // Column is a column whose value is sent as it is.
@@ -34,6 +35,7 @@ type Column struct {
 type Lookup struct {
 	Column   string
 	Targets  []Target
+	Owner    bool   // it says who owns the record
 	NoTarget *Stand // what it points to where it would lead nowhere; nil: such rows are held
 	Empty    *Stand // what it points to where the row names nothing; nil: nothing
 }
@@ -49,7 +51,8 @@ type Stand struct {
 // Target is a table that a lookup may point to.
 type Target struct {
 	Table  string
-	Staged bool // it is staged here, so that it is named by legacy key; else by GUID
+	Staged bool   // it is staged here, so that it is named by legacy key; else by GUID
+	ID     string // its primary key, the column of the pulled relation
 }
 
 // Repair mends the value of a plain column before the row is judged. Of several for one

@@ -149,11 +149,11 @@ func TestLookups(t *testing.T) {
 		CREATE TABLE source.c AS SELECT * FROM (VALUES ('c1', 'account', '1', 'AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE'), ('c2', 'contact', 'c1', 'no guid'),
 			('c3', 'account', '99', NULL), ('c4', 'lead', '1', NULL), ('c5', NULL, NULL, NULL), ('c6', 'systemuser', 'x', NULL)) t(id, kind, owner, usr)`)
 	account := Table{Name: "account", SQL: "SELECT id AS legacy_key, parent AS parentaccountid FROM a",
-		Lookups: []Lookup{{Column: "parentaccountid", Targets: []Target{{"account", true}}}}}
+		Lookups: []Lookup{{Column: "parentaccountid", Targets: []Target{{Table: "account", Staged: true}}}}}
 	contact := Table{Name: "contact", SQL: `SELECT id AS legacy_key, ref(kind, owner) AS parentcustomerid, usr AS ownerid,
 			coalesce(existing('systemuser', usr), ref('account', CASE WHEN id = 'c3' THEN '3' END)) AS mixed FROM c`,
-		Lookups: []Lookup{{Column: "parentcustomerid", Targets: []Target{{"account", true}, {"contact", true}, {"systemuser", false}}}, {Column: "ownerid", Targets: []Target{{"systemuser", false}}},
-			{Column: "mixed", Targets: []Target{{"systemuser", false}, {"account", true}}}},
+		Lookups: []Lookup{{Column: "parentcustomerid", Targets: []Target{{Table: "account", Staged: true}, {Table: "contact", Staged: true}, {Table: "systemuser"}}}, {Column: "ownerid", Targets: []Target{{Table: "systemuser"}}},
+			{Column: "mixed", Targets: []Target{{Table: "systemuser"}, {Table: "account", Staged: true}}}},
 		Checks: []Check{{Column: "ownerid", Bad: "ownerid IS NULL AND legacy_key = 'c5'", Message: "'is required'"}},
 		Owed:   "CASE WHEN parentcustomerid IS NOT NULL THEN 1 ELSE 0 END"}
 	stageTables(t, s, account, contact)
@@ -177,7 +177,7 @@ func TestLookups(t *testing.T) {
 func TestKeptIDs(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, `CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', 'AAAAAAAA-BBBB-4CCC-8DDD-000000000001', '2'), ('2', 'aaaaaaaa-bbbb-4ccc-8ddd-000000000002', '3'), ('3', 'oops', NULL), ('4', NULL, NULL)) t(id, guid, parent)`)
-	table := Table{Name: "account", SQL: "SELECT id AS legacy_key, guid, parent FROM a", KeepID: "guid", Lookups: []Lookup{{Column: "parent", Targets: []Target{{"account", true}}}}}
+	table := Table{Name: "account", SQL: "SELECT id AS legacy_key, guid, parent FROM a", KeepID: "guid", Lookups: []Lookup{{Column: "parent", Targets: []Target{{Table: "account", Staged: true}}}}}
 	stageTables(t, s, table)
 	expect(t, s, "SELECT legacy_key, dm_id, parent, dm_hold FROM account", "1|aaaaaaaa-bbbb-4ccc-8ddd-000000000001|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-",
 		"2|aaaaaaaa-bbbb-4ccc-8ddd-000000000002|-|DVM-ORPHAN parent: no account with legacy key '3'", "3|-|-|DVM-ID guid: 'oops' is not a GUID", "4|-|-|DVM-ID guid: there is no record id")
@@ -231,8 +231,8 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 		{"a missing column", Table{SQL: "SELECT id AS legacy_key FROM a", Columns: []Column{{Name: "name", SQLType: "VARCHAR"}}}, "no column name"},
 		{"one name twice", Table{SQL: "SELECT id AS legacy_key, id AS x, name AS X FROM a"}, "two columns called"},
 		{"an unknown type", Table{SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{Name: "name", SQLType: "MONEY"}}}, "type MONEY of column name"},
-		{"a lookup without ref", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{Column: "name", Targets: []Target{{"x", false}, {"y", false}}}}}, "use ref('table', key)"},
-		{"a target that is not staged", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{Column: "name", Targets: []Target{{"x", true}}}}}, "points to x, which is not staged"},
+		{"a lookup without ref", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{Column: "name", Targets: []Target{{Table: "x"}, {Table: "y"}}}}}, "use ref('table', key)"},
+		{"a target that is not staged", Table{SQL: "SELECT id AS legacy_key, name FROM a", Lookups: []Lookup{{Column: "name", Targets: []Target{{Table: "x", Staged: true}}}}}, "points to x, which is not staged"},
 		{"a wrong check", Table{SQL: "SELECT id AS legacy_key, name FROM a", Checks: []Check{{Column: "name", Bad: "len(nme) > 1", Message: "'x'"}}}, "check of column name"},
 		{"a wrong owed", Table{SQL: "SELECT id AS legacy_key FROM a", Owed: "1 +"}, "passes owed"},
 	} {
