@@ -8,10 +8,10 @@ import (
 
 // badCharacter finds the first character of a text that Dataverse refuses
 // (dataverse-web-api.md 4.2): one that XML 1.0 does not know. written is how many bytes
-// the text has become in JSON: a text that needed no escape has no control character, so
+// the text has become between quotes in JSON: a text that needed no escape has no control character, so
 // that most are not looked at again.
 func badCharacter(text []byte, written int) (string, bool) {
-	if written == len(text)+len(`""`) && bytes.IndexByte(text, 0xEF) < 0 {
+	if written == len(text) && bytes.IndexByte(text, 0xEF) < 0 {
 		return "", false
 	}
 	for rest := text; len(rest) > 0; {
@@ -30,14 +30,15 @@ func badCharacter(text []byte, written int) (string, bool) {
 // Fault says why the row that AppendTarget wrote last must not be sent; "" = it may be.
 func (r *Rows) Fault() string { return r.fault }
 
-// appendText appends a text and notes a character that would be refused.
+// appendText appends a text, of which the quote before it is there, and notes a character
+// that would be refused.
 func (r *Rows) appendText(dst []byte, f *field, text []byte) []byte {
 	before := len(dst)
-	dst = AppendString(dst, text)
+	dst = appendEscaped(dst, text)
 	if r.fault == "" {
 		if what, bad := badCharacter(text, len(dst)-before); bad {
 			r.fault = fmt.Sprintf("%s: has the %s, which Dataverse refuses; replace it in the transform", f.name, what)
 		}
 	}
-	return dst
+	return append(dst, '"')
 }

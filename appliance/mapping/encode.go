@@ -38,6 +38,7 @@ type field struct {
 	name string
 	kind fieldKind
 	key  []byte // ,"name":
+	open []byte // ,"name":"
 	// of a lookup: for each target the key and the value up to the id,
 	// "nav@odata.bind":"accounts(
 	targets  []bound
@@ -96,7 +97,8 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 }
 
 func plainField(c Column) field {
-	f := field{name: c.LogicalName, key: []byte("," + strconv.Quote(c.LogicalName) + ":")}
+	key := "," + strconv.Quote(c.LogicalName) + ":"
+	f := field{name: c.LogicalName, key: []byte(key), open: []byte(key + `"`)}
 	switch c.SQLType {
 	case "DATE":
 		f.kind = date
@@ -244,18 +246,21 @@ func (r *Rows) appendFields(dst []byte, i int) []byte {
 			dst = r.appendLookup(dst, f, v, r.tables[k], i)
 			continue
 		}
-		if v.Null(i) || (v.Type == column.Text && len(v.TextAt(i)) == 0) { // an empty text is stored as null (4.1)
-			if r.e.clear {
-				dst = append(append(dst, f.key...), "null"...)
+		null := v.Null(i)
+		if !null && v.Type == column.Text {
+			text := v.TextAt(i)
+			if len(text) > 0 {
+				dst = r.appendText(append(dst, f.open...), f, text)
+				continue
 			}
-			continue
+			null = true // an empty text is stored as null (4.1)
 		}
-		dst = append(dst, f.key...)
-		if v.Type == column.Text {
-			dst = r.appendText(dst, f, v.TextAt(i))
-			continue
+		switch {
+		case !null:
+			dst = appendValue(dst, f, v, i)
+		case r.e.clear:
+			dst = append(append(dst, f.key...), "null"...)
 		}
-		dst = appendValue(dst, f.kind, v, i)
 	}
 	return dst
 }
@@ -284,34 +289,25 @@ func (r *Rows) appendLookup(dst []byte, f *field, v, tables *column.Vector, i in
 	return append(dst, ')', '"')
 }
 
-func appendValue(dst []byte, kind fieldKind, v *column.Vector, i int) []byte {
-	switch kind {
+// appendValue appends a field with a value that is no text.
+func appendValue(dst []byte, f *field, v *column.Vector, i int) []byte {
+	switch f.kind {
 	case date:
-		dst = append(dst, '"')
-		dst = appendDate(dst, v.Ints[i])
-		return append(dst, '"')
-	case noon:
-		dst = append(dst, '"')
-		dst = appendDate(dst, v.Ints[i])
-		return append(dst, `T12:00:00Z"`...)
+		return append(appendDate(append(dst, f.open...), v.Ints[i]), '"')
 	case timestamp:
-		dst = append(dst, '"')
-		dst = appendTimestamp(dst, v.Ints[i])
-		return append(dst, '"')
+		return append(appendTimestamp(append(dst, f.open...), v.Ints[i]), '"')
 	case boolean:
-		return strconv.AppendBool(dst, v.Ints[i] != 0)
+		return strconv.AppendBool(append(dst, f.key...), v.Ints[i] != 0)
 	}
 	switch v.Type {
 	case column.Int:
-		return strconv.AppendInt(dst, v.Ints[i], 10)
+		return strconv.AppendInt(append(dst, f.key...), v.Ints[i], 10)
 	case column.Float:
-		return strconv.AppendFloat(dst, v.Floats[i], 'f', -1, 64)
+		return strconv.AppendFloat(append(dst, f.key...), v.Floats[i], 'f', -1, 64)
 	case column.Decimal:
-		return column.AppendDecimal(dst, v.Wide[i], int(v.Scale))
+		return column.AppendDecimal(append(dst, f.key...), v.Wide[i], int(v.Scale))
 	case column.UUID:
-		dst = append(dst, '"')
-		dst = schema.GUID(v.UUIDs[i]).Append(dst)
-		return append(dst, '"')
+		return append(schema.GUID(v.UUIDs[i]).Append(append(dst, f.open...)), '"')
 	}
-	return append(dst, "null"...)
+	return append(append(dst, f.key...), "null"...)
 }

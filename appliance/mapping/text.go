@@ -3,6 +3,7 @@ package mapping
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -15,9 +16,8 @@ func AppendString(dst, s []byte) []byte {
 // appendEscaped appends s as it stands between the quotes of a JSON string.
 func appendEscaped(dst, s []byte) []byte {
 	for {
-		n := plainLength(s)
-		dst = append(dst, s[:n]...)
-		if n == len(s) {
+		var n int
+		if dst, n = appendPlain(dst, s); n == len(s) {
 			return dst
 		}
 		switch c := s[n]; c {
@@ -45,22 +45,37 @@ const (
 	backslash = '\\' * lows
 )
 
-// plainLength is how many bytes s begins with that need no escape: eight at once are
-// looked at, in one word. A borrow in the differences may mark bytes above one that is
-// marked rightly, so the lowest mark is always right.
-func plainLength(s []byte) int {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		x := binary.LittleEndian.Uint64(s[i:])
-		q, b := x^quotes, x^backslash
-		if marks := ((x-blanks)&^x | (q-lows)&^q | (b-lows)&^b) & highs; marks != 0 {
-			return i + bits.TrailingZeros64(marks)/8
+// escapes marks the bytes of a word that need an escape. A borrow in the differences may
+// mark bytes above one that is marked rightly, so the lowest mark is always right.
+func escapes(x uint64) uint64 {
+	q, b := x^quotes, x^backslash
+	return ((x-blanks)&^x | (q-lows)&^q | (b-lows)&^b) & highs
+}
+
+// appendPlain appends what s begins with that needs no escape, and tells its length: eight
+// bytes at once, in one word, the last eight over some that were looked at before.
+func appendPlain(dst, s []byte) ([]byte, int) {
+	at := len(dst)
+	dst = slices.Grow(dst, len(s))
+	out := dst[at : at+len(s)]
+	if len(s) >= 8 {
+		for i := 0; ; i = min(i+8, len(s)-8) {
+			x := binary.LittleEndian.Uint64(s[i:])
+			binary.LittleEndian.PutUint64(out[i:], x)
+			if marks := escapes(x); marks != 0 {
+				n := i + bits.TrailingZeros64(marks)/8
+				return dst[:at+n], n
+			}
+			if i == len(s)-8 {
+				return dst[:at+len(s)], len(s)
+			}
 		}
 	}
-	for ; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
-			break
+	for i, c := range s {
+		if c < ' ' || c == '"' || c == '\\' {
+			return dst[:at+i], i
 		}
+		out[i] = c
 	}
-	return i
+	return dst[:at+len(s)], len(s)
 }

@@ -14,11 +14,13 @@ func TestEscapesAtEveryPlace(t *testing.T) {
 	for _, a := range special {
 		for _, b := range special {
 			for at := range 20 {
-				s := strings.Repeat("x", at) + a + b + strings.Repeat("y", 20-at)
-				got := AppendString(nil, []byte(s))
-				var back string
-				if err := json.Unmarshal(got, &back); err != nil || back != s {
-					t.Fatalf("%q is written as %s: %v", s, got, err)
+				for _, rest := range []int{0, 1, 20 - at} {
+					s := strings.Repeat("x", at) + a + b + strings.Repeat("y", rest)
+					got := AppendString(nil, []byte(s))
+					var back string
+					if err := json.Unmarshal(got, &back); err != nil || back != s {
+						t.Fatalf("%q is written as %s: %v", s, got, err)
+					}
 				}
 			}
 		}

@@ -51,4 +51,8 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-func append2(dst []byte, n int) []byte { return append(dst, byte('0'+n/10), byte('0'+n%10)) }
+// append2 appends a number below 100 in two digits.
+func append2(dst []byte, n int) []byte {
+	const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
+	return append(dst, pairs[2*n:2*n+2]...)
+}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 )
@@ -37,18 +38,27 @@ func (g *GUID) parse(b []byte) bool {
 
 // Append appends the lower-case text form to dst.
 func (g GUID) Append(dst []byte) []byte {
-	const digits = "0123456789abcdef"
 	var text [36]byte
-	at := 0
-	for i, b := range g {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			text[at] = '-'
-			at++
-		}
-		text[at], text[at+1] = digits[b>>4], digits[b&15]
-		at += 2
-	}
+	put := func(at int, digits uint64) { binary.BigEndian.PutUint64(text[at:], digits) }
+	put(0, hexDigits(binary.BigEndian.Uint32(g[0:])))
+	b, c := hexDigits(binary.BigEndian.Uint32(g[4:])), hexDigits(binary.BigEndian.Uint32(g[8:]))
+	put(9, b) // its second half is written over
+	put(14, b<<32)
+	put(19, c)
+	put(24, c<<32)
+	put(28, hexDigits(binary.BigEndian.Uint32(g[12:])))
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
 	return append(dst, text[:]...)
+}
+
+// hexDigits are the eight lower-case hexadecimal digits of x, the first in the highest byte.
+func hexDigits(x uint32) uint64 {
+	n := uint64(x) // to be spread: four bits in each byte
+	n = n&0xFFFF_0000<<16 | n&0xFFFF
+	n = n&0x0000_FF00_0000_FF00<<8 | n&0x0000_00FF_0000_00FF
+	n = n&0x00F0_00F0_00F0_00F0<<4 | n&0x000F_000F_000F_000F
+	letters := (n + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101 // 1 where the digit is a letter
+	return n + 0x3030_3030_3030_3030 + letters*('a'-'0'-10)
 }
 
 // String returns the lower-case text form.
