@@ -28,6 +28,15 @@ func (p *Project) recordSeq() func(table string, id schema.GUID) (uint32, bool) 
 	}
 }
 
+// firstID gives the record id of row 0 of a table whose ids are assigned; that of row n
+// has n in its last four bytes.
+func (p *Project) firstID() func(table string) schema.GUID {
+	return func(table string) schema.GUID {
+		t, _ := p.ledger.Table(table)
+		return duckstage.RecordID(p.set, t.Number, 0)
+	}
+}
+
 // targetSeq tells the row of a record id in the target. Of a table with kept ids it reads
 // all of them, some 40 bytes each, when it is first asked.
 func (p *Project) targetSeq(b *bound) func(table string, id schema.GUID) (uint32, bool) {

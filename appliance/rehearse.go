@@ -118,7 +118,7 @@ func (p *Project) Rehearse(ctx, drain context.Context, address string, speed flo
 	defer p.tracker.Store(nil)
 	err = load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(LoadOptions{}, len(target.each)),
-		Target: func(table string) load.Target { return routes[table] }, RecordSeq: p.recordSeq(), Watch: survey, Log: p.o.Log,
+		Target: func(table string) load.Target { return routes[table] }, RecordSeq: p.recordSeq(), FirstID: p.firstID(), Watch: survey, Log: p.o.Log,
 	}).Run(ctx, drain)
 	tracker.Finish()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/ledger"
 )
@@ -62,6 +63,7 @@ func TestClaimsRunAhead(t *testing.T) {
 			}
 			w.notes.sent = func() { requests++ }
 		})
+		w.options.FirstID = func(table string) schema.GUID { return id(table, 0) }
 		book := &counting{Ledger: w.ledger}
 		if err := load.New(w.stage, book, w.client, w.options).Run(t.Context(), t.Context()); err != nil {
 			t.Fatal(err)
@@ -69,6 +71,7 @@ func TestClaimsRunAhead(t *testing.T) {
 		if requests < n/batch || book.claims > requests/4 || book.settles > requests/4 {
 			t.Errorf("%d requests took %d claims and %d commits of outcomes", requests, book.claims, book.settles)
 		}
+		w.wantLoaded() // under the ids that follow from the first
 		t.Logf("%d requests took %d claims and %d commits of outcomes", requests, book.claims, book.settles)
 	})
 }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,6 +58,9 @@ func query(w *work) string {
 			}
 		}
 	}
+	if w.ids != nil {
+		columns = slices.DeleteFunc(columns, func(name string) bool { return name == mapping.ID })
+	}
 	for i, c := range columns {
 		columns[i] = mapping.Ident(c)
 	}
@@ -79,7 +83,11 @@ type feeder struct {
 	spans   []ledger.Span // what is meant in this window, ascending
 	at      int           // the span that held the row before
 	heaps   map[heap]*job // being filled
-	orphans int           // rows without a parent so far
+	last    *job          // the one added to last; nil: there is none
+	lastOf  heap
+	orphans int          // rows without a parent so far
+	batch   column.Batch // the chunk's columns and the ids
+	ids     column.Vector
 }
 
 // scan goes over the table window by window.
@@ -167,11 +175,28 @@ func (f *feeder) meant(seq uint32) bool {
 	return found
 }
 
+// withIDs is a chunk with the ids of its rows' records, where they follow from the row
+// numbers: to have DuckDB make them costs more than to read the other columns.
+func (f *feeder) withIDs(b *column.Batch) *column.Batch {
+	if f.w.ids == nil {
+		return b
+	}
+	f.ids.Name, f.ids.Type, f.ids.UUIDs = mapping.ID, column.UUID, f.ids.UUIDs[:0]
+	id := *f.w.ids
+	for _, seq := range b.Column(mapping.Seq).Ints[:b.Rows] {
+		binary.BigEndian.PutUint32(id[12:], uint32(seq))
+		f.ids.UUIDs = append(f.ids.UUIDs, id)
+	}
+	f.batch.Rows, f.batch.Columns = b.Rows, append(append(f.batch.Columns[:0], b.Columns...), f.ids)
+	return &f.batch
+}
+
 // take encodes the rows of one chunk that are meant.
 func (f *feeder) take(b *column.Batch) error {
 	if f.stopping.Err() != nil {
 		return errStopping
 	}
+	b = f.withIDs(b)
 	rows, err := f.w.encoder.Rows(b)
 	if err != nil {
 		return err
@@ -198,15 +223,7 @@ func (f *feeder) take(b *column.Batch) error {
 		if closings != nil {
 			closing, h.closes = closings.Closing(i)
 		}
-		j := f.heaps[h]
-		if j == nil {
-			j = f.w.jobs.Get().(*job)
-			j.user = h.user
-			if f.w.sizer != nil && !h.closes {
-				j.size = f.w.sizer.next()
-			}
-			f.heaps[h] = j
-		}
+		j := f.job(h)
 		j.add(seq, uint8(owed.Ints[i]), rows, i)
 		if h.closes {
 			j.closings = append(j.closings, closing)
@@ -231,6 +248,24 @@ func (f *feeder) take(b *column.Batch) error {
 	return nil
 }
 
+// job is the job of a heap, which is most often that of the row before.
+func (f *feeder) job(h heap) *job {
+	if f.last != nil && f.lastOf == h {
+		return f.last
+	}
+	j := f.heaps[h]
+	if j == nil {
+		j = f.w.jobs.Get().(*job)
+		j.user = h.user
+		if f.w.sizer != nil && !h.closes {
+			j.size = f.w.sizer.next()
+		}
+		f.heaps[h] = j
+	}
+	f.last, f.lastOf = j, h
+	return j
+}
+
 func (f *feeder) flush() error {
 	for h := range f.heaps {
 		if err := f.hand(h); err != nil {
@@ -243,6 +278,7 @@ func (f *feeder) flush() error {
 // hand hands the job of a heap to a worker.
 func (f *feeder) hand(h heap) error {
 	j := f.heaps[h]
+	f.last = nil
 	records := int64(len(j.seqs)) // before the job is another's
 	select {
 	case f.lanes[h.lane] <- j:

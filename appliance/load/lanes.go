@@ -27,16 +27,20 @@ const maxHeaps = 512
 // heapOf tells the job that row i goes to.
 func (f *feeder) heapOf(b *column.Batch, i int) heap {
 	var h heap
-	if v := b.Column(f.w.settings.ShardBy); v != nil && len(f.lanes) > 1 {
-		if v.Null(i) { // has no parent
+	if len(f.lanes) > 1 {
+		switch v := b.Column(f.w.settings.ShardBy); {
+		case v == nil:
+		case v.Null(i): // has no parent
 			f.orphans++
 			h.lane = f.orphans % len(f.lanes)
-		} else {
+		default:
 			h.lane = laneOf(v.UUIDs[i], len(f.lanes))
 		}
 	}
-	if v := b.Column(mapping.CreatedBy); v != nil && f.w.byUser() && !v.Null(i) {
-		h.user = v.UUIDs[i]
+	if f.w.byUser() {
+		if v := b.Column(mapping.CreatedBy); v != nil && !v.Null(i) {
+			h.user = v.UUIDs[i]
+		}
 	}
 	return h
 }

@@ -133,6 +133,7 @@ type Options struct {
 	Target    func(table string) Target                                  // where a table's writes go, if not to New's target; nil = all go there
 	As        func(table string, user schema.GUID) (Target, error)       // where writes as another user go; needed with Settings.CreatedBy
 	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row that an id in the stage stands for; needed where a table keeps ids
+	FirstID   func(table string) schema.GUID                             // id of row 0's record where ids are assigned: row n has n in the last four bytes, big-endian; nil = the stage tells each
 	Parallel  int                                                        // requests at once where a table does not say
 	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit
 	Watch     Watcher

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/ledger"
@@ -37,8 +38,9 @@ type work struct {
 	encoder  *mapping.Encoder
 	closer   *mapping.Closer // of states that no plain write sets; nil: there are none
 	settings Settings
-	parties  bool // the records are activities that come with parties
-	inBatch  int  // records in one $batch
+	ids      *schema.GUID // of row 0's record, where those of the others follow from it
+	parties  bool         // the records are activities that come with parties
+	inBatch  int          // records in one $batch
 
 	batch     atomic.Int32  // records a request now; shrinks when the service says too big
 	message   atomic.Uint32 // Message, never Auto
@@ -77,6 +79,10 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		parties: len(t.Parties) > 0 && (write == mapping.Insert || write == mapping.Update)}
 	if write == mapping.State {
 		w.closer = t.Closer()
+	}
+	if l.o.FirstID != nil && !t.KeepID {
+		id := l.o.FirstID(t.Name)
+		w.ids = &id
 	}
 	w.jobs.New = func() any { return &job{w: w} }
 	auto := w.settings.Batch == 0
