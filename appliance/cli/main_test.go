@@ -18,9 +18,9 @@ var staged string
 const fixtureRecords = "600"
 
 // TestMain makes this test binary the command dvmigrate: the scripts run it, and so
-// does whatever the command itself starts.
+// does whatever the command itself starts. It is TestSpeed's target too.
 func TestMain(m *testing.M) {
-	testscript.Main(stagedOnce{m}, map[string]func(){"dvmigrate": func() { os.Exit(Main("test")) }})
+	testscript.Main(stagedOnce{m}, map[string]func(){"dvmigrate": func() { os.Exit(Main("test")) }, "answer-at-once": answerAtOnce})
 }
 
 // stagedOnce stages the sample before the tests and removes it after them.
