@@ -27,7 +27,10 @@
 // The user's SELECT finds names among the sources first and then among the relations of
 // the staging before. It gives a lookup's value as the target's legacy key, or, where
 // the target is not staged, its GUID; and where there are several targets, as
-// ref('table', key) or existing('table', guid). A list's value is a list of these and of
+// ref('table', key) or existing('table', guid). Rows may also be named by a column,
+// ref('table', 'column', value) and existing('table', 'column', value), and users and teams
+// by owner(text); see find.go. A column may have texts that stand for values, of which those
+// that have none are in dm.unmapped; see texts.go. A list's value is a list of these and of
 // party_address('text').
 //
 // Most relations are tables of their own (the view of a relation reads one table of
