@@ -174,7 +174,7 @@ func (k *calibration) links(ctx context.Context) error {
 // timed sends one action's requests one after the other, and measures all but the first.
 // part sends the records from from up to to.
 func (k *calibration) timed(ctx context.Context, action, bulk string, n int, part func(ctx context.Context, from, to int, bulk bool) error) error {
-	m := &Measure{Table: k.table.Name, Pass: plan.Insert, Action: action, Message: plan.Batch}
+	m := &Measure{Table: k.table.Name, Pass: plan.Insert, Action: action, Message: plan.Batch, answers: []timed{}}
 	inBulk := k.bulk && k.table.Schema != nil && k.table.Schema.CanBulk(bulk)
 	switch {
 	case k.table.Link != nil:
@@ -216,6 +216,7 @@ func (c *calibrator) count(m *Measure) {
 }
 
 func (c *calibrator) timeOf(m *Measure) CalibratedTime {
+	m.PerRequest, m.PerRecord, m.Split = split(m.answers, c.latency)
 	request, record := m.costs(c.latency)
 	return CalibratedTime{Table: m.Table, Action: m.Action, Message: m.Message, Records: m.Records, Requests: m.Requests, Failed: m.Failed,
 		Request: request.Seconds(), Record: record.Seconds()}

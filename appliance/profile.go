@@ -64,6 +64,13 @@ type Measure struct {
 	SumX      float64   `json:"sumRecords"` // of answered requests
 	SquaresX  float64   `json:"sumRecordsSquared"`
 	Cross     float64   `json:"sumRecordsAnswer"`
+	// What a request takes and what each record adds, without the network, where they were
+	// told apart request by request, as a calibration does; else the sums have to do.
+	Split      bool          `json:"split,omitempty"`
+	PerRequest time.Duration `json:"perRequestNanos,omitempty"`
+	PerRecord  time.Duration `json:"perRecordNanos,omitempty"`
+
+	answers []timed // that a calibration has still to split
 }
 
 // Prediction is what the estimate said of a step.
@@ -89,7 +96,10 @@ func (m Measure) answer() (mean, standardError float64) {
 // the network. Requests of one size do not tell; then records take all of it.
 func (m Measure) costs(latency time.Duration) (request, record time.Duration) {
 	n := float64(m.Requests)
-	if n == 0 || m.SumX == 0 {
+	switch {
+	case m.Split:
+		return m.PerRequest, m.PerRecord
+	case n == 0 || m.SumX == 0:
 		return 0, 0
 	}
 	meanX, mean := m.SumX/n, m.Sum/n
@@ -308,6 +318,9 @@ func (m *Measure) take(x dataverse.Exchange) {
 	m.SumX += n
 	m.SquaresX += n * n
 	m.Cross += n * t
+	if m.answers != nil {
+		m.answers = append(m.answers, timed{n, t})
+	}
 }
 
 // result is the run as it is kept.

@@ -56,6 +56,7 @@ func calibrated(t *testing.T, c *exec.Cmd, dir string, e *emulator.Server, befor
 
 // TestCalibrateLeavesNothing: every table's four actions are measured, and links; with faults too.
 func TestCalibrateLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dir, e := stagedProject(t), newEmulator(t)
 	server := httptest.NewServer(e)
 	defer server.Close()
@@ -120,6 +121,7 @@ func TestCalibrateTellsRequestFromRecord(t *testing.T) {
 // TestKilledCalibrationIsCleanedUp kills calibrations at writes, before and after they are
 // applied; the next one leaves the environment as it was.
 func TestKilledCalibrationIsCleanedUp(t *testing.T) {
+	t.Parallel()
 	dir, e := stagedProject(t), newEmulator(t)
 	server := httptest.NewServer(e)
 	defer server.Close()
@@ -153,6 +155,7 @@ func TestKilledCalibrationIsCleanedUp(t *testing.T) {
 // TestCalibrateRefusesWhatIsLoaded: the environment of the settings, and the one that the
 // project is pinned to, by whatever address; nothing is written there.
 func TestCalibrateRefusesWhatIsLoaded(t *testing.T) {
+	t.Parallel()
 	dir, e := stagedProject(t), newEmulator(t)
 	server := httptest.NewServer(e)
 	defer server.Close()

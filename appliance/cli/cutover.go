@@ -116,7 +116,7 @@ func runbookText(b appliance.Runbook) string {
 	w := func(format string, args ...any) { fmt.Fprintf(&s, format+"\n", args...) }
 	cell := func(t string) string { return strings.ReplaceAll(t, "|", "\\|") }
 	w("# Cutover of %s\n", b.Project)
-	w("Window: %s to %s (%s), %s. ", b.Window.Start.Format(runbookTime), b.Window.End.Format(runbookTime), b.Window.Zone, duration(b.Window.Length().Seconds()))
+	w("Window: %s to %s (%s), %s. ", b.Window.Start.Format(runbookTime), b.Window.End.Format(runbookTime), b.Window.Zone, span(b.Window.Length()))
 	if b.Fits {
 		w("It fits, with %s to spare.", duration(b.Spare))
 	} else {
@@ -141,7 +141,7 @@ func runbookText(b appliance.Runbook) string {
 		case t.Kind != "task":
 			name = "**" + strings.ToUpper(t.Kind) + "** " + name
 		}
-		w("| %d | %s | %s | %s | %s | %s | %s | ☐ |", t.Number, t.Start.Format(runbookTime), duration(t.Seconds), name, t.Owner, cell(t.Check), t.SignOff)
+		w("| %d | %s | %s | %s | %s | %s | %s | ☐ |", t.Number, t.Start.Format(runbookTime), span(t.Length()), name, t.Owner, cell(t.Check), t.SignOff)
 	}
 	w("\n## Rollback\n\nThe load must be over by **%s**. Called off when:\n", b.Rollback.Latest.Format(runbookTime))
 	for _, t := range b.Rollback.Triggers {
@@ -154,24 +154,26 @@ func runbookText(b appliance.Runbook) string {
 	return s.String()
 }
 
-const runbookHTML = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Cutover of {{.Project}}</title>
+const runbookHTML = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Cutover of {{.Project}}</title>
 <style>body{font:15px/1.45 system-ui,sans-serif;max-width:1120px;margin:2rem auto;padding:0 1rem;color:#1d2530}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{border-bottom:1px solid #e5e9ef;padding:.35rem .5rem;text-align:left;vertical-align:top}th{color:#5a6675}.go{background:#fff7e0}.back{background:#fde8e6}.no{color:#b3261e}.yes{color:#1b7a3d}
-.note{background:#fff7e0;border:1px solid #ead9a0;border-radius:6px;padding:.5rem .8rem;margin:.4rem 0}td.t{white-space:nowrap}@media print{body{margin:0;max-width:none}}</style></head><body>
+.note{background:#fff7e0;border:1px solid #ead9a0;border-radius:6px;padding:.5rem .8rem;margin:.4rem 0}td.t{white-space:nowrap}@media(max-width:720px){table{display:block;overflow-x:auto}body{margin:1rem auto}}
+@media(prefers-color-scheme:dark){body{color:#e3e8ee;background:#161b22}th{color:#9aa7b5}th,td{border-color:#323b46}.no{color:#ff8a80}.yes{color:#6fd08c}.go,.note{background:#332b12;border-color:#5d4f22}.back{background:#4a1f1c}}
+@media print{body{margin:0;max-width:none}}</style></head><body>
 <h1>Cutover of {{.Project}}</h1>
 <p>{{at .Window.Start}} to {{at .Window.End}} ({{.Window.Zone}}). {{if .Fits}}<b class="yes">It fits, with {{duration .Spare}} to spare.</b>{{else}}<b class="no">It does not fit.</b> {{.Advice}}{{end}}</p>
 {{range .Notes}}<div class="note">{{.}}</div>{{end}}
 <h2>Before</h2><table><tr><th>when</th><th>kind</th><th>what</th><th>who</th></tr>{{range .Dates}}<tr><td class="t">{{at .At}}</td><td>{{.Kind}}</td><td>{{.Name}}</td><td>{{.Who}}</td></tr>{{end}}</table>
 <h2>In the window</h2><table><tr><th>no.</th><th>start</th><th>takes</th><th>task</th><th>owner</th><th>check</th><th>sign-off</th></tr>
-{{range .Tasks}}<tr class="{{if .NoReturn}}back{{else if ne .Kind "task"}}go{{end}}"><td>{{.Number}}</td><td class="t">{{at .Start}}</td><td class="t">{{duration .Seconds}}</td><td>{{if .NoReturn}}<b>Point of no return.</b> {{end}}{{.Name}}</td><td>{{.Owner}}</td><td>{{.Check}}</td><td>{{.SignOff}}</td></tr>
+{{range .Tasks}}<tr class="{{if .NoReturn}}back{{else if ne .Kind "task"}}go{{end}}"><td>{{.Number}}</td><td class="t">{{at .Start}}</td><td class="t">{{span .Length}}</td><td>{{if .NoReturn}}<b>Point of no return.</b> {{end}}{{.Name}}</td><td>{{.Owner}}</td><td>{{.Check}}</td><td>{{.SignOff}}</td></tr>
 {{end}}</table>
-<h2>Rollback</h2><p>The load must be over by <b>{{at .Rollback.Latest}}</b>. Called off when:</p><ul>{{range .Rollback.Triggers}}<li>{{.}}</li>{{end}}</ul><ol>{{range .Rollback.Steps}}<li>{{.}}</li>{{end}}</ol>
+<h2>Rollback</h2><p>The load must be over by <b>{{at .Rollback.Latest}}</b>. Called off when:</p><ul>{{range .Rollback.Triggers}}<li>{{.}}</li>{{end}}</ul><p>How:</p><ol>{{range .Rollback.Steps}}<li>{{.}}</li>{{end}}</ol>
 </body></html>
 `
 
 func writeRunbookPage(w io.Writer, b appliance.Runbook) error {
 	zone := b.Window.Start.Location()
-	t, err := template.New("runbook").Funcs(template.FuncMap{"duration": duration, "at": func(t time.Time) string { return t.In(zone).Format(runbookTime) }}).Parse(runbookHTML)
+	t, err := template.New("runbook").Funcs(template.FuncMap{"duration": duration, "span": span, "at": func(t time.Time) string { return t.In(zone).Format(runbookTime) }}).Parse(runbookHTML)
 	if err != nil {
 		return err
 	}

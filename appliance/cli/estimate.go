@@ -157,13 +157,13 @@ func printEstimate(env *Env, e appliance.Estimate) {
 		hint = fmt.Sprintf("; the environment recommends %d at once", a.Hint)
 	}
 	env.say("assumed: %d application user(s) on %d server(s); limits %s requests, %s execution time, %d at once, in %s; latency %s (%s)%s",
-		a.Limits.Users, a.Limits.Servers, count(a.Limits.Requests), a.Limits.Execution, a.Limits.Concurrent, a.Limits.Window, a.Latency.Round(time.Millisecond/10), a.LatencySource, hint)
+		a.Limits.Users, a.Limits.Servers, count(a.Limits.Requests), span(a.Limits.Execution), a.Limits.Concurrent, span(a.Limits.Window), a.Latency.Round(time.Millisecond/10), a.LatencySource, hint)
 	switch {
 	case e.Fits == nil || e.Operations == 0:
 	case *e.Fits:
-		env.say("fits the cutover window of %s", a.Window)
+		env.say("fits the cutover window of %s", span(a.Window))
 	case e.LeastChange != "":
-		env.say("does not fit the cutover window of %s; the least change that makes it fit: %s", a.Window, e.LeastChange)
+		env.say("does not fit the cutover window of %s; the least change that makes it fit: %s", span(a.Window), e.LeastChange)
 	}
 	printWhatIf(env, e)
 	env.say("\n%s; storage about %s database; %s operations a day where %s a day are granted", proposalLine(e), size(e.Storage.DatabaseBytes), count(e.Storage.PerDay), count(e.Storage.Entitlement))

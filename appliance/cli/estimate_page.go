@@ -44,7 +44,7 @@ func writeEstimatePage(w io.Writer, project string, e appliance.Estimate) error 
 	page.Height = float64(len(page.Bars))*22 + 24
 	page.Ticks = ticks(whole, width)
 	t, err := template.New("estimate").Funcs(template.FuncMap{
-		"duration": duration, "saved": saved, "count": count[int64], "size": size, "percent": func(f float64) float64 { return 100 * f },
+		"duration": duration, "span": span, "saved": saved, "count": count[int64], "size": size, "percent": func(f float64) float64 { return 100 * f },
 		"add": func(a, b float64) float64 { return a + b }, "fits": func(b *bool) string {
 			switch {
 			case b == nil:

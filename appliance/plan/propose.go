@@ -38,7 +38,7 @@ func Propose(work []Work, a Assumptions, whole Estimate, change map[string]float
 		ahead = time.Duration(math.Ceil(float64(long)/float64(week))+1) * week
 	}
 	if !p.Split {
-		p.Reason = fmt.Sprintf("the whole load takes %.1f h with the buffer, not more than the %.0f h above which it is split", whole.Buffered/3600, split.Hours())
+		p.Reason = fmt.Sprintf("the whole load takes %s with the buffer, not more than the %s above which it is split", short(seconds(whole.Buffered)), short(split))
 		if goLive.IsZero() {
 			goLive = now
 		}
@@ -46,7 +46,7 @@ func Propose(work []Work, a Assumptions, whole Estimate, change map[string]float
 		p.Supplies = append(p.Supplies, full)
 		return p
 	}
-	p.Reason = fmt.Sprintf("the whole load takes %.1f h with the buffer, more than the %.0f h above which it is split", whole.Buffered/3600, split.Hours())
+	p.Reason = fmt.Sprintf("the whole load takes %s with the buffer, more than the %s above which it is split", short(seconds(whole.Buffered)), short(split))
 	if goLive.IsZero() {
 		goLive = now.Add(ahead)
 	}
@@ -78,6 +78,8 @@ func Propose(work []Work, a Assumptions, whole Estimate, change map[string]float
 	p.Change = float64(weekly.Records) / max(float64(whole.Operations), 1)
 	return p
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Delta is the load of what has changed in so many weeks.
 func Delta(work []Work, a Assumptions, change map[string]float64, weeks float64) Supply {

@@ -34,7 +34,10 @@ type Task struct {
 }
 
 // End is when the task is over.
-func (t Task) End() time.Time { return t.Start.Add(time.Duration(t.Seconds * float64(time.Second))) }
+func (t Task) End() time.Time { return t.Start.Add(t.Length()) }
+
+// Length is what it takes.
+func (t Task) Length() time.Duration { return time.Duration(t.Seconds * float64(time.Second)) }
 
 // Notice is a date outside the window.
 type Notice struct {

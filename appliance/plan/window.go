@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -48,10 +49,15 @@ func ParseWindow(text string, zone *time.Location, after time.Time) (Window, err
 	return w, nil
 }
 
-// short is a duration as 26 h or 25 h 30 min.
+// short is a duration as 26 h, 25 h 30 min, 5 min or 40 s.
 func short(d time.Duration) string {
 	h, m := int(d.Hours()), int(d.Minutes())%60
-	if m == 0 {
+	switch {
+	case d > 0 && d < time.Minute:
+		return fmt.Sprintf("%d s", int(math.Ceil(d.Seconds())))
+	case h == 0:
+		return fmt.Sprintf("%d min", m)
+	case m == 0:
 		return fmt.Sprintf("%d h", h)
 	}
 	return fmt.Sprintf("%d h %d min", h, m)
