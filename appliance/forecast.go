@@ -79,7 +79,8 @@ type forecast struct {
 	scores   []plan.Criterion
 	counts   map[string]int64 // records a table holds in all
 	change   map[string]float64
-	bytes    map[string]float64
+	bytes    map[string]float64    // of a record's body
+	files    map[string]float64    // of these, what goes to the file storage
 	owed     map[string][2]float64 // shares of a table's records with deferred lookups, and with a final state
 	closed   map[string]float64    // share of the latter that an action closes
 	leaving  map[string]int64      // records that wait to be deactivated, their rows being gone
@@ -92,7 +93,7 @@ type measured struct {
 }
 
 func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
-	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, owed: map[string][2]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}}
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][2]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}}
 	if err := f.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -289,6 +290,9 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 	if state > 0 {
 		f.closed[t.Name] = float64(closed) / float64(state)
 	}
+	if err := f.weigh(ctx, t); err != nil {
+		return err
+	}
 	return f.countLeaving(ctx, t)
 }
 
@@ -341,7 +345,7 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 			w.BadRows = min(float64(m.Failed)/float64(m.Records+m.Failed), 0.5)
 		}
 		if m.Records > 0 && m.Bytes > 0 {
-			w.Bytes = float64(m.Bytes) / float64(m.Records)
+			w.Bytes = max(float64(m.Bytes)/float64(m.Records), w.FileBytes)
 		}
 		return
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
 
@@ -78,7 +80,7 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	settings, t := f.p.Config.Table(step.Table), f.bound.byName[step.Table]
 	rate := f.p.Config.Estimate.Rates[step.Table]
 	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Parallel: settings.Parallel,
-		Bytes: f.bytes[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before,
+		Bytes: f.bytes[step.Table], FileBytes: f.files[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before,
 		Elastic: t.Link == nil && t.Schema.Kind == schema.Elastic}
 	w.Batch = int(settings.Batch)
 	if f.o.Batch > 0 {
@@ -136,4 +138,41 @@ func parentsOf(t *mapping.Table, step plan.Step) []string {
 		}
 	}
 	return out
+}
+
+// Where and how many rows of a table are weighed: some from several places.
+const (
+	weighPlaces = 5
+	weighRows   = 40
+)
+
+// weigh finds out how large a record's body is, about, and how much of it are files, from
+// some staged rows.
+func (f *forecast) weigh(ctx context.Context, t *mapping.Table) error {
+	if t.Link != nil || f.counts[t.Name] == 0 {
+		return nil
+	}
+	var parts []string
+	for i := range int64(weighPlaces) {
+		from := f.counts[t.Name] * i / weighPlaces
+		parts = append(parts, fmt.Sprintf("SELECT COLUMNS(c -> c = 'dm_id' OR NOT starts_with(c, 'dm_')) FROM %s WHERE dm_seq >= %d AND dm_seq < %d", duckstage.Ident(t.Name), from, from+weighRows))
+		if f.counts[t.Name] <= weighRows {
+			break
+		}
+	}
+	files := "0"
+	for i := range t.Columns {
+		if c := &t.Columns[i]; c.Base64(t.Name) {
+			files += fmt.Sprintf(" + coalesce(strlen(%s::VARCHAR), 0)", duckstage.Ident(c.LogicalName))
+		}
+	}
+	var bytes, inFiles float64
+	query := fmt.Sprintf("SELECT coalesce(avg(strlen(to_json(x)::VARCHAR)), 0), coalesce(avg(%s), 0) FROM (%s) x", files, strings.Join(parts, " UNION ALL "))
+	if err := f.p.stage.Row(ctx, []any{&bytes, &inFiles}, query); err != nil {
+		return fmt.Errorf("weigh rows of %s: %w", t.Name, err)
+	}
+	if bytes > 0 {
+		f.bytes[t.Name], f.files[t.Name] = bytes, inFiles
+	}
+	return nil
 }

@@ -166,7 +166,7 @@ func printEstimate(env *Env, e appliance.Estimate) {
 		env.say("does not fit the cutover window of %s; the least change that makes it fit: %s", span(a.Window), e.LeastChange)
 	}
 	printWhatIf(env, e)
-	env.say("\n%s; storage about %s database; %s operations a day where %s a day are granted", proposalLine(e), size(e.Storage.DatabaseBytes), count(e.Storage.PerDay), count(e.Storage.Entitlement))
+	env.say("\n%s; storage about %s database, %s files; %s operations a day where %s a day are granted", proposalLine(e), size(e.Storage.DatabaseBytes), size(e.Storage.FileBytes), count(e.Storage.PerDay), count(e.Storage.Entitlement))
 	for _, s := range e.Proposal.Supplies {
 		env.say("  %-11s %s  %12s records  %s", s.Name, s.Start.Format("Mon 2006-01-02 15:04"), count(s.Records), duration(s.Seconds))
 	}

@@ -164,3 +164,48 @@ func TestBigMigration(t *testing.T) {
 		t.Errorf("it took %d MB, want at most 300", after.Sys>>20)
 	}
 }
+
+// TestStorage: a record counts once, whatever passes it goes through, and its files apart.
+func TestStorage(t *testing.T) {
+	note := Work{Table: "annotation", Pass: Insert, Action: "insert", Operations: 1000, Bytes: 5000, FileBytes: 4000}
+	later := Work{Table: "annotation", Pass: State, Action: "update", Operations: 1000, Bytes: 5000, FileBytes: 4000}
+	gone := Work{Table: "annotation", Pass: Delete, Action: "delete", Operations: 500, Bytes: 5000}
+	s := StorageOf([]Work{note, later, gone}, 10*86400)
+	if s.DatabaseBytes != 2_200_000 || s.FileBytes != 3_000_000 || s.Operations != 2500 || s.PerDay != 250 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestTheLoadFindsTheSizeOfItsRequests: small requests run into the request limit, so that
+// a load that may choose takes larger ones, and is the quicker.
+func TestTheLoadFindsTheSizeOfItsRequests(t *testing.T) {
+	w := inserts(400_000, 20, 2*ms)
+	fixed := Compute([]Work{w}, documented())
+	w.Auto = true
+	auto := Compute([]Work{w}, documented())
+	if f, a := fixed.Rows[0], auto.Rows[0]; f.Batch != 20 || a.Batch < 60 || a.Seconds > 0.7*f.Seconds {
+		t.Errorf("%d records a request in %.0f s, fixed %d in %.0f s", a.Batch, a.Seconds, f.Batch, f.Seconds)
+	}
+}
+
+// TestWhatElseIsSent: deletes, closings and parties.
+func TestWhatElseIsSent(t *testing.T) {
+	base := Work{Table: "task", Pass: Insert, Action: "insert", Message: Batch, Operations: 10_000, Batch: 100, Parallel: 8, PerRecord: 5 * ms}
+	for _, c := range []struct {
+		name     string
+		change   func(*Work)
+		requests int
+	}{
+		{"a $batch of inserts", func(*Work) {}, 100},
+		{"deletions by $batch", func(w *Work) { w.Pass, w.Action = Delete, "delete" }, 100},
+		{"records that an action closes are read first", func(w *Work) { w.Pass, w.Action, w.ReadFirst = State, "update", true }, 200},
+		{"an activity's parties take a second request", func(w *Work) { w.Message, w.Batch, w.Action, w.Further = Single, 1, "update", 1 }, 20_000},
+		{"each worker's last request is smaller where rows are sharded", func(w *Work) { w.Operations, w.Sharded = 1000, true }, 16},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := base
+			c.change(&w)
+			near(t, "requests", float64(Expect([]Work{w}, documented()).Rows[0].Requests), float64(c.requests), 0.001)
+		})
+	}
+}

@@ -50,6 +50,7 @@ const (
 	inBulk way = iota
 	inBatch
 	reading // reads records back
+	further // what a record needs besides the request that writes it
 )
 
 type fate uint8
@@ -137,7 +138,7 @@ func (s *step) begin(j *job) {
 			w = inBatch
 		}
 	}
-	s.push(j, piece{0, j.n, w, w != inBulk})
+	s.push(j, piece{0, j.n, w, false})
 }
 
 // narrow looks for the guilty rows of a refused request.
@@ -149,7 +150,7 @@ func (s *step) narrow(j *job) {
 	switch {
 	case bad == 0:
 		return
-	case p.way == inBatch || p.size == 1:
+	case p.way != inBulk || p.size == 1:
 		j.failed += bad
 		return
 	}
@@ -268,10 +269,10 @@ func (s *step) lost(j *job, applied bool) {
 // follow pushes what a record needs besides its first request: an activity's parties, a
 // file's blocks.
 func (s *step) follow(j *job) {
-	if s.w.Further == 0 || j.at.again {
+	if s.w.Further == 0 || j.at.way == further {
 		return
 	}
 	for range int(s.w.Further*float64(j.at.size) + 0.5) {
-		j.stack = append(j.stack, piece{lo: j.n, size: 1, way: inBatch, again: true})
+		j.stack = append(j.stack, piece{lo: j.n, size: 1, way: further, again: true})
 	}
 }

@@ -115,11 +115,12 @@ const (
 
 // StorageOf adds up what the work makes.
 func StorageOf(work []Work, seconds float64) Storage {
-	s := Storage{Entitlement: poolPerDay, Basis: fmt.Sprintf("bytes of a record's body, measured or guessed from its columns, times %.1f for indexes and system columns (a guess)", overhead)}
+	s := Storage{Entitlement: poolPerDay, Basis: fmt.Sprintf("bytes of a record's body, as loads measured or some staged rows have it, times %.1f for indexes and system columns (a guess); images and what notes and attachments hold are files", overhead)}
 	for _, w := range work {
 		s.Operations += w.Operations
-		if w.Action != "update" {
-			s.DatabaseBytes += int64(float64(w.Operations) * w.Bytes * overhead)
+		if w.Action == "insert" || w.Action == "link" {
+			s.DatabaseBytes += int64(float64(w.Operations) * (w.Bytes - w.FileBytes) * overhead)
+			s.FileBytes += int64(float64(w.Operations) * w.FileBytes * 3 / 4)
 		}
 	}
 	s.PerDay = s.Operations

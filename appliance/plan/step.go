@@ -236,7 +236,7 @@ func (s *step) serverTime(p piece) float64 {
 		return s.a.PerRequest.Seconds() * s.scales.cost
 	}
 	each := s.w.PerRecord
-	if p.way == inBatch && s.w.PerSingle > 0 {
+	if p.way != inBulk && s.w.PerSingle > 0 {
 		each = s.w.PerSingle
 	}
 	return (s.a.PerRequest.Seconds() + s.w.PerRequest.Seconds() + float64(p.size)*each.Seconds()) * s.scales.cost
