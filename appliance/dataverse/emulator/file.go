@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -411,7 +412,11 @@ func (c *call) downloadFile(inJSON bool) error {
 	}
 	status, data := http.StatusOK, f.data
 	if from, to, ok := parseRange(c.header.Get("Range"), len(f.data)); ok {
+		if from == to && len(f.data) > 0 {
+			return errorf(http.StatusRequestedRangeNotSatisfiable, "0x80040203", "The Range header '%s' lies outside the file.", clip(c.header.Get("Range")))
+		}
 		status, data = http.StatusPartialContent, f.data[from:to]
+		c.set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(f.data)))
 	}
 	for name, v := range map[string]string{"x-ms-file-name": f.name, "x-ms-file-size": strconv.Itoa(len(f.data)), "mimetype": f.mime} {
 		c.set(name, v)
@@ -428,17 +433,20 @@ func (c *call) downloadFile(inJSON bool) error {
 	return nil
 }
 
-// parseRange reads "bytes=0-9", cut off at the file's end.
+// parseRange reads "bytes=0-9", cut off at the file's end, or "bytes=-9", its last.
 func parseRange(s string, size int) (from, to int, ok bool) {
 	span, ok := strings.CutPrefix(s, "bytes=")
 	a, b, dash := strings.Cut(strings.TrimSpace(span), "-")
+	if last, err := strconv.Atoi(b); ok && dash && a == "" && err == nil && last >= 0 {
+		return max(0, size-last), size, true
+	}
 	from, err := strconv.Atoi(a)
 	if !ok || !dash || err != nil || from < 0 {
 		return 0, 0, false
 	}
 	to = size
 	if last, err := strconv.Atoi(b); err == nil {
-		to = min(size, last+1)
+		to = min(size-1, last) + 1
 	}
 	from = min(from, size)
 	return from, max(from, to), true

@@ -65,8 +65,11 @@ func parseKey(t *table, text string) (rowKey, error) {
 	if !ok {
 		return k, errKeyURL(t)
 	}
-	// The OData key of principals is ownerid, so their own name is no key there.
-	if len(pairs) == 1 && pairs[0].name == t.PrimaryID && t.LogicalName != "systemuser" && t.LogicalName != "team" {
+	own := t.PrimaryID
+	if t.isPrincipal() { // its own name is no key (section 3.4)
+		own = "ownerid"
+	}
+	if len(pairs) == 1 && pairs[0].name == own {
 		id, err := schema.ParseGUID(pairs[0].value)
 		if err != nil {
 			return k, errKeyURL(t)

@@ -188,3 +188,24 @@ func TestOperationsAreDeclared(t *testing.T) {
 		t.Error("an action is declared whose tables the schema lacks")
 	}
 }
+
+// TestRangesOfAFile reads parts of a file (section 13.1).
+func TestRangesOfAFile(t *testing.T) {
+	e := librarian(t)
+	e.want(204, "", "PATCH", "accounts("+acc1+")/contoso_doc", "0123456789", "Content-Type", bytesType, "x-ms-file-name", "d.txt")
+	for _, c := range []struct {
+		ask, body, span string
+		status          int
+	}{
+		{"bytes=2-4", "234", "bytes 2-4/10", 206}, {"bytes=7-", "789", "bytes 7-9/10", 206}, {"bytes=7-9223372036854775807", "789", "bytes 7-9/10", 206},
+		{"bytes=-3", "789", "bytes 7-9/10", 206}, {"bytes=-30", "0123456789", "bytes 0-9/10", 206}, {"lines=1", "0123456789", "", 200},
+		{"bytes=x-", "0123456789", "", 200}, {"bytes=10-12", "", "", 416},
+	} {
+		a := e.do("GET", "accounts("+acc1+")/contoso_doc/$value", "", "Range", c.ask)
+		if a.status != c.status || a.header.Get("Content-Range") != c.span || c.status != 416 && a.body != c.body {
+			t.Errorf("%s: answered %d %q, %q", c.ask, a.status, a.header.Get("Content-Range"), a.body)
+		}
+	}
+	e.want(200, "", "GET", "systemusers(ownerid="+UserID.String()+")?$select=fullname", "")
+	e.want(400, "0x80060888", "GET", "systemusers(systemuserid="+UserID.String()+")?$select=fullname", "")
+}
