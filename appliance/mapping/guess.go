@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -104,6 +105,9 @@ func GuessOption(c *schema.Column, text string) (*schema.Option, float64) {
 	if yes, known := yesNo[strings.ToLower(text)]; known && c.Type == schema.YesNo {
 		return c.Option(yes), 0.9
 	}
+	if o := byInitial(c, text); o != nil {
+		return o, 0.6
+	}
 	words := wordsOf(text)
 	var best *schema.Option
 	most := leastScore
@@ -113,6 +117,27 @@ func GuessOption(c *schema.Column, text string) (*schema.Option, float64) {
 		}
 	}
 	return best, most
+}
+
+// byInitial is the option that a single letter stands for, such as M and F; only of a choice
+// whose labels all begin with different letters.
+func byInitial(c *schema.Column, text string) *schema.Option {
+	letter, size := utf8.DecodeRuneInString(text)
+	if size != len(text) || !unicode.IsLetter(letter) {
+		return nil
+	}
+	var found *schema.Option
+	seen := map[rune]bool{}
+	for i := range c.Options {
+		first, _ := utf8.DecodeRuneInString(strings.TrimSpace(c.Options[i].Label))
+		if first = unicode.ToLower(first); seen[first] {
+			return nil
+		}
+		if seen[first] = true; first == unicode.ToLower(letter) {
+			found = &c.Options[i]
+		}
+	}
+	return found
 }
 
 // yesNo are the words that sources have for the two.

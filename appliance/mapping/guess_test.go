@@ -73,3 +73,24 @@ func TestGuessOption(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// TestGuessOptionByLetterAndYes: a single letter counts only where it can be no other, and
+// yes and no are known by their words.
+func TestGuessOptionByLetterAndYes(t *testing.T) {
+	gender := &schema.Column{LogicalName: "a", Type: schema.Choice, Options: []schema.Option{{Value: 1, Label: "Male"}, {Value: 2, Label: "Female"}}}
+	kind := &schema.Column{LogicalName: "b", Type: schema.Choice, Options: []schema.Option{{Value: 1, Label: "Customer"}, {Value: 2, Label: "Competitor"}, {Value: 3, Label: "Supplier"}}}
+	hold := &schema.Column{LogicalName: "c", Type: schema.YesNo, Options: []schema.Option{{Value: 0, Label: "No"}, {Value: 1, Label: "Yes"}}}
+	if _, err := schema.New([]*schema.Table{{LogicalName: "t", Columns: []*schema.Column{gender, kind, hold}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		of   *schema.Column
+		text string
+		want int32 // -1 = none
+	}{{gender, "f", 2}, {gender, "M", 1}, {gender, "w", -1}, {gender, "9", -1}, {kind, "S", -1}, {kind, "supplier", 3}, {hold, "J", 1}, {hold, " nein ", 0}, {hold, "perhaps", -1}} {
+		o, score := GuessOption(c.of, c.text)
+		if (o == nil) != (c.want < 0) || o != nil && (o.Value != c.want || score < leastScore) {
+			t.Errorf("%q: %+v, %v", c.text, o, score)
+		}
+	}
+}
