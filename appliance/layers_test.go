@@ -19,12 +19,12 @@ var layers = map[string][]string{
 	"appliance/cli": {"appliance", "appliance/config", "appliance/guide", "appliance/progress", "appliance/sample", "appliance/dataverse/emulator", "appliance/dataverse/schema"},
 	"appliance": {"appliance/config", "appliance/load", "appliance/reconcile", "appliance/preflight", "appliance/plan", "appliance/mapping", "appliance/progress",
 		"appliance/dataverse", "appliance/dataverse/schema", "appliance/dataverse/identity", "appliance/dataverse/pace",
-		"duckstage", "duckstage/column", "duckstage/ingest", "duckstage/transform", "ledger", "backup"},
+		"duckstage", "duckstage/column", "duckstage/ingest", "duckstage/mask", "duckstage/transform", "ledger", "backup"},
 	"appliance/load":               {"duckstage/column", "ledger", "appliance/dataverse", "appliance/dataverse/schema", "appliance/plan", "appliance/mapping", "appliance/progress"},
 	"appliance/reconcile":          {"duckstage/column", "ledger", "appliance/dataverse", "appliance/dataverse/schema", "appliance/mapping"},
 	"appliance/preflight":          {"appliance/dataverse/schema", "appliance/mapping"},
 	"appliance/plan":               {"appliance/dataverse/schema", "appliance/mapping"},
-	"duckstage/ingest":             {"duckstage", "duckstage/column"},
+	"duckstage/ingest":             {"duckstage", "duckstage/column", "duckstage/mask"},
 	"duckstage/transform":          {"duckstage", "duckstage/column"},
 	"appliance/mapping":            {"duckstage/column", "appliance/dataverse/schema"},
 	"appliance/dataverse":          {"appliance/dataverse/schema", "appliance/dataverse/pace"},
@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"ledger":                       nil,
 	"backup/archive":               nil,
 	"duckstage/column":             nil,
+	"duckstage/mask":               nil,
 	"appliance/dataverse/schema":   nil,
 	"appliance/dataverse/pace":     nil,
 	"appliance/dataverse/identity": nil,
@@ -72,7 +73,7 @@ var homes = map[string][]string{
 }
 
 // pure packages have no way to reach a file, a network, a database or a clock.
-var pure = []string{"appliance/plan", "appliance/mapping", "appliance/dataverse/schema", "duckstage/column"}
+var pure = []string{"appliance/plan", "appliance/mapping", "appliance/dataverse/schema", "duckstage/column", "duckstage/mask"}
 
 var impure = []string{"net", "net/http", "os", "os/exec", "database/sql", "syscall"}
 

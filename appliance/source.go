@@ -24,6 +24,9 @@ func (p *Project) source(name string) (ingest.Source, error) {
 		Types: s.Types.Columns, AutoTypes: s.Types.Word == config.TypesAuto, Formats: formats(s.Types.Formats),
 		Sheet:       ingest.Sheet{Name: s.Sheet, Range: s.Range, HeaderRow: s.HeaderRow},
 		MaxBadLines: s.MaxBadLines, MaxBadShare: s.BadShare()}
+	if err := p.addMasks(&src, s.Mask); err != nil {
+		return src, err
+	}
 	switch {
 	case s.Database != "":
 		src.Database = &ingest.Database{Kind: s.Database, DSN: s.DSN.Reveal(), Table: s.Table, Query: s.Query, Key: s.Key, Parallel: s.Parallel}

@@ -54,6 +54,8 @@ type TableResult struct {
 	// Repaired is how many rows have a value that a policy mended.
 	Repaired int64   `json:"repaired"`
 	Seconds  float64 `json:"seconds"`
+	// Because is why the table was redone, where it was not asked for by name.
+	Because string `json:"because,omitempty"`
 }
 
 // StageResult is what staging did.
@@ -69,10 +71,16 @@ type StageResult struct {
 // Stage brings the sources into the stage, transforms them, and tells the ledger
 // what is to be done. Nothing of an earlier staging changes unless all of it
 // succeeds. only names the sources to read anew; empty = all.
-func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r StageResult, err error) {
+func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (StageResult, error) {
+	return p.Restage(ctx, StageOptions{Sources: only}, watch)
+}
+
+// Restage is Stage for a part of the sources and tables. Of the tables that are not
+// redone everything stays.
+func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch) (r StageResult, err error) {
 	begin := time.Now()
 	r = StageResult{Version: 1, Sources: []SourceResult{}, Tables: []TableResult{}}
-	for _, name := range only {
+	for _, name := range o.Sources {
 		if _, ok := p.Config.Sources[name]; !ok {
 			return r, unknownName("source", name, sourceNames(p.Config, nil))
 		}
@@ -89,17 +97,11 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r
 	if err := p.sync(ctx); err != nil {
 		return r, err
 	}
-	for _, name := range sourceNames(p.Config, only) {
-		watch("reading "+name, 0)
-		src, err := p.source(name)
-		if err != nil {
-			return r, err
-		}
-		res, err := ingest.Run(ctx, p.stage, src, p.watchSource(name, watch))
-		if err != nil {
-			return r, p.explainSource(name, err)
-		}
-		r.Sources = append(r.Sources, sourceResult(name, res))
+	if err := p.ingest(ctx, o, &r, watch); err != nil {
+		return r, err
+	}
+	if err := p.refuseMixedMasks(ctx); err != nil {
+		return r, err
 	}
 	b, err := p.bind(ctx, p.stage)
 	if errors.Is(err, errNoTransforms) && len(r.Sources) > 0 { // they can be looked at already
@@ -117,12 +119,19 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r
 	if err != nil {
 		return r, err
 	}
+	why, err := p.choose(b, o.Tables, scripts)
+	if err != nil {
+		return r, err
+	}
+	if why != nil {
+		specs = slices.DeleteFunc(specs, func(t transform.Table) bool { _, chosen := why[t.Name]; return !chosen })
+	}
 	results, err := transform.Run(ctx, p.stage, scripts, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
 	if err != nil {
 		return r, err
 	}
 	for _, t := range results {
-		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Repaired: t.Repaired, Seconds: t.Seconds})
+		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Repaired: t.Repaired, Seconds: t.Seconds, Because: why[t.Table]})
 	}
 	watch("writing the ledger", -1)
 	if err := p.sync(ctx); err != nil {
@@ -136,6 +145,47 @@ func (p *Project) Stage(ctx context.Context, only []string, watch StageWatch) (r
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+// ingest reads the sources that are asked for into the stage.
+func (p *Project) ingest(ctx context.Context, o StageOptions, r *StageResult, watch StageWatch) error {
+	if len(o.Sources) == 0 && len(o.Tables) > 0 {
+		return nil
+	}
+	for _, name := range sourceNames(p.Config, o.Sources) {
+		watch("reading "+name, 0)
+		src, err := p.source(name)
+		if err != nil {
+			return err
+		}
+		res, err := ingest.Run(ctx, p.stage, src, p.watchSource(name, watch))
+		if err != nil {
+			return p.explainSource(name, err)
+		}
+		r.Sources = append(r.Sources, sourceResult(name, res))
+	}
+	return nil
+}
+
+// choose finds the tables to transform anew, with their reasons; nil: all.
+func (p *Project) choose(b *bound, tables []string, scripts []transform.Script) (map[string]string, error) {
+	if len(tables) == 0 {
+		return nil, nil
+	}
+	for _, name := range tables {
+		if b.byName[name] == nil {
+			known := make([]string, len(b.tables))
+			for i, t := range b.tables {
+				known[i] = t.Name
+			}
+			return nil, unknownName("table", name, known)
+		}
+	}
+	files, err := p.transformFiles()
+	if err != nil {
+		return nil, err
+	}
+	return b.chosen(tables, files, scripts), nil
 }
 
 // did is what staging did, in words.

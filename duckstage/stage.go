@@ -50,6 +50,9 @@ type Stage struct {
 	// any descriptor of it earlier would drop DuckDB's lock (engines.md part I, 4, danger 2).
 	file *os.File
 
+	textMu sync.Mutex
+	texts  map[string]*textFunc // registered, by name; guarded by textMu
+
 	noteMu sync.Mutex
 	note   logNote // as it is on the disk; guarded by noteMu
 }

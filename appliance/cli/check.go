@@ -19,11 +19,14 @@ schema file was pulled. What would make the load fail is an error (exit status 1
 With --data it looks at every staged row instead, in SQL and without a request: what does not
 fit the target, what would be refused, what is suspicious, and which rows are held back behind
 others. Each check has an id, such as DVM-LEN; settings checks.skip and --only choose among
-them, and --fail-on says which findings make the exit status 3. See ` + "`dvmigrate guide checks`" + `.`,
+them, and --fail-on says which findings make the exit status 3. See ` + "`dvmigrate guide checks`" + `.
+
+With --masked it proves that masking left nothing behind: see ` + "`dvmigrate guide masking`" + `.`,
 	make: func() command { return &checkCommand{} }}
 
 type checkCommand struct {
 	online, data bool
+	masked       bool
 	only         []string
 	html, failOn string
 }
@@ -31,6 +34,7 @@ type checkCommand struct {
 func (c *checkCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.online, "online", false, "ask the environment too; nothing is written there")
 	f.BoolVar(&c.data, "data", false, "look at every staged row")
+	f.BoolVar(&c.masked, "masked", false, "look for original values of masked columns in stage, files and snapshots")
 	f.StringSliceVar(&c.only, "only", nil, "with --data: make these checks only, such as DVM-LEN,DVM-KEY")
 	f.StringVar(&c.failOn, "fail-on", "error", "with --data: findings that make the exit status 3: hold, error (and hold), warning (any), none")
 	f.StringVar(&c.html, "html", "", "with --data: write the findings as a page to this file too")
@@ -38,8 +42,8 @@ func (c *checkCommand) AddFlags(f *pflag.FlagSet) {
 
 func (c *checkCommand) Validate(args []string) error {
 	switch {
-	case c.data && c.online:
-		return errors.New("--data and --online are two different checks; make one after the other")
+	case c.data && c.online, c.data && c.masked, c.online && c.masked:
+		return errors.New("--data, --online and --masked are different checks; make one after the other")
 	case !c.data && (len(c.only) > 0 || c.html != ""):
 		return errors.New("--only and --html go with --data")
 	case failsFrom(c.failOn) == nil:
@@ -51,6 +55,9 @@ func (c *checkCommand) Validate(args []string) error {
 func (c *checkCommand) Run(ctx context.Context, env *Env) error {
 	if c.data {
 		return c.runData(ctx, env)
+	}
+	if c.masked {
+		return c.runMasked(ctx, env)
 	}
 	p, err := env.open(ctx, appliance.Settings, "check")
 	if err != nil {

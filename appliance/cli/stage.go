@@ -15,26 +15,44 @@ var stageEntry = entry{name: "stage", args: "[SOURCE...]", summary: "read the so
 	long: `With names of sources only these are read anew; the others stay as they were staged.
 Nothing of an earlier staging changes unless all of this one succeeds. Lines that cannot be
 read and rows that do not fit the target are set aside with the reason (exit status 3):
-see ` + "`dvmigrate errors`" + ` and, for lines, ` + "`dvmigrate sql -c 'FROM dm.rejects'`" + `.`,
+see ` + "`dvmigrate errors`" + ` and, for lines, ` + "`dvmigrate sql -c 'FROM dm.rejects'`" + `.
+
+With --table only this table is transformed anew, and those that point to it or read it; no
+source is read unless it is named, too. With --watch it stages, then waits, and stages again
+what a saved file touches, until Ctrl-C: a transform its table, a source file its source.`,
 	make: func() command { return &stageCommand{} }}
 
-type stageCommand struct{ sources []string }
+type stageCommand struct {
+	appliance.StageOptions
+	watch bool
+}
 
-func (c *stageCommand) AddFlags(*pflag.FlagSet) {}
+func (c *stageCommand) AddFlags(f *pflag.FlagSet) {
+	f.StringSliceVar(&c.Tables, "table", nil, "transform only this table, or these, and what depends on them")
+	f.BoolVar(&c.watch, "watch", false, "stage again whenever a transform, a setting or a source file is saved")
+}
 
 func (c *stageCommand) Validate(args []string) error {
-	c.sources = args
+	c.Sources = args
 	return nil
 }
 
 func (c *stageCommand) Run(ctx context.Context, env *Env) error {
+	if c.watch {
+		return c.keepStaging(ctx, env)
+	}
 	p, err := env.open(ctx, appliance.Staging, "stage")
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	return c.stage(env, p, c.StageOptions)
+}
+
+// stage stages once and prints what came of it.
+func (c *stageCommand) stage(env *Env, p *appliance.Project, o appliance.StageOptions) error {
 	meter := env.meter()
-	r, err := p.Stage(env.Drain, c.sources, func(what string, percent float64) {
+	r, err := p.Restage(env.Drain, o, func(what string, percent float64) {
 		if percent >= 0 {
 			what = fmt.Sprintf("%s %.0f %%", what, percent)
 		}
@@ -79,7 +97,9 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 			rows = append(rows, []string{"  " + r.Name, count(r.Rows), count(r.Rejected), "", ""})
 		}
 	}
-	printTable(env.Stdout, []column{left("source"), right("rows"), right("bad lines"), right("size"), right("time")}, rows)
+	if len(rows) > 0 {
+		printTable(env.Stdout, []column{left("source"), right("rows"), right("bad lines"), right("size"), right("time")}, rows)
+	}
 	for _, s := range r.Sources {
 		if s.Resumed > 0 {
 			fmt.Fprintf(env.Stdout, "%s: went on after an interruption, with %d ranges that were read before\n", s.Name, s.Resumed)
@@ -88,7 +108,9 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 			fmt.Fprintf(env.Stdout, "%s: %s\n", s.Name, note)
 		}
 	}
-	fmt.Fprintln(env.Stdout)
+	if len(rows) > 0 {
+		fmt.Fprintln(env.Stdout)
+	}
 	if len(r.Tables) == 0 {
 		env.say("the sources are staged; there are no transforms yet.\nNext: dvmigrate profile, to see what is in them; dvmigrate draft, for first transforms")
 		return
@@ -98,6 +120,11 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 		rows = append(rows, []string{t.Name, count(t.Rows), count(t.New), count(t.Changed), count(t.Same), count(t.Gone), count(t.Held), count(t.Repaired), duration(t.Seconds)})
 	}
 	printTable(env.Stdout, []column{left("table"), right("rows"), right("new"), right("changed"), right("same"), right("gone"), right("held back"), right("repaired"), right("time")}, rows)
+	for _, t := range r.Tables {
+		if t.Because != "" {
+			env.say("%s was redone too, since it %s", t.Name, t.Because)
+		}
+	}
 	fmt.Fprintln(env.Stdout)
 	for _, u := range r.Unmapped {
 		env.say("%s.%s: %s of %s rows without a value in %s: %s", u.Table, u.Column, textCount(u.Texts), count(u.Rows), u.File, textList(u.Such, u.Texts))

@@ -29,6 +29,7 @@ func (c *Config) check() Faults {
 	k.settings(reflect.ValueOf(c).Elem(), "")
 	k.target()
 	k.sources()
+	k.masking()
 	k.headers()
 	k.limits()
 	return k.faults
@@ -293,6 +294,7 @@ func (k *checker) sources() {
 				k.fault(at+"."+c.key, fmt.Sprintf("`%s.%s` is %q; it may be one character (of one byte)", at, c.key, c.value), "")
 			}
 		}
+		k.masks(s, at)
 		k.columns(s, at)
 		k.csvOnly(s, at)
 	}

@@ -215,3 +215,22 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("Environment = %s", got)
 	}
 }
+
+func TestMasksNeedAKeyAndDatesAPerson(t *testing.T) {
+	for text, want := range map[string]string{
+		"sources: {a: {path: x, mask: {b: name}}}":                                      "sources have masks, and there is no key for them",
+		"sources: {a: {path: x, mask: {b: name}}}\nmasking: {off: true}":                "",
+		"sources: {a: {path: x, mask: {b: name}}}\nmasking: {key_file: k}":              "",
+		"sources: {a: {path: x, mask: {b: date}}}\nmasking: {key_file: k}":              "`sources.a.mask.b` does not say whose the dates are",
+		"sources: {a: {path: x, mask: {b: {as: name, by: c}}}}\nmasking: {key_file: k}": "by and days are of dates only",
+		"sources: {a: {path: x, mask: {b: name}}}\nmasking: {key: \"${SHORT}\"}":        "`masking.key` is shorter than 16 characters",
+	} {
+		_, err := parse([]byte(body(text)), "", env("SHORT=hunter2"))
+		switch {
+		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", text, err, want)
+		case err != nil && strings.Contains(err.Error(), "hunter2"):
+			t.Errorf("the message shows the key: %v", err)
+		}
+	}
+}

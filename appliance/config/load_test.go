@@ -76,7 +76,7 @@ func source(s Source) Source {
 }
 
 func TestEverySettingIsRead(t *testing.T) {
-	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame", "SRC_DSN=dsn", "SRC_SECRET=ss", "SRC_TOKEN=st"))
+	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame", "SRC_DSN=dsn", "SRC_SECRET=ss", "SRC_TOKEN=st", "MASK_KEY=0123456789abcdef"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +98,7 @@ func TestEverySettingIsRead(t *testing.T) {
 				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, MaxBadLines: 10, MaxBad: "0.1%", Partition: true,
 				Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}, Formats: map[string]TypeFormat{
 					"day": {Format: []string{"%d.%m.%Y"}}, "price": {Type: "DECIMAL(12,2)", Decimal: ",", Thousands: "."}}},
+				Mask: map[string]Mask{"name": {As: "name"}, "born": {As: "date", By: "id", Days: 30}},
 			},
 			"prices":   source(Source{Path: []string{"prices.xlsx"}, Sheet: "Prices", Range: "A2:F", HeaderRow: 2}),
 			"invoices": source(Source{Database: "postgres", DSN: NewSecret("dsn"), Table: "sales.invoices", Key: "id", Parallel: 4}),
@@ -108,9 +109,10 @@ func TestEverySettingIsRead(t *testing.T) {
 		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", Gone: "deactivate", ShardBy: "parentaccountid", Impersonate: "createdby", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
 			Repair: map[string]Repair{"*": {TooLong: "trim", NotOption: "hold", OutOfRange: "clamp", WrongType: "blank", NoTarget: "blank"},
 				"ownerid": {Empty: "team:5f8fad5b-d9cb-469f-a165-70867728950e"}}}},
-		Repair: Repair{TooLong: "hold", NotOption: "blank", OutOfRange: "0", WrongType: "hold", Empty: "hold", NoTarget: "hold"},
-		Checks: Checks{Skip: []string{"DVM-CURR"}},
-		Stage:  Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
+		Repair:  Repair{TooLong: "hold", NotOption: "blank", OutOfRange: "0", WrongType: "hold", Empty: "hold", NoTarget: "hold"},
+		Checks:  Checks{Skip: []string{"DVM-CURR"}},
+		Masking: Masking{Key: NewSecret("0123456789abcdef"), KeyFile: "mask.key", Off: true},
+		Stage:   Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
 		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, Patience: time.Hour, MaxErrors: 5000,
 			Headers: Headers{Bypass: []string{"sync"}, BypassSteps: []string{"3f8fad5b-d9cb-469f-a165-70867728950e"}, SuppressFlows: true, Tag: "migration",
 				Impersonate: "4f8fad5b-d9cb-469f-a165-70867728950e"}},

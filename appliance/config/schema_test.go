@@ -72,7 +72,7 @@ func fileKeys(m object, path string) []string {
 	var keys []string
 	for key, value := range m {
 		at := join(path, key)
-		if slices.Contains([]string{"sources", "tables", "tables.*.repair", "estimate.rates"}, path) {
+		if slices.Contains([]string{"sources", "sources.*.mask", "tables", "tables.*.repair", "estimate.rates"}, path) {
 			at = path + ".*"
 		} else {
 			keys = append(keys, at)
@@ -121,7 +121,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 
 // TestSchemaAgreesWithTheDecoder judges the same files by both.
 func TestSchemaAgreesWithTheDecoder(t *testing.T) {
-	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n", "SRC_DSN=d", "SRC_SECRET=s", "SRC_TOKEN=t")
+	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n", "SRC_DSN=d", "SRC_SECRET=s", "SRC_TOKEN=t", "MASK_KEY=0123456789abcdef")
 	cases := map[string]bool{
 		example(t, "first.yaml"): true, example(t, "full.yaml"): true,
 		body("load:\n"):                                        true,
@@ -153,14 +153,17 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		body("load: {headers: {suppress_flows: maybe}}"):            false,
 		body("tables: {a: {headers: {impersonate: x}}}"):            false,
 		body("sources: {a-b: x}"):                                   false,
-		body("sources: {a: {format: csv}}"):                         false,
-		body("sources: {a: {path: x, types: {b: 5}}}"):              false,
-		body("sources: {a: {path: x, types: guess}}"):               false,
-		body("sources: {a: {path: x, header: 1}}"):                  false,
-		body("sources: {a: {path: [x, 5]}}"):                        false,
-		body("tables: {Account: {}}"):                               false,
-		body("tables: {account: {ids: keep}, contact: }"):           true,
-		"version: 1\n":                                              false, "name: x\n": false, "version: 3\nname: x\n": false, "version: 1\nname: X Y\n": false,
+		body("sources: {a: {path: x, mask: {b: name, c: {as: date, by: b}}}}\nmasking: {key: \"${MASK_KEY}\"}"): true,
+		body("sources: {a: {path: x, mask: {b: nane}}}\nmasking: {key: \"${MASK_KEY}\"}"):                       false,
+		body("masking: {key: 0123456789abcdef}"):                                                                false,
+		body("sources: {a: {format: csv}}"):                                                                     false,
+		body("sources: {a: {path: x, types: {b: 5}}}"):                                                          false,
+		body("sources: {a: {path: x, types: guess}}"):                                                           false,
+		body("sources: {a: {path: x, header: 1}}"):                                                              false,
+		body("sources: {a: {path: [x, 5]}}"):                                                                    false,
+		body("tables: {Account: {}}"):                                                                           false,
+		body("tables: {account: {ids: keep}, contact: }"):                                                       true,
+		"version: 1\n": false, "name: x\n": false, "version: 3\nname: x\n": false, "version: 1\nname: X Y\n": false,
 	}
 	decoderOnly := []string{"0s", "format: json"}
 	var schema any

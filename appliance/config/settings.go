@@ -33,6 +33,7 @@ type Config struct {
 	Tables     map[string]Table  `json:"tables" match:"^[a-z_][a-z0-9_]*$" doc:"What SQL cannot say about a table, under its logical name."`
 	Repair     Repair            `json:"repair" doc:"What is done about values that the target would refuse, in every table; a table's own repair goes before it."`
 	Checks     Checks            `json:"checks" doc:"Which of the checks before the load count."`
+	Masking    Masking           `json:"masking" doc:"The key that sources' masks are made with."`
 	Stage      Stage             `json:"stage" doc:"The DuckDB file that source data are staged in."`
 	Load       Loading           `json:"load" doc:"How records are sent."`
 	Snapshots  Snapshots         `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
@@ -90,6 +91,8 @@ type Source struct {
 	Range     string `json:"range" match:"^$|^[A-Za-z]{1,3}[0-9]*:[A-Za-z]{1,3}[0-9]*$" doc:"Cells that are read, such as B4:F200 or A:F; when left out, all. xlsx only."`
 	HeaderRow int    `json:"header_row" min:"0" doc:"Row with the column names; 0 for the first that is not empty. xlsx only."`
 	Partition bool   `json:"partition" doc:"Whether folders named column=value on the way to a file are columns (hive partitions)."`
+
+	Mask map[string]Mask `json:"mask" match:"^.+$" doc:"Columns that are masked while the source is read, so that no value of theirs reaches the stage: column to what it holds (name, company, address, email, phone, text, number, id, date, blank)."`
 
 	Database string `json:"database" enum:",postgres,mysql,mariadb,sqlserver,sqlite" doc:"Kind of database that rows come from."`
 	DSN      Secret `json:"dsn" doc:"Address of the database with user and password; only as ${NAME}, never written out. sqlite has a path instead."`

@@ -23,6 +23,11 @@ type run struct {
 	bad      []BadLine
 	badCount int64
 
+	wasMasked string // MaskNote of the staging before
+	wasStaged bool
+
+	maskedParts bool // the relation's parts were masked when they were read
+
 	progressFrom int64 // what is done when SQL begins
 	before       int64 // rows of the relations that were read before
 	resumed      int64 // parts that an interrupted run had read
@@ -43,7 +48,7 @@ func Run(ctx context.Context, stage *duckstage.Stage, src Source, progress func(
 		if errors.As(err, &bad) {
 			return Result{}, bad
 		}
-		return Result{}, fmt.Errorf("ingest source %s: %w", src.Name, err)
+		return Result{}, fmt.Errorf("ingest source %s: %w", src.Name, src.hideError(err))
 	}
 	res := Result{Rows: rows, Rejected: r.badCount, Bytes: r.total, Seconds: time.Since(start).Seconds(), Resumed: r.resumed, Notes: r.notes}
 	for _, b := range r.results {
@@ -57,6 +62,12 @@ func Run(ctx context.Context, stage *duckstage.Stage, src Source, progress func(
 
 func (r *run) run(ctx context.Context, stage *duckstage.Stage) (rows int64, err error) {
 	if err := r.prepare(); err != nil {
+		return 0, err
+	}
+	if err := r.src.registerMask(ctx, stage); err != nil {
+		return 0, err
+	}
+	if err := r.formerMask(ctx, stage); err != nil {
 		return 0, err
 	}
 	start := time.Now()
@@ -167,7 +178,11 @@ func (r *run) rewriteAndRead(ctx context.Context, stage *duckstage.Stage, c *duc
 		paths = append(paths, path)
 		before += in.size / 2
 	}
-	r.bad, r.badCount = w.bad, w.badCount
+	r.badCount = w.badCount
+	for _, b := range w.bad {
+		b.Text = r.src.hide(b).Text // its message names no value
+		r.bad = append(r.bad, b)
+	}
 	return r.readText(ctx, c, paths, columns, true)
 }
 
@@ -191,6 +206,9 @@ func (r *run) readText(ctx context.Context, c *duckstage.Conn, paths, columns []
 	fields := make([]field, len(columns))
 	for i, col := range columns {
 		fields[i] = field{name: col}
+	}
+	if err := r.src.knownMasks(columns); err != nil {
+		return 0, err
 	}
 	typed, err := r.src.typedText(fields)
 	if err != nil {
@@ -268,7 +286,7 @@ func (r *run) loadOther(ctx context.Context, c *duckstage.Conn, paths []string) 
 	for i, f := range fields {
 		names[i] = f.name
 	}
-	if err := checkNames(names); err != nil {
+	if err := errors.Join(checkNames(names), r.src.knownMasks(names)); err != nil {
 		return 0, err
 	}
 	typed, err := r.src.typedFields(fields)
@@ -321,6 +339,9 @@ func (r *run) swap(ctx context.Context, c *duckstage.Conn, tables []built, took 
 			if err := r.forget(ctx, c, name); err != nil {
 				return err
 			}
+		}
+		if err := r.noteMask(ctx, c); err != nil {
+			return err
 		}
 		return r.storeRelations(ctx, c, tables)
 	})

@@ -24,8 +24,30 @@ func Preview(ctx context.Context, stage *duckstage.Stage, src Source) error {
 	if err != nil {
 		return err
 	}
-	_, err = stage.Exec(ctx, "CREATE OR REPLACE TABLE source."+duckstage.Ident(r.src.Name)+" AS "+query)
-	return err
+	if _, err = stage.Exec(ctx, "CREATE OR REPLACE TABLE source."+duckstage.Ident(r.src.Name)+" AS "+query); err != nil {
+		return err
+	}
+	return r.previewMasks(ctx, stage, r.src.Name)
+}
+
+// previewMasks finds masks that do not go with the columns of the source's relations.
+func (r *run) previewMasks(ctx context.Context, stage *duckstage.Stage, relations ...string) error {
+	var columns []string
+	for _, name := range relations {
+		infos, err := stage.Columns(ctx, "source", name)
+		if err != nil {
+			return err
+		}
+		if _, err := r.src.maskList(infos); err != nil {
+			return err
+		}
+		for _, info := range infos {
+			if info.Name != "dm_created_at" && info.Name != "dm_source" {
+				columns = append(columns, info.Name)
+			}
+		}
+	}
+	return r.src.knownMasks(columns)
 }
 
 // emptySelect selects the source's columns and no rows.

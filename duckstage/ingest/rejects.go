@@ -40,6 +40,9 @@ func (r *run) collect(ctx context.Context, c *duckstage.Conn, paths []string, re
 		}
 		x.File, x.Column, x.Text = r.inputs[x.file].shown, deref(column), strings.TrimRight(deref(text), "\r\n")
 		x.Message = reason(kind, deref(column), deref(message))
+		if _, masked := r.src.maskOf(x.Column); masked && kind == "CAST" {
+			x.Message = r.src.hide(x.BadLine).Message
+		}
 		refused = append(refused, x)
 		return nil
 	})
@@ -74,6 +77,7 @@ func (r *run) collect(ctx context.Context, c *duckstage.Conn, paths []string, re
 	}
 	for _, x := range refused {
 		r.badCount++
+		x.Text = r.src.hide(x.BadLine).Text
 		if len(r.bad) < maxKept {
 			r.bad = append(r.bad, x.BadLine)
 		}

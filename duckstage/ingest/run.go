@@ -56,6 +56,18 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 	if err != nil {
 		return 0, err
 	}
+	var columns []string
+	for _, rel := range relations {
+		for _, f := range rel.fields {
+			columns = append(columns, f.name)
+		}
+		if note := r.src.MaskNote(); note != "" && rel.extract != "" {
+			rel.extract += " " + note // parts that are masked otherwise are no use
+		}
+	}
+	if err := r.src.knownMasks(columns); err != nil {
+		return 0, err
+	}
 	var bytes int64
 	bytes, r.total = r.total, 0
 	defer func() { r.total = bytes }()
@@ -86,6 +98,7 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 	}()
 	for _, rel := range relations {
 		rel.alone = rel.extract == "" && s.workers() <= 1
+		r.maskedParts = len(r.src.Masks) > 0 && !rel.alone
 		b, records, err := r.readRelation(ctx, stage, rel, s.workers(), func(c *duckstage.Conn, b *built) error {
 			if !merge {
 				return nil
@@ -245,7 +258,9 @@ func (r *run) previewSupply(ctx context.Context, stage *duckstage.Stage) error {
 	if err != nil {
 		return err
 	}
+	var names []string
 	for _, rel := range relations {
+		names = append(names, rel.name)
 		if w, ok := s.(*workbooks); ok { // only its values tell the types
 			if err := w.look(ctx, rel); err != nil {
 				return err
@@ -265,7 +280,7 @@ func (r *run) previewSupply(ctx context.Context, stage *duckstage.Stage) error {
 			return err
 		}
 	}
-	return nil
+	return r.previewMasks(ctx, stage, names...)
 }
 
 // checkSupply checks what can be checked without asking the database or environment.

@@ -54,6 +54,9 @@ type Source struct {
 	Database  *Database // rows come from a database instead of files
 	Dataverse *Dataverse
 
+	Masks   map[string]Mask // by column; of a package in every table
+	MaskKey []byte          // of at least mask.MinKey bytes
+
 	// MaxBadShare, if not zero, is the share of all lines that may be set aside, and
 	// MaxBadLines does not count.
 	MaxBadShare float64

@@ -58,6 +58,7 @@ type sink struct {
 	badCount int64
 	count    func(rows int64)
 	allowed  func(bad int64) error
+	hide     func(BadLine) BadLine
 
 	constant string // of a column that is the same in every row of the part
 
@@ -88,7 +89,7 @@ func (s *sink) reject(b BadLine) error {
 	}
 	s.badCount++
 	if len(s.bad) < maxKept {
-		s.bad = append(s.bad, b)
+		s.bad = append(s.bad, s.hide(b))
 	}
 	return s.allowed(s.badCount)
 }
@@ -286,7 +287,14 @@ func (r *run) loadPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 		schema = "temp"
 	}
 	data := fmt.Sprintf("%s%s_%d", prefix, hex.EncodeToString([]byte(rel.name)), p.number)
-	out, err := r.fillPart(ctx, c, rel, p, worker, schema, data, count, allowed)
+	first := schema
+	if r.maskedParts {
+		first = "temp"
+	}
+	out, err := r.fillPart(ctx, c, rel, p, worker, first, data, count, allowed)
+	if err == nil && r.maskedParts {
+		err = r.maskPart(ctx, c, data)
+	}
 	if err != nil {
 		return err
 	}
@@ -300,6 +308,16 @@ func (r *run) loadPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 	}
 	_, err = c.Exec(ctx, "INSERT INTO dm.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		rel.name, rel.extract, p.number, p.label, data, p.mark, p.arrival, p.rows, p.badRows, string(bad))
+	return err
+}
+
+// maskPart makes a part that stays of one that does not.
+func (r *run) maskPart(ctx context.Context, c *duckstage.Conn, data string) error {
+	query, err := r.src.masked(ctx, c, "SELECT * FROM temp."+duckstage.Ident(data))
+	if err != nil {
+		return err
+	}
+	_, err = c.Exec(ctx, "CREATE OR REPLACE TABLE dm."+duckstage.Ident(data)+" AS "+query+"; DROP TABLE temp."+duckstage.Ident(data))
 	return err
 }
 
@@ -321,7 +339,7 @@ func (r *run) fillPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 		return nil, err
 	}
 	defer app.Close()
-	out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, key: -1, shown: r.src.shownName()}
+	out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, key: -1, shown: r.src.shownName(), hide: r.src.hide}
 	if err := rel.parts[p.number].read(ctx, worker, out); err != nil {
 		return nil, err
 	}

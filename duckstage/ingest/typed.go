@@ -39,6 +39,8 @@ type typedColumn struct {
 	expr  string // "" = the column itself
 	check bool   // a value of which the expression makes null is bad
 	what  string // what a value should have been
+
+	masked bool // no message shows its value
 }
 
 type typedList []typedColumn
@@ -48,6 +50,7 @@ func (src *Source) typedText(fields []field) (typedList, error) {
 	out := make(typedList, len(fields))
 	for i, f := range fields {
 		out[i] = typedColumn{name: f.name}
+		_, out[i].masked = src.maskOf(f.name)
 		if format, ok := src.format(f.name); ok {
 			var err error
 			if out[i].expr, out[i].what, err = format.sql(duckstage.Ident(f.name)); err != nil {
@@ -199,8 +202,12 @@ func (t typedList) selection(extra ...string) (list, bad string) {
 		}
 		items = append(items, c.expr+" AS "+column)
 		if c.check {
-			checks = append(checks, fmt.Sprintf("CASE WHEN trim(CAST(%[1]s AS VARCHAR)) <> '' AND (%[2]s) IS NULL THEN %[3]s || left(CAST(%[1]s AS VARCHAR), 200) END",
-				column, c.expr, duckstage.Quote(c.name+"\x1f"+c.what+"\x1f")))
+			shown := "left(CAST(" + column + " AS VARCHAR), 200)"
+			if c.masked {
+				shown = duckstage.Quote("the masked value")
+			}
+			checks = append(checks, fmt.Sprintf("CASE WHEN trim(CAST(%[1]s AS VARCHAR)) <> '' AND (%[2]s) IS NULL THEN %[3]s || %[4]s END",
+				column, c.expr, duckstage.Quote(c.name+"\x1f"+c.what+"\x1f"), shown))
 		}
 	}
 	if len(checks) > 0 {
@@ -217,11 +224,18 @@ func (r *run) makeTyped(ctx context.Context, c *duckstage.Conn, b *built, list, 
 	if bad != "" {
 		select_ += ", " + bad + " AS dm_bad"
 	}
+	query := select_ + " FROM " + from
+	if !r.maskedParts {
+		var err error
+		if query, err = r.src.masked(ctx, c, query); err != nil {
+			return err
+		}
+	}
 	report := func(share float64) { r.report(r.progressFrom + int64(share*float64(r.total-r.progressFrom))) }
 	if r.src.supplied() {
 		report = nil // the rows have been counted as they came
 	}
-	if _, err := c.ExecProgress(ctx, report, "CREATE OR REPLACE TABLE "+table+" AS "+select_+" FROM "+from); err != nil {
+	if _, err := c.ExecProgress(ctx, report, "CREATE OR REPLACE TABLE "+table+" AS "+query); err != nil {
 		return err
 	}
 	if bad != "" {
