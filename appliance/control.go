@@ -79,6 +79,24 @@ func (p *Project) controlHandler() http.Handler {
 		list, err := p.Failures(r.Context(), f)
 		answer(w, list, err)
 	})
+	mux.HandleFunc("POST /error-groups", func(w http.ResponseWriter, r *http.Request) {
+		var f FailureFilter
+		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		groups, err := p.FailureGroups(r.Context(), f)
+		answer(w, groups, err)
+	})
+	mux.HandleFunc("POST /error-export", func(w http.ResponseWriter, r *http.Request) {
+		var q exportQuery
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		done, err := p.ExportFailures(r.Context(), q.Filter, q.Path)
+		answer(w, done, err)
+	})
 	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
 		var to []string
 		if err := json.NewDecoder(r.Body).Decode(&to); err != nil {
@@ -221,6 +239,20 @@ func (r *remote) Status(ctx context.Context) (s Status, err error) {
 }
 
 // Failures implements Viewer.
+// exportQuery is what the control socket is asked to export.
+type exportQuery struct {
+	Filter FailureFilter `json:"filter"`
+	Path   string        `json:"path"`
+}
+
+func (r *remote) FailureGroups(ctx context.Context, f FailureFilter) (out FailureGroups, err error) {
+	return out, r.ask(ctx, "error-groups", f, &out)
+}
+
+func (r *remote) ExportFailures(ctx context.Context, f FailureFilter, path string) (out Exported, err error) {
+	return out, r.ask(ctx, "error-export", exportQuery{f, path}, &out)
+}
+
 func (r *remote) Failures(ctx context.Context, f FailureFilter) (list FailureList, err error) {
 	err = r.ask(ctx, "errors", f, &list)
 	return list, err

@@ -3,8 +3,11 @@ package appliance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +48,8 @@ type FailureFilter struct {
 	Tables  []string `json:"tables,omitempty"`
 	Classes []string `json:"classes,omitempty"`
 	Flags   []string `json:"flags,omitempty"` // E, H
+	Codes   []string `json:"codes,omitempty"` // error codes of Dataverse, such as 0x80040237
+	Keys    []string `json:"keys,omitempty"`  // legacy keys
 	Limit   int      `json:"limit"`           // 0 = no limit
 }
 
@@ -69,7 +74,21 @@ func (f FailureFilter) validate(l *ledger.Ledger) error {
 			return fmt.Errorf("flag %q is neither E (error) nor H (held back)", flag)
 		}
 	}
+	for _, code := range f.Codes {
+		if _, err := parseCode(code); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// parseCode reads an error code as Dataverse writes it, in hexadecimal digits.
+func parseCode(s string) (uint32, error) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(s), "0x"), 16, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no error code of Dataverse, such as 0x80040237", s)
+	}
+	return uint32(n), nil
 }
 
 func unknownName(what, name string, known []string) error {
@@ -88,8 +107,12 @@ func (f FailureFilter) classes() []uint8 {
 }
 
 func (f FailureFilter) chooses(e ledger.Failure) bool {
-	return (len(f.Classes) == 0 || slices.Contains(f.classes(), e.Reason.Class)) && (len(f.Flags) == 0 || slices.Contains(f.Flags, e.Flag.String()))
+	return (len(f.Classes) == 0 || slices.Contains(f.classes(), e.Reason.Class)) && (len(f.Flags) == 0 || slices.Contains(f.Flags, e.Flag.String())) &&
+		(len(f.Codes) == 0 || slices.ContainsFunc(f.Codes, func(s string) bool { code, _ := parseCode(s); return code == e.Code }))
 }
+
+// single reports whether the filter asks for what only each failure by itself tells.
+func (f FailureFilter) single() bool { return len(f.Codes)+len(f.Keys) > 0 }
 
 // failurePage is how many failures are looked up together.
 const failurePage = 1000
@@ -101,6 +124,9 @@ func (p *Project) Failures(ctx context.Context, f FailureFilter) (FailureList, e
 	if err := f.validate(p.ledger); err != nil {
 		return out, err
 	}
+	if err := p.knownKeys(ctx, f); err != nil {
+		return out, err
+	}
 	var newest []tableFailure
 	for _, t := range p.ledger.Tables() {
 		if len(f.Tables) > 0 && !slices.Contains(f.Tables, t.Name) {
@@ -108,9 +134,13 @@ func (p *Project) Failures(ctx context.Context, f FailureFilter) (FailureList, e
 		}
 		counts := p.ledger.Counts(t.Name)
 		out.Summary.add(tableStatus(t.Name, counts).Counts)
-		out.Total += f.total(counts)
 		var err error
-		if f.Limit > 0 {
+		if !f.single() {
+			out.Total += f.total(counts)
+		}
+		if f.single() {
+			newest, err = p.singleFailures(ctx, t.Name, f, newest, &out.Total)
+		} else if f.Limit > 0 {
 			newest, err = p.newestFailures(t.Name, f, newest)
 		} else {
 			err = p.allFailures(ctx, t.Name, f, &out)
@@ -173,22 +203,127 @@ func (p *Project) newestFailures(table string, f FailureFilter, others []tableFa
 
 // allFailures adds all of a table, page by page.
 func (p *Project) allFailures(ctx context.Context, table string, f FailureFilter, out *FailureList) error {
+	var chosen []tableFailure
+	flush := func() error {
+		err := p.nameFailures(ctx, chosen, out)
+		chosen = chosen[:0]
+		return err
+	}
+	err := p.eachFailure(ctx, table, f, func(e ledger.Failure) error {
+		if chosen = append(chosen, tableFailure{table, e}); len(chosen) == failurePage {
+			return flush()
+		}
+		return nil
+	})
+	return errors.Join(err, flush())
+}
+
+// singleFailures adds a table's that are chosen by code or key, the newest first, and
+// counts them.
+func (p *Project) singleFailures(ctx context.Context, table string, f FailureFilter, others []tableFailure, total *int64) ([]tableFailure, error) {
+	newest := func(a, b tableFailure) int { return cmp.Compare(b.Time, a.Time) }
+	err := p.eachFailure(ctx, table, f, func(e ledger.Failure) error {
+		*total++
+		if others = append(others, tableFailure{table, e}); f.Limit > 0 && len(others) >= 2*f.Limit {
+			slices.SortStableFunc(others, newest)
+			others = others[:f.Limit]
+		}
+		return nil
+	})
+	if f.Limit > 0 {
+		slices.SortStableFunc(others, newest)
+		others = others[:min(len(others), f.Limit)]
+	}
+	return others, err
+}
+
+// eachFailure hands out the failures of a table that the filter chooses, in the order of
+// staging.
+func (p *Project) eachFailure(ctx context.Context, table string, f FailureFilter, each func(ledger.Failure) error) error {
+	take := func(page []ledger.Failure) error {
+		for _, e := range page {
+			if !f.chooses(e) {
+				continue
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(f.Keys) > 0 {
+		seqs, err := p.keySeqs(ctx, table, f.Keys)
+		for _, key := range slices.SortedFunc(maps.Values(seqs), cmp.Compare[uint32]) {
+			page, err := p.ledger.Failures(table, key, 1)
+			if err != nil {
+				return err
+			}
+			if len(page) == 1 && page[0].Seq == key {
+				if err := take(page); err != nil {
+					return err
+				}
+			}
+		}
+		return err
+	}
 	for from := uint32(0); ; {
 		page, err := p.ledger.Failures(table, from, failurePage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
 		from = page[len(page)-1].Seq + 1
-		var chosen []tableFailure
-		for _, e := range page {
-			if f.chooses(e) {
-				chosen = append(chosen, tableFailure{table, e})
-			}
-		}
-		if err := p.nameFailures(ctx, chosen, out); err != nil {
+		if err := take(page); err != nil {
 			return err
 		}
 	}
+}
+
+// keySeqs finds the rows of a table by their legacy keys, those too that are gone.
+func (p *Project) keySeqs(ctx context.Context, table string, keys []string) (map[string]uint32, error) {
+	found := map[string]uint32{}
+	for some := range slices.Chunk(keys, failurePage) {
+		quoted := make([]string, len(some))
+		for i, k := range some {
+			quoted[i] = duckstage.Quote(k)
+		}
+		in := " IN (" + strings.Join(quoted, ", ") + ")"
+		query := fmt.Sprintf(`SELECT legacy_key, dm_seq FROM %s WHERE legacy_key%s UNION ALL SELECT legacy_key, seq FROM dm.gone WHERE "table" = %s AND legacy_key%s`,
+			duckstage.Ident(table), in, duckstage.Quote(table), in)
+		err := p.stage.Rows(ctx, query, nil, func(scan func(...any) error) error {
+			var key string
+			var seq uint32
+			err := scan(&key, &seq)
+			found[key] = seq
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look for rows of %s: %w", table, err)
+		}
+	}
+	return found, nil
+}
+
+// knownKeys refuses a legacy key that none of the tables has.
+func (p *Project) knownKeys(ctx context.Context, f FailureFilter) error {
+	missing := slices.Clone(f.Keys)
+	for _, t := range p.ledger.Tables() {
+		if len(missing) == 0 || len(f.Tables) > 0 && !slices.Contains(f.Tables, t.Name) {
+			continue
+		}
+		seqs, err := p.keySeqs(ctx, t.Name, missing)
+		if err != nil {
+			return err
+		}
+		missing = slices.DeleteFunc(missing, func(k string) bool { _, ok := seqs[k]; return ok })
+	}
+	if len(missing) > 0 {
+		where := "in any table"
+		if len(f.Tables) > 0 {
+			where = "in " + strings.Join(f.Tables, ", ")
+		}
+		return fmt.Errorf("no row with legacy key '%s' %s", missing[0], where)
+	}
+	return nil
 }
 
 // recordName is what the stage calls a record.
@@ -203,7 +338,9 @@ func (p *Project) nameFailures(ctx context.Context, list []tableFailure, out *Fa
 	names := map[string]map[uint32]recordName{}
 	for table, list := range seqs {
 		names[table] = map[uint32]recordName{}
-		query := fmt.Sprintf("SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s)", duckstage.Ident(table), strings.Join(list, ","))
+		in := strings.Join(list, ",")
+		query := fmt.Sprintf(`SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s) UNION ALL SELECT seq, legacy_key, dm_id::VARCHAR FROM dm.gone WHERE "table" = %s AND seq IN (%s)`,
+			duckstage.Ident(table), in, duckstage.Quote(table), in)
 		err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 			for i := range b.Rows {
 				names[table][uint32(b.Column(mapping.Seq).Ints[i])] = recordName{string(b.Columns[1].TextAt(i)), string(b.Columns[2].TextAt(i))}
@@ -245,6 +382,9 @@ func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, er
 	if err := f.validate(p.ledger); err != nil {
 		return r, err
 	}
+	if err := p.knownKeys(ctx, f); err != nil {
+		return r, err
+	}
 	end, err := p.record(ctx, "retry", p.o.Args)
 	if err != nil {
 		return r, err
@@ -261,6 +401,19 @@ func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, er
 	for _, t := range p.ledger.Tables() {
 		if len(f.Tables) > 0 && !slices.Contains(f.Tables, t.Name) {
 			continue
+		}
+		if f.single() {
+			filter.Ranges = nil
+			err := p.eachFailure(ctx, t.Name, f, func(e ledger.Failure) error {
+				filter.Ranges = addRange(filter.Ranges, e.Seq)
+				return nil
+			})
+			if err != nil {
+				return r, fmt.Errorf("retry %s: %w", t.Name, err)
+			}
+			if len(filter.Ranges) == 0 {
+				continue
+			}
 		}
 		n, err := p.ledger.Retry(ctx, t.Name, filter)
 		if n > 0 {

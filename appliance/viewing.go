@@ -12,6 +12,9 @@ import (
 type Viewer interface {
 	Status(ctx context.Context) (Status, error)
 	Failures(ctx context.Context, f FailureFilter) (FailureList, error)
+	FailureGroups(ctx context.Context, f FailureFilter) (FailureGroups, error)
+	// ExportFailures writes files; path is absolute.
+	ExportFailures(ctx context.Context, f FailureFilter, path string) (Exported, error)
 	// SQL runs one statement. row is called for each row with the columns' names and
 	// values: nil, bool, int64, float64, json.Number or string. changed counts the
 	// rows that a statement changed which is no query.

@@ -80,6 +80,12 @@ func (s *Stage) stream(ctx context.Context, query string, args []any, fn func([]
 	return cols, err
 }
 
+// Scan is Stage.Scan on the connection.
+func (c *Conn) Scan(ctx context.Context, query string, args []any, fn func(*column.Batch) error) error {
+	_, err := c.stream(ctx, query, args, func(_ []ColumnInfo, b *column.Batch) error { return fn(b) })
+	return err
+}
+
 func (c *Conn) stream(ctx context.Context, query string, args []any, fn func([]ColumnInfo, *column.Batch) error) ([]ColumnInfo, error) {
 	cols, err := c.execute(ctx, query, query, args, nil, fn)
 	if !errors.Is(err, errNeedsCast) {

@@ -221,20 +221,33 @@ func (l *Ledger) Retry(ctx context.Context, name string, f Filter) (n int, err e
 	if len(ranges) == 0 {
 		ranges = []Range{{0, 1<<32 - 1}}
 	}
-	for _, r := range ranges {
-		for r.From < r.To {
-			moved := 0
-			err := l.submit(ctx, &request{fold: func(s *stage) (err error) {
-				moved, r.From, err = s.retry(name, r, f)
-				return err
-			}})
-			if err != nil {
-				return n, err
-			}
-			n += moved
+	for rest := slices.Clone(ranges); len(rest) > 0; {
+		moved := 0
+		err := l.submit(ctx, &request{fold: func(s *stage) (err error) {
+			moved, rest, err = s.retryRanges(name, rest, f)
+			return err
+		}})
+		if err != nil {
+			return n, err
 		}
+		n += moved
 	}
 	return n, nil
+}
+
+// retryRanges moves about retryPiece records. rest are the ranges that are still to be looked at.
+func (s *stage) retryRanges(name string, ranges []Range, f Filter) (moved int, rest []Range, err error) {
+	for len(ranges) > 0 && moved < retryPiece {
+		n, from, err := s.retry(name, ranges[0], f)
+		if err != nil {
+			return 0, ranges, err
+		}
+		moved += n
+		if ranges[0].From = from; from >= ranges[0].To {
+			ranges = ranges[1:]
+		}
+	}
+	return moved, ranges, nil
 }
 
 // chooses reports whether the filter takes entries like e.

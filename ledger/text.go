@@ -49,6 +49,16 @@ func splitText(text string) (template string, params []string, ok bool) {
 	return t.String(), params, true
 }
 
+// Template is text without its ids, numbers and quoted values, in place of which stands an ellipsis: the same
+// for all texts of one kind. A text that holds the character U+0001 is its own template.
+func Template(text string) string {
+	template, _, ok := splitText(text)
+	if !ok {
+		return text
+	}
+	return strings.ReplaceAll(template, string(slot), "…")
+}
+
 // variablePart looks for a variable part at the start of s: n bytes, between before and after bytes that
 // belong to the template. One of the three is not 0.
 func variablePart(s string) (before, n, after int) {

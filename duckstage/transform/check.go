@@ -88,14 +88,15 @@ func Verify(ctx context.Context, stage *duckstage.Stage, scripts []Script, table
 // job is a table on its way through Run.
 type job struct {
 	Table
-	sql    string          // the SELECT without what follows it
-	given  map[string]bool // lower-case names of the SELECT's columns
-	types  map[string]string
-	number uint16
-	next   int64  // the first row number that was never given
-	later  bool   // there is a staging before, whose rows have numbers already
-	former string // the table that staging's relation reads, in schema dm
-	result Result
+	sql       string          // the SELECT without what follows it
+	mendedSQL string          // the same with the values of dm.mends; "" where there are none
+	given     map[string]bool // lower-case names of the SELECT's columns
+	types     map[string]string
+	number    uint16
+	next      int64  // the first row number that was never given
+	later     bool   // there is a staging before, whose rows have numbers already
+	former    string // the table that staging's relation reads, in schema dm
+	result    Result
 
 	finds map[string][]find // by lookup or list: the ways in which its rows name others
 
@@ -155,7 +156,10 @@ func newJob(ctx context.Context, c *duckstage.Conn, t Table) (*job, error) {
 	if err := j.checkColumns(); err != nil {
 		return nil, err
 	}
-	return j, j.checkExpressions(ctx, c)
+	if err := j.checkExpressions(ctx, c); err != nil {
+		return nil, err
+	}
+	return j, j.findMends(ctx, c, cols)
 }
 
 // checkColumns compares what the SELECT gives with what is asked for.

@@ -27,7 +27,7 @@ const lightRowID = "dm_rowid"
 // tryLight stages the table in the light way if it can. Whatever goes wrong, the usual
 // way is tried afterwards and reports it, with its place in the user's text.
 func (j *job) tryLight(ctx context.Context, c *duckstage.Conn, arrival string, report func(float64)) (bool, error) {
-	if j.later || j.joined() || j.mapped() || j.KeepID != "" {
+	if j.later || j.joined() || j.mapped() || j.KeepID != "" || j.mendedSQL != "" {
 		return false, nil
 	}
 	err := j.stageLight(ctx, c, arrival, report)

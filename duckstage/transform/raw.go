@@ -19,7 +19,7 @@ func partsOf(i int) lookupParts {
 
 // rawSelect is the first pass: the user's SELECT with every value cast. The inner level
 // casts once; the outer one compares each value with what it was cast from.
-func (j *job) rawSelect(arrival string) string { return j.castSelect(j.sql, arrival) }
+func (j *job) rawSelect(arrival string) string { return j.castSelect(j.yielded(), arrival) }
 
 // castSelect is rawSelect over another statement with the same columns, some of which
 // are handed on.
