@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/progress"
@@ -32,14 +34,17 @@ type LoadOptions struct {
 
 // LoadResult is how a load ended.
 type LoadResult struct {
-	Version   int           `json:"version"`
-	Summary   Counts        `json:"summary"`
-	Tables    []TableStatus `json:"tables"`
-	Sent      int64         `json:"sent"` // records with an outcome in this run
-	Failed    int64         `json:"failed"`
-	Seconds   float64       `json:"seconds"`
-	Snapshots int           `json:"snapshots"`
-	Stopped   string        `json:"stopped,omitempty"` // why it ended before all was done
+	Version int           `json:"version"`
+	Summary Counts        `json:"summary"`
+	Tables  []TableStatus `json:"tables"`
+	Sent    int64         `json:"sent"` // records with an outcome in this run
+	Failed  int64         `json:"failed"`
+	Bytes   int64         `json:"bytes"` // of the bodies of the requests that wrote
+	// Kept is how many records kept a value that somebody gave them in the target, by table and column.
+	Kept      map[string]map[string]int64 `json:"kept,omitempty"`
+	Seconds   float64                     `json:"seconds"`
+	Snapshots int                         `json:"snapshots"`
+	Stopped   string                      `json:"stopped,omitempty"` // why it ended before all was done
 }
 
 // Load sends what waits, until nothing does. When drain ends it finishes what is
@@ -66,6 +71,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	if err != nil {
 		return r, err
 	}
+	if err := p.findBefore(ctx); err != nil {
+		return r, err
+	}
 	tracker := progress.New()
 	survey := newSurveyor(p.Schema, tracker)
 	survey.run.Predicted = p.predict(ctx)
@@ -90,7 +98,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
-		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
+		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
 	})
 	if err := p.ledger.BeginGeneration(ctx); err != nil {
 		return r, err
@@ -107,6 +115,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	r.Snapshots = <-snapshots
 	tracker.Finish()
 	total := tracker.Snapshot().Total
+	r.Kept, r.Bytes = loader.Kept(), survey.written()
 	r.Sent, r.Failed = total.Done+total.Failed+total.Held, total.Failed
 	note := "done"
 	if err != nil {
@@ -179,9 +188,37 @@ var messages = map[string]load.Message{"auto": load.Auto, "bulk": load.Bulk, "ba
 
 var onMatch = map[string]load.OnMatch{"error": load.MatchError, "update": load.MatchUpdate, "skip": load.MatchSkip}
 
+var onConflict = map[string]load.OnConflict{"skip": load.ConflictSkip, "overwrite": load.ConflictOverwrite, "merge": load.ConflictMerge}
+
+// ours are the users whose changes in the target are this migration's own; none where it
+// writes as others, whose changes cannot be told from theirs.
+func (p *Project) ours(u *users) []schema.GUID {
+	if p.impersonates() {
+		return nil
+	}
+	return u.ids
+}
+
+// findBefore finds the tables of which the stage says what the target holds of the rows that
+// have changed.
+func (p *Project) findBefore(ctx context.Context) error {
+	p.before = map[string]bool{}
+	err := p.stage.Rows(ctx, "SELECT view_name FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND ends_with(view_name, ?)",
+		[]any{load.BeforeSuffix}, func(scan func(...any) error) error {
+			var name string
+			err := scan(&name)
+			p.before[strings.TrimSuffix(name, load.BeforeSuffix)] = true
+			return err
+		})
+	if err != nil {
+		return fmt.Errorf("look for what the target holds: %w", err)
+	}
+	return nil
+}
+
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
+	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

@@ -179,6 +179,7 @@ type surveyor struct {
 	steps   map[string]*Measure // by table, pass and action
 	open    []opened            // steps under way, the newest last
 	records int64
+	bytes   int64 // of the requests' bodies
 	cpu     time.Duration
 }
 
@@ -249,6 +250,13 @@ func (y *surveyor) step(table string, pass plan.Pass, action string) *Measure {
 	return y.steps[key]
 }
 
+// written is how many bytes the bodies of all requests had.
+func (y *surveyor) written() int64 {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.bytes
+}
+
 // observe implements dataverse.Options.Observe.
 func (y *surveyor) observe(x dataverse.Exchange) {
 	y.mu.Lock()
@@ -256,6 +264,7 @@ func (y *surveyor) observe(x dataverse.Exchange) {
 	if x.Kind == 0 && (y.run.Latency == 0 || x.Took < y.run.Latency) {
 		y.run.Latency = x.Took
 	}
+	y.bytes += int64(x.Bytes)
 	table, action, message := y.sets[x.Set], "", plan.Single
 	switch {
 	case strings.EqualFold(x.Op, "CreateMultiple"), strings.EqualFold(x.Op, "UpsertMultiple"):

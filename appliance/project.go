@@ -55,6 +55,8 @@ type Project struct {
 	predicted atomic.Pointer[[]Prediction] // for the load that runs
 	observe   func(dataverse.Exchange)     // of the clients that are made; nil = nobody measures
 
+	before map[string]bool // tables with the relation of load.BeforeSuffix
+
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 
 	owns        bool                             // owner.json is this process's

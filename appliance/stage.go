@@ -382,6 +382,9 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		if t.Link != nil {
 			spec.Ends = []string{t.Link.Column1, t.Link.Column2}
 		}
+		if t.Link == nil {
+			spec.Known = p.known(t.Name)
+		}
 		if t.KeepID {
 			spec.KeepID = t.Schema.PrimaryID
 		}
@@ -413,6 +416,23 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		return nil, faults
 	}
 	return out, nil
+}
+
+// known says what the target holds of a table's rows, by the ledger: those that are done
+// have the values of the former staging; of those that owe a later pass, or whose last
+// request may have been applied, not all values are certain.
+func (p *Project) known(table string) transform.Known {
+	if p.ledger == nil { // as in a check of the settings alone
+		return transform.Known{}
+	}
+	if _, ok := p.ledger.Table(table); !ok {
+		return transform.Known{}
+	}
+	entries := "SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq, changed_at AS dm_written, flag <> 'P' AS dm_whole FROM ledger_spans(" + duckstage.Quote(table) + ")"
+	return transform.Known{
+		Written: entries + " WHERE flag IN ('P', 'S') AND action IN ('I', 'U')",
+		Waiting: entries + " WHERE action = 'U' AND pass = 'main' AND (flag = 'U' AND attempts = 0 OR flag IN ('E', 'H') AND attempts <= 1)",
+	}
 }
 
 // listOf is what the stage makes of a party column.

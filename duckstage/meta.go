@@ -30,6 +30,7 @@ var layout = []string{
 const leftovers = `SELECT 'DROP TABLE dm."' || replace(table_name, '"', '""') || '"' FROM duckdb_tables()
 	WHERE database_name = current_database() AND schema_name = 'dm' AND (starts_with(table_name, 'new_')
 		OR starts_with(table_name, 'data_') AND table_name NOT IN (SELECT data FROM dm.tables WHERE data IS NOT NULL)
+		OR starts_with(table_name, 'before_') AND table_name NOT IN (SELECT 'before_' || number || '_' || generation FROM dm.tables)
 		OR starts_with(table_name, 'source_') AND table_name NOT IN (SELECT data FROM dm.sources) AND table_name NOT IN (SELECT source FROM dm.tables WHERE source IS NOT NULL))`
 
 // bootstrap checks what the file is, makes the layout when it is new, and clears what

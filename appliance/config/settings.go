@@ -129,6 +129,7 @@ type Table struct {
 	IDs         string   `json:"ids" enum:"assign,keep,server" doc:"Record ids: assign (made when staging, in the target's sort order), keep (the source's own GUIDs), or server (Dataverse assigns them; needs match)."`
 	Match       []string `json:"match" doc:"Columns that tell one record of the target from all others, such as those of an alternate key; the transform yields them."`
 	OnMatch     string   `json:"on_match" enum:"error,update,skip" doc:"What becomes of a row whose record the target has before it is loaded, told by match: it fails (error), the record gets the row's values (update), or stays as it is (skip)."`
+	OnConflict  string   `json:"on_conflict" enum:"skip,overwrite,merge" doc:"What becomes of a changed row where somebody has changed the same columns of its record in the target since it was loaded: it is held back with the reason (skip), the record gets the row's values (overwrite), or only in the columns that nobody has changed there (merge)."`
 	Gone        string   `json:"gone" enum:"report,delete,deactivate" doc:"What becomes of a record whose row the source no longer has: it is counted and stays (report), is deleted, or gets the inactive state (deactivate)."`
 	ShardBy     string   `json:"shard_by" doc:"Lookup column by which records are spread over the requests at once, where the database locks the record it points to: no two of them have children of the same one."`
 	Impersonate string   `json:"impersonate" enum:",createdby" doc:"createdby: each record is created as the user in the transform's column createdby. Needs prvActOnBehalfOfAnotherUser, in a role of the application user's own."`
@@ -293,7 +294,7 @@ func (s *Source) setDefaults() {
 }
 
 func (t *Table) setDefaults() {
-	*t = Table{IDs: "assign", OnMatch: "error", Gone: "report", Message: "auto"}
+	*t = Table{IDs: "assign", OnMatch: "error", OnConflict: "skip", Gone: "report", Message: "auto"}
 }
 
 // Path returns a path of the settings as one that can be opened: relative ones start

@@ -193,6 +193,35 @@ func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUI
 	return found, nil
 }
 
+// Records reads some columns of the records that are there, under their names for reading.
+// The row is valid only until fn returns.
+func (c *Client) Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error {
+	f := filter{or: " or "}
+	q := Query{Select: append([]string{t.PrimaryID}, columns...)}
+	read := func() error {
+		q.Filter = f.take()
+		return c.Rows(ctx, t, q, func(row json.RawMessage) error {
+			id, err := guidMember(row, t.PrimaryID)
+			if err != nil {
+				return err
+			}
+			return fn(id, row)
+		})
+	}
+	for _, id := range ids {
+		f.term(t.PrimaryID, id)
+		if f.full(1) {
+			if err := read(); err != nil {
+				return err
+			}
+		}
+	}
+	if f.terms == 0 {
+		return nil
+	}
+	return read()
+}
+
 // Linked tells which of the pairs are linked, by reading the intersect table.
 func (c *Client) Linked(ctx context.Context, l Link, pairs []Pair) (map[Pair]struct{}, error) {
 	found := make(map[Pair]struct{}, len(pairs))

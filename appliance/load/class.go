@@ -27,10 +27,11 @@ const (
 	ClassOrphan                   // held: points to a row that is not staged
 	ClassParent                   // held: depends on a record that failed or is held
 	ClassAssociated               // not deleted: other records point to it
+	ClassConflict                 // held: somebody has changed the record in the target since it was written
 	numClasses
 )
 
-var classNames = [numClasses]string{"other", "value", "lookup", "duplicate", "plugin", "rights", "state", "passing", "missing", "too-big", "prevalidation", "orphan", "parent", "associated"}
+var classNames = [numClasses]string{"other", "value", "lookup", "duplicate", "plugin", "rights", "state", "passing", "missing", "too-big", "prevalidation", "orphan", "parent", "associated", "conflict"}
 
 // String is the class's name in messages, in SQL and on the command line.
 func (c Class) String() string {

@@ -158,7 +158,7 @@ func (s *sender) single(ctx context.Context, i int) error {
 		return s.target.Associate(ctx, s.w.link, s.j.links[i])
 	case s.w.update:
 		err := s.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
-		if err != nil || !s.w.parties {
+		if err != nil || !s.w.parties || !s.j.withParties(i) {
 			return err
 		}
 		return s.replaceParties(ctx, i)

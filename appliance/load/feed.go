@@ -73,6 +73,10 @@ func query(w *work) string {
 	if w.removing != nil {
 		from = goneTable(w.table)
 	}
+	if w.partial {
+		names, before := w.beforeQuery()
+		columns, from = append(columns, names...), from+" LEFT JOIN "+before+" USING (dm_seq)"
+	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from
 }
 
@@ -88,6 +92,7 @@ type feeder struct {
 	orphans int          // rows without a parent so far
 	batch   column.Batch // the chunk's columns and the ids
 	ids     column.Vector
+	parts   parts
 }
 
 // scan goes over the table window by window.
@@ -206,10 +211,17 @@ func (f *feeder) take(b *column.Batch) error {
 		return err
 	}
 	seqs, owed := b.Column(mapping.Seq), b.Column(mapping.Owed)
+	if err := f.parts.begin(f.w, b); err != nil {
+		return err
+	}
 	for i := range b.Rows {
 		seq := uint32(seqs.Ints[i])
 		if !f.meant(seq) {
 			continue
+		}
+		part := f.parts.of(i)
+		if part != nil {
+			rows.Only(part)
 		}
 		why, err := f.translate(b, seq, i)
 		if err != nil {
@@ -227,6 +239,9 @@ func (f *feeder) take(b *column.Batch) error {
 		j.add(seq, uint8(owed.Ints[i]), rows, i)
 		if h.closes {
 			j.closings = append(j.closings, closing)
+		}
+		if part != nil {
+			j.addPart(part, f.parts.was(i))
 		}
 		if why != "" {
 			j.keepBack(len(j.seqs)-1, ClassParent, why)

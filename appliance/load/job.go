@@ -21,11 +21,14 @@ type job struct {
 	links  []dataverse.Pair // of an N:N link table
 	keys   []matchKey       // where the target is asked for records by them
 	party  [][]byte         // of an activity with parties: its parties
+	parts  []*mapping.Part  // of an update of changed columns: which
+	was    [][]byte         // what those columns had before, as a record; nil: not known
 	body   []byte           // {"Targets":[record,record
 	starts []uint32         // where record i begins in body
 	ends   []uint32         // and where it ends
 
 	closings []mapping.Closing // where the records are closed by an action
+	instead  map[int][]byte    // records in the place of those in body
 
 	results []outcome // one a record; the zero value = none yet
 	places  []int     // 0, 1, 2, ...
@@ -51,7 +54,7 @@ const bodyOpen, bodyClose = `{"Targets":[`, `]}`
 
 // put gives a job's memory back.
 func (w *work) put(j *job) {
-	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], body: j.body[:0],
+	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], parts: j.parts[:0], was: j.was[:0], body: j.body[:0],
 		starts: j.starts[:0], ends: j.ends[:0], results: j.results[:0], places: j.places[:0]}
 	w.jobs.Put(j)
 }
@@ -83,7 +86,20 @@ func (j *job) add(seq uint32, owed uint8, rows *mapping.Rows, i int) {
 	}
 }
 
-func (j *job) record(i int) []byte { return j.body[j.starts[i]:j.ends[i]] }
+func (j *job) record(i int) []byte {
+	if other, ok := j.instead[i]; ok {
+		return other
+	}
+	return j.body[j.starts[i]:j.ends[i]]
+}
+
+// replace lets another record be sent.
+func (j *job) replace(i int, record []byte) {
+	if j.instead == nil {
+		j.instead = map[int][]byte{}
+	}
+	j.instead[i] = record
+}
 
 // all lists every record of the job that is to be sent.
 func (j *job) all() []int {
@@ -101,7 +117,7 @@ func (j *job) keepBack(i int, class Class, text string) {
 
 // bulk is the body of a bulk request for some of the records, which are in order.
 func (j *job) bulk(set []int) []byte {
-	if len(set) == len(j.seqs) {
+	if len(set) == len(j.seqs) && len(j.instead) == 0 {
 		return append(j.body, bodyClose...)
 	}
 	body := []byte(bodyOpen)

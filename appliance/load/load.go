@@ -78,6 +78,7 @@ type Target interface {
 	Batch(ctx context.Context, ops []dataverse.Op) ([]error, error)
 	Do(ctx context.Context, op dataverse.Op) error
 	Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error)
+	Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error
 	Rows(ctx context.Context, t *schema.Table, q dataverse.Query, fn func(row json.RawMessage) error) error
 }
 
@@ -104,13 +105,15 @@ func (nobody) Note(string, string)                      {}
 
 // Settings are a table's ways of sending.
 type Settings struct {
-	Batch     int     // records a request; 0 = as many as prove best, from StartBatch on
-	Parallel  int     // requests at once; 0 = Options.Parallel
-	Message   Message // how records travel
-	ShardBy   string  // lookup column: no two requests under way have rows that point to the same record by it
-	CreatedBy bool    // records are created as the user in their column createdby
-	Gone      Gone    // what becomes of records whose rows are no longer supplied
-	OnMatch   OnMatch // of a table with Match: what becomes of rows whose record the target had before
+	Batch      int        // records a request; 0 = as many as prove best, from StartBatch on
+	Parallel   int        // requests at once; 0 = Options.Parallel
+	Message    Message    // how records travel
+	ShardBy    string     // lookup column: no two requests under way have rows that point to the same record by it
+	CreatedBy  bool       // records are created as the user in their column createdby
+	Gone       Gone       // what becomes of records whose rows are no longer supplied
+	OnConflict OnConflict // what becomes of a row that changed where somebody has changed its record in the target
+	Before     bool       // the stage has the relation <table>_before: updates carry the changed columns alone
+	OnMatch    OnMatch    // of a table with Match: what becomes of rows whose record the target had before
 }
 
 // Message is the kind of request that records travel in.
@@ -135,6 +138,7 @@ type Options struct {
 	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row that an id in the stage stands for; needed where a table keeps ids
 	FirstID   func(table string) schema.GUID                             // id of row 0's record where ids are assigned: row n has n in the last four bytes, big-endian; nil = the stage tells each
 	Parallel  int                                                        // requests at once where a table does not say
+	Ours      []schema.GUID                                              // the users that sign in: what they changed last is ours
 	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit
 	Watch     Watcher
 	Log       *slog.Logger
@@ -148,6 +152,7 @@ type Loader struct {
 	o      Options
 	warm   map[string]bool // table and action that have had their first bulk request
 	failed atomic.Int64
+	kept   map[string]map[string]int64 // by table and column: see Kept
 }
 
 // New makes a loader of the parts.
@@ -161,7 +166,7 @@ func New(s stage, b book, t Target, o Options) *Loader {
 	if o.Target == nil {
 		o.Target = func(string) Target { return t }
 	}
-	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}}
+	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}, kept: map[string]map[string]int64{}}
 }
 
 // ErrTooManyErrors says that more records failed than the project allows.

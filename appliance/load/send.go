@@ -70,6 +70,15 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 			return s.send(ctx, rest, 1)
 		}
 	}
+	if tries == 0 && s.w.looksFirst() {
+		rest, err := s.meetOthers(ctx, set)
+		if err != nil {
+			return s.release(set, readBackError(err))
+		}
+		if len(rest) < len(set) {
+			return s.send(ctx, rest, 1)
+		}
+	}
 	if tries == 0 && s.w.matchesFirst() {
 		s.wasLost = s.wasLost || s.l.book.Behind(s.w.table.Name)
 		rest, err := s.match(ctx, set)

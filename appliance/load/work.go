@@ -39,6 +39,7 @@ type work struct {
 	closer   *mapping.Closer // of states that no plain write sets; nil: there are none
 	settings Settings
 	ids      *schema.GUID // of row 0's record, where those of the others follow from it
+	partial  bool         // records carry the columns that have changed alone
 	parties  bool         // the records are activities that come with parties
 	inBatch  int          // records in one $batch
 
@@ -54,6 +55,10 @@ type work struct {
 	resweep   bool          // this is not the first sweep
 	clues     clues         // to guilty rows, from messages
 	sizer     *sizer        // finds the best size of bulk requests; nil: it is fixed
+
+	l      *Loader
+	keptMu sync.Mutex
+	kept   map[string]int64 // records that keep a column which somebody has changed, by its name
 
 	jobs sync.Pool // *job, for their memory
 }
@@ -74,7 +79,7 @@ func (l *Loader) works(t *mapping.Table, step plan.Step, pass ledger.Pass) []*wo
 }
 
 func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write mapping.Write, actions ...ledger.Action) *work {
-	w := &work{table: t, target: l.o.Target(t.Name), link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
+	w := &work{l: l, table: t, target: l.o.Target(t.Name), link: l.o.Links[t.Name], step: step, pass: pass, actions: actions, update: write != mapping.Insert,
 		encoder: t.Encoder(write, l.o.Plan.Deferred(t.Name)), settings: l.o.Settings(t.Name),
 		parties: len(t.Parties) > 0 && (write == mapping.Insert || write == mapping.Update)}
 	if write == mapping.State {
@@ -84,6 +89,8 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		id := l.o.FirstID(t.Name)
 		w.ids = &id
 	}
+	// Where the target is ahead of a restored ledger, what changed is not known.
+	w.partial = w.update && write != mapping.Gone && t.Link == nil && w.settings.Before && !l.book.Behind(t.Name)
 	w.jobs.New = func() any { return &job{w: w} }
 	auto := w.settings.Batch == 0
 	if auto {
@@ -189,6 +196,7 @@ func (l *Loader) run(ctx, drain context.Context, w *work) error {
 	}
 	l.o.Watch.Begin(w.table.Name, string(w.step.Pass), left)
 	defer l.o.Watch.End(w.table.Name, string(w.step.Pass))
+	defer l.sayKept(w)
 	for ; left > 0; left = w.waiting(l.book) {
 		if drain.Err() != nil {
 			return ErrDrained

@@ -29,6 +29,7 @@ type Encoder struct {
 	typed  []byte // "@odata.type":"Microsoft.Dynamics.CRM.account"
 	id     []byte // "accountid":"; empty where Dataverse assigns the id
 	clear  bool
+	state  bool // state and status reason alone
 
 	parties []string // the columns of an activity's parties
 }
@@ -65,7 +66,7 @@ const (
 // Encoder makes the encoder of one kind of write. deferred names the lookups that
 // the plan leaves to the second pass.
 func (t *Table) Encoder(w Write, deferred []string) *Encoder {
-	e := &Encoder{table: t, clear: w == Update}
+	e := &Encoder{table: t, clear: w == Update, state: w == State}
 	if t.Schema != nil {
 		e.typed = []byte(`"@odata.type":"Microsoft.Dynamics.CRM.` + t.Schema.LogicalName + `"`)
 		if w != Insert || !t.ServerIDs {
@@ -170,30 +171,34 @@ type Rows struct {
 	values []*column.Vector
 	tables []*column.Vector // the TargetSuffix column of each field, or nil
 	fault  string           // of the row written last
+	only   []bool           // the fields that are written; nil: all
 
 	parties []*column.Vector // of the columns of an activity's parties
 }
 
 // Rows finds the encoder's columns in the batch. A missing one is an error: the
 // scan did not ask for StageColumns.
-func (e *Encoder) Rows(b *column.Batch) (*Rows, error) {
+func (e *Encoder) Rows(b *column.Batch) (*Rows, error) { return e.RowsAs(b, "") }
+
+// RowsAs is Rows where the columns, but for ID, stand under names that begin with prefix.
+func (e *Encoder) RowsAs(b *column.Batch, prefix string) (*Rows, error) {
 	r := &Rows{e: e, ids: b.Column(ID), values: make([]*column.Vector, len(e.fields)), tables: make([]*column.Vector, len(e.fields))}
 	if r.ids == nil || r.ids.Type != column.UUID {
 		return nil, fmt.Errorf("encode %s: the batch has no column %s of record ids", e.table.Name, ID)
 	}
 	for i := range e.fields {
 		f := &e.fields[i]
-		if r.values[i] = b.Column(f.name); r.values[i] == nil {
-			return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, f.name)
+		if r.values[i] = b.Column(prefix + f.name); r.values[i] == nil {
+			return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, prefix+f.name)
 		}
 		if len(f.targets) > 1 {
-			if r.tables[i] = b.Column(f.name + TargetSuffix); r.tables[i] == nil {
-				return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, f.name+TargetSuffix)
+			if r.tables[i] = b.Column(prefix + f.name + TargetSuffix); r.tables[i] == nil {
+				return nil, fmt.Errorf("encode %s: the batch has no column %s", e.table.Name, prefix+f.name+TargetSuffix)
 			}
 		}
 	}
 	for _, name := range e.parties {
-		v := b.Column(name)
+		v := b.Column(prefix + name)
 		if v == nil || v.Type != column.Text {
 			return nil, fmt.Errorf("encode %s: the batch has no column %s of parties", e.table.Name, name)
 		}
@@ -241,6 +246,9 @@ func (r *Rows) appendID(dst []byte, i int) []byte {
 // appendFields appends each field that has a value, led by a comma.
 func (r *Rows) appendFields(dst []byte, i int) []byte {
 	for k := range r.e.fields {
+		if r.only != nil && !r.only[k] {
+			continue
+		}
 		f, v := &r.e.fields[k], r.values[k]
 		if f.kind == lookup {
 			dst = r.appendLookup(dst, f, v, r.tables[k], i)

@@ -260,32 +260,30 @@ func lookupFault(l Lookup, key, guid, table, id string, reference bool) string {
 
 // resolve runs the second pass. The join normally leaves the rows in order; where it
 // does not (it was spilled to disk, or turned round because the other side is larger)
-// they are sorted afterwards.
-func (r *resolver) resolve(ctx context.Context, c *duckstage.Conn, j *job, report func(float64)) error {
+// they are sorted afterwards. It returns the columns of the staging before.
+func (r *resolver) resolve(ctx context.Context, c *duckstage.Conn, j *job, report func(float64)) (before []duckstage.ColumnInfo, err error) {
 	sorted := true
-	var before []duckstage.ColumnInfo
-	var err error
 	if j.later {
 		if before, err = c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name)); err != nil {
-			return err
+			return nil, err
 		}
 		if sorted, err = inOrder(ctx, c, j.seqs, "seq", "r"); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if _, err := c.ExecProgress(ctx, report, "CREATE TABLE "+j.data+" AS "+r.resolved(j, before, !sorted)); err != nil {
-		return fmt.Errorf("resolve lookups: %w", err)
+		return nil, fmt.Errorf("resolve lookups: %w", err)
 	}
 	if sorted, err = inOrder(ctx, c, j.data, "dm_seq", "rowid"); err != nil || sorted {
-		return err
+		return before, err
 	}
 	again := j.data + "_sorted"
 	_, err = c.Exec(ctx, fmt.Sprintf("CREATE TABLE %[1]s AS SELECT * FROM %[2]s ORDER BY dm_seq; DROP TABLE %[2]s; ALTER TABLE %[1]s RENAME TO %[3]s",
 		again, j.data, strings.TrimPrefix(j.data, "dm.")))
 	if err != nil {
-		return fmt.Errorf("sort rows: %w", err)
+		return nil, fmt.Errorf("sort rows: %w", err)
 	}
-	return nil
+	return before, nil
 }
 
 // view is the relation over the data table. Record ids are computed, not stored.

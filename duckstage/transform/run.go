@@ -169,7 +169,11 @@ func (s *staging) secondPass(ctx context.Context, j *job) error {
 		if err := s.findAll(ctx, j); err != nil {
 			return err
 		}
-		if err := s.resolve(ctx, s.c, j, s.reporter(j, 0.5, 0.95)); err != nil {
+		before, err := s.resolve(ctx, s.c, j, s.reporter(j, 0.5, 0.95))
+		if err == nil {
+			err = s.keepBefore(ctx, j, before)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -219,6 +223,9 @@ func (s *staging) swap(ctx context.Context) error {
 			if _, err := s.c.Exec(ctx, q); err != nil {
 				return &TableError{Table: j.Name, File: j.File, Err: err}
 			}
+		}
+		if err := s.swapBefore(ctx, j); err != nil {
+			return &TableError{Table: j.Name, File: j.File, Err: err}
 		}
 		if _, err := s.c.Exec(ctx, `INSERT INTO dm.tables VALUES (?, ?, ?, ?, nullif(?, ''), ?, ?, ?)`, j.Name, int64(j.number), s.generation,
 			j.data[len("dm."):], j.source, j.result.Rows, j.next, j.KeepID != ""); err != nil {
@@ -280,7 +287,7 @@ func (s *staging) recordGone(ctx context.Context, j *job) (err error) {
 func (s *staging) clear(ctx context.Context) error {
 	var errs []error
 	for _, j := range s.jobs {
-		for _, t := range []string{j.raw, j.data, j.data + "_sorted", j.seqs, j.seqs + "_known", j.seqs + "_fresh"} {
+		for _, t := range []string{"dm." + beforeName(j.number, s.generation), j.raw, j.data, j.data + "_sorted", j.seqs, j.seqs + "_known", j.seqs + "_fresh"} {
 			if t == "" {
 				continue
 			}

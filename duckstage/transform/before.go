@@ -1,0 +1,124 @@
+package transform
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dvmigrate/duckstage"
+)
+
+// BeforeSuffix names the relation that says of the rows which wait for an update what the
+// target is known to hold of them: <table>_before. Its columns are dm_seq; dm_written, when
+// the record was last written; dm_changed, the names of the columns in which the row differs
+// from that, with commas between, or null when all of them may; and the relation's own, null
+// where dm_changed is.
+const BeforeSuffix = "_before"
+
+// Known are SELECTs that say what the target holds of a table's rows, beside the former
+// staging. The zero value: nobody knows, and nothing is kept.
+type Known struct {
+	// Written has the rows of which the target holds the former staging's values: dm_seq,
+	// dm_written, and dm_whole, which says that not all of them are certain to be there.
+	Written string
+	// Waiting has dm_seq of the rows that wait for an update of which nothing was ever sent.
+	Waiting string
+}
+
+func beforeName(number uint16, generation int64) string {
+	return fmt.Sprintf("before_%d_%d", number, generation)
+}
+
+// keepBefore keeps what the target holds of the rows that will be sent as updates: of those
+// that have changed now, and of those that changed earlier and were not sent yet.
+func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.ColumnInfo) error {
+	if !j.later || j.Known.Written == "" {
+		return nil
+	}
+	var columns, names, nothing, differs []string
+	has := func(cols []duckstage.ColumnInfo, name string) bool {
+		return slices.ContainsFunc(cols, func(c duckstage.ColumnInfo) bool { return strings.EqualFold(c.Name, name) })
+	}
+	value := func(cols []duckstage.ColumnInfo, of string, col Column) string {
+		if !has(cols, col.Name) {
+			return "NULL::" + col.SQLType
+		}
+		return tryCast(of+"."+duckstage.Ident(col.Name), col.SQLType)
+	}
+	old, err := s.formerBefore(ctx, j)
+	if err != nil {
+		return err
+	}
+	var carried []string
+	for _, col := range j.compared() {
+		if col.Name == "dm_id" {
+			continue
+		}
+		name := duckstage.Ident(col.Name)
+		names = append(names, name)
+		columns = append(columns, value(former, "p", col)+" AS "+name)
+		carried = append(carried, value(old, "o", col)+" AS "+name)
+		nothing = append(nothing, "NULL::"+col.SQLType+" AS "+name)
+		was, is := "b."+name, "n."+name
+		if strings.EqualFold(col.SQLType, "VARCHAR") { // an empty text is null to the target
+			was, is = "nullif("+was+", '')", "nullif("+is+", '')"
+		}
+		differs = append(differs, "CASE WHEN "+was+" IS DISTINCT FROM "+is+" THEN "+duckstage.Quote(strings.TrimSuffix(col.Name, "__table"))+" END")
+	}
+	parts := []string{"SELECT n.dm_seq, k.dm_written, k.dm_whole, " + strings.Join(columns, ", ") + " FROM (SELECT dm_seq FROM " + j.data + " WHERE dm_change = 'U') n JOIN (" +
+		j.Known.Written + ") k ON k.dm_seq = n.dm_seq JOIN main." + duckstage.Ident(j.Name) + " p ON p.dm_seq = n.dm_seq"}
+	if old != nil {
+		view := "main." + duckstage.Ident(j.Name+BeforeSuffix) + " o"
+		parts = append(parts,
+			"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq",
+			"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq")
+	}
+	query := fmt.Sprintf("CREATE TABLE dm.%s AS SELECT b.dm_seq, b.dm_written, CASE WHEN NOT b.dm_whole THEN concat_ws(',', %s) END AS dm_changed, b.%s FROM (%s) b JOIN %s n ON n.dm_seq = b.dm_seq ORDER BY b.dm_seq",
+		beforeName(j.number, s.generation), strings.Join(differs, ", "), strings.Join(names, ", b."), strings.Join(parts, " UNION ALL "), j.data)
+	if _, err := s.c.Exec(ctx, query); err != nil {
+		return fmt.Errorf("keep what the target holds: %w", err)
+	}
+	j.before = true
+	return nil
+}
+
+// formerBefore are the columns of the relation that the staging before has left; nil when
+// there is none.
+func (s *staging) formerBefore(ctx context.Context, j *job) ([]duckstage.ColumnInfo, error) {
+	var n int64
+	err := s.c.Row(ctx, []any{&n}, "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND view_name = ?", j.Name+BeforeSuffix)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return s.c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name+BeforeSuffix))
+}
+
+// swapBefore makes the new relation visible and drops the former one.
+func (s *staging) swapBefore(ctx context.Context, j *job) error {
+	view := "main." + duckstage.Ident(j.Name+BeforeSuffix)
+	queries := []string{"DROP VIEW IF EXISTS " + view}
+	keep := beforeName(j.number, s.generation)
+	if j.before {
+		queries = []string{"CREATE OR REPLACE VIEW " + view + " AS SELECT * FROM dm." + keep}
+	}
+	var drop []string
+	err := s.c.Rows(ctx, "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'dm' AND starts_with(table_name, ?)",
+		[]any{fmt.Sprintf("before_%d_", j.number)}, func(scan func(...any) error) error {
+			var name string
+			err := scan(&name)
+			if name != keep || !j.before {
+				drop = append(drop, "DROP TABLE dm."+duckstage.Ident(name))
+			}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	for _, q := range append(queries, drop...) {
+		if _, err := s.c.Exec(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
