@@ -105,7 +105,7 @@ func (p *Project) specs(ctx context.Context) ([]transform.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.transforms(b)
+	return p.transforms(ctx, b)
 }
 
 // exportTable writes one file. It holds customers' data: it is its owner's only.

@@ -43,6 +43,9 @@ type Project struct {
 	Config *config.Config
 	Schema *schema.Schema
 
+	// AcceptLoss lets a staging go on though more rows are gone than the guard allows.
+	AcceptLoss bool
+
 	o      Options
 	set    [16]byte // the project's id: record ids are made from it
 	stage  *duckstage.Stage

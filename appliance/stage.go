@@ -65,6 +65,7 @@ type StageResult struct {
 	Tables  []TableResult  `json:"tables"`
 	Seconds float64        `json:"seconds"`
 
+	Notes    []string   `json:"notes,omitempty"`    // what the feeds cannot say
 	Unmapped []Unmapped `json:"unmapped,omitempty"` // choices with texts that their map has no value for
 }
 
@@ -103,6 +104,10 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	if err := p.refuseMixedMasks(ctx); err != nil {
 		return r, err
 	}
+	if err := p.checkShrunk(ctx, p.AcceptLoss); err != nil {
+		return r, err
+	}
+	r.Notes = p.unproven(sourceNames(p.Config, nil))
 	b, err := p.bind(ctx, p.stage)
 	if errors.Is(err, errNoTransforms) && len(r.Sources) > 0 { // they can be looked at already
 		r.Seconds = time.Since(begin).Seconds()
@@ -127,8 +132,11 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 		specs = slices.DeleteFunc(specs, func(t transform.Table) bool { _, chosen := why[t.Name]; return !chosen })
 	}
 	results, err := transform.Run(ctx, p.stage, scripts, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
+	if err == nil {
+		err = p.keepRows(ctx)
+	}
 	if err != nil {
-		return r, err
+		return r, loss(err)
 	}
 	for _, t := range results {
 		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Repaired: t.Repaired, Seconds: t.Seconds, Because: why[t.Table]})
@@ -384,6 +392,9 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		}
 		if t.Link == nil {
 			spec.Known = p.known(t.Name)
+		}
+		if !p.AcceptLoss {
+			spec.MaxGone = p.Config.Guard.GoneShare()
 		}
 		if t.KeepID {
 			spec.KeepID = t.Schema.PrimaryID

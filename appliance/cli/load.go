@@ -28,6 +28,17 @@ type loadCommand struct {
 }
 
 func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
+	c.addSending(f)
+	f.BoolVar(&c.dry, "dry-run", false, "build every request, check it against the schema and count it; send none and change nothing")
+}
+
+// options are what the flags say of the load.
+func (c *loadCommand) options() appliance.LoadOptions {
+	return appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel, PerUser: c.perUser, NewTarget: c.again}
+}
+
+// addSending declares the flags of all that loads.
+func (c *loadCommand) addSending(f *pflag.FlagSet) {
 	f.DurationVar(&c.every, "snapshot-every", 0, "time from one snapshot to the next, such as 30m; negative for none (default: as migration.yaml says)")
 	f.DurationVar(&c.every, "every", 0, "the same")
 	_ = f.MarkHidden("every")
@@ -35,7 +46,6 @@ func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
-	f.BoolVar(&c.dry, "dry-run", false, "build every request, check it against the schema and count it; send none and change nothing")
 }
 
 // addNewTarget declares the flag that says the target's address a second time.
@@ -66,7 +76,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		defer close(followed)
 		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
 	}()
-	r, err := p.Load(ctx, env.Drain, appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel, PerUser: c.perUser, NewTarget: c.again})
+	r, err := p.Load(ctx, env.Drain, c.options())
 	stop()
 	<-followed
 	if err != nil && !errors.Is(err, appliance.ErrDrained) && !errors.Is(err, appliance.ErrTooManyErrors) && !errors.Is(err, appliance.ErrLeftOver) {
@@ -79,6 +89,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 	} else {
 		printCounts(env, r.Tables, r.Summary)
 		env.say("\n%s records sent in %s", count(r.Sent), duration(r.Seconds))
+		printKept(env, r)
 		printNext(env, r.Summary)
 	}
 	switch {

@@ -36,6 +36,7 @@ import (
 //	stats PATH VALUE           require a figure of its /stats
 //	once                       require that it holds what the ledger says is loaded, each once
 //	export TABLE FILE          save its rows of a table, one JSON object a line
+//	touch TABLE SET COLUMN OLD NEW   change the first record of it with that value, as somebody else
 //	json FILE PATH VALUE       require a value in JSON (FILE may be stdout): .a.b, .a[0], x
 //	                           for how many; VALUE may be >N
 //	await PATH VALUE           ask `dvmigrate status --json` until a value is so
@@ -81,7 +82,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
-			"stats": cmdStats, "once": cmdOnce, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
+			"stats": cmdStats, "once": cmdOnce, "touch": cmdTouch, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
 			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
 			"stageformat": cmdStageFormat, "stagehold": cmdStageHold,
 		},
@@ -249,6 +250,32 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 func cmdExport(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "export TABLE FILE")
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), admin(ts, http.MethodGet, "/export?table="+args[0], ""), 0o600))
+}
+
+func cmdTouch(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 5, "touch TABLE SET COLUMN OLD NEW")
+	for line := range bytes.Lines(admin(ts, http.MethodGet, "/export?table="+args[0], "")) {
+		var row map[string]any
+		ts.Check(json.Unmarshal(line, &row))
+		if row[args[2]] != args[3] {
+			continue
+		}
+		body, err := json.Marshal(map[string]string{args[2]: args[4]})
+		ts.Check(err)
+		req, err := http.NewRequest(http.MethodPatch, fmt.Sprintf("%s/api/data/v9.2/%s(%s)", ts.Getenv("DVMIGRATE_TARGET_URL"), args[1], row[args[0]+"id"]), bytes.NewReader(body))
+		ts.Check(err)
+		req.Header.Set("Authorization", "Bearer somebody else")
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("If-Match", "*")
+		res, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		res.Body.Close()
+		if res.StatusCode != http.StatusNoContent {
+			ts.Fatalf("touch %v: %s", args, res.Status)
+		}
+		return
+	}
+	ts.Fatalf("no %s has %s = %s", args[0], args[2], args[3])
 }
 
 func cmdStats(ts *testscript.TestScript, neg bool, args []string) {

@@ -24,12 +24,19 @@ what a saved file touches, until Ctrl-C: a transform its table, a source file it
 
 type stageCommand struct {
 	appliance.StageOptions
-	watch bool
+	watch      bool
+	acceptLoss bool
 }
 
 func (c *stageCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.Tables, "table", nil, "transform only this table, or these, and what depends on them")
 	f.BoolVar(&c.watch, "watch", false, "stage again whenever a transform, a setting or a source file is saved")
+	addAcceptLoss(f, &c.acceptLoss)
+}
+
+// addAcceptLoss declares the flag that sets the guard aside.
+func addAcceptLoss(f *pflag.FlagSet, accept *bool) {
+	f.BoolVar(accept, "accept-loss", false, "go on though more rows are gone, or a source has fewer, than guard in migration.yaml allows")
 }
 
 func (c *stageCommand) Validate(args []string) error {
@@ -51,6 +58,7 @@ func (c *stageCommand) Run(ctx context.Context, env *Env) error {
 
 // stage stages once and prints what came of it.
 func (c *stageCommand) stage(env *Env, p *appliance.Project, o appliance.StageOptions) error {
+	p.AcceptLoss = c.acceptLoss
 	meter := env.meter()
 	r, err := p.Restage(env.Drain, o, func(what string, percent float64) {
 		if percent >= 0 {
@@ -133,6 +141,9 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 		env.say("dvmigrate options plan adds them to the sheets, with proposals")
 	}
 	var aside []string
+	for _, note := range r.Notes {
+		env.say("%s", note)
+	}
 	if rejected > 0 {
 		aside = append(aside, count(rejected)+" lines could not be read (dvmigrate sql -c 'FROM dm.rejects')")
 	}

@@ -296,7 +296,25 @@ func (k *checker) sources() {
 		}
 		k.masks(s, at)
 		k.columns(s, at)
+		k.feed(s, at)
 		k.csvOnly(s, at)
+	}
+}
+
+// feed checks that a source of changes says how they are merged.
+func (k *checker) feed(s Source, path string) {
+	changes := s.Feed == "changes" || s.Feed == "tombstones"
+	switch {
+	case changes && s.Delta:
+		k.fault(path+".feed", "`"+path+".feed` does not go with delta, by which the environment tells itself what has changed", "leave feed out")
+	case changes && len(s.RowKey) == 0:
+		k.fault(path+".row_key", "`"+path+".row_key` is missing: changes are merged by it", "name the columns that tell one row from all others")
+	case !changes && len(s.RowKey) > 0:
+		k.fault(path+".row_key", "`"+path+".row_key` means nothing where each reading delivers all rows", "write feed: changes, or feed: tombstones")
+	case s.Feed == "tombstones" && strings.TrimSpace(s.Tombstone) == "":
+		k.fault(path+".tombstone", "`"+path+".tombstone` is missing", "write the SQL condition of a row that says its namesake is gone, or feed: changes")
+	case s.Feed != "tombstones" && s.Tombstone != "":
+		k.fault(path+".tombstone", "`"+path+".tombstone` is given, and feed is "+s.Feed, "write feed: tombstones")
 	}
 }
 

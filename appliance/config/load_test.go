@@ -71,7 +71,7 @@ func TestFirstFileOfTenLines(t *testing.T) {
 
 // source is s with the defaults.
 func source(s Source) Source {
-	s.Quote, s.Header, s.Encoding, s.Null, s.Types, s.MaxBadLines = `"`, true, "utf-8", []string{""}, Types{Word: TypesText}, 1000
+	s.Quote, s.Header, s.Encoding, s.Null, s.Feed, s.Types, s.MaxBadLines = `"`, true, "utf-8", []string{""}, "full", Types{Word: TypesText}, 1000
 	return s
 }
 
@@ -92,10 +92,10 @@ func TestEverySettingIsRead(t *testing.T) {
 			},
 		},
 		Sources: map[string]Source{
-			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000},
+			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Feed: "full", Types: Types{Word: TypesText}, MaxBadLines: 1000},
 			"orders": {
 				Path: []string{"a-*.csv", "b.csv"}, Format: "csv", Delimiter: ";", Quote: `"`, Escape: `\`, Header: true, Encoding: "windows-1252",
-				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, MaxBadLines: 10, MaxBad: "0.1%", Partition: true,
+				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, MaxBadLines: 10, MaxBad: "0.1%", Partition: true, Feed: "tombstones", RowKey: []string{"id"}, Tombstone: "op = 'D'",
 				Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}, Formats: map[string]TypeFormat{
 					"day": {Format: []string{"%d.%m.%Y"}}, "price": {Type: "DECIMAL(12,2)", Decimal: ",", Thousands: "."}}},
 				Mask: map[string]Mask{"name": {As: "name"}, "born": {As: "date", By: "id", Days: 30}},
@@ -106,12 +106,13 @@ func TestEverySettingIsRead(t *testing.T) {
 			"partners": source(Source{Dataverse: "https://old.crm4.dynamics.com", Table: "account", Select: []string{"accountid", "name"}, Filter: "statecode eq 0",
 				Auth: "client-secret", Tenant: "acme.example", Client: "app", Secret: NewSecret("ss"), Certificate: "app.pem", Token: NewSecret("st"), Cloud: "public"}),
 		},
-		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", Gone: "deactivate", ShardBy: "parentaccountid", Impersonate: "createdby", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
+		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", OnConflict: "merge", Gone: "deactivate", ShardBy: "parentaccountid", Impersonate: "createdby", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
 			Repair: map[string]Repair{"*": {TooLong: "trim", NotOption: "hold", OutOfRange: "clamp", WrongType: "blank", NoTarget: "blank"},
 				"ownerid": {Empty: "team:5f8fad5b-d9cb-469f-a165-70867728950e"}}}},
 		Repair:  Repair{TooLong: "hold", NotOption: "blank", OutOfRange: "0", WrongType: "hold", Empty: "hold", NoTarget: "hold"},
 		Checks:  Checks{Skip: []string{"DVM-CURR"}},
 		Masking: Masking{Key: NewSecret("0123456789abcdef"), KeyFile: "mask.key", Off: true},
+		Guard:   Guard{Gone: "5%", Fewer: "12.5%"},
 		Stage:   Stage{Memory: 4e9, Temp: "scratch/temp", TempLimit: 100 << 30, Threads: 8},
 		Load: Loading{Batch: 150, Parallel: 16, Timeout: 150 * time.Second, Patience: time.Hour, MaxErrors: 5000,
 			Headers: Headers{Bypass: []string{"sync"}, BypassSteps: []string{"3f8fad5b-d9cb-469f-a165-70867728950e"}, SuppressFlows: true, Tag: "migration",

@@ -35,6 +35,7 @@ type Config struct {
 	Checks     Checks            `json:"checks" doc:"Which of the checks before the load count."`
 	Masking    Masking           `json:"masking" doc:"The key that sources' masks are made with."`
 	Stage      Stage             `json:"stage" doc:"The DuckDB file that source data are staged in."`
+	Guard      Guard             `json:"guard" doc:"When a staging stops and asks, because the sources may not be whole."`
 	Load       Loading           `json:"load" doc:"How records are sent."`
 	Snapshots  Snapshots         `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
 	Limits     Limits            `json:"limits" doc:"The target's service protection limits: ceilings of the load and figures of the estimate."`
@@ -101,6 +102,10 @@ type Source struct {
 	Key      string `json:"key" doc:"Column whose ranges are read one by one, so that a reading goes on after a kill and several connections share the work; rows come in its order."`
 	Parallel int    `json:"parallel" min:"0" max:"64" doc:"Connections, or requests, at once; 0 for one."`
 
+	Feed      string   `json:"feed" enum:"full,changes,tombstones" doc:"What each reading delivers: all rows (full); the rows that are new or have changed, so that rows which are gone are not noticed (changes); or those and rows that say which are gone (tombstones)."`
+	RowKey    []string `json:"row_key" doc:"Columns that tell one row from all others, by which changes are merged into what is there."`
+	Tombstone string   `json:"tombstone" doc:"SQL condition of a row that says its namesake is gone, such as op = 'D'. feed: tombstones only."`
+
 	Dataverse   string   `json:"dataverse" doc:"Address of an environment whose table is read."`
 	Select      []string `json:"select" doc:"Columns of the environment's table, by logical name; when left out, all. dataverse only."`
 	Filter      string   `json:"filter" doc:"OData filter for the records, such as statecode eq 0. dataverse only."`
@@ -116,8 +121,11 @@ type Source struct {
 }
 
 // BadShare is the share of lines that may be bad; 0 where none is given.
-func (s Source) BadShare() float64 {
-	percent, err := strconv.ParseFloat(strings.TrimSuffix(s.MaxBad, "%"), 64)
+func (s Source) BadShare() float64 { return share(s.MaxBad) }
+
+// share is a percentage as a number; 0 where none is given.
+func share(text string) float64 {
+	percent, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 	if err != nil {
 		return 0
 	}
@@ -184,6 +192,16 @@ type Stage struct {
 	TempLimit Size   `json:"temp_limit" doc:"Most that the temp folder may hold; 0 for no limit."`
 	Threads   int    `json:"threads" min:"0" max:"1024" doc:"Threads; 0 for one a core."`
 }
+
+// Guard is how much may be lost from one staging to the next.
+type Guard struct {
+	Gone  string `json:"gone" match:"^$|^[0-9]+([.][0-9]+)?%$" doc:"Share of a table's rows that may be gone at once; with more nothing changes, unless --accept-loss is said. 100 rows may always be. Empty for no guard."`
+	Fewer string `json:"fewer" match:"^$|^[0-9]+([.][0-9]+)?%$" doc:"The same of a source: how many rows fewer than at the last staging it may have."`
+}
+
+// GoneShare and FewerShare are the shares as numbers; 0 where there is no guard.
+func (g Guard) GoneShare() float64  { return share(g.Gone) }
+func (g Guard) FewerShare() float64 { return share(g.Fewer) }
 
 // Loading is how records are sent.
 type Loading struct {
@@ -283,6 +301,7 @@ func (c *Config) setDefaults() {
 	c.Schema, c.Transforms, c.Work = "schema.json", "transform", "work"
 	c.Target = Target{Auth: "default", Cloud: "public"}
 	c.Stage = Stage{TempLimit: 100 * gigabyte}
+	c.Guard = Guard{Gone: "10%", Fewer: "20%"}
 	c.Load = Loading{Batch: AutoBatch, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
 	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Servers: 1}
@@ -290,7 +309,7 @@ func (c *Config) setDefaults() {
 }
 
 func (s *Source) setDefaults() {
-	*s = Source{Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Types: Types{Word: TypesText}, MaxBadLines: 1000}
+	*s = Source{Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Feed: "full", Types: Types{Word: TypesText}, MaxBadLines: 1000}
 }
 
 func (t *Table) setDefaults() {

@@ -81,6 +81,12 @@ func (r *run) run(ctx context.Context, stage *duckstage.Stage) (rows int64, err 
 			return errors.Join(err, dropErr)
 		}
 		b.rejected, b.bad = r.badCount, r.bad
+		if len(r.src.Feed.Key) > 0 {
+			if err := r.mergeFeed(ctx, c, &b); err != nil {
+				_, dropErr := c.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS dm."+duckstage.Ident(b.table))
+				return errors.Join(err, dropErr)
+			}
+		}
 		rows = b.rows
 		return r.swap(ctx, c, []built{b}, time.Since(start))
 	})

@@ -100,10 +100,13 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 		rel.alone = rel.extract == "" && s.workers() <= 1
 		r.maskedParts = len(r.src.Masks) > 0 && !rel.alone
 		b, records, err := r.readRelation(ctx, stage, rel, s.workers(), func(c *duckstage.Conn, b *built) error {
-			if !merge {
-				return nil
+			switch {
+			case merge:
+				return r.mergeChanges(ctx, c, changes, b, primary)
+			case len(r.src.Feed.Key) > 0:
+				return r.mergeFeed(ctx, c, b)
 			}
-			return r.mergeChanges(ctx, c, changes, b, primary)
+			return nil
 		})
 		tables = append(tables, b)
 		if err != nil {

@@ -49,6 +49,7 @@ type Source struct {
 	// Formats say how the text of columns is written that are to have a type.
 	Formats map[string]Format
 
+	Feed      Feed      // it delivers changes alone
 	Partition bool      // folders named column=value are columns
 	Sheet     Sheet     // of a spreadsheet
 	Database  *Database // rows come from a database instead of files

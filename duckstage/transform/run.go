@@ -205,7 +205,12 @@ func (s *staging) reporter(j *job, from, to float64) func(float64) {
 func (s *staging) swap(ctx context.Context) error {
 	for _, j := range s.jobs {
 		if j.later {
-			if err := s.recordGone(ctx, j); err != nil {
+			var before int64
+			err := s.c.Row(ctx, []any{&before}, `SELECT "rows" FROM dm.tables WHERE name = ?`, j.Name)
+			if err == nil {
+				err = errors.Join(s.recordGone(ctx, j), j.checkGone(before))
+			}
+			if err != nil {
 				return &TableError{Table: j.Name, File: j.File, Err: err}
 			}
 		}

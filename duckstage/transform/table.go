@@ -18,6 +18,7 @@ type Table struct {
 	KeepID  string   // the column that has the record id; "" when ids are assigned
 	Repairs []Repair
 	Checks  []Check
+	MaxGone float64 // share of the rows of the staging before that may be gone; 0: all may
 	Known   Known   // what the target holds of the rows, for a later staging
 	Owners  *Owners // what people say of owner(); nil: nothing
 	Owed    string  // SQL expression of the passes a row owes, over the relation's columns; "" for none

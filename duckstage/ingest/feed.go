@@ -1,0 +1,66 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"dvmigrate/duckstage"
+)
+
+// Feed is a source that does not deliver all of its rows each time, but those that are new
+// or have changed since it was read last. They are merged into what is there. Reading the
+// same delivery twice does no harm.
+type Feed struct {
+	Key       []string // columns that tell one row from all others; none: the source is no such feed
+	Tombstone string   // SQL predicate of a row that says its namesake is gone; "": none does
+}
+
+// mergeFeed makes of a delivery, which b holds, the whole relation. Of several rows of one
+// key the last counts, in the order of the files and of their lines.
+func (r *run) mergeFeed(ctx context.Context, c *duckstage.Conn, b *built) error {
+	f := r.src.Feed
+	table, merged := "dm."+duckstage.Ident(b.table), "dm."+duckstage.Ident("new_merged_"+b.name)
+	keys, same, missing := make([]string, len(f.Key)), make([]string, len(f.Key)), make([]string, len(f.Key))
+	for i, k := range f.Key {
+		keys[i] = duckstage.Ident(k)
+		same[i], missing[i] = "n."+keys[i]+" = f."+keys[i], keys[i]+" IS NULL"
+	}
+	var nameless, delivered int64
+	if err := c.Row(ctx, []any{&nameless, &delivered}, "SELECT count(*) FILTER ("+strings.Join(missing, " OR ")+"), count(*) FROM "+table); err != nil {
+		return fmt.Errorf("source %s, key %s: %w", b.name, strings.Join(f.Key, ", "), err)
+	}
+	if nameless > 0 {
+		return fmt.Errorf("source %s: %d rows have no %s, by which changes are merged", b.name, nameless, strings.Join(f.Key, ", "))
+	}
+	tombstone := "false"
+	if f.Tombstone != "" {
+		tombstone = "coalesce((" + f.Tombstone + "\n), false)"
+	}
+	latest := "SELECT * EXCLUDE (dm_place) FROM (SELECT *, row_number() OVER (PARTITION BY " + strings.Join(keys, ", ") + " ORDER BY rowid DESC) AS dm_place FROM " + table + ") WHERE dm_place = 1"
+	alive := "SELECT * FROM (" + latest + ") WHERE NOT " + tombstone
+	var former, gone int64
+	if err := c.Row(ctx, []any{&former}, "SELECT count(*) FROM dm.sources WHERE name = ?", b.name); err != nil {
+		return err
+	}
+	query := "CREATE OR REPLACE TABLE " + merged + " AS " + alive
+	if former > 0 {
+		before := "(SELECT * EXCLUDE (dm_source) FROM source." + duckstage.Ident(b.name) + ") f"
+		query = "CREATE OR REPLACE TABLE " + merged + " AS SELECT f.* FROM " + before + " ANTI JOIN " + table + " n ON " + strings.Join(same, " AND ") + " UNION ALL BY NAME " + alive
+		if err := c.Row(ctx, []any{&gone}, "SELECT count(*) FROM "+before+" SEMI JOIN (SELECT * FROM ("+latest+") WHERE "+tombstone+") n ON "+strings.Join(same, " AND ")); err != nil {
+			return fmt.Errorf("source %s, tombstone: %w", b.name, err)
+		}
+	}
+	for _, q := range []string{query, "DROP TABLE " + table, "ALTER TABLE " + merged + " RENAME TO " + duckstage.Ident(b.table)} {
+		if _, err := c.Exec(ctx, q); err != nil {
+			return fmt.Errorf("merge the changes of %s: %w", b.name, err)
+		}
+	}
+	if err := c.Row(ctx, []any{&b.rows}, "SELECT count(*) FROM "+table); err != nil {
+		return err
+	}
+	if former > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("%d rows were delivered and merged, %d are gone; it has %d now", delivered, gone, b.rows))
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package ingest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestFeed merges deliveries of changes, each in files of its own.
+func TestFeed(t *testing.T) {
+	s, dir := newStage(t), t.TempDir()
+	src := Source{Name: "people", Dir: dir, Paths: []string{"*.csv"}, Feed: Feed{Key: []string{"id"}, Tombstone: "op = 'D'"}}
+	deliver := func(files map[string]string) Result {
+		t.Helper()
+		old, _ := filepath.Glob(filepath.Join(dir, "*.csv"))
+		for _, f := range old {
+			os.Remove(f)
+		}
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := Run(t.Context(), s, src, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	want := func(rows ...string) {
+		t.Helper()
+		var got []string
+		err := s.Rows(t.Context(), "SELECT concat_ws('|', id, name, dm_source) FROM source.people ORDER BY id", nil, func(scan func(...any) error) error {
+			var line string
+			err := scan(&line)
+			got = append(got, line)
+			return err
+		})
+		if err != nil || strings.Join(got, " ") != strings.Join(rows, " ") {
+			t.Errorf("there are %q, want %q (%v)", got, rows, err)
+		}
+	}
+	deliver(map[string]string{"1.csv": "id,name,op\n1,one,I\n2,two,I\n3,three,I\n"})
+	want("1|one|people", "2|two|people", "3|three|people")
+
+	// Of several rows of one key the last counts, over all files.
+	second := map[string]string{"2.csv": "id,name,op\n1,uno,U\n2,,D\n4,four,I\n", "3.csv": "id,name,op\n1,eins,U\n4,,D\n9,,D\n"}
+	res := deliver(second)
+	want("1|eins|people", "3|three|people")
+	if res.Rows != 2 || len(res.Notes) != 1 || res.Notes[0] != "6 rows were delivered and merged, 1 are gone; it has 2 now" {
+		t.Errorf("result: %+v", res)
+	}
+	deliver(second) // twice does no harm
+	want("1|eins|people", "3|three|people")
+	deliver(map[string]string{"4.csv": "id,name,op,city\n2,zwei,I,Wien\n"}) // it is back, with a new column
+	want("1|eins|people", "2|zwei|people", "3|three|people")
+
+	if err := os.WriteFile(filepath.Join(dir, "5.csv"), []byte("id,name,op,city\n,nobody,I,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), s, src, nil); err == nil || !strings.Contains(err.Error(), "1 rows have no id, by which changes are merged") {
+		t.Errorf("a row without a key: %v", err)
+	}
+	want("1|eins|people", "2|zwei|people", "3|three|people")
+}
