@@ -133,13 +133,19 @@ func (p *Project) controlHandler() http.Handler {
 		answer(w, stats, err)
 	})
 	mux.HandleFunc("POST /sql", p.serveSQL)
+	p.look(mux)
 	return mux
 }
 
-// reply is what the control socket answers: a value or an error.
+// reply is what the control socket answers: a value or an error, which may come after
+// lines that say what is being done.
 type reply struct {
-	Value json.RawMessage `json:"value,omitempty"`
-	Error string          `json:"error,omitempty"`
+	Value   json.RawMessage `json:"value,omitempty"`
+	Error   string          `json:"error,omitempty"`
+	SignIn  bool            `json:"signIn,omitempty"` // the error is a SignInError
+	InUse   *Owner          `json:"inUse,omitempty"`  // or an InUseError
+	Doing   string          `json:"doing,omitempty"`
+	Percent float64         `json:"percent,omitempty"`
 }
 
 func answer(w http.ResponseWriter, v any, err error) {
@@ -149,6 +155,11 @@ func answer(w http.ResponseWriter, v any, err error) {
 	}
 	if err != nil {
 		r = reply{Error: err.Error()}
+		var signIn *SignInError
+		var inUse *InUseError
+		if r.SignIn = errors.As(err, &signIn); !r.SignIn && errors.As(err, &inUse) {
+			r.InUse = &inUse.Owner
+		}
 	}
 	_ = json.NewEncoder(w).Encode(r) // whoever asked is gone
 }
@@ -184,7 +195,10 @@ func (p *Project) serveSQL(w http.ResponseWriter, r *http.Request) {
 }
 
 // remote is a project that another process has open.
-type remote struct{ http http.Client }
+type remote struct {
+	http   http.Client
+	config *config.Config
+}
 
 // attach connects to the process that works on the project in dir; nil when it
 // does not answer.
@@ -197,7 +211,7 @@ func attach(dir string, o Options) *remote {
 	if way == nil {
 		return nil
 	}
-	return &remote{http.Client{Transport: way}}
+	return &remote{http.Client{Transport: way}, c}
 }
 
 func (r *remote) post(ctx context.Context, what string, body any) (io.ReadCloser, error) {
@@ -217,19 +231,29 @@ func (r *remote) post(ctx context.Context, what string, body any) (io.ReadCloser
 }
 
 func (r *remote) ask(ctx context.Context, what string, body, value any) error {
+	return r.watch(ctx, what, body, value, func(string, float64) {})
+}
+
+// watch asks for what may take long, and tells how far it is.
+func (r *remote) watch(ctx context.Context, what string, body, value any, watch StageWatch) error {
 	in, err := r.post(ctx, what, body)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	var rep reply
-	if err := json.NewDecoder(in).Decode(&rep); err != nil {
-		return fmt.Errorf("ask the process that works on the project: %w", err)
+	for lines := json.NewDecoder(in); ; {
+		var rep reply
+		if err := lines.Decode(&rep); err != nil {
+			return fmt.Errorf("ask the process that works on the project: %w", err)
+		}
+		switch {
+		case rep.Error != "":
+			return rep.answered()
+		case rep.Value != nil:
+			return json.Unmarshal(rep.Value, value)
+		}
+		watch(rep.Doing, rep.Percent)
 	}
-	if rep.Error != "" {
-		return errors.New(rep.Error)
-	}
-	return json.Unmarshal(rep.Value, value)
 }
 
 // Status implements Viewer.

@@ -157,10 +157,31 @@ func (p *Project) draft(ctx context.Context, o DiscardOptions, open Options) (*C
 	if err := o.Confirm(p.Config.Name); err != nil {
 		return nil, err
 	}
+	if err := p.noteDiscard(ctx, c, open); err != nil && !o.Force {
+		return nil, fmt.Errorf("%w\nnothing was destroyed; --force destroys without a note in the audit trail", err)
+	}
 	if err := p.list(ctx, c, places); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// noteDiscard notes in the audit trail that all is about to be destroyed: who finds a copy of
+// the ledger later, or a discard that was killed at once, reads it there.
+func (p *Project) noteDiscard(ctx context.Context, c *Certificate, open Options) error {
+	if c.Set == "" { // the project cannot be opened
+		return nil
+	}
+	live, err := Open(ctx, p.Config.Dir, Loading, open)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
+	if _, err := live.note(ctx, NewHappened("discard", open.Args, c.Begun, nil, "confirmed: all is destroyed now")); err != nil {
+		return err
+	}
+	c.AuditHead = live.ledger.AuditHead().String()
+	return nil
 }
 
 // objections fills in how the migration stands, and says why it should not be discarded.

@@ -38,8 +38,13 @@ type DraftTable struct {
 // schema: the columns guessed by name, texts converted by the form of their values,
 // lookups found by looking which columns hold another source's keys, and sheets for
 // choices. What is there already is left as it is.
-func (p *Project) Draft(ctx context.Context, watch StageWatch) (Draft, error) {
-	out := Draft{Version: 1, Tables: []DraftTable{}, Maps: []string{}, Unmatched: []string{}}
+func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err error) {
+	out = Draft{Version: 1, Tables: []DraftTable{}, Maps: []string{}, Unmatched: []string{}}
+	end, err := p.record(ctx, "draft", p.o.Args)
+	if err != nil {
+		return out, err
+	}
+	defer func() { end(err, fmt.Sprintf("%d tables", len(out.Tables))) }()
 	profile, err := p.Profile(ctx, nil, watch)
 	if err != nil {
 		return out, err

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -458,9 +459,9 @@ func (p *Project) scoreTable() ([]plan.Criterion, error) {
 	return table, nil
 }
 
-// WriteScoreTable writes the score table to be edited; an existing one is left alone.
-func (p *Project) WriteScoreTable() (path string, err error) {
-	path = p.Config.Path(scoreFile)
+// WriteScoreTable writes the score table into the project's folder, to be edited; an existing one is left alone.
+func WriteScoreTable(dir string) (path string, err error) {
+	path = filepath.Join(dir, scoreFile)
 	if exists(path) {
 		return path, fmt.Errorf("%s is there already; edit it, or remove it first", path)
 	}

@@ -77,7 +77,7 @@ func stageAndLoad(t *testing.T, dir, url string) {
 		t.Fatal(err)
 	}
 	requireAllLoaded(t, p)
-	r, err := p.Reconcile(t.Context(), true, 5, "", func(string, int64, int64) {})
+	r, err := p.Reconcile(t.Context(), ReconcileOptions{Values: true, Limit: 5}, func(string, float64) {})
 	if err != nil || r.Summary.Missing+r.Summary.Extra+r.Summary.Different+r.Summary.Duplicates > 0 {
 		t.Fatalf("reconcile: %v, %+v, %+v", err, r.Summary, r.Tables)
 	}

@@ -20,7 +20,7 @@ func TestServerIDsAllTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireAllLoaded(t, p)
-	r, err := p.Reconcile(t.Context(), true, 5, "", func(string, int64, int64) {})
+	r, err := p.Reconcile(t.Context(), ReconcileOptions{Values: true, Limit: 5}, func(string, float64) {})
 	if err != nil || r.Summary.Missing+r.Summary.Extra+r.Summary.Different+r.Summary.Duplicates > 0 || r.Summary.Target != r.Summary.Source || r.Summary.Source == 0 {
 		t.Errorf("reconcile: %v, %+v", err, r)
 	}

@@ -271,9 +271,13 @@ func (p *Project) explainTarget(err error) error {
 type SignInError struct {
 	Err          error
 	Impersonates bool // the settings name a user to act as, who may be the unknown one
+	told         bool // Err is all the text, as another process told it
 }
 
 func (e *SignInError) Error() string {
+	if e.told {
+		return e.Err.Error()
+	}
 	text := e.Err.Error() + "\nsign in again (DVMIGRATE_TOKEN, or target.auth in migration.yaml), and check that the application user exists in the environment and has a role"
 	if e.Impersonates {
 		text += "; and that the user exists whom headers.impersonate names"

@@ -63,8 +63,15 @@ const suchTexts = 5
 // what is staged. only names tables or choices (account.industrycode); empty = all. With
 // write the sheets are written: texts that are new are added, with a value where an option
 // is alike; what people have decided is kept. With workbook all go into one file.
-func (p *Project) Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (OptionsPlan, error) {
-	out := OptionsPlan{Version: 1, Maps: []OptionMap{}}
+func (p *Project) Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (out OptionsPlan, err error) {
+	out = OptionsPlan{Version: 1, Maps: []OptionMap{}}
+	if write {
+		end, err := p.record(ctx, "options plan", append([]string{"options", "plan"}, only...))
+		if err != nil {
+			return out, err
+		}
+		defer func() { end(err, fmt.Sprintf("%d sheets", len(out.Maps))) }()
+	}
 	b, err := p.bind(ctx, p.stage)
 	if err != nil {
 		return out, err

@@ -38,7 +38,7 @@ func TestWhereSocketsAreMissingAPortAnswersWhoReadsTheFile(t *testing.T) {
 	if way == nil {
 		t.Fatal("nobody answers")
 	}
-	r := remote{http.Client{Transport: way}}
+	r := remote{http: http.Client{Transport: way}}
 	var said string
 	if err := r.ask(t.Context(), "anything", nil, &said); said != "hi" || err != nil {
 		t.Errorf("%q, %v", said, err)

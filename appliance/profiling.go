@@ -139,10 +139,10 @@ func columnKey(source, column string) string {
 // sheetHead are the columns of the sheet; people fill in decision and comment.
 var sheetHead = []string{"source", "column", "type", "rows", "filled %", "distinct", "unique", "longest", "min", "max", "frequent values", "forms", "used by", "proposal", "why", "decision", "comment"}
 
-// WriteProfile writes the sheet. Decisions and comments that stand in it already are kept,
+// WriteProfile writes the sheet into the project's folder. Decisions and comments that stand in it already are kept,
 // also of columns that are no longer there.
-func (p *Project) WriteProfile(ctx context.Context, s SourceProfile) (string, error) {
-	path := filepath.Join(p.Config.Dir, ProfileFile)
+func WriteProfile(ctx context.Context, dir string, s SourceProfile) (string, error) {
+	path := filepath.Join(dir, ProfileFile)
 	former, err := readSheet(ctx, path)
 	if err != nil {
 		return "", err

@@ -2,36 +2,72 @@ package appliance
 
 import (
 	"context"
+	"fmt"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/appliance/reconcile"
 )
 
-// Reconcile compares what is in the target with what was loaded. values says
-// whether the columns are compared too, limit how many mismatches of a table are
-// kept. newTarget is the target's address said a second time, as in LoadOptions.
-func (p *Project) Reconcile(ctx context.Context, values bool, limit int, newTarget string, watch func(table string, done, total int64)) (reconcile.Result, error) {
+// ReconcileOptions say how the target is compared.
+type ReconcileOptions struct {
+	Values    bool     // compare the columns too, not only which records are there
+	Limit     int      // how many mismatches of a table are kept
+	NewTarget string   // the target's address said a second time, as in LoadOptions
+	Args      []string // of the process that asks, for the audit trail; nil = this one's
+}
+
+// Reconcile compares what is in the target with what was loaded. While a load runs, the
+// records that it changes meanwhile are not judged, and how the comparison ended does not
+// count for a discard.
+func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch StageWatch) (r reconcile.Result, err error) {
+	if o.Args == nil {
+		o.Args = p.o.Args
+	}
+	end, err := p.record(ctx, "reconcile", o.Args)
+	if err != nil {
+		return r, err
+	}
+	defer func() { end(err, reconciledText(r)) }()
 	b, err := p.bindStaged(ctx)
 	if err != nil {
-		return reconcile.Result{}, err
+		return r, err
 	}
-	target, err := p.meet(ctx, 0, newTarget)
+	target, err := p.meet(ctx, 0, o.NewTarget)
 	if err != nil {
-		return reconcile.Result{}, err
+		return r, err
 	}
 	defer target.close()
 	way, err := target.route(config.Headers{})
 	if err != nil {
-		return reconcile.Result{}, err
+		return r, err
 	}
-	seqOf := p.targetSeq(b)
-	r, err := reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: values, Limit: limit, Watch: watch,
-		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf)})
+	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
+	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading})
 	if err != nil {
 		return r, p.explainTarget(err)
 	}
-	return r, p.noteReconciled(ctx, r.Summary, values)
+	if loading || p.tracker.Load() != nil {
+		return r, nil
+	}
+	return r, p.noteReconciled(ctx, r.Summary, o.Values)
+}
+
+func reconciledText(r reconcile.Result) string {
+	s := r.Summary
+	return fmt.Sprintf("%d records compared: %d missing, %d extra, %d different, %d duplicates", s.Target, s.Missing, s.Extra, s.Different, s.Duplicates)
+}
+
+// percentOf tells a watcher of counts as one of percents.
+func percentOf(verb string, watch StageWatch) func(table string, done, total int64) {
+	return func(table string, done, total int64) {
+		percent := -1.0
+		if total > 0 {
+			percent = 100 * float64(done) / float64(total)
+		}
+		watch(verb+table, percent)
+	}
 }
 
 // Live is the state of a load that is running in this process; false when none is.

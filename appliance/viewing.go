@@ -25,6 +25,7 @@ type Viewer interface {
 	// CheckLedger checks the whole ledger, against the stage too.
 	CheckLedger(ctx context.Context) (LedgerReport, error)
 	LedgerStats(ctx context.Context) (LedgerStats, error)
+	Looker
 	Close() error
 }
 

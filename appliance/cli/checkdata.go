@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -27,19 +26,19 @@ func failsFrom(word string) []string {
 
 // runData checks every staged row.
 func (c *checkCommand) runData(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "check --data")
+	v, err := appliance.View(ctx, env.dir, env.options("check --data"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer v.Close()
 	meter := env.meter()
-	d, err := p.CheckData(env.Drain, c.only, func(what string, percent float64) { meter.line(fmt.Sprintf("%s %.0f %%", what, percent)) })
+	d, err := v.CheckData(env.Drain, c.only, meter.percent)
 	meter.clear()
 	if err != nil {
 		return err
 	}
 	if c.html != "" {
-		if err := writePage(c.html, dataPage, p.Config.Name, d); err != nil {
+		if err := writePage(c.html, dataPage, v.Settings().Name, d); err != nil {
 			return err
 		}
 	}

@@ -60,36 +60,29 @@ func (c *cutoverCommand) Validate(args []string) error {
 }
 
 func (c *cutoverCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "cutover plan")
+	v, err := appliance.View(ctx, env.dir, env.options("cutover plan"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer v.Close()
 	zone := c.zone
 	if zone == "" {
 		if zone = time.Local.String(); zone == "Local" {
 			zone = "UTC"
 		}
 	}
-	b, err := p.Cutover(ctx, appliance.CutoverOptions{Window: c.window, Zone: zone, After: time.Now(), Fixed: c.durations, Estimate: appliance.EstimateOptions{Users: c.users}})
+	b, err := v.Cutover(ctx, appliance.CutoverOptions{Window: c.window, Zone: zone, After: time.Now(), Fixed: c.durations, Estimate: appliance.EstimateOptions{Users: c.users}})
 	if err != nil {
 		return err
 	}
 	dir := c.out
 	if dir == "" {
-		dir = p.Config.Path("cutover")
+		dir = v.Settings().Path("cutover")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	v.Close() // the trail is written to, which nobody may read meanwhile
+	began := time.Now()
+	if err := env.noted(ctx, "cutover plan", began, writeRunbook(dir, b, began), "into "+dir); err != nil {
 		return err
-	}
-	for name, write := range map[string]func(io.Writer) error{
-		"runbook.md":   func(w io.Writer) error { _, err := io.WriteString(w, runbookText(b)); return err },
-		"runbook.html": func(w io.Writer) error { return writeRunbookPage(w, b) },
-		"runbook.ics":  func(w io.Writer) error { _, err := io.WriteString(w, runbookCalendar(b, time.Now())); return err },
-	} {
-		if err := writeWith(filepath.Join(dir, name), write); err != nil {
-			return err
-		}
 	}
 	if env.json {
 		if err := env.printJSON(struct {
@@ -106,6 +99,17 @@ func (c *cutoverCommand) Run(ctx context.Context, env *Env) error {
 		return rejects()
 	}
 	return nil
+}
+
+// writeRunbook writes the runbook in all its forms.
+func writeRunbook(dir string, b appliance.Runbook, now time.Time) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(
+		writeWith(filepath.Join(dir, "runbook.md"), func(w io.Writer) error { _, err := io.WriteString(w, runbookText(b)); return err }),
+		writeWith(filepath.Join(dir, "runbook.html"), func(w io.Writer) error { return writeRunbookPage(w, b) }),
+		writeWith(filepath.Join(dir, "runbook.ics"), func(w io.Writer) error { _, err := io.WriteString(w, runbookCalendar(b, now)); return err }))
 }
 
 const runbookTime = "Mon 2006-01-02 15:04"

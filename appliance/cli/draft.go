@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -31,12 +30,7 @@ func (*draftCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer p.Close()
 	meter := env.meter()
-	d, err := p.Draft(env.Drain, func(what string, percent float64) {
-		if percent >= 0 {
-			what = fmt.Sprintf("%s %.0f %%", what, percent)
-		}
-		meter.line(what)
-	})
+	d, err := p.Draft(env.Drain, meter.percent)
 	meter.clear()
 	if err != nil {
 		return err

@@ -73,28 +73,28 @@ func (c *estimateCommand) options() appliance.EstimateOptions {
 }
 
 func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "estimate")
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	switch {
-	case c.writeGrade:
-		path, err := p.WriteScoreTable()
+	if c.writeGrade || c.compare {
+		p, err := env.open(ctx, appliance.NoSchema, "estimate")
 		if err != nil {
 			return err
 		}
-		env.say("wrote %s: edit limits and weights; estimate uses it from now on", path)
-		return nil
-	case c.compare:
-		return compareEstimate(env, p)
+		defer p.Close()
+		if c.compare {
+			return compareEstimate(env, p)
+		}
+		return writeGrade(ctx, env, p.Config.Dir)
 	}
-	e, err := p.Estimate(ctx, c.options())
+	v, err := appliance.View(ctx, env.dir, env.options("estimate"))
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	e, err := v.Estimate(ctx, c.options())
 	if err != nil {
 		return err
 	}
 	if c.html != "" {
-		if err := writeWith(c.html, func(w io.Writer) error { return writeEstimatePage(w, p.Config.Name, e) }); err != nil {
+		if err := writeWith(c.html, func(w io.Writer) error { return writeEstimatePage(w, v.Settings().Name, e) }); err != nil {
 			return err
 		}
 	}
@@ -118,6 +118,16 @@ func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
 			env.say("wrote %s", path)
 		}
 	}
+	return nil
+}
+
+func writeGrade(ctx context.Context, env *Env, dir string) error {
+	began := time.Now()
+	path, err := appliance.WriteScoreTable(dir)
+	if err := env.noted(ctx, "estimate --write-grade", began, err, path); err != nil {
+		return err
+	}
+	env.say("wrote %s: edit limits and weights; estimate uses it from now on", path)
 	return nil
 }
 

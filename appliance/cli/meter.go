@@ -42,6 +42,14 @@ func (m *meter) line(text string) {
 	m.plain(text)
 }
 
+// percent shows what is being done and how far it is; negative = not known.
+func (m *meter) percent(what string, percent float64) {
+	if percent >= 0 {
+		what = fmt.Sprintf("%s %.0f %%", what, percent)
+	}
+	m.line(what)
+}
+
 func (m *meter) plain(text string) {
 	if m.env.json || time.Since(m.last) < plainEvery {
 		return

@@ -40,13 +40,17 @@ func (c *optionsCommand) Validate(args []string) error {
 }
 
 func (c *optionsCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "options")
+	enter := appliance.View
+	if c.plan {
+		enter = appliance.Join
+	}
+	v, err := enter(ctx, env.dir, env.options("options"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer v.Close()
 	meter := env.meter()
-	plan, err := p.Options(env.Drain, c.only, c.plan, c.xlsx, func(what string, _ float64) { meter.line(what) })
+	plan, err := v.Options(env.Drain, c.only, c.plan, c.xlsx, func(what string, _ float64) { meter.line(what) })
 	meter.clear()
 	if err != nil {
 		return err

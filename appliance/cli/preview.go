@@ -40,23 +40,23 @@ func (c *previewCommand) Validate(args []string) error {
 }
 
 func (c *previewCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "preview")
+	v, err := appliance.View(ctx, env.dir, env.options("preview"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	v, err := p.Preview(ctx, c.table, c.keys, c.limit)
+	defer v.Close()
+	found, err := v.Preview(ctx, c.table, c.keys, c.limit)
 	if err != nil {
 		return err
 	}
-	if len(v.Records) == 0 && len(c.keys) > 0 {
+	if len(found.Records) == 0 && len(c.keys) > 0 {
 		return fmt.Errorf("%s has no staged row with that legacy key", c.table)
 	}
 	if env.json {
-		return env.printJSON(v)
+		return env.printJSON(found)
 	}
-	for _, r := range v.Records {
-		env.say("%s '%s', record %s", v.Table, r.LegacyKey, r.RecordID)
+	for _, r := range found.Records {
+		env.say("%s '%s', record %s", found.Table, r.LegacyKey, r.RecordID)
 		if r.Held != "" {
 			env.say("  held back: %s", r.Held)
 		}

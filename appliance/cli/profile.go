@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -38,25 +39,28 @@ func (c *profileCommand) Validate(args []string) error {
 var profilePage string
 
 func (c *profileCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "profile")
+	v, err := appliance.View(ctx, env.dir, env.options("profile"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer v.Close()
 	meter := env.meter()
-	s, err := p.Profile(env.Drain, c.sources, func(what string, percent float64) { meter.line(fmt.Sprintf("%s %.0f %%", what, percent)) })
+	s, err := v.Profile(env.Drain, c.sources, meter.percent)
 	meter.clear()
 	if err != nil {
 		return err
 	}
 	if c.html != "" {
-		if err := writePage(c.html, profilePage, p.Config.Name, s); err != nil {
+		if err := writePage(c.html, profilePage, v.Settings().Name, s); err != nil {
 			return err
 		}
 	}
 	sheet := ""
 	if c.write {
-		if sheet, err = p.WriteProfile(ctx, s); err != nil {
+		began := time.Now()
+		sheet, err = appliance.WriteProfile(ctx, v.Settings().Dir, s)
+		v.Close() // the trail is written to, which nobody may read meanwhile
+		if err := env.noted(ctx, "profile", began, err, fmt.Sprintf("%d columns into %s", len(s.Columns), sheet)); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,12 @@ func (e *Env) open(ctx context.Context, mode appliance.Mode, command string) (*a
 	return appliance.Open(ctx, e.dir, mode, e.options(command))
 }
 
+// noted notes in the audit trail what a command did that had not the project open to
+// change it, or that it failed with err, which is returned.
+func (e *Env) noted(ctx context.Context, command string, began time.Time, err error, did string) error {
+	return errors.Join(err, appliance.Note(context.WithoutCancel(ctx), e.dir, e.options(command), appliance.NewHappened(command, e.Args, began, err, did)))
+}
+
 // statusOf is the exit status that an error leads to.
 func statusOf(err error) int {
 	var exit *exitError
@@ -51,12 +57,12 @@ func (c *planCommand) AddFlags(*pflag.FlagSet)      {}
 func (c *planCommand) Validate(args []string) error { return noArgs(args) }
 
 func (c *planCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "plan")
+	v, err := appliance.View(ctx, env.dir, env.options("plan"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	plan, err := p.Plan(ctx)
+	defer v.Close()
+	plan, err := v.Plan(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,8 +127,7 @@ func (c *schemaCommand) Run(ctx context.Context, env *Env) error {
 		path = c.output
 	}
 	err = appliance.WriteSchema(path, s)
-	note := appliance.NewHappened("schema pull", env.Args, began, err, fmt.Sprintf("%d tables into %s", len(s.Tables), path))
-	if err := errors.Join(err, appliance.Note(ctx, env.dir, env.options("schema pull"), note)); err != nil {
+	if err := env.noted(ctx, "schema pull", began, err, fmt.Sprintf("%d tables into %s", len(s.Tables), path)); err != nil {
 		return err
 	}
 	if env.json {

@@ -27,15 +27,13 @@ func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 func (c *reconcileCommand) Validate(args []string) error { return noArgs(args) }
 
 func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Loading, "reconcile")
+	v, err := appliance.Join(ctx, env.dir, env.options("reconcile"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer v.Close()
 	meter := env.meter()
-	r, err := p.Reconcile(env.Drain, !c.countsOnly, c.limit, c.newTarget, func(table string, done, total int64) {
-		meter.line(fmt.Sprintf("comparing %s: %s of %s", table, count(done), count(total)))
-	})
+	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}
@@ -62,6 +60,9 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 		if len(bad) > 0 {
 			fmt.Fprintln(env.Stdout)
 			printTable(env.Stdout, []column{left("table"), left("legacy key"), left("record id"), left("what"), left("column"), left("loaded"), left("in target")}, bad)
+		}
+		if s.Moving > 0 {
+			env.say("\na load is running: %s records that it changed meanwhile were not judged; compare again when it is over", count(s.Moving))
 		}
 		if !faulty {
 			env.say("\nthe target has what was loaded")

@@ -58,7 +58,7 @@ func (c *rehearseCommand) Run(ctx context.Context, env *Env) error {
 	defer web.Close()
 	watching, stop := context.WithCancel(ctx)
 	followed := make(chan struct{})
-	meter := env.meter()
+	meter, began := env.meter(), time.Now()
 	go func() {
 		defer close(followed)
 		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
@@ -67,6 +67,10 @@ func (c *rehearseCommand) Run(ctx context.Context, env *Env) error {
 	stop()
 	<-followed
 	if err != nil {
+		return err
+	}
+	p.Close() // its ledger, which stood aside for a copy, has the audit trail
+	if err := env.noted(ctx, "rehearse", began, nil, "kept in work/profile.json"); err != nil {
 		return err
 	}
 	if env.json {

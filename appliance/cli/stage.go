@@ -60,12 +60,7 @@ func (c *stageCommand) Run(ctx context.Context, env *Env) error {
 func (c *stageCommand) stage(env *Env, p *appliance.Project, o appliance.StageOptions) error {
 	p.AcceptLoss = c.acceptLoss
 	meter := env.meter()
-	r, err := p.Restage(env.Drain, o, func(what string, percent float64) {
-		if percent >= 0 {
-			what = fmt.Sprintf("%s %.0f %%", what, percent)
-		}
-		meter.line(what)
-	})
+	r, err := p.Restage(env.Drain, o, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request: nothing of an earlier staging was changed; run `dvmigrate stage` again")}

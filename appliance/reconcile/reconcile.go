@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
@@ -46,6 +47,9 @@ type Options struct {
 	// before. nil: they are the same.
 	Kept   func(staged schema.GUID) schema.GUID
 	Staged func(table string, id schema.GUID) schema.GUID
+	// Moving says that a load changes target and ledger meanwhile. Records whose entry
+	// is changed after the comparison of their table began are then not judged.
+	Moving bool
 }
 
 // The kinds of mismatch.
@@ -76,7 +80,8 @@ type TableResult struct {
 	Extra      int64      `json:"extra"`
 	Different  int64      `json:"different"`
 	Duplicates int64      `json:"duplicates"`
-	Others     int64      `json:"others"` // rows of the target that are not of this migration
+	Moving     int64      `json:"moving,omitempty"` // that a load changed meanwhile, so that they are not judged
+	Others     int64      `json:"others"`           // rows of the target that are not of this migration
 	Mismatches []Mismatch `json:"mismatches"`
 }
 
@@ -88,6 +93,7 @@ type Summary struct {
 	Extra      int64 `json:"extra"`
 	Different  int64 `json:"different"`
 	Duplicates int64 `json:"duplicates"`
+	Moving     int64 `json:"moving,omitempty"`
 }
 
 // Result is how the target compares with what was loaded.
@@ -123,6 +129,7 @@ func Run(ctx context.Context, s stage, b book, c client, o Options) (Result, err
 		sum.Extra += res.Extra
 		sum.Different += res.Different
 		sum.Duplicates += res.Duplicates
+		sum.Moving += res.Moving
 	}
 	return r, nil
 }
@@ -136,7 +143,11 @@ type comparison struct {
 	result   TableResult
 	examples examples
 	seen     seqSet
+	began    uint32 // unix seconds; 0 = nothing moves meanwhile
 }
+
+// moves reports whether a load changed the record since the comparison began.
+func (w *comparison) moves(e ledger.Entry) bool { return w.began > 0 && e.Time >= w.began }
 
 // errNoIntersect says that the schema lacks the table that is to be read.
 var errNoIntersect = errors.New("the schema does not have the intersect table of the N:N relationship; pull the schema with it")
@@ -147,6 +158,9 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		return TableResult{}, errNoIntersect
 	}
 	w := &comparison{stage: s, book: b, o: o, table: t, result: TableResult{Name: t.Name}, examples: examples{limit: o.Limit}}
+	if o.Moving {
+		w.began = uint32(time.Now().Unix())
+	}
 	var count uint32
 	for span := range b.Spans(t.Name, 0) {
 		count = span.To
@@ -173,6 +187,10 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 // missing counts the records that should have been seen and were not.
 func (w *comparison) missing() {
 	for span := range w.book.Spans(w.table.Name, 0) {
+		if w.moves(span.Entry) {
+			w.result.Moving += int64(span.Len())
+			continue
+		}
 		if expect(span.Entry).presence != present {
 			continue
 		}
@@ -190,6 +208,10 @@ func (w *comparison) missing() {
 // says of it; again is true when it was met before.
 func (w *comparison) meet(seq uint32, found Mismatch) (x expectation, action ledger.Action, again bool) {
 	e, known := w.book.Entry(w.table.Name, seq)
+	if known && w.moves(e) {
+		w.seen.add(seq)
+		return expectation{presence: unsure}, e.Action, false
+	}
 	if known {
 		x = expect(e)
 	}
