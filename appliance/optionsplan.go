@@ -66,8 +66,8 @@ const suchTexts = 5
 func (p *Project) Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (out OptionsPlan, err error) {
 	out = OptionsPlan{Version: 1, Maps: []OptionMap{}}
 	if write {
-		end, err := p.record(ctx, "options plan", append([]string{"options", "plan"}, only...))
-		if err != nil {
+		var end func(error, string)
+		if end, err = p.record(ctx, "options plan", append([]string{"options", "plan"}, only...)); err != nil {
 			return out, err
 		}
 		defer func() { end(err, fmt.Sprintf("%d sheets", len(out.Maps))) }()
