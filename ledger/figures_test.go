@@ -3,9 +3,11 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +25,7 @@ const figuresVariable = "LEDGER_FIGURES"
 
 const (
 	figureTime    = 6 * time.Second
+	figureRounds  = 5
 	figureWorkers = 32
 	postgresRows  = 10_000_000
 )
@@ -32,21 +35,120 @@ func TestFigures(t *testing.T) {
 		t.Skip("set " + figuresVariable + " to measure")
 	}
 	postgres := newPostgres(t)
-	for size := range strings.SplitSeq(os.Getenv(figuresVariable), ",") {
-		records, err := strconv.ParseUint(size, 10, 32)
+	var sizes []uint32
+	var paths []string
+	for text := range strings.SplitSeq(os.Getenv(figuresVariable), ",") {
+		records, err := strconv.ParseUint(text, 10, 32)
 		must(t, err)
-		path := largeLedger(t, uint32(records))
-		measureOpen(t, path, uint32(records))
-		for _, batch := range []uint32{100, 1000} {
-			ours := measureTransitions(t, path, batch)
-			line := fmt.Sprintf("%d records, batch %d, %d in flight: %.2f M durable transitions/s", records, batch, figureWorkers, ours/1e6)
+		sizes = append(sizes, uint32(records))
+		paths = append(paths, largeLedger(t, uint32(records)))
+		measureOpen(t, paths[len(paths)-1], uint32(records))
+	}
+	// The sizes and PostgreSQL take turns, so that a neighbour's work strikes all of them; medians.
+	for _, batch := range []uint32{100, 1000} {
+		ours, theirs := make([][]float64, len(sizes)), []float64{}
+		for range figureRounds {
+			for i, path := range paths {
+				ours[i] = append(ours[i], measureTransitions(t, copyOf(t, path), batch))
+			}
 			if postgres {
-				theirs := measurePostgres(t, batch)
-				line += fmt.Sprintf("; PostgreSQL with %d rows %.3f M/s: %.0f x", postgresRows, theirs/1e6, ours/theirs)
+				theirs = append(theirs, measurePostgres(t, batch))
+			}
+		}
+		for i, records := range sizes {
+			line := fmt.Sprintf("%d records, batch %d, %d in flight: %.2f M durable transitions/s (%.2f)", records, batch, figureWorkers, median(ours[i])/1e6, millions(ours[i]))
+			if i > 0 {
+				line += fmt.Sprintf("; %.0f %% less than at %d", 100*(1-median(ours[i])/median(ours[0])), sizes[0])
+			}
+			if postgres {
+				line += fmt.Sprintf("; PostgreSQL with %d rows %.3f M/s (%.3f): %.1f x", postgresRows, median(theirs)/1e6, millions(theirs), median(ours[i])/median(theirs))
 			}
 			t.Log(line)
 		}
 	}
+	for i, path := range paths {
+		measureHotCopy(t, copyOf(t, path), sizes[i])
+	}
+}
+
+// copyOf is a copy of a ledger that nobody has open: each measurement begins with the same.
+func copyOf(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	again := path + ".again"
+	must(t, os.WriteFile(again, b, 0o600))
+	return again
+}
+
+func median(list []float64) float64 {
+	sorted := slices.Sorted(slices.Values(list))
+	return sorted[len(sorted)/2]
+}
+
+func millions(list []float64) []float64 {
+	var out []float64
+	for _, v := range list {
+		out = append(out, v/1e6)
+	}
+	return out
+}
+
+// measureHotCopy copies the ledger while one writer claims and settles without a rest: how long the copy
+// takes, and how long the writer waits for a change at the most, with the copy and before it.
+func measureHotCopy(t *testing.T, path string, records uint32) {
+	t.Helper()
+	ctx := t.Context()
+	l, err := Open(ctx, path, Options{})
+	must(t, err)
+	defer l.Close()
+	waiting := l.Next("account", Main, 0, 1)
+	table, _ := l.Table("account")
+	next, copying, stop := waiting[0].From, atomic.Bool{}, make(chan struct{})
+	waits := map[bool][]float64{} // milliseconds, by whether a copy is taken
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for next+100 < table.Count {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			r, during, began := Range{next, next + 100}, copying.Load(), time.Now()
+			next += 100
+			if err := l.Claim(ctx, "account", Main, []Range{r}); err != nil {
+				t.Error(err)
+				return
+			}
+			claimed := time.Now()
+			if err := l.Settle(ctx, "account", []Outcome{{Range: r, Result: ResultSuccess}}); err != nil {
+				t.Error(err)
+				return
+			}
+			during = during || copying.Load()
+			waits[during] = append(waits[during], claimed.Sub(began).Seconds()*1e3, time.Since(claimed).Seconds()*1e3)
+		}
+	})
+	var took []float64
+	for range figureRounds {
+		time.Sleep(time.Second) // the writer alone
+		copying.Store(true)
+		began := time.Now()
+		must(t, l.SnapshotTo(ctx, io.Discard))
+		took = append(took, time.Since(began).Seconds())
+		copying.Store(false)
+	}
+	close(stop)
+	wg.Wait()
+	at := func(during bool, share float64) float64 {
+		sorted := slices.Sorted(slices.Values(waits[during]))
+		if len(sorted) == 0 {
+			return 0
+		}
+		return sorted[int(share*float64(len(sorted)-1))]
+	}
+	t.Logf("%d records: hot copy %.2f s (%.2f); a change waits meanwhile p50 %.1f, p99 %.1f, at most %.1f ms; without a copy p50 %.1f, p99 %.1f, at most %.1f ms",
+		records, median(took), took, at(true, 0.5), at(true, 0.99), at(true, 1), at(false, 0.5), at(false, 0.99), at(false, 1))
 }
 
 // largeLedger is a ledger of that size, two thirds of it settled 200 at a time, one in 200 failed.
@@ -141,14 +243,6 @@ func measureTransitions(t *testing.T, path string, batch uint32) float64 {
 	}
 	wg.Wait()
 	rate := float64(done.Load()) / time.Since(began).Seconds()
-	// What was skipped between two measurements is claimed and settled, so that the next finds where to begin.
-	for _, s := range l.Next("account", Main, 0, 1<<20) {
-		if s.From >= next.Load()*batch {
-			break
-		}
-		must(t, l.Claim(ctx, "account", Main, []Range{s.Range}))
-		must(t, l.Settle(ctx, "account", []Outcome{{Range: s.Range, Result: ResultSuccess}}))
-	}
 	must(t, l.Close())
 	return rate
 }
