@@ -39,6 +39,7 @@ type SnapshotInfo struct {
 	Generation uint64    `json:"generation,omitempty"`
 	Summary    *Counts   `json:"summary,omitempty"`
 	Project    string    `json:"project,omitempty"`
+	Seal       string    `json:"seal,omitempty"`   // a hash over all of it, to be noted and given to restore
 	Audit      string    `json:"audit,omitempty"`  // number and hash of the newest audit entry then
 	Fault      string    `json:"fault,omitempty"`  // why it cannot be restored
 	Copies     []string  `json:"copies,omitempty"` // where else it is, when it was taken just now
@@ -103,7 +104,7 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo,
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
-	defer func() { end(err, info.ID) }()
+	defer func() { end(err, info.ID+", seal "+info.Seal) }()
 	keys, err := p.snapshotKeys()
 	if err != nil {
 		return SnapshotInfo{}, err
@@ -225,6 +226,7 @@ type RestoreOptions struct {
 	From string // the folder of snapshots, or the distant place
 	ID   string // "" = the newest
 	Dest string // the new project folder; must be empty or absent
+	Seal string // of the snapshot, as noted when it was taken; another is refused; "" = any
 	Keys KeySource
 }
 
@@ -261,6 +263,9 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
 	}
+	if err := o.checkSeal(s); err != nil {
+		return SnapshotInfo{}, err
+	}
 	// The settings, which are there now, say where the rest belongs. What they need
 	// from the environment is not needed for that.
 	c, err := config.Load(o.Dest, standIn(open.Env))
@@ -274,15 +279,26 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 	if exists(p.ledgerPath()) || exists(p.stagePath()) {
 		return SnapshotInfo{}, fmt.Errorf("%s has a stage or a ledger already, and the settings of the snapshot point there; move it away first", p.work())
 	}
-	_, err = place.Restore(ctx, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
+	s, err = place.Restore(ctx, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
+	}
+	if err := o.checkSeal(s); err != nil { // somebody has changed it between the two readings
+		return SnapshotInfo{}, err
 	}
 	note := Options{Version: open.Version, Command: open.Command, Args: open.Args, Env: standIn(open.Env)}
 	if err := Note(ctx, o.Dest, note, NewHappened("restore", open.Args, began, nil, "snapshot "+s.ID+" of "+s.Time.Format(time.RFC3339))); err != nil {
 		return SnapshotInfo{}, err
 	}
 	return snapshotInfo(s), nil
+}
+
+// checkSeal refuses a snapshot that is not the one whose seal was noted.
+func (o RestoreOptions) checkSeal(s backup.Snapshot) error {
+	if o.Seal == "" || strings.EqualFold(o.Seal, s.Seal) {
+		return nil
+	}
+	return fmt.Errorf("snapshot %s has the seal %s, and not the one that was noted, %s: it is another snapshot (--id chooses one), or somebody has put it there\nnothing was restored", s.ID, s.Seal, o.Seal)
 }
 
 // reachBeside opens the place that a restore reads. There is no project yet whose settings
@@ -354,7 +370,7 @@ func explainSnapshot(from string, err error) error {
 }
 
 func snapshotInfo(s backup.Snapshot) SnapshotInfo {
-	info := SnapshotInfo{ID: s.ID, Time: s.Time, Size: s.Size, Added: s.Added, Encrypted: s.Encrypted, Locked: s.Locked}
+	info := SnapshotInfo{ID: s.ID, Time: s.Time, Size: s.Size, Added: s.Added, Encrypted: s.Encrypted, Locked: s.Locked, Seal: s.Seal}
 	var meta snapshotMeta
 	if json.Unmarshal(s.Meta, &meta) == nil && meta.Project != "" {
 		info.Summary, info.Generation, info.Project, info.Audit = &meta.Summary, meta.Generation, meta.Project, meta.Audit

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -102,6 +103,8 @@ type Snapshot struct {
 	Meta  json.RawMessage
 	Size  int64 // bytes of all parts, uncompressed
 	Added int64 // bytes that this snapshot added to the folder, but for its manifest
+	// Seal is a hash over all of it, in hexadecimal: no other snapshot has the same.
+	Seal string
 	// Encrypted says that it takes a key to restore it; Locked, that none of those given
 	// does: then Parts, Meta and Size are not known.
 	Encrypted, Locked bool
@@ -154,7 +157,7 @@ func list(store *archive.Store, check func(*archive.Manifest) error) ([]Snapshot
 }
 
 func describe(m *archive.Manifest) Snapshot {
-	s := Snapshot{ID: m.ID, Meta: m.Meta, Encrypted: m.Encrypted()}
+	s := Snapshot{ID: m.ID, Meta: m.Meta, Encrypted: m.Encrypted(), Seal: hex.EncodeToString(m.Seal[:])}
 	s.Time, _ = archive.TimeOf(m.ID)
 	for _, p := range m.Packs {
 		if p.ID == m.ID {

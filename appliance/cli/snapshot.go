@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -91,6 +92,7 @@ func (c *snapshotCommand) Run(ctx context.Context, env *Env) error {
 		return env.printJSON(map[string]any{"version": 1, "snapshot": s})
 	}
 	env.say("snapshot %s: %s, of which %s are new in the folder; %sverified", s.ID, size(s.Size), size(s.Added), encryptedWord(s))
+	env.say("its seal: %s", s.Seal)
 	for _, copied := range s.Copies {
 		env.say("copied to %s", copied)
 	}
@@ -269,10 +271,14 @@ type restoreCommand struct {
 func (c *restoreCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.o.From, "from", "", "folder of the snapshots, or s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER/PREFIX")
 	f.StringVar(&c.o.ID, "id", "", "which snapshot (default: the newest)")
+	f.StringVar(&c.o.Seal, "seal", "", "refuse it unless it has this seal, which snapshot printed: 64 hexadecimal digits")
 	c.keys.add(f)
 }
 
 func (c *restoreCommand) Validate(args []string) error {
+	if b, err := hex.DecodeString(c.o.Seal); err != nil || len(b) != 0 && len(b) != 32 {
+		return errors.New("--seal is 64 hexadecimal digits, as `dvmigrate snapshot` and `dvmigrate snapshots --json` print it")
+	}
 	if c.o.From == "" {
 		return errors.New("say where the snapshots are: --from DIR, or s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER/PREFIX")
 	}

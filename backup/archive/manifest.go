@@ -78,6 +78,9 @@ type Manifest struct {
 	Meta  json.RawMessage // the caller's, valid JSON or empty
 	Packs []Pack
 	Parts []Part
+	// Seal is the checksum of the manifest that was read, and so of all that the snapshot
+	// holds: whoever noted it knows the snapshot again. Writing takes no notice of it.
+	Seal Hash
 
 	version uint16
 	wrapped []byte   // the data key, in an age file
@@ -219,7 +222,7 @@ func open(b []byte) (*outline, error) {
 	if sha256.Sum256(all) != [sha256.Size]byte(b[len(all):]) {
 		return nil, errors.New("checksum differs")
 	}
-	m := &Manifest{version: binary.BigEndian.Uint16(all[8:])}
+	m := &Manifest{version: binary.BigEndian.Uint16(all[8:]), Seal: Hash(b[len(all):])}
 	encrypted := all[10] == flagEncrypted
 	if m.version == 0 || m.version > version {
 		return nil, fmt.Errorf("version %d: %w", m.version, ErrVersion)
