@@ -1,0 +1,71 @@
+package appliance
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// TestRestoreOfASnapshotBeforeADelta: the disk is lost after a delta was loaded, and the only
+// snapshot is older than all of its inserts, updates, states, links and deletes. Loaded again
+// from there, the target is as it was, and nothing is created twice.
+func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
+	var created atomic.Int64 // requests that create records or links
+	url := environment(t, 16, func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "CreateMultiple") {
+			created.Add(1)
+		}
+		return false
+	})
+	dir := goneProject(t, url, "account: {gone: delete}\n  contact: {gone: delete}\n  contactleads: {gone: delete}\n  lead: {gone: deactivate}")
+	stageAndLoad(t, dir, url)
+	// The delta: a3, c3 and two links go, l6 is deactivated, twelve more of each come, and what
+	// was there is renamed or is in another state.
+	supply(t, dir, 20, "a3", "c3", "n3", "n5", "l6", "n6")
+	edit(t, filepath.Join(dir, "a.csv"), "A1,account 1,1", "A1,renamed,1")
+	edit(t, filepath.Join(dir, "a.csv"), "A2,account 2,0", "A2,account 2,1")
+	edit(t, filepath.Join(dir, "c.csv"), "C2,A2", "C2,A9")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	safe := t.TempDir()
+	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
+		t.Fatal(err)
+	}
+	requireAllLoaded(t, p)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	state := func() string {
+		return strings.Join([]string{keysIn(t, url, "accounts", "name"), keysIn(t, url, "contacts", "lastname"), keysIn(t, url, "contacts", "_parentcustomerid_value"),
+			keysIn(t, url, "leads", "subject"), keysIn(t, url, "contactleadscollection", "contactleadid")}, "\n")
+	}
+	before := state()
+	if !strings.Contains(before, "renamed/1 account 2/1") || strings.Contains(before, "C3/") || !strings.Contains(before, "C19/") {
+		t.Fatalf("the delta did not do what it should:\n%s", before)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	restored := filepath.Join(t.TempDir(), "restored")
+	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
+		t.Fatal(err)
+	}
+	created.Store(0)
+	p = reopen(t, restored, Loading, url)
+	requireAllLoaded(t, p)
+	if n := created.Load(); n > 0 {
+		t.Errorf("%d requests create records that are there", n)
+	}
+	if after := state(); after != before {
+		t.Errorf("the target was\n%s\nand is\n%s", before, after)
+	}
+	r, err := p.Reconcile(t.Context(), ReconcileOptions{Values: true, Limit: 5}, func(string, float64) {})
+	if s := r.Summary; err != nil || s.Missing+s.Extra+s.Different+s.Duplicates > 0 || s.Target == 0 {
+		t.Errorf("reconcile: %v, %+v", err, r)
+	}
+}
