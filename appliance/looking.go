@@ -67,7 +67,7 @@ func (p *Project) look(mux *http.ServeMux) {
 
 // notNow are the commands during which only status, errors, sql and the like are answered:
 // calibrate signs in elsewhere, and what is being staged or drafted is not yet one whole.
-var notNow = map[string]bool{"calibrate": true, "stage": true, "draft": true}
+var notNow = map[string]bool{"calibrate": true, "stage": true, "draft": true, "target pull": true}
 
 // looks serves one question whose answer may take long: lines of JSON, the last of which is
 // the answer. It ends when who asked is gone.

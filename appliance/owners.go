@@ -130,8 +130,15 @@ func (u *principal) shown() string {
 // PlanOwners compares the owners in the data, those that transforms hand to owner(), with
 // the users and teams that were pulled. With write it writes the sheet of owners, an import
 // file for stub users, and a checklist of what only people can do.
-func (p *Project) PlanOwners(ctx context.Context, write bool, watch StageWatch) (OwnersPlan, error) {
-	out := OwnersPlan{Version: 1, Owners: []DataOwner{}}
+func (p *Project) PlanOwners(ctx context.Context, write bool, watch StageWatch) (out OwnersPlan, err error) {
+	if write {
+		var end func(error, string)
+		if end, err = p.record(ctx, "users plan", p.o.Args); err != nil {
+			return out, err
+		}
+		defer func() { end(err, fmt.Sprintf("%d owners", len(out.Owners))) }()
+	}
+	out = OwnersPlan{Version: 1, Owners: []DataOwner{}}
 	state, err := p.pulled(ctx)
 	if err != nil {
 		return out, err

@@ -36,6 +36,7 @@ func trailLines() []trailLine {
 		{"check", "", 0}, {"check --online", "", 0}, {"check --data", "", 0},
 		{"stage", "stage", 0}, {"draft", "draft", 0},
 		{"profile articles --html TMP/p.html", "", 0}, {"profile articles --write", "profile", 0},
+		{"target pull", "target pull", 0}, {"users", opened, 0}, {"users plan", "users plan", 0},
 		{"options", "", 0}, {"options plan", "options plan", 0},
 		{"preview contact", "", 0}, {"plan", "", 0},
 		{"estimate --html TMP/e.html --csv TMP/e.csv", "", 0}, {"estimate --write-grade", "estimate --write-grade", 0},
