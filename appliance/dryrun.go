@@ -122,6 +122,11 @@ func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, err
 	if err != nil {
 		return r, err
 	}
+	files, closeFiles, err := p.openFiles(b)
+	if err != nil {
+		return r, err
+	}
+	defer closeFiles()
 	tracker := progress.New()
 	tracker.Phase("dry run")
 	p.tracker.Store(tracker)
@@ -137,7 +142,7 @@ func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, err
 		return r, err
 	}
 	err = load.New(p.stage, p.ledger, routes[""], load.Options{
-		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.drySettings(b), Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target),
+		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.drySettings(b), Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Files: files,
 		Target: func(table string) load.Target { return routes[table] }, Watch: counter, Log: p.o.Log,
 	}).Run(ctx, drain)
 	tracker.Finish()
@@ -249,6 +254,9 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		const done = "--done\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nHTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\nOData-EntityId: " + nobody + "\r\n\r\n\r\n"
 		return answer200(r, "multipart/mixed; boundary=done", strings.Repeat(done, len(parts))+"--done--\r\n"), nil
+	}
+	if res := fileAnswer(r, path); res != nil {
+		return res, nil
 	}
 	c.inspector.request(r.Method, path, body)
 	if strings.HasSuffix(path, "CreateMultiple") {

@@ -51,6 +51,8 @@ const (
 	defaultInsert = 10 * time.Millisecond
 	defaultUpdate = 25 * time.Millisecond
 	defaultSingle = 30 * time.Millisecond
+	defaultFile   = 100 * time.Millisecond
+	defaultUpload = 10e6 // bytes a second
 	defaultSpread = 1.0
 	statedSpread  = 0.1
 	defaultSource = "Microsoft's sample runs: 100 rows in 1 s created, in 2 to 3 s updated (dataverse-web-api.md 16)"
@@ -82,9 +84,10 @@ type forecast struct {
 	change   map[string]float64
 	bytes    map[string]float64    // of a record's body
 	files    map[string]float64    // of these, what goes to the file storage
-	owed     map[string][2]float64 // shares of a table's records with deferred lookups, and with a final state
+	owed     map[string][3]float64 // shares of a table's records with deferred lookups, with files, and with a final state
 	closed   map[string]float64    // share of the latter that an action closes
 	leaving  map[string]int64      // records that wait to be deactivated, their rows being gone
+	file     map[string]float64    // bytes of the files of a record that has some
 }
 
 // measured is the newest measurement of a kind.
@@ -94,7 +97,7 @@ type measured struct {
 }
 
 func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
-	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][2]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}}
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][3]float64{}, file: map[string]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}}
 	if err := f.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -274,19 +277,22 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 	if !f.staged[t.Name] {
 		f.counts[t.Name] = rate.Records
 		if len(f.bound.plan.Deferred(t.Name)) > 0 {
-			f.owed[t.Name] = [2]float64{1, 0}
+			f.owed[t.Name] = [3]float64{1, 0, 0}
 		}
 		return nil
 	}
-	var all, lookups, state, closed int64
-	query := fmt.Sprintf("SELECT count(*), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %[2]d <> 0), count(*) FILTER (dm_owed & %[2]d <> 0 AND %s) FROM %s",
-		mapping.OwesLookups, mapping.OwesState, t.ClosingsSQL(), duckstage.Ident(t.Name))
-	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &state, &closed}, query); err != nil {
+	var all, lookups, files, state, closed, size int64
+	query := fmt.Sprintf(`SELECT count(*), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %[3]d <> 0),
+		count(*) FILTER (dm_owed & %[3]d <> 0 AND %s), coalesce(sum(%s), 0)::BIGINT FROM %s`, mapping.OwesLookups, mapping.OwesFiles, mapping.OwesState, t.ClosingsSQL(), t.FileBytesSQL(), duckstage.Ident(t.Name))
+	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &files, &state, &closed, &size}, query); err != nil {
 		return fmt.Errorf("count %s: %w", t.Name, err)
 	}
 	f.counts[t.Name] = all
 	if all > 0 {
-		f.owed[t.Name] = [2]float64{float64(lookups) / float64(all), float64(state) / float64(all)}
+		f.owed[t.Name] = [3]float64{float64(lookups) / float64(all), float64(files) / float64(all), float64(state) / float64(all)}
+	}
+	if files > 0 {
+		f.file[t.Name] = float64(size) / float64(files)
 	}
 	if state > 0 {
 		f.closed[t.Name] = float64(closed) / float64(state)
@@ -304,8 +310,10 @@ func (f *forecast) waiting(step plan.Step) (inserts, updates int64) {
 		switch step.Pass {
 		case plan.Lookups:
 			return 0, int64(n * f.owed[step.Table][0])
-		case plan.State:
+		case plan.Files:
 			return 0, int64(n * f.owed[step.Table][1])
+		case plan.State:
+			return 0, int64(n * f.owed[step.Table][2])
 		}
 		return int64(n), 0
 	}
@@ -325,8 +333,11 @@ func (f *forecast) waiting(step plan.Step) (inserts, updates int64) {
 	}
 	share, before := f.owed[step.Table][0], inserts+updates
 	now := at(ledger.Lookups)
+	if step.Pass != plan.Lookups {
+		share, before, now = f.owed[step.Table][1], before+now, at(ledger.Files)
+	}
 	if step.Pass == plan.State {
-		share, before, now = f.owed[step.Table][1], before+now, at(ledger.State)
+		share, before, now = f.owed[step.Table][2], before+now, at(ledger.State)
 	}
 	return 0, now + int64(share*float64(before)+0.5)
 }

@@ -98,8 +98,23 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	if action == "insert" {
 		w.Parents = parentsOf(t, step)
 	}
+	if step.Pass == plan.Files {
+		f.fileCost(&w)
+		return w
+	}
 	f.cost(&w, rate.Insert, rate.Update)
 	return w
+}
+
+// fileCost is the cost of the content of files: one record after the other, few at once.
+func (f *forecast) fileCost(w *plan.Work) {
+	w.Message, w.Auto, w.Batch, w.Parallel, w.Bytes = plan.Single, false, 1, min(w.Parallel, load.FilesAtOnce), f.file[w.Table]
+	if m, ok := f.measures[w.Table+" "+string(w.Pass)+" update"]; ok && m.Records > 0 {
+		w.PerRecord, w.Source, w.Spread = seconds(m.Seconds/float64(m.Records)*float64(w.Parallel)), m.run.Kind, m.spread()
+		w.Note = fmt.Sprintf("%d records with files on %s", m.Records, m.run.Start.Format("2006-01-02 15:04"))
+		return
+	}
+	w.PerRecord, w.Source, w.Note, w.Spread = seconds(defaultFile.Seconds()+w.Bytes/defaultUpload), plan.Default, "a guess: 100 ms a file and 10 MB/s", defaultSpread
 }
 
 // message is the kind of request that a work travels in.

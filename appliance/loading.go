@@ -93,12 +93,17 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	if err != nil {
 		return r, err
 	}
+	files, closeFiles, err := p.openFiles(b)
+	if err != nil {
+		return r, err
+	}
+	defer closeFiles()
 	tracker.Phase("load")
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
-		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), MaxErrors: p.Config.Load.MaxErrors, Watch: survey, Log: p.o.Log,
+		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), MaxErrors: p.Config.Load.MaxErrors, Files: files, Watch: survey, Log: p.o.Log,
 	})
 	if err := p.ledger.BeginGeneration(ctx); err != nil {
 		return r, err

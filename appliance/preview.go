@@ -85,11 +85,16 @@ func (p *Project) Preview(ctx context.Context, table string, keys []string, limi
 		pass  plan.Pass
 		write mapping.Write
 		owes  int64
-	}{{plan.Insert, mapping.Insert, 0}, {plan.Lookups, mapping.Lookups, mapping.OwesLookups}, {plan.State, mapping.State, mapping.OwesState}}
+	}{{plan.Insert, mapping.Insert, 0}, {plan.Lookups, mapping.Lookups, mapping.OwesLookups}, {plan.Files, mapping.Files, mapping.OwesFiles}, {plan.State, mapping.State, mapping.OwesState}}
 	if t.Link != nil {
 		return out, p.previewLinks(ctx, t, seqs, at, &out)
 	}
 	for _, w := range writes {
+		if w.pass == plan.State {
+			if err := p.previewFiles(ctx, t, seqs, func(seq int64) *PreviewRecord { return &out.Records[at[seq]] }); err != nil {
+				return out, err
+			}
+		}
 		enc := t.Encoder(w.write, b.plan.Deferred(table))
 		if enc.Empty() {
 			continue
@@ -104,6 +109,9 @@ func (p *Project) Preview(ctx context.Context, table string, keys []string, limi
 				return
 			}
 			record := rows.AppendTarget(nil, i)
+			if w.write == mapping.Files && mapping.ClearsAll(enc.UpdateBody(nil, record)) {
+				return
+			}
 			q := PreviewRequest{Pass: string(w.pass), Method: "POST", Path: t.Schema.EntitySet, Body: t.WithParties(enc.CreateBody(nil, record), rows.AppendParties(nil, i))}
 			if w.write != mapping.Insert {
 				q.Method, q.Path, q.Body = "PATCH", fmt.Sprintf("%s(%s)", t.Schema.EntitySet, out.Records[k].RecordID), enc.UpdateBody(nil, record)
@@ -169,4 +177,33 @@ func (p *Project) previewLinks(ctx context.Context, t *mapping.Table, seqs []str
 
 func refBody(set string, id schema.GUID) json.RawMessage {
 	return fmt.Appendf(nil, `{"@odata.id":"%s(%s)"}`, set, id)
+}
+
+// previewFiles shows what the files pass sends, with what the stage says of each file
+// instead of its content.
+func (p *Project) previewFiles(ctx context.Context, t *mapping.Table, seqs []string, record func(seq int64) *PreviewRecord) error {
+	for _, c := range t.Files() {
+		if c.IsAttachment() { // goes with the record
+			continue
+		}
+		query := fmt.Sprintf("SELECT dm_seq, %[1]s FROM %[2]s WHERE dm_seq IN (%[3]s) AND %[1]s IS NOT NULL", mapping.Ident(c.LogicalName), mapping.Ident(t.Name), strings.Join(seqs, ","))
+		err := p.stage.Rows(ctx, query, nil, func(scan func(...any) error) error {
+			var seq int64
+			var file string
+			if err := scan(&seq, &file); err != nil {
+				return err
+			}
+			r := record(seq)
+			path := fmt.Sprintf("%s(%s)", t.Schema.EntitySet, r.RecordID)
+			if !c.IsNote() {
+				path += "/" + c.LogicalName
+			}
+			r.Requests = append(r.Requests, PreviewRequest{Pass: string(plan.Files), Method: "PATCH", Path: path, Body: []byte(file)})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -131,6 +131,9 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	if why != nil {
 		specs = slices.DeleteFunc(specs, func(t transform.Table) bool { _, chosen := why[t.Name]; return !chosen })
 	}
+	if err := p.listFiles(ctx, b); err != nil {
+		return r, err
+	}
 	results, err := transform.Run(ctx, p.stage, scripts, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
 	if err == nil {
 		err = p.keepRows(ctx)
@@ -400,7 +403,7 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 			spec.KeepID = t.Schema.PrimaryID
 		}
 		for _, c := range t.Columns {
-			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name)})
+			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name), File: c.File})
 		}
 		for _, l := range t.Lookups {
 			lookup := transform.Lookup{Column: l.LogicalName, Owner: l.Type == schema.Owner}

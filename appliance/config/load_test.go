@@ -81,7 +81,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Version: 1, Name: "acme-crm", Schema: "schema.json", Transforms: "transform", Work: "work",
+		Version: 1, Name: "acme-crm", Schema: "schema.json", Transforms: "transform", Files: "files", Work: "work",
 		Target: Target{
 			URL: "https://acme.crm4.dynamics.com/", Auth: "client-secret", Tenant: "acme.example",
 			Client: "0f8fad5b-d9cb-469f-a165-70867728950e", Secret: NewSecret("s3cret"), Token: NewSecret("tok"),

@@ -28,6 +28,7 @@ type Config struct {
 	Target     Target            `json:"target" doc:"The Dataverse environment that is loaded, and how to sign in."`
 	Schema     string            `json:"schema" need:"yes" doc:"File with the target's tables and columns, made by dvmigrate schema."`
 	Transforms string            `json:"transforms" need:"yes" doc:"Folder with the SQL that makes each table's rows, one <table>.sql a table."`
+	Files      string            `json:"files" need:"yes" doc:"Folder of the files whose content goes into file and image columns, notes and attachments."`
 	Work       string            `json:"work" need:"yes" doc:"Folder of the stage, the ledger and temporary files."`
 	Sources    map[string]Source `json:"sources" match:"^[A-Za-z_][A-Za-z0-9_]*$" doc:"Source data, each under the name by which SQL refers to it: a path, a list of paths, or a mapping."`
 	Tables     map[string]Table  `json:"tables" match:"^[a-z_][a-z0-9_]*$" doc:"What SQL cannot say about a table, under its logical name."`
@@ -298,7 +299,7 @@ func Default() *Config {
 type defaulter interface{ setDefaults() }
 
 func (c *Config) setDefaults() {
-	c.Schema, c.Transforms, c.Work = "schema.json", "transform", "work"
+	c.Schema, c.Transforms, c.Files, c.Work = "schema.json", "transform", "files", "work"
 	c.Target = Target{Auth: "default", Cloud: "public"}
 	c.Stage = Stage{TempLimit: 100 * gigabyte}
 	c.Guard = Guard{Gone: "10%", Fewer: "20%"}

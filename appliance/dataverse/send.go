@@ -37,12 +37,17 @@ type request struct {
 	prefer       string
 	ifMatch      string
 	contentType  string // instead of JSON
+	extra        []headerLine
 	body         []byte
 	work         int  // records it carries
 	read         bool // sending it again does no harm
 	pieces       bool // may be applied in part: a batch, a bulk request on an elastic table
 	keepCut      bool // an answer that breaks off is of use as far as it goes
+	bytes        bool // the answer is a file's content, not JSON
 }
+
+// headerLine is one line more in a request's head.
+type headerLine struct{ name, value string }
 
 func (r *request) op() string { return strings.TrimSpace(r.name + " " + r.target) }
 
@@ -264,6 +269,9 @@ func (c *Client) httpRequest(ctx context.Context, r *request, token string, body
 	if r.body == nil {
 		delete(h, "Content-Type")
 	}
+	for _, l := range r.extra {
+		h[l.name] = []string{l.value}
+	}
 	u := &url.URL{Scheme: c.scheme, Host: c.host, RawQuery: r.query}
 	u.RawPath = apiPath + r.path
 	u.Path, _ = url.PathUnescape(u.RawPath) // of our own making: always readable
@@ -347,7 +355,7 @@ func (c *Client) judge(r *request, f fault) *Error {
 // strange finds a success that the service cannot have meant: a page of a proxy or
 // a sign-in in place of JSON, or JSON that a read cannot use.
 func (c *Client) strange(r *request, a *answer) *Error {
-	if a.status == http.StatusNoContent || a.buf.Len() == 0 {
+	if a.status == http.StatusNoContent || a.buf.Len() == 0 || r.bytes {
 		return nil
 	}
 	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))

@@ -335,6 +335,9 @@ func (c *Client) wireHead(dst []byte, r *request, token string) []byte {
 	}
 	line("Prefer: ", r.prefer)
 	line("If-Match: ", r.ifMatch)
+	for _, l := range r.extra {
+		line(l.name+": ", l.value)
+	}
 	if r.body != nil {
 		contentType := r.contentType
 		if contentType == "" {
@@ -358,6 +361,11 @@ func (c *Client) overWire(r *request, token string) bool {
 			}
 		}
 		return true
+	}
+	for _, l := range r.extra {
+		if !clean(l.value, ' ') {
+			return false
+		}
 	}
 	return c.wire != nil && !r.read && clean(r.path, '!') && clean(r.query, '!') && clean(token, ' ') && clean(r.prefer, ' ') && clean(r.contentType, ' ')
 }

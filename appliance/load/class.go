@@ -62,6 +62,9 @@ var classByCode = map[uint32]Class{
 func reasonOf(err error) *ledger.Reason {
 	r := &ledger.Reason{Class: uint8(ClassOther), Text: err.Error()}
 	var e *dataverse.Error
+	if unreadable(err) {
+		r.Class = uint8(ClassValue)
+	}
 	if !errors.As(err, &e) {
 		return r
 	}

@@ -156,6 +156,8 @@ func (s *sender) single(ctx context.Context, i int) error {
 	switch {
 	case s.w.table.Link != nil:
 		return s.target.Associate(ctx, s.w.link, s.j.links[i])
+	case s.w.update && s.hasFile(i):
+		return s.updateAttachment(ctx, i)
 	case s.w.update:
 		err := s.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
 		if err != nil || !s.w.parties || !s.j.withParties(i) {
@@ -164,6 +166,9 @@ func (s *sender) single(ctx context.Context, i int) error {
 		return s.replaceParties(ctx, i)
 	}
 	body := s.createBody(i)
+	if s.hasFile(i) {
+		return s.createAttachment(ctx, i, body)
+	}
 	if s.w.table.ServerIDs {
 		id, err := s.target.CreateID(ctx, s.w.table.Schema, body)
 		s.j.ids[i] = id

@@ -61,6 +61,9 @@ func query(w *work) string {
 	if w.ids != nil {
 		columns = slices.DeleteFunc(columns, func(name string) bool { return name == mapping.ID })
 	}
+	for _, c := range w.files {
+		columns = append(columns, c.LogicalName)
+	}
 	for i, c := range columns {
 		columns[i] = mapping.Ident(c)
 	}
@@ -210,6 +213,10 @@ func (f *feeder) take(b *column.Batch) error {
 	if err != nil {
 		return err
 	}
+	files, err := f.w.table.FileRows(b, f.w.files)
+	if err != nil {
+		return err
+	}
 	seqs, owed := b.Column(mapping.Seq), b.Column(mapping.Owed)
 	if err := f.parts.begin(f.w, b); err != nil {
 		return err
@@ -237,6 +244,13 @@ func (f *feeder) take(b *column.Batch) error {
 		}
 		j := f.job(h)
 		j.add(seq, uint8(owed.Ints[i]), rows, i)
+		if len(f.w.files) > 0 {
+			row, err := files.Row(i)
+			if err != nil {
+				return err
+			}
+			j.files = append(j.files, row)
+		}
 		if h.closes {
 			j.closings = append(j.closings, closing)
 		}

@@ -23,7 +23,7 @@ const holdPiece = 10_000
 // their parent is mended. For the main pass these are the lookups that the insert carries,
 // for the second pass the deferred ones.
 func (l *Loader) holdDependants(ctx context.Context, t *mapping.Table, pass ledger.Pass, deferred []string) error {
-	if pass == ledger.State {
+	if pass == ledger.Files || pass == ledger.State {
 		return nil
 	}
 	if l.book.Counts(t.Name).Class(ledger.Held, uint8(ClassParent)) > 0 { // their parents may be there by now

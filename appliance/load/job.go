@@ -27,6 +27,7 @@ type job struct {
 	starts []uint32         // where record i begins in body
 	ends   []uint32         // and where it ends
 
+	files    [][]mapping.File  // the files of each record, in the order of the work's
 	closings []mapping.Closing // where the records are closed by an action
 	instead  map[int][]byte    // records in the place of those in body
 
@@ -151,7 +152,7 @@ func (j *job) appendOutcomes(out []ledger.Outcome) []ledger.Outcome {
 			continue
 		case ledger.ResultSuccess:
 			j.done++
-			o.Next = owedAfter(j.owed[i], j.w.pass)
+			o.Next = owedAfter(j.owed[i]|j.w.owesFiles(), j.w.pass)
 			if r.last || j.w.removing != nil {
 				o.Next = ledger.Main
 			}
@@ -181,6 +182,8 @@ func owedAfter(owed uint8, pass ledger.Pass) ledger.Pass {
 	switch {
 	case pass < ledger.Lookups && owed&mapping.OwesLookups != 0:
 		return ledger.Lookups
+	case pass < ledger.Files && owed&mapping.OwesFiles != 0:
+		return ledger.Files
 	case pass < ledger.State && owed&mapping.OwesState != 0:
 		return ledger.State
 	}

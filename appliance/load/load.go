@@ -27,6 +27,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 
@@ -77,6 +78,12 @@ type Target interface {
 	Associate(ctx context.Context, l dataverse.Link, p dataverse.Pair) error
 	Batch(ctx context.Context, ops []dataverse.Op) ([]error, error)
 	Do(ctx context.Context, op dataverse.Op) error
+	UploadFile(ctx context.Context, t *schema.Table, id schema.GUID, column string, f dataverse.Content) error
+	ClearFile(ctx context.Context, t *schema.Table, id schema.GUID, column string) error
+	FileOf(ctx context.Context, t *schema.Table, id schema.GUID, column string) (name string, size int64, there bool, err error)
+	UpdateNote(ctx context.Context, t *schema.Table, id schema.GUID, fields []byte, f dataverse.Content) error
+	CreateAttachment(ctx context.Context, t *schema.Table, create []byte, f dataverse.Content) (schema.GUID, error)
+	UpdateAttachment(ctx context.Context, t *schema.Table, id schema.GUID, f dataverse.Content) error
 	Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error)
 	Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error
 	Rows(ctx context.Context, t *schema.Table, q dataverse.Query, fn func(row json.RawMessage) error) error
@@ -139,6 +146,7 @@ type Options struct {
 	FirstID   func(table string) schema.GUID                             // id of row 0's record where ids are assigned: row n has n in the last four bytes, big-endian; nil = the stage tells each
 	Parallel  int                                                        // requests at once where a table does not say
 	Ours      []schema.GUID                                              // the users that sign in: what they changed last is ours
+	Files     fs.FS                                                      // where the content of files is; needed where a table takes some
 	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit
 	Watch     Watcher
 	Log       *slog.Logger
@@ -233,6 +241,8 @@ func passOf(p plan.Pass) ledger.Pass {
 	switch p {
 	case plan.Lookups:
 		return ledger.Lookups
+	case plan.Files:
+		return ledger.Files
 	case plan.State:
 		return ledger.State
 	}

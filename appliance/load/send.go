@@ -57,6 +57,9 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if s.w.removing != nil {
 		return s.remove(ctx, set, tries)
 	}
+	if s.w.pass == ledger.Files {
+		return s.sendFiles(ctx, set)
+	}
 	if s.j.closings != nil {
 		return s.close(ctx, set, tries)
 	}
@@ -129,6 +132,10 @@ func (s *sender) bulk(ctx context.Context, set []int) error {
 func (s *sender) decide(ctx context.Context, set []int, tries int, err error) error {
 	if err == nil {
 		s.note(set, outcome{result: ledger.ResultSuccess})
+		return nil
+	}
+	if unreadable(err) {
+		s.fail(set[0], err)
 		return nil
 	}
 	switch dataverse.KindOf(err) {

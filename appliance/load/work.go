@@ -38,10 +38,11 @@ type work struct {
 	encoder  *mapping.Encoder
 	closer   *mapping.Closer // of states that no plain write sets; nil: there are none
 	settings Settings
-	ids      *schema.GUID // of row 0's record, where those of the others follow from it
-	partial  bool         // records carry the columns that have changed alone
-	parties  bool         // the records are activities that come with parties
-	inBatch  int          // records in one $batch
+	ids      *schema.GUID     // of row 0's record, where those of the others follow from it
+	partial  bool             // records carry the columns that have changed alone
+	files    []mapping.Column // that take their content from files, of the work's pass
+	parties  bool             // the records are activities that come with parties
+	inBatch  int              // records in one $batch
 
 	batch     atomic.Int32  // records a request now; shrinks when the service says too big
 	message   atomic.Uint32 // Message, never Auto
@@ -68,6 +69,8 @@ func (l *Loader) works(t *mapping.Table, step plan.Step, pass ledger.Pass) []*wo
 	switch pass {
 	case ledger.Lookups:
 		return []*work{l.work(t, step, pass, mapping.Lookups, ledger.Insert, ledger.Update)}
+	case ledger.Files:
+		return []*work{l.work(t, step, pass, mapping.Files, ledger.Insert, ledger.Update)}
 	case ledger.State:
 		return []*work{l.work(t, step, pass, mapping.State, ledger.Insert, ledger.Update)}
 	}
@@ -90,8 +93,9 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		w.ids = &id
 	}
 	// Where the target is ahead of a restored ledger, what changed is not known.
-	w.partial = w.update && write != mapping.Gone && t.Link == nil && w.settings.Before && !l.book.Behind(t.Name)
+	w.partial = w.update && write != mapping.Gone && write != mapping.Files && t.Link == nil && w.settings.Before && !l.book.Behind(t.Name)
 	w.jobs.New = func() any { return &job{w: w} }
+	w.files = filesOf(t, pass)
 	auto := w.settings.Batch == 0
 	if auto {
 		w.settings.Batch = StartBatch(t)
@@ -105,6 +109,9 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		if m = Batch; w.update {
 			m = Single
 		}
+	}
+	if len(w.files) > 0 || pass == ledger.Files {
+		m, w.settings.Parallel = Single, min(w.settings.Parallel, FilesAtOnce)
 	}
 	switch {
 	case m == Batch:

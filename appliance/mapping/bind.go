@@ -25,6 +25,7 @@ const TargetSuffix = "__table"
 // The bits of Owed.
 const (
 	OwesLookups = 1 << 1 // pass 1: lookups that were left empty because of a cycle
+	OwesFiles   = 1 << 2 // pass 2: files, and images that no new record takes
 	OwesState   = 1 << 3 // pass 3: a state or status reason other than a new record's
 )
 
@@ -38,6 +39,8 @@ type Selected struct {
 type Column struct {
 	*schema.Column
 	SQLType string // the DuckDB type it has in the stage
+	File    bool   // the SELECT yields file(path): the stage has where it lies (files.go)
+	Late    bool   // not sent with the record but in the files pass
 }
 
 // Base64 reports whether the column takes bytes, as Base64 text: an image, or what a note or
@@ -189,16 +192,14 @@ func (b *binder) bindColumn(c Selected) {
 		b.bindLookup(c, col)
 	case col.Type == schema.PartyList:
 		b.bindParties(c, col)
-	case !col.Writable(false) && !col.Writable(true):
+	case !col.Writable(false) && !col.Writable(true) && col.Type != schema.File:
 		b.fault(c.Name, "Dataverse ignores values for this column ("+whyReadOnly(col)+"); leave it out")
 	case col.NoWebAPI:
 		b.fault(c.Name, "the Web API does not offer this column; leave it out")
 	case col.Type.IsLookup():
 		b.bindLookup(c, col)
-	case col.Type == schema.Image && c.Name != t.PrimaryImage && c.Name != "entityimage":
-		b.fault(c.Name, "only the table's primary image is taken with a new record (Dataverse ignores others), and this version uploads none afterwards; leave it out")
-	case col.Type == schema.File:
-		b.fault(c.Name, "a file column cannot be set with the row; its content is uploaded after the insert, which this version does not do")
+	case isFile(c.SQLType) || col.Type == schema.File:
+		b.bindFile(c, col)
 	default:
 		sql, ok := stageType(col)
 		if !ok {
@@ -209,7 +210,8 @@ func (b *binder) bindColumn(c Selected) {
 			b.fault(c.Name, fmt.Sprintf("ref() and existing() are for lookups; this column is of type %s", col.Type))
 			return
 		}
-		b.out.Columns = append(b.out.Columns, Column{Column: col, SQLType: sql})
+		late := col.Type == schema.Image && c.Name != t.PrimaryImage && c.Name != "entityimage" // no new record takes it (13.2)
+		b.out.Columns = append(b.out.Columns, Column{Column: col, SQLType: sql, Late: late})
 	}
 }
 
@@ -346,11 +348,14 @@ func isState(c Column) bool { return c.Type == schema.State || c.Type == schema.
 // passes that the row owes after its insert, as a bit set. deferred names the
 // lookups that the plan leaves to the second pass.
 func (t *Table) OwedSQL(deferred []string) string {
-	var lookups, states []string
+	var lookups, files, states []string
 	for _, name := range deferred {
 		lookups = append(lookups, Ident(name)+" IS NOT NULL")
 	}
 	for _, c := range t.Columns {
+		if c.Late {
+			files = append(files, Ident(c.LogicalName)+" IS NOT NULL")
+		}
 		if isState(c) {
 			states = append(states, fmt.Sprintf("coalesce(%s <> %d, false)", Ident(c.LogicalName), newRecordValue(t.Schema, c.Column)))
 		}
@@ -358,6 +363,9 @@ func (t *Table) OwedSQL(deferred []string) string {
 	var terms []string
 	if len(lookups) > 0 {
 		terms = append(terms, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", strings.Join(lookups, " OR "), OwesLookups))
+	}
+	if len(files) > 0 {
+		terms = append(terms, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", strings.Join(files, " OR "), OwesFiles))
 	}
 	if len(states) > 0 {
 		terms = append(terms, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", strings.Join(states, " OR "), OwesState))

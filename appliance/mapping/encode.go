@@ -17,6 +17,7 @@ const (
 	Insert  Write = iota // all but deferred lookups and state; null columns are left out
 	Update               // like Insert, but null columns clear what the target has
 	Lookups              // the deferred lookups alone
+	Files                // images that no new record takes, as Base64; null columns clear what the target has
 	State                // state and status reason alone
 	Gone                 // no column: the id alone, or the two ends of a link
 )
@@ -66,7 +67,7 @@ const (
 // Encoder makes the encoder of one kind of write. deferred names the lookups that
 // the plan leaves to the second pass.
 func (t *Table) Encoder(w Write, deferred []string) *Encoder {
-	e := &Encoder{table: t, clear: w == Update, state: w == State}
+	e := &Encoder{table: t, clear: w == Update || w == Files, state: w == State}
 	if t.Schema != nil {
 		e.typed = []byte(`"@odata.type":"Microsoft.Dynamics.CRM.` + t.Schema.LogicalName + `"`)
 		if w != Insert || !t.ServerIDs {
@@ -74,7 +75,7 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 		}
 	}
 	for _, c := range t.Columns {
-		if w == Gone || isState(c) != (w == State) || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
+		if w == Gone || isState(c) != (w == State) || c.Late != (w == Files) || c.File || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
 			continue
 		}
 		e.fields = append(e.fields, plainField(c))
@@ -82,7 +83,7 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 	for i := range t.Lookups {
 		l := &t.Lookups[i]
 		late := slices.Contains(deferred, l.LogicalName)
-		if w == Gone && t.Link == nil || w == State || late != (w == Lookups) && w != Update || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
+		if w == Gone && t.Link == nil || w == State || w == Files || late != (w == Lookups) && w != Update || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
 			continue
 		}
 		f := lookupField(l)

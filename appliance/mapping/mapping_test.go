@@ -55,6 +55,8 @@ func testSchema(t *testing.T) *schema.Schema {
 	return s
 }
 
+const fileType = "STRUCT(dm_file VARCHAR, dm_name VARCHAR)"
+
 const refType = "STRUCT(dm_table VARCHAR, dm_key VARCHAR, dm_id VARCHAR)"
 
 func all(string) bool { return true }
@@ -76,8 +78,8 @@ func TestBindFaults(t *testing.T) {
 		{"a status reason needs its state", "account", []Selected{{"legacy_key", "VARCHAR"}, {"statuscode", "INTEGER"}}, "needs statecode"},
 		{"ref is for lookups only", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", refType}}, "are for lookups"},
 		{"our own names are kept", "account", []Selected{{"legacy_key", "VARCHAR"}, {"dm_seq", "INTEGER"}}, "kept for dvmigrate"},
-		{"a file column is refused", "account", []Selected{{"legacy_key", "VARCHAR"}, {"plan", "BLOB"}}, "file column"},
-		{"an image that Dataverse would ignore is refused", "account", []Selected{{"legacy_key", "VARCHAR"}, {"photo", "VARCHAR"}}, "primary image"},
+		{"a file column takes no bytes", "account", []Selected{{"legacy_key", "VARCHAR"}, {"plan", "BLOB"}}, "yield file('path')"},
+		{"file is for files, images and bodies only", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", fileType}}, "file() is for"},
 		{"a link needs both ends", "account_contact", []Selected{{"legacy_key", "VARCHAR"}, {"accountid", "VARCHAR"}}, "must yield accountid and contactid"},
 	}
 	for _, c := range cases {

@@ -6,8 +6,8 @@
 // its strongly connected components in topological order; inside a component, and
 // as tie-break, ascending number of distinct lookup targets. A lookup that points
 // to a table loaded later, or to its own table, is deferred: left empty by the
-// insert and set by a second pass. N:N links come after both ends, state and
-// status last, in the opposite order.
+// insert and set by a second pass. N:N links come after both ends, then the content of
+// files, state and status last, in the opposite order.
 package plan
 
 import (
@@ -27,6 +27,7 @@ const (
 	Insert  Pass = "insert"
 	Link    Pass = "link"    // the main pass of an N:N link table
 	Lookups Pass = "lookups" // deferred lookups
+	Files   Pass = "files"   // content of files, and images that no new record takes
 	State   Pass = "state"
 
 	// The passes after all others, of records whose rows are no longer supplied. They are
@@ -83,7 +84,7 @@ func Order(tables []*mapping.Table) *Plan {
 
 // laterSteps are the passes after all inserts: deferred lookups, links, states.
 func laterSteps(inserts []Step, g *graph) []Step {
-	var lookups, links, states []Step
+	var lookups, links, files, states []Step
 	last := 0
 	for _, s := range inserts {
 		last = max(last, s.Wave)
@@ -92,6 +93,9 @@ func laterSteps(inserts []Step, g *graph) []Step {
 		if len(s.Deferred) > 0 {
 			lookups = append(lookups, Step{Table: s.Table, Pass: Lookups, Wave: last + 1, Deferred: s.Deferred,
 				Reason: fmt.Sprintf("sets %s, left empty by the insert", strings.Join(s.Deferred, ", "))})
+		}
+		if g.tables[s.Table].HasFiles() {
+			files = append(files, Step{Table: s.Table, Pass: Files, Wave: last + 2, Reason: "sends the content of files: the record has to be there, and open"})
 		}
 	}
 	wave, of := last+2, -1
@@ -108,7 +112,7 @@ func laterSteps(inserts []Step, g *graph) []Step {
 		links = append(links, Step{Table: t.Name, Pass: Link, Wave: last + 2,
 			Reason: fmt.Sprintf("N:N links come after both ends, %s and %s", t.Link.Table1, t.Link.Table2)})
 	}
-	return slices.Concat(lookups, links, states)
+	return slices.Concat(lookups, links, files, states)
 }
 
 // graph is the dependency graph of the tables that are not links.

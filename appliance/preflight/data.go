@@ -37,7 +37,7 @@ func DataChecks(t *mapping.Table, skip []string) []Check {
 // data adds what staging does not look for in a column.
 func (b *builder) data(c mapping.Column) {
 	col, name := mapping.Ident(c.LogicalName), c.LogicalName
-	if c.Type == schema.Text || c.Type == schema.Memo { // dataverse-web-api.md 4.2
+	if (c.Type == schema.Text || c.Type == schema.Memo) && !c.File { // dataverse-web-api.md 4.2
 		b.add(Characters, name, fmt.Sprintf(`regexp_matches(%s, '[\x00-\x08\x0b\x0c\x0e-\x1f]')`, col),
 			fmt.Sprintf(`'control character at position ' || length(regexp_extract(%s, '^[^\x00-\x08\x0b\x0c\x0e-\x1f]*')) + 1`, col))
 	}

@@ -37,6 +37,7 @@ const (
 	Choice     = "DVM-OPTION"  // no option of the choice
 	Map        = "DVM-MAP"     // a text that its choice's map has no value for (the stage's own)
 	Required   = "DVM-REQ"     // required by the service, and empty
+	FileFault  = "DVM-FILE"    // a file that is missing, too large or of the wrong kind
 	StatePair  = "DVM-STATE"   // a status reason of another state
 	ASCII      = "DVM-ASCII"   // characters that an ASCII column does not take
 	Characters = "DVM-CHAR"    // control characters, which the service refuses
@@ -79,6 +80,7 @@ var Rules = []Rule{
 	{Choice, Hold, "the value is no option of the choice", "complete the map, or set repair: {not_option: ...}"},
 	{Map, Hold, "the text has no value in the map of its choice", "add it to the sheet: dvmigrate options plan; or set repair: {not_option: ...}"},
 	{Required, Hold, "the service requires a value", "supply one, or set repair: {empty: ...}"},
+	{FileFault, Hold, "the file is missing, too large, or no image", "put it into the folder of the files, or mend file() in the transform"},
 	{StatePair, Hold, "the status reason belongs to another state", "mend statecode and statuscode"},
 	{ASCII, Hold, "the text has characters that are not ASCII", "replace them in the transform"},
 	{Characters, Error, "the text has control characters, which the service refuses", "take them out with regexp_replace in the transform"},
@@ -142,6 +144,10 @@ func (b *builder) add(id, column, bad, message string) {
 
 func (b *builder) column(c mapping.Column) {
 	col, name := mapping.Ident(c.LogicalName), c.LogicalName
+	if c.File {
+		b.file(c)
+		return
+	}
 	switch c.Type {
 	case schema.Text, schema.Memo:
 		if c.MaxLength > 0 {

@@ -53,6 +53,9 @@ type Repair struct {
 func Repairs(t *mapping.Table, policy func(column string) Policy) ([]Repair, error) {
 	var out []Repair
 	for _, c := range t.Columns {
+		if c.File { // the stage has no value of it
+			continue
+		}
 		r := repairer{c: c, col: mapping.Ident(c.LogicalName)}
 		if err := r.all(policy(c.LogicalName)); err != nil {
 			return nil, fmt.Errorf("repair of %s: %w", c.LogicalName, err)

@@ -24,10 +24,14 @@ CREATE OR REPLACE TEMP MACRO existing(target, id) AS CASE WHEN id IS NULL THEN N
 CREATE OR REPLACE TEMP MACRO owner(text) AS CASE WHEN text IS NULL THEN NULL
 	ELSE {'dm_table': '` + byOwner + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': '` + byOwner + `'} END;
 CREATE OR REPLACE TEMP MACRO party_address(text) AS CASE WHEN text IS NULL THEN NULL
-	ELSE {'dm_table': '` + addressTable + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': NULL::VARCHAR} END`
+	ELSE {'dm_table': '` + addressTable + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': NULL::VARCHAR} END;
+CREATE OR REPLACE TEMP MACRO file(path) AS CASE WHEN path IS NULL OR path::VARCHAR = '' THEN NULL
+	ELSE {'dm_file': path::VARCHAR, 'dm_name': NULL::VARCHAR} END,
+	(path, name) AS CASE WHEN path IS NULL OR path::VARCHAR = '' THEN NULL
+	ELSE {'dm_file': path::VARCHAR, 'dm_name': nullif(name::VARCHAR, '')} END`
 
 // endSession gives the connection back as it was.
-const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing; DROP MACRO IF EXISTS temp.owner; DROP MACRO IF EXISTS temp.party_address`
+const endSession = `SET search_path='main,source'; DROP MACRO IF EXISTS temp.ref; DROP MACRO IF EXISTS temp.existing; DROP MACRO IF EXISTS temp.owner; DROP MACRO IF EXISTS temp.party_address; DROP MACRO IF EXISTS temp.file`
 
 // within runs fn with a connection for the user's SQL, which knows the user's views and
 // macros.

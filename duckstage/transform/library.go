@@ -102,7 +102,7 @@ func library(ctx context.Context, c *duckstage.Conn, scripts []Script) (end []st
 			return nil, &ScriptError{File: d.file, Err: &duckstage.SQLError{Kind: "Catalog", Message: d.name + " is there already, in " + other, Line: d.statement.Line, Column: d.statement.Column}}
 		}
 		known[low] = d.file
-		if low == "ref" || low == "existing" || low == "owner" || low == "party_address" {
+		if low == "ref" || low == "existing" || low == "owner" || low == "party_address" || low == "file" {
 			return nil, &ScriptError{File: d.file, Err: &duckstage.SQLError{Kind: "Catalog", Message: d.name + " is dvmigrate's own", Line: d.statement.Line, Column: d.statement.Column}}
 		}
 		var sources int64

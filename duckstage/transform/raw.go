@@ -66,6 +66,9 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 		if col.Base64 && j.types[strings.ToLower(col.Name)] == "BLOB" {
 			cast = "base64(" + value + ")"
 		}
+		if col.File {
+			cast = fileObject(value)
+		}
 		inner = append(inner, cast+" AS "+name)
 		if strings.EqualFold(col.SQLType, "VARCHAR") {
 			continue // everything has a text
@@ -109,6 +112,17 @@ func (j *job) lastColumns(faults []string) []string {
 		cols = append(cols, "'I' AS dm_change")
 	}
 	return cols
+}
+
+// fileObject is what the relation has of a file. dm.files has the files' sizes and times, so
+// that a file which was replaced changes its row.
+func fileObject(value string) string {
+	path := "replace(" + value + ".dm_file, '\\', '/')"
+	of := func(column string) string {
+		return "(SELECT max(f." + column + ") FROM dm.files f WHERE f.path = " + path + ")"
+	}
+	return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN CAST(to_json({'file': %s, 'name': coalesce(%s.dm_name, regexp_extract(%s, '[^/]*$')), 'size': %s, 'modified': %s}) AS VARCHAR) END",
+		value, path, value, path, of("size"), of("modified"))
 }
 
 // tryCast casts a value, null where it does not fit. A decimal of more than 18 digits is
