@@ -114,6 +114,9 @@ func TestKilledUploadIsWhole(t *testing.T) {
 			defer server.Close()
 			killLoad(t, dir, server.URL, target)
 			mustRun(t, loadInto(dir, server.URL), 0)
+			reconcile := dvmigrate("-C", dir, "reconcile")
+			reconcile.Env = append(reconcile.Env, "DVMIGRATE_TARGET_URL="+server.URL)
+			mustRun(t, reconcile, 0)
 			requireFiles(t, target.Server)
 			if s := target.Stats(); s.Created != 14 {
 				t.Errorf("%d records created, want 14", s.Created)

@@ -16,6 +16,7 @@ type expectation struct {
 	presence presence
 	values   bool // what was written reads back; false while an update is yet to be sent
 	lookups  bool // the deferred lookups too
+	files    bool // the content of files too
 	state    bool // state and status reason too
 }
 
@@ -32,7 +33,7 @@ func expect(e ledger.Entry) expectation {
 	case e.Action == ledger.Delete:
 		return expectation{presence: present}
 	case done, e.Flag == ledger.Success, e.Pass != ledger.Main:
-		return expectation{presence: present, values: true, lookups: done || e.Pass > ledger.Lookups, state: done}
+		return expectation{presence: present, values: true, lookups: done || e.Pass > ledger.Lookups, files: done || e.Pass > ledger.Files, state: done}
 	case e.Action == ledger.Update:
 		return expectation{presence: present}
 	case e.Flag == ledger.InFlight:

@@ -22,6 +22,7 @@ type field struct {
 	defaulted bool // where nothing is staged, the service puts a value of its own
 	lookup    bool
 	state     bool
+	late      bool // of a file that the files pass sends
 }
 
 // kind is how a value is written in the stage and in JSON.
@@ -37,11 +38,13 @@ const (
 	date           // without a time
 	timestamp      // to the second
 	guid           // also lookups
+	fileName       // of a file, staged as what is known of it (mapping.File)
+	fileSize       //
 )
 
 // vectorType is how the stage holds a kind.
 var vectorType = [...]column.Type{text: column.Text, choices: column.Text, integer: column.Int, decimal: column.Decimal, float: column.Float,
-	boolean: column.Bool, date: column.Date, timestamp: column.Timestamp, guid: column.UUID}
+	boolean: column.Bool, date: column.Date, timestamp: column.Timestamp, guid: column.UUID, fileName: column.Text, fileSize: column.Text}
 
 // The two columns of a record's creation: what is written into the first reads back
 // from the second (dataverse-web-api.md 4.13).
@@ -55,7 +58,9 @@ const (
 // is not loaded cannot be compared and is left out.
 func fieldsOf(t *mapping.Table, values bool) (fields []field, keys []key) {
 	for _, c := range t.Columns {
-		if f, ok := columnField(t.Schema, c); ok {
+		if c.File {
+			fields = append(fields, fileFields(t, c)...)
+		} else if f, ok := columnField(t.Schema, c); ok {
 			fields = append(fields, f)
 		}
 	}
@@ -162,6 +167,10 @@ func (f *field) written(action ledger.Action, x expectation) bool {
 		return false
 	case f.state:
 		return x.state
+	case f.late:
+		return x.files
+	case f.kind == fileName, f.kind == fileSize:
+		return true
 	case action == ledger.Update:
 		return f.onUpdate
 	}

@@ -254,10 +254,11 @@ func TestWrongStage(t *testing.T) {
 
 // TestExpect goes through every state that the ledger has.
 func TestExpect(t *testing.T) {
-	all := expectation{present, true, true, true}
+	all := expectation{present, true, true, true, true}
 	there := expectation{presence: present}
 	early := expectation{presence: present, values: true}
-	late := expectation{presence: present, values: true, lookups: true}
+	filed := expectation{presence: present, values: true, lookups: true}
+	late := expectation{presence: present, values: true, lookups: true, files: true}
 	tests := []struct {
 		entry string
 		want  expectation
@@ -265,6 +266,7 @@ func TestExpect(t *testing.T) {
 		{"N/U main", expectation{}}, {"N/P main", all},
 		{"I/U main", expectation{}}, {"I/F main", expectation{presence: unsure}}, {"I/E main", expectation{}}, {"I/H main", expectation{}}, {"I/P main", all},
 		{"I/S lookups", early}, {"I/F lookups", early}, {"I/E lookups", early}, {"I/H lookups", early},
+		{"I/S files", filed}, {"I/F files", filed}, {"I/E files", filed},
 		{"I/S state", late}, {"I/F state", late}, {"I/E state", late}, {"I/H state", late},
 		{"U/U main", there}, {"U/F main", there}, {"U/E main", there}, {"U/H main", there}, {"U/P main", all}, {"U/S lookups", early}, {"U/S state", late},
 		{"D/U main", there}, {"D/F main", expectation{presence: unsure}}, {"D/E main", there}, {"D/H main", there}, {"D/P main", expectation{}},

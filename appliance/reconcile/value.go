@@ -25,6 +25,8 @@ func (f *field) same(v *column.Vector, i int, got []byte) bool {
 		return false
 	}
 	switch f.kind {
+	case fileName, fileSize:
+		return f.fileText(v, i) == string(unquote(got))
 	case text:
 		return bytes.Equal(v.TextAt(i), unquote(got))
 	case choices:
@@ -163,6 +165,8 @@ func (f *field) wantText(v *column.Vector, i int) string {
 		return ""
 	}
 	switch f.kind {
+	case fileName, fileSize:
+		return f.fileText(v, i)
 	case text, choices:
 		return string(v.TextAt(i))
 	case integer:
