@@ -119,8 +119,7 @@ func (t *Table) Closer() *Closer {
 			if v.table != t.Name || v.column != col.LogicalName {
 				continue
 			}
-			f := plainField(col)
-			f.key = fmt.Appendf(nil, `,"%s":`, v.of)
+			f := plainField(col, v.of)
 			if f.kind == date && v.of == "actualend" {
 				f.kind = noon
 			}

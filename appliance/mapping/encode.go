@@ -78,7 +78,7 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 		if w == Gone || isState(c) != (w == State) || c.Late != (w == Files) || c.File || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
 			continue
 		}
-		e.fields = append(e.fields, plainField(c))
+		e.fields = append(e.fields, plainField(c, c.LogicalName))
 	}
 	for i := range t.Lookups {
 		l := &t.Lookups[i]
@@ -98,8 +98,9 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 	return e
 }
 
-func plainField(c Column) field {
-	key := "," + strconv.Quote(c.LogicalName) + ":"
+// plainField writes column c of the stage under a name.
+func plainField(c Column, name string) field {
+	key := "," + strconv.Quote(name) + ":"
 	f := field{name: c.LogicalName, key: []byte(key), open: []byte(key + `"`)}
 	switch c.SQLType {
 	case "DATE":
@@ -303,6 +304,8 @@ func appendValue(dst []byte, f *field, v *column.Vector, i int) []byte {
 	switch f.kind {
 	case date:
 		return append(appendDate(append(dst, f.open...), v.Ints[i]), '"')
+	case noon:
+		return append(appendDate(append(dst, f.open...), v.Ints[i]), `T12:00:00Z"`...)
 	case timestamp:
 		return append(appendTimestamp(append(dst, f.open...), v.Ints[i]), '"')
 	case boolean:
