@@ -152,7 +152,7 @@ func (d *drafter) write(ctx context.Context, source string) error {
 		rel = path
 	}
 	row := DraftTable{Table: name, Source: source, File: rel, Kept: exists(path)}
-	w := draftSQL{d: d, source: source, t: g.Table, alias: "s"}
+	w := draftSQL{d: d, source: source, t: g.Table, alias: "s", kept: row.Kept}
 	for _, c := range d.columns[source] {
 		if err := w.column(ctx, c, g.Columns); err != nil {
 			return err
@@ -229,6 +229,7 @@ type draftSQL struct {
 	source    string
 	t         *schema.Table
 	alias     string
+	kept      bool     // its file is there already
 	lines     []string // of the select list: expression, target, remark
 	joins     []string
 	left      []string // what was not used, as comments
@@ -465,7 +466,7 @@ func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Colum
 		return nil
 	}
 	w.options = append(w.options, "--   "+col.LogicalName+": "+optionsText(col)+"\n")
-	m, err := w.d.sheet(w.t.LogicalName, col, texts)
+	m, err := w.sheet(col, texts)
 	if err != nil {
 		return err
 	}
@@ -477,20 +478,22 @@ func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Colum
 	return nil
 }
 
-// sheet writes a choice's map, proposed by the likeness of the labels.
-func (d *drafter) sheet(table string, col *schema.Column, texts []duckstage.ValueCount) (*OptionMap, error) {
-	m, _, err := planMap(table, col, nil, texts, nil)
+// sheet writes a choice's map, proposed by the likeness of the labels; not beside a
+// transform that is kept, which a map would change.
+func (w *draftSQL) sheet(col *schema.Column, texts []duckstage.ValueCount) (*OptionMap, error) {
+	m, _, err := planMap(w.t.LogicalName, col, nil, texts, nil)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(d.p.Config.Dir, mapsFolder, table+"."+col.LogicalName+".csv")
-	m.File = d.p.shownPath(path)
-	if exists(path) {
+	p := w.d.p
+	path := filepath.Join(p.Config.Dir, mapsFolder, w.t.LogicalName+"."+col.LogicalName+".csv")
+	m.File = p.shownPath(path)
+	if w.kept || exists(path) {
 		return m, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	d.out.Maps = append(d.out.Maps, m.File)
+	w.d.out.Maps = append(w.d.out.Maps, m.File)
 	return m, writeCSV(path, m.table(col))
 }

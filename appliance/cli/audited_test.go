@@ -45,6 +45,7 @@ func trailLines() []trailLine {
 		{"calibrate --target URL --yes-this-is-a-sandbox URL --records 10 --table lead", "calibrate", 0},
 		{"rehearse --speed 100", "rehearse", 0},
 		{"load --dry-run", opened, 0}, {"load", "load", 0}, {"estimate --compare", "", 0},
+		{"delta", "stage", 0}, // nothing has changed, so there is no load to note
 		{"status", "", 0}, {"errors", "", 0}, {"retry", "retry", 0},
 		{"reconcile --ids-only", "reconcile", 0},
 		{"sql -c FROM_progress", "", 0}, {"sql -c DROP_TABLE_account", "", 1},
