@@ -25,7 +25,7 @@ func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
 	// The delta: a3, c3 and two links go, l6 is deactivated, twelve more of each come, and what
 	// was there is renamed or is in another state.
 	supply(t, dir, 20, "a3", "c3", "n3", "n5", "l6", "n6")
-	edit(t, filepath.Join(dir, "a.csv"), "A1,account 1,1", "A1,renamed,1")
+	edit(t, filepath.Join(dir, "a.csv"), "A1,account 1,1", "A1,renamed,0")
 	edit(t, filepath.Join(dir, "a.csv"), "A2,account 2,0", "A2,account 2,1")
 	edit(t, filepath.Join(dir, "c.csv"), "C2,A2", "C2,A9")
 	p := reopen(t, dir, Staging, url)
@@ -45,7 +45,7 @@ func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
 			keysIn(t, url, "leads", "subject"), keysIn(t, url, "contactleadscollection", "contactleadid")}, "\n")
 	}
 	before := state()
-	if !strings.Contains(before, "renamed/1 account 2/1") || strings.Contains(before, "C3/") || !strings.Contains(before, "C19/") {
+	if !strings.Contains(before, "renamed/0 account 2/1") || strings.Contains(before, "C3/") || !strings.Contains(before, "C19/") {
 		t.Fatalf("the delta did not do what it should:\n%s", before)
 	}
 	if err := os.RemoveAll(dir); err != nil {

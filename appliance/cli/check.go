@@ -21,7 +21,7 @@ fit the target, what would be refused, what is suspicious, and which rows are he
 others. Each check has an id, such as DVM-LEN; settings checks.skip and --only choose among
 them, and --fail-on says which findings make the exit status 3. See ` + "`dvmigrate guide checks`" + `.
 
-With --masked it proves that masking left nothing behind: see ` + "`dvmigrate guide masking`" + `.`,
+With --masked it searches for originals that masking left behind: see ` + "`dvmigrate guide masking`" + `.`,
 	make: func() command { return &checkCommand{} }}
 
 type checkCommand struct {
