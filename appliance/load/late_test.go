@@ -99,3 +99,24 @@ func TestCommittedLate(t *testing.T) {
 		})
 	}
 }
+
+// TestCommittedLateWithServerIDs: the same where only a column tells which row a record is
+// of, with an alternate key that forbids a second one and without: then the load waits
+// until no request can be at work before it decides.
+func TestCommittedLateWithServerIDs(t *testing.T) {
+	for _, message := range []load.Message{load.Bulk, load.Batch, load.Single} {
+		story(t, itoa(int(message)), func(t *testing.T) {
+			slow := &slowCommit{share: 0.2, rnd: rand.New(rand.NewPCG(7, 7))}
+			w := newWorld(t, 60, serverIDs, settings(load.Settings{Batch: 10, Message: message}), slow.setting)
+			w.mustRun()
+			slow.wg.Wait()
+			w.wantServerLoaded()
+			if s := w.server.Stats(); s.Created != int64(w.total()) {
+				t.Errorf("%d records created, want %d", s.Created, w.total())
+			}
+			if slow.times == 0 {
+				t.Error("nothing was committed late: the test proves nothing")
+			}
+		})
+	}
+}
