@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/ledger"
 )
@@ -131,4 +133,83 @@ func TestDeletesThatAreRefused(t *testing.T) {
 			t.Error("products are left")
 		}
 	})
+}
+
+// changedSchema is the sample's with a change, for the emulator and for the client's table.
+func changedSchema(w *world, o *emulator.Options, table string, change func(*schema.Table)) {
+	s, err := readSchema()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	change(s.Table(table))
+	o.Schema, w.tables[table].Schema = s, s.Table(table)
+}
+
+// TestDeletesOfAssociatedRecords: what others point to, where the relationship restricts
+// it, stays with that reason and costs the rest of its request nothing.
+func TestDeletesOfAssociatedRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 24, settings(load.Settings{Batch: 10, Gone: load.GoneDelete}), func(w *world, o *emulator.Options) {
+			changedSchema(w, o, "contact", func(t *schema.Table) {
+				for i, r := range t.ManyToOne {
+					if r.Column == "parentcustomerid" && r.Target == "account" {
+						t.ManyToOne[i].Cascade = map[string]string{"Delete": "Restrict"}
+					}
+				}
+			})
+		})
+		w.mustRun()
+		parents := map[string]bool{}
+		for _, row := range w.export("contact") {
+			parents[fmt.Sprint(row["_parentcustomerid_value"])] = true
+		}
+		w.planGone("account")
+		w.mustRun()
+		left, reasons, refused := w.export("account"), w.reasons("account"), 0
+		for seq := range w.stage.tables["account"].count {
+			if parents[guid("account", seq)] {
+				refused++
+				if f := reasons[seq]; left[guid("account", seq)] == nil || w.entry("account", seq).Flag != ledger.Failed || load.Class(f.Reason.Class) != load.ClassAssociated {
+					t.Errorf("account %d, which a contact points to: %v, %v", seq, w.entry("account", seq), f)
+				}
+			} else if left[guid("account", seq)] != nil || w.entry("account", seq).Flag != ledger.Processed {
+				t.Errorf("account %d, which none points to: %v", seq, w.entry("account", seq))
+			}
+		}
+		if refused == 0 || refused == w.stage.tables["account"].count {
+			t.Errorf("%d accounts have contacts: the test proves nothing", refused)
+		}
+	})
+}
+
+// TestDeletesFromAnElasticTable: they go by DeleteMultiple, whose answer names the records
+// that were not deleted; whatever happens to it, all are gone in the end.
+func TestDeletesFromAnElasticTable(t *testing.T) {
+	for _, kind := range []emulator.FaultKind{"", emulator.FaultResetAfter, emulator.FaultResetBefore, emulator.FaultLost502, emulator.FaultRequests, emulator.FaultRow429} {
+		t.Run("fault "+string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 48, settings(load.Settings{Batch: 5, Parallel: 2, Gone: load.GoneDelete}), func(w *world, o *emulator.Options) {
+					changedSchema(w, o, "product", func(t *schema.Table) {
+						t.Kind = schema.Elastic
+						t.Columns = append(t.Columns, &schema.Column{LogicalName: "partitionid", Type: schema.Text, MaxLength: 100})
+					})
+				})
+				w.mustRun()
+				w.planGone("product")
+				w.server.Reset()
+				if kind != "" {
+					w.server.Order(emulator.Fault{Kind: kind, Nth: 2, Message: "DeleteMultiple", RetryAfter: 3})
+				}
+				w.mustRun()
+				w.wantFlags("product", map[string]int{"P": w.stage.tables["product"].count})
+				s := w.server.Stats()
+				if n := len(w.export("product")); n > 0 || s.Requests["DeleteMultiple"] == 0 {
+					t.Errorf("%d products are left after %d DeleteMultiple", n, s.Requests["DeleteMultiple"])
+				}
+				if kind != "" && s.Faults[kind] != 1 {
+					t.Errorf("the fault struck %d times, want once", s.Faults[kind])
+				}
+			})
+		})
+	}
 }
