@@ -27,13 +27,23 @@ type job struct {
 	place   int     // requests in the meter's window
 	used    float64 // execution time that the meter had counted when it came
 
-	toll toll
+	toll Toll
 }
 
-// toll is what a job's requests took, for the search for the best size.
-type toll struct {
-	took, longest float64
-	undone, vague bool
+// count adds one request to what the job took.
+func (j *job) count(took float64) {
+	switch j.fate {
+	case throttle:
+		return
+	case away, unheard:
+		j.toll.Vague = true
+		return
+	case undone:
+		j.toll.Undone = true
+	default:
+		j.toll.Longest = max(j.toll.Longest, took)
+	}
+	j.toll.Add(took)
 }
 
 // piece is one request of a job.
@@ -177,7 +187,7 @@ func (s *step) proceed(j *job) {
 	s.chunk.failed += float64(j.failed)
 	s.chunk.records += float64(j.n)
 	if s.sizer != nil {
-		s.sizer.learn(s.now, j)
+		s.sizer.Learn(s.now, Sized{Toll: j.toll, Size: j.n, Sent: j.n, Records: float64(j.n), Bytes: s.w.Bytes})
 	}
 	s.spare = append(s.spare, j)
 	if d := s.a.Claim.Seconds(); d > 0 {
@@ -208,7 +218,7 @@ func (s *step) take(e event) {
 	if j.meter != nil {
 		j.meter.leave(j.number, j.cost)
 	}
-	j.toll.take(j, s.now-j.began)
+	j.count(s.now - j.began)
 	switch j.fate {
 	case throttle:
 		s.throttled++

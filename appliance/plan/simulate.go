@@ -140,7 +140,7 @@ func (m *simulation) run(w Work) stepResult {
 	m.now = s.now
 	r.end, r.records, r.requests, r.throttled, r.failed = m.elapsed(), records, s.requests*m.weight, s.throttled*m.weight, s.failed*m.weight
 	if s.sizer != nil {
-		r.batch = s.sizer.size
+		r.batch = s.sizer.Size
 	}
 	r.bound, r.steadyPerSec = s.bound(), records/max(r.end-r.start, 1e-9)
 	return r

@@ -18,7 +18,7 @@ type step struct {
 	fed     float64 // when the next job is ready
 	nextBad int     // records until the next that is refused
 	warming bool
-	sizer   *sizer // nil: the size is fixed
+	sizer   *SizeSearch // nil: the size is fixed
 	waits   [causeCount]float64
 	why     cause // why the loader begins no job; byNone = it does
 	begun   float64
@@ -58,7 +58,7 @@ func newStep(m *simulation, w Work, records float64) *step {
 		s.inBatch = s.batch
 	}
 	if w.Auto && w.Message == Bulk {
-		s.sizer = newSizer(w, s.batch)
+		s.sizer = NewSizeSearch(s.batch, w.Elastic, w.Bytes)
 	}
 	s.feed = m.weight * m.a.ClientRecord.Seconds() * m.scales.cost
 	if m.a.Bandwidth > 0 {
@@ -155,7 +155,7 @@ func (s *step) admit() (wake float64) {
 func (s *step) start() {
 	size := s.batch
 	if s.sizer != nil {
-		size = s.sizer.next(s.now)
+		size = s.sizer.Next(s.now)
 	}
 	j := s.fresh()
 	*j = job{n: min(size, s.left), bad: j.bad[:0], stack: j.stack[:0]}
@@ -327,7 +327,7 @@ func (s *step) newChunk(number int64) {
 	}
 	batch := float64(s.batch)
 	if s.sizer != nil {
-		batch = float64(s.sizer.size)
+		batch = float64(s.sizer.Size)
 	}
 	jobs := mean.records / batch
 	alike := 0.005*jobs + 1.01
