@@ -35,6 +35,32 @@ func sampleProject(t *testing.T, url string, edit func(dir string)) *Project {
 	return p
 }
 
+// otherProject is the folder of a project with the files, and with a schema or the sample's.
+func otherProject(t *testing.T, url string, s *schema.Schema, files map[string]string) (dir string) {
+	t.Helper()
+	return sampleProject(t, url, func(dir string) {
+		old, err := filepath.Glob(filepath.Join(dir, "transform", "*.sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range old {
+			os.Remove(path)
+		}
+		if s != nil {
+			var text strings.Builder
+			if err := s.Write(&text); err != nil {
+				t.Fatal(err)
+			}
+			files["schema.json"] = text.String()
+		}
+		for name, content := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}).Config.Dir
+}
+
 // environment is an emulator with the sample's schema; front sees each request first
 // and may answer it.
 func environment(t *testing.T, hint int, front func(w http.ResponseWriter, r *http.Request) bool) string {

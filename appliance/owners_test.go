@@ -1,8 +1,6 @@
 package appliance
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -85,22 +83,10 @@ func TestDecision(t *testing.T) {
 // into another, until they are pulled again and staged.
 func TestPullOfAnotherOrganization(t *testing.T) {
 	url := environment(t, 0, nil)
-	settings := sampleProject(t, url, func(dir string) {
-		old, err := filepath.Glob(filepath.Join(dir, "transform", "*.sql"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range old {
-			os.Remove(path)
-		}
-		for name, text := range map[string]string{"migration.yaml": "version: 1\nname: x\ntarget: {auth: none}\nsources: {x: x.csv}\n", "x.csv": "a\n1\n",
-			"transform/account.sql": "SELECT a AS legacy_key, 'x' AS name, owner('Andrea Keller') AS ownerid FROM x"} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	p, err := Open(t.Context(), settings.Config.Dir, Staging, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	dir := otherProject(t, url, nil, map[string]string{
+		"migration.yaml": "version: 1\nname: x\ntarget: {auth: none}\nsources: {x: x.csv}\n", "x.csv": "a\n1\n",
+		"transform/account.sql": "SELECT a AS legacy_key, 'x' AS name, owner('Andrea Keller') AS ownerid FROM x"})
+	p, err := Open(t.Context(), dir, Staging, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
 	if err != nil {
 		t.Fatal(err)
 	}

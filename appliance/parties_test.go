@@ -64,29 +64,12 @@ const mailSQL = `SELECT i::VARCHAR AS legacy_key, 'Mail ' || i AS subject,
 
 func mailProject(t *testing.T, url string, s *schema.Schema, settings string) string {
 	t.Helper()
-	dir := sampleProject(t, url, func(dir string) {
-		old, err := filepath.Glob(filepath.Join(dir, "transform", "*.sql"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range old {
-			os.Remove(path)
-		}
-		var text strings.Builder
-		if err := s.Write(&text); err != nil {
-			t.Fatal(err)
-		}
-		for name, content := range map[string]string{"schema.json": text.String(), "x.csv": "a\n1\n",
-			"transform/account.sql": "SELECT 'A' || i AS legacy_key, 'Account ' || i AS name FROM range(4) r(i)",
-			"transform/contact.sql": "SELECT 'C' || i AS legacy_key, 'Contact ' || i AS lastname, 'Account ' || i AS jobtitle FROM range(3) r(i)",
-			"transform/email.sql":   fmt.Sprintf(mailSQL, "i % 4"),
-			"migration.yaml":        "version: 1\nname: mails\ntarget: {url: " + url + ", auth: none}\nsources:\n  x: {path: x.csv}\n" + settings} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}).Config.Dir
-	return dir
+	return otherProject(t, url, s, map[string]string{
+		"x.csv":                 "a\n1\n",
+		"transform/account.sql": "SELECT 'A' || i AS legacy_key, 'Account ' || i AS name FROM range(4) r(i)",
+		"transform/contact.sql": "SELECT 'C' || i AS legacy_key, 'Contact ' || i AS lastname, 'Account ' || i AS jobtitle FROM range(3) r(i)",
+		"transform/email.sql":   fmt.Sprintf(mailSQL, "i % 4"),
+		"migration.yaml":        "version: 1\nname: mails\ntarget: {url: " + url + ", auth: none}\nsources:\n  x: {path: x.csv}\n" + settings})
 }
 
 // mailParties are the parties that the target has, by mail: role and name each, in order.

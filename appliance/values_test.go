@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -282,27 +281,11 @@ func valuesProject(t *testing.T, url string, s *schema.Schema, kinds []kindOfVal
 	}
 	csv.WriteString("\n")
 	sql.WriteString(" FROM things")
-	dir := sampleProject(t, url, func(dir string) {
-		old, err := filepath.Glob(filepath.Join(dir, "transform", "*.sql"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range old {
-			os.Remove(path)
-		}
-		var text strings.Builder
-		if err := s.Write(&text); err != nil {
-			t.Fatal(err)
-		}
-		for name, content := range map[string]string{"things.csv": csv.String(), "schema.json": text.String(),
-			"transform/contoso_equipment.sql": sql.String(),
-			"transform/account.sql":           "SELECT 'A' AS legacy_key, 'An account' AS name", "transform/contact.sql": "SELECT 'C' AS legacy_key, 'A contact' AS lastname",
-			"migration.yaml": "version: 1\nname: values\ntarget: {url: " + url + ", auth: none}\nsources:\n  things: {path: things.csv, types: text}\n"} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}).Config.Dir
+	dir := otherProject(t, url, s, map[string]string{
+		"things.csv":                      csv.String(),
+		"transform/contoso_equipment.sql": sql.String(),
+		"transform/account.sql":           "SELECT 'A' AS legacy_key, 'An account' AS name", "transform/contact.sql": "SELECT 'C' AS legacy_key, 'A contact' AS lastname",
+		"migration.yaml": "version: 1\nname: values\ntarget: {url: " + url + ", auth: none}\nsources:\n  things: {path: things.csv, types: text}\n"})
 	return reopen(t, dir, Staging, url)
 }
 

@@ -86,13 +86,18 @@ func (c *errorsCommand) Run(ctx context.Context, env *Env) error {
 	if more := list.Total - int64(len(list.Errors)); more > 0 {
 		env.say("and %s more; --limit 0 prints all", count(more))
 	}
-	if list.Total == 0 {
+	sayRest(env, list.Total, list.Rejected)
+	return nil
+}
+
+// sayRest ends a list: that there is nothing in it, and what else was set aside.
+func sayRest(env *Env, total, rejected int64) {
+	if total == 0 {
 		env.say("no record failed or is held back")
 	}
-	if list.Rejected > 0 {
-		env.say("%s lines of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", count(list.Rejected))
+	if rejected > 0 {
+		env.say("%s lines of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", count(rejected))
 	}
-	return nil
 }
 
 // printGroups prints the failures by cause.
@@ -118,12 +123,7 @@ func (c *errorsCommand) printGroups(ctx context.Context, env *Env, v appliance.V
 	if more := len(list.Groups) - len(shown); more > 0 {
 		env.say("and %s more causes; --limit 0 prints all", count(more))
 	}
-	if list.Total == 0 {
-		env.say("no record failed or is held back")
-	}
-	if list.Rejected > 0 {
-		env.say("%s lines of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", count(list.Rejected))
-	}
+	sayRest(env, list.Total, list.Rejected)
 	return nil
 }
 
