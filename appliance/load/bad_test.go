@@ -68,7 +68,10 @@ func badRows(t *testing.T, every int, named, limited bool) (rate float64) {
 
 // TestBadRowsCostLittle: one bad row in a thousand leaves 80 % of the clean rate, one in a
 // hundred half of it, where execution time is the limit and where each request takes as
-// long as any other; also where no message says which row it is.
+// long as any other; also where no message says which row it is. Where the message names
+// the row the bounds are tighter: one request in ten is sent twice at one bad row in a
+// thousand, which leaves 0.91 at best, and the last round of eight counts whole though it
+// may hold one request (4 % of this run).
 func TestBadRowsCostLittle(t *testing.T) {
 	for _, limited := range []bool{true, false} {
 		clean := badRows(t, 0, false, limited)
@@ -76,7 +79,7 @@ func TestBadRowsCostLittle(t *testing.T) {
 			every int
 			named bool
 			want  float64
-		}{{1000, false, 0.8}, {100, false, 0.5}, {1000, true, 0.9}, {100, true, 0.85}} {
+		}{{1000, false, 0.8}, {100, false, 0.5}, {1000, true, 0.85}, {100, true, 0.8}} {
 			t.Run(fmt.Sprintf("limited %t, one in %d, named %t", limited, c.every, c.named), func(t *testing.T) {
 				got := badRows(t, c.every, c.named, limited) / clean
 				t.Logf("%.2f of %.0f records/s", got, clean)
