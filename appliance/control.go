@@ -66,8 +66,6 @@ func (p *Project) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /status", func(w http.ResponseWriter, r *http.Request) {
 		s, err := p.Status(r.Context())
-		owner := readOwner(p.work())
-		s.Running = &owner
 		answer(w, s, err)
 	})
 	mux.HandleFunc("POST /errors", func(w http.ResponseWriter, r *http.Request) {

@@ -118,6 +118,10 @@ func (p *Project) Status(context.Context) (Status, error) {
 		return s, err
 	}
 	s.Audit = p.ledger.AuditHead().String()
+	if p.owns {
+		owner := readOwner(p.work())
+		s.Running = &owner
+	}
 	if live, ok := p.Live(); ok {
 		s.Live = &live
 		s.Left = p.remaining(live)

@@ -45,6 +45,7 @@ func (c *deltaCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer p.Close()
 	p.AcceptLoss = c.acceptLoss
+	defer c.load.console.beside(ctx, env, p)()
 	meter := env.meter()
 	watching, stop := context.WithCancel(ctx)
 	followed := make(chan struct{})

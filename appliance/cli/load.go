@@ -25,6 +25,7 @@ type loadCommand struct {
 	perUser  int
 	again    string // the target's address
 	dry      bool
+	console  consoleFlags
 }
 
 func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
@@ -46,6 +47,7 @@ func (c *loadCommand) addSending(f *pflag.FlagSet) {
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
+	c.console.addBeside(f)
 }
 
 // addNewTarget declares the flag that says the target's address a second time.
@@ -57,7 +59,7 @@ func (c *loadCommand) Validate(args []string) error {
 	if c.parallel < 0 || c.perUser < 0 {
 		return errors.New("--parallel and --per-user must not be negative")
 	}
-	return noArgs(args)
+	return errors.Join(c.console.validate(), noArgs(args))
 }
 
 func (c *loadCommand) Run(ctx context.Context, env *Env) error {
@@ -69,6 +71,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer p.Close()
+	defer c.console.beside(ctx, env, p)()
 	watching, stop := context.WithCancel(ctx)
 	followed := make(chan struct{})
 	meter := env.meter()

@@ -1,0 +1,70 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// questions are what the page asks for when somebody looks at it.
+func (s *Server) questions(mux *http.ServeMux) {
+	mux.HandleFunc("GET /api/me", s.seen(func(w http.ResponseWriter, _ *http.Request, who session) { reply(w, who, nil) }))
+	mux.HandleFunc("GET /api/guide", s.seen(func(w http.ResponseWriter, _ *http.Request, _ session) {
+		list := make([]GuidePage, 0, len(s.o.Guide))
+		for _, p := range s.o.Guide {
+			list = append(list, GuidePage{Name: p.Name, Title: p.Title})
+		}
+		reply(w, list, nil)
+	}))
+	mux.HandleFunc("GET /api/guide/{page}", s.seen(func(w http.ResponseWriter, r *http.Request, _ session) {
+		for _, p := range s.o.Guide {
+			if p.Name == r.PathValue("page") {
+				reply(w, p, nil)
+				return
+			}
+		}
+		refuse(w, http.StatusNotFound, "the guide has no such page")
+	}))
+}
+
+// Action is what an operator asks for.
+type Action struct {
+	Do   string `json:"do"`
+	From string `json:"-"` // who asks, for the audit trail
+}
+
+// maxAction is how long an action's text may be.
+const maxAction = 64 << 10
+
+// actions are what an operator may do, and what everybody may do for themselves.
+func (s *Server) actions(mux *http.ServeMux) {
+	mux.HandleFunc("POST /api/act", s.done(func(w http.ResponseWriter, r *http.Request, who session) {
+		if who.Role != Operator {
+			refuse(w, http.StatusForbidden, "this link only looks; actions need the operator's link (start the console with --operator)")
+			return
+		}
+		var a Action
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAction)).Decode(&a); err != nil {
+			refuse(w, http.StatusBadRequest, "an action was expected")
+			return
+		}
+		a.From = fmt.Sprintf("operator's link %d, from %s", who.Number, hostOf(r.RemoteAddr))
+		said, err := s.o.Controller.Act(r.Context(), a)
+		reply(w, said, err)
+	}))
+	mux.HandleFunc("POST /api/link", s.done(func(w http.ResponseWriter, r *http.Request, who session) {
+		role := Viewer
+		if who.Role == Operator && r.URL.Query().Get("role") == string(Operator) {
+			role = Operator
+		}
+		scheme := "http://"
+		if s.secure {
+			scheme = "https://"
+		}
+		reply(w, map[string]any{"link": scheme + r.Host + "/enter#" + s.access.token(role, linkLife), "minutes": linkLife.Minutes()}, nil)
+	}))
+	mux.HandleFunc("POST /api/leave", s.done(func(w http.ResponseWriter, r *http.Request, _ session) {
+		s.access.end(r)
+		reply(w, true, nil)
+	}))
+}

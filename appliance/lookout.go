@@ -1,0 +1,78 @@
+package appliance
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"dvmigrate/appliance/config"
+)
+
+// Lookout looks at a project from another process, for days: through the process that
+// works on it while there is one, else in its files, which it holds open no longer than
+// an answer takes, so that a load can begin at any moment.
+type Lookout struct {
+	dir string
+	o   Options
+
+	mu   sync.Mutex // protects what follows
+	last Status     // as the files were then
+	when fileState  // of the ledger, then
+}
+
+// NewLookout looks at the project in dir. It opens nothing yet.
+func NewLookout(dir string, o Options) *Lookout {
+	o.Warn = nil // once, by who opens it first, is enough
+	return &Lookout{dir: dir, o: o}
+}
+
+// Look gives fn the project to look at, for as long as it takes.
+func (l *Lookout) Look(ctx context.Context, fn func(Viewer) error) error {
+	return l.with(ctx, View, fn)
+}
+
+// Change is Look for what changes the ledger too.
+func (l *Lookout) Change(ctx context.Context, fn func(Viewer) error) error {
+	return l.with(ctx, Join, fn)
+}
+
+func (l *Lookout) with(ctx context.Context, open func(context.Context, string, Options) (Viewer, error), fn func(Viewer) error) error {
+	v, err := open(ctx, l.dir, l.o)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	return fn(v)
+}
+
+// Status is how the migration stands. While nobody works on the project it is read again
+// only when the ledger has changed.
+func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
+	if r := attach(l.dir, l.o); r != nil {
+		defer r.Close()
+		return r.Status(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, err := config.Load(l.dir, l.o.Env)
+	if err != nil {
+		return s, err
+	}
+	now := fileState{mtime: time.Unix(0, 0)}
+	if info, err := os.Stat(filepath.Join(c.Path(c.Work), "ledger.bolt")); err == nil {
+		now = fileState{info.Size(), info.ModTime()}
+	}
+	if now == l.when {
+		return l.last, nil
+	}
+	err = l.Look(ctx, func(v Viewer) error {
+		s, err = v.Status(ctx)
+		return err
+	})
+	if err == nil && s.Running == nil {
+		l.last, l.when = s, now
+	}
+	return s, err
+}
