@@ -16,44 +16,12 @@ import (
 	"strings"
 	"time"
 
-	"dvmigrate/appliance/reconcile"
 	"dvmigrate/backup"
 )
-
-// reconciledFile notes, in the work folder, how the last comparison ended.
-const reconciledFile = "reconciled.json"
 
 // draftFile is the certificate while a discard is under way, in the project folder: when
 // the discard is killed, the next one goes on by it.
 const draftFile = "discard.draft.json"
-
-// reconciledNote is reconciledFile.
-type reconciledNote struct {
-	Version    int       `json:"version"`
-	Time       time.Time `json:"time"`
-	Generation string    `json:"generation"`
-	Summary    Counts    `json:"summary"` // how the ledger stood
-	Values     bool      `json:"values"`  // whether columns were compared
-	Mismatches int64     `json:"mismatches"`
-}
-
-// noteReconciled keeps how a comparison ended, for the discard after sign-off.
-func (p *Project) noteReconciled(ctx context.Context, s reconcile.Summary, values bool) error {
-	status, err := p.Status(ctx)
-	if err != nil {
-		return err
-	}
-	generation, err := p.stage.Meta(ctx, "generation")
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(reconciledNote{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Generation: generation, Summary: status.Summary,
-		Values: values, Mismatches: s.Missing + s.Extra + s.Different + s.Duplicates})
-	if err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(p.work(), reconciledFile), append(b, '\n'))
-}
 
 // DiscardOptions say what else is destroyed, and against which objection.
 type DiscardOptions struct {
@@ -206,18 +174,19 @@ func (p *Project) objections(ctx context.Context, c *Certificate, open Options) 
 	if c.Generation, err = live.stage.Meta(ctx, "generation"); err != nil {
 		return nil, err
 	}
-	var note reconciledNote
-	b, err := os.ReadFile(filepath.Join(p.work(), reconciledFile))
+	last, err := p.Reconciled()
 	var objections []string
 	switch {
-	case err != nil || json.Unmarshal(b, &note) != nil:
+	case err != nil:
+		objections = append(objections, err.Error())
+	case last == nil:
 		objections = append(objections, "it was never compared with the target (dvmigrate reconcile)")
-	case note.Generation != c.Generation || note.Summary != c.Summary:
+	case !last.Holds(c.Generation, c.Summary):
 		objections = append(objections, "it was staged or loaded since it was last compared with the target (dvmigrate reconcile)")
-	case note.Mismatches > 0:
-		objections = append(objections, fmt.Sprintf("the last comparison with the target found %d mismatches", note.Mismatches))
+	case !last.Pass:
+		objections = append(objections, fmt.Sprintf("the last comparison with the target found %d mismatches", last.Mismatches))
 	default:
-		c.Reconciled = &note.Time
+		c.Reconciled = &last.Time
 	}
 	if n := c.Summary.Unprocessed + c.Summary.InFlight + c.Summary.Success; n > 0 {
 		objections = append(objections, fmt.Sprintf("%d records are not done (dvmigrate load)", n))

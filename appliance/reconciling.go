@@ -9,6 +9,9 @@ import (
 	"dvmigrate/appliance/reconcile"
 )
 
+// Compared is how a comparison ended.
+type Compared = reconcile.Result
+
 // ReconcileOptions say how the target is compared.
 type ReconcileOptions struct {
 	Values    bool     // compare the columns too, not only which records are there
@@ -42,16 +45,46 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	if err != nil {
 		return r, err
 	}
+	files, err := p.newMismatchFiles()
+	if err != nil {
+		return r, err
+	}
+	defer files.drop()
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
-		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading})
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks()})
 	if err != nil {
 		return r, p.explainTarget(err)
+	}
+	if err := files.finish(r.Tables); err != nil {
+		return r, fmt.Errorf("keep the mismatches: %w", err)
 	}
 	if loading || p.tracker.Load() != nil {
 		return r, nil
 	}
-	return r, p.noteReconciled(ctx, r.Summary, o.Values)
+	return r, p.keepReconciled(ctx, r, o.Values)
+}
+
+// masks reports whether a source is masked, so that what the target holds may be what
+// nobody here should see: somebody may have typed it in, or loaded it in the clear before.
+func (p *Project) masks() bool {
+	for _, s := range p.Config.Sources {
+		if len(s.Mask) > 0 && !p.Config.Masking.Off {
+			return true
+		}
+	}
+	return false
+}
+
+// comparisonRules are the settings of a table's comparison.
+func (p *Project) comparisonRules(table string) reconcile.Rules {
+	c := p.Config.Comparison(table)
+	bound := func(text string) reconcile.Bound {
+		number, share := config.Allowed(text)
+		return reconcile.Bound{Number: number, Share: share, Text: text}
+	}
+	return reconcile.Rules{Missing: bound(c.Allow.Missing), Extra: bound(c.Allow.Extra), Different: bound(c.Allow.Different), Duplicates: bound(c.Allow.Duplicates),
+		Ignore: c.Ignore, Loose: c.Loose}
 }
 
 func reconciledText(r reconcile.Result) string {

@@ -20,6 +20,8 @@ func (p *Project) wholeRelations() []duckstage.TableFunc {
 			"records_per_second DOUBLE", "note VARCHAR"),
 		rowFunc("ledger_generations", p.generationRows, "number INTEGER", "name VARCHAR", "kind VARCHAR", "table_name VARCHAR", "inserts BIGINT", "updates BIGINT",
 			"deletes BIGINT", "gone BIGINT", "planned_at TIMESTAMP", "begun_at TIMESTAMP", "finished_at TIMESTAMP"),
+		rowFunc("ledger_reconciled", p.reconciledRows, "table_name VARCHAR", "compared_at TIMESTAMP", "generation VARCHAR", "loaded BIGINT", "in_target BIGINT", "missing BIGINT",
+			"extra BIGINT", "different BIGINT", "duplicates BIGINT", "others BIGINT", "pass BOOLEAN", "failures VARCHAR"),
 		rowFunc("ledger_audit", p.auditRows, "entry BIGINT", "at TIMESTAMP", "event VARCHAR", "of BIGINT", "command VARCHAR", "args VARCHAR", "user_name VARCHAR", "host VARCHAR",
 			"pid BIGINT", "program VARCHAR", "fingerprint VARCHAR", "result VARCHAR", "failed BOOLEAN", "seconds DOUBLE", "hash VARCHAR"),
 	}

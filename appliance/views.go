@@ -17,11 +17,12 @@ import (
 //	ledger_spans(table)     one row a stretch of records with equal entries: first, beyond, action, flag,
 //	                        pass, attempts, class, changed_at
 //	ledger_failures(table)  one row a failed or held record: dm_seq, class, http, code, message, and as above
-//	ledger_progress(), ledger_runs(), ledger_generations(), ledger_audit()
+//	reconcile_rows(table)   one row a mismatch of the last comparison (reconciled.go)
+//	ledger_progress(), ledger_runs(), ledger_generations(), ledger_reconciled(), ledger_audit()
 //
 // createViews makes the relations of method.md M3 from them: for each table <table>_flags,
-// <table>_success, <table>_error, <table>_held; over all tables flags and ledger; and
-// progress, runs, generations and audit. A stretch is spread out to one row a record by
+// <table>_success, <table>_error, <table>_held, reconcile_<table>; over all tables flags and
+// ledger; and progress, runs, generations, reconciled and audit. A stretch is spread out to one row a record by
 // DuckDB itself, which does that some twenty times faster than a table function could.
 
 // chunk is the most rows that a batch of a table function has.
@@ -29,7 +30,7 @@ const chunk = 2048
 
 // registerLedger teaches the stage's SQL to read the ledger.
 func (p *Project) registerLedger(ctx context.Context) error {
-	functions := append(p.wholeRelations(),
+	functions := append(p.wholeRelations(), p.mismatchFunc(),
 		duckstage.TableFunc{Name: "ledger_spans", Args: []string{"VARCHAR"},
 			Columns: []duckstage.ColumnInfo{{Name: "first", SQLType: "UINTEGER"}, {Name: "beyond", SQLType: "UINTEGER"}, {Name: "action", SQLType: "VARCHAR"},
 				{Name: "flag", SQLType: "VARCHAR"}, {Name: "pass", SQLType: "VARCHAR"}, {Name: "attempts", SQLType: "UTINYINT"}, {Name: "class", SQLType: "VARCHAR"},
@@ -204,6 +205,8 @@ func tableViews(table, record, ids string) []string {
 		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, e.action, e.flag, e.pass, e.attempts, e.class, e.http, e.code, e.message, e.changed_at
 			FROM ledger_failures(%s) e JOIN %s s USING (dm_seq) %s`, q("_error"), record, name, q(""), ids),
 		fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT * FROM %s WHERE flag = 'H'", q("_held"), q("_error")),
+		fmt.Sprintf(`CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, coalesce(m.record_id, %s::VARCHAR) AS record_id, m.kind, m.class, m."column", m.staged, m.in_target
+			FROM reconcile_rows(%s) m LEFT JOIN %s s USING (dm_seq) %s`, duckstage.Ident("reconcile_"+table), record, name, q(""), ids),
 		fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT s.legacy_key, %s AS record_id, s.dm_repairs AS repairs FROM %s s %s WHERE dm_repairs IS NOT NULL", q("_repairs"), record, q(""), ids),
 	}
 }

@@ -3,7 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -41,35 +41,51 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	s := r.Summary
-	faulty := s.Missing+s.Extra+s.Different+s.Duplicates > 0
 	if env.json {
-		if err := env.printJSON(r); err != nil {
-			return err
-		}
+		err = env.printJSON(r)
 	} else {
-		var rows, bad [][]string
-		for _, t := range r.Tables {
-			rows = append(rows, []string{t.Name, count(t.Source), count(t.Target), count(t.Missing), count(t.Extra), count(t.Different), count(t.Duplicates), count(t.Others)})
-			for _, m := range t.Mismatches {
-				bad = append(bad, []string{m.Table, m.LegacyKey, m.RecordID, m.Kind, m.Column, m.Want, m.Got})
-			}
-		}
-		rows = append(rows, []string{"total", count(s.Source), count(s.Target), count(s.Missing), count(s.Extra), count(s.Different), count(s.Duplicates), ""})
-		printTable(env.Stdout, []column{left("table"), right("loaded"), right("in target"), right("missing"), right("extra"), right("different"), right("duplicates"), right("not ours")}, rows)
-		if len(bad) > 0 {
-			fmt.Fprintln(env.Stdout)
-			printTable(env.Stdout, []column{left("table"), left("legacy key"), left("record id"), left("what"), left("column"), left("loaded"), left("in target")}, bad)
-		}
-		if s.Moving > 0 {
-			env.say("\na load is running: %s records that it changed meanwhile were not judged; compare again when it is over", count(s.Moving))
-		}
-		if !faulty {
-			env.say("\nthe target has what was loaded")
-		}
+		printReconciled(env, r)
 	}
-	if faulty {
+	if err == nil && !r.Pass {
 		return rejects()
 	}
-	return nil
+	return err
+}
+
+func printReconciled(env *Env, r appliance.Compared) {
+	s := r.Summary
+	var rows, columns, bad [][]string
+	for _, t := range r.Tables {
+		verdict := "pass"
+		if !t.Pass {
+			verdict = "FAIL: " + strings.Join(t.Failures, "; ")
+		}
+		rows = append(rows, []string{t.Name, count(t.Source), count(t.Target), count(t.Missing), count(t.Extra), count(t.Different), count(t.Duplicates), count(t.Others), verdict})
+		for _, c := range t.Columns {
+			columns = append(columns, []string{t.Name, c.Column, c.Class, count(c.Records)})
+		}
+		for _, m := range t.Mismatches {
+			bad = append(bad, []string{m.Table, m.LegacyKey, m.RecordID, m.Kind, m.Column, m.Want, m.Got})
+		}
+	}
+	rows = append(rows, []string{"total", count(s.Source), count(s.Target), count(s.Missing), count(s.Extra), count(s.Different), count(s.Duplicates), "", ""})
+	printTable(env.Stdout, []column{left("table"), right("loaded"), right("in target"), right("missing"), right("extra"), right("different"), right("duplicates"), right("not ours"), left("verdict")}, rows)
+	if len(columns) > 0 {
+		env.say("")
+		printTable(env.Stdout, []column{left("table"), left("column"), left("class"), right("differs in")}, columns)
+	}
+	if len(bad) > 0 {
+		env.say("")
+		printTable(env.Stdout, []column{left("table"), left("legacy key"), left("record id"), left("what"), left("column"), left("loaded"), left("in target")}, bad)
+		env.say("\nall of them: dvmigrate sql -c 'FROM reconcile_<table>'")
+	}
+	if s.Moving > 0 {
+		env.say("\na load is running: %s records that it changed meanwhile were not judged; compare again when it is over", count(s.Moving))
+	}
+	switch {
+	case r.Pass && s.Faults() == 0:
+		env.say("\nthe target has what was loaded")
+	case r.Pass:
+		env.say("\nevery table passes: there is no more amiss than the settings allow")
+	}
 }

@@ -106,6 +106,8 @@ func TestEverySettingIsRead(t *testing.T) {
 			"partners": source(Source{Dataverse: "https://old.crm4.dynamics.com", Table: "account", Select: []string{"accountid", "name"}, Filter: "statecode eq 0",
 				Auth: "client-secret", Tenant: "acme.example", Client: "app", Secret: NewSecret("ss"), Certificate: "app.pem", Token: NewSecret("st"), Cloud: "public"}),
 		},
+		Reconcile: map[string]Comparison{"account": {Allow: Allowance{Missing: "3", Extra: "0", Different: "0.1%", Duplicates: "1"}, Ignore: []string{"description"}, Loose: []string{"name"},
+			Sums: []string{"revenue"}, Groups: []string{"ownerid"}, Source: map[string]SourceFigure{"rows": {SQL: "SELECT count(*) FROM customers"}}}},
 		Tables: map[string]Table{"account": {IDs: "keep", OnMatch: "update", OnConflict: "merge", Gone: "deactivate", ShardBy: "parentaccountid", Impersonate: "createdby", Match: []string{"name", "accountnumber"}, Batch: 200, Parallel: 8, Message: "bulk", Headers: Headers{Bypass: []string{"sync", "async"}, BypassSteps: []string{}, DuplicateDetection: true},
 			Repair: map[string]Repair{"*": {TooLong: "trim", NotOption: "hold", OutOfRange: "clamp", WrongType: "blank", NoTarget: "blank"},
 				"ownerid": {Empty: "team:5f8fad5b-d9cb-469f-a165-70867728950e"}}}},

@@ -72,7 +72,7 @@ func fileKeys(m object, path string) []string {
 	var keys []string
 	for key, value := range m {
 		at := join(path, key)
-		if slices.Contains([]string{"sources", "sources.*.mask", "tables", "tables.*.repair", "estimate.rates"}, path) {
+		if slices.Contains([]string{"sources", "sources.*.mask", "tables", "tables.*.repair", "estimate.rates", "reconcile", "reconcile.*.source"}, path) {
 			at = path + ".*"
 		} else {
 			keys = append(keys, at)

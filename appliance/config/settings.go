@@ -23,24 +23,25 @@ import (
 //	env    the environment variable, where it is not the one that follows from the path; "-" for none
 //	short  "yes": a bare value in place of the mapping stands for this key alone
 type Config struct {
-	Version    int               `json:"version" need:"yes" min:"1" max:"1" env:"-" doc:"Version of this file's format; always 1."`
-	Name       string            `json:"name" need:"yes" match:"^[a-z0-9_-]+$" env:"-" doc:"Name of the project: small letters, digits, hyphen, underscore."`
-	Target     Target            `json:"target" doc:"The Dataverse environment that is loaded, and how to sign in."`
-	Schema     string            `json:"schema" need:"yes" doc:"File with the target's tables and columns, made by dvmigrate schema."`
-	Transforms string            `json:"transforms" need:"yes" doc:"Folder with the SQL that makes each table's rows, one <table>.sql a table."`
-	Files      string            `json:"files" need:"yes" doc:"Folder of the files whose content goes into file and image columns, notes and attachments."`
-	Work       string            `json:"work" need:"yes" doc:"Folder of the stage, the ledger and temporary files."`
-	Sources    map[string]Source `json:"sources" match:"^[A-Za-z_][A-Za-z0-9_]*$" doc:"Source data, each under the name by which SQL refers to it: a path, a list of paths, or a mapping."`
-	Tables     map[string]Table  `json:"tables" match:"^[a-z_][a-z0-9_]*$" doc:"What SQL cannot say about a table, under its logical name."`
-	Repair     Repair            `json:"repair" doc:"What is done about values that the target would refuse, in every table; a table's own repair goes before it."`
-	Checks     Checks            `json:"checks" doc:"Which of the checks before the load count."`
-	Masking    Masking           `json:"masking" doc:"The key that sources' masks are made with."`
-	Stage      Stage             `json:"stage" doc:"The DuckDB file that source data are staged in."`
-	Guard      Guard             `json:"guard" doc:"When a staging stops and asks, because the sources may not be whole."`
-	Load       Loading           `json:"load" doc:"How records are sent."`
-	Snapshots  Snapshots         `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
-	Limits     Limits            `json:"limits" doc:"The target's service protection limits: ceilings of the load and figures of the estimate."`
-	Estimate   Estimate          `json:"estimate" doc:"Figures for the offline estimate."`
+	Version    int                   `json:"version" need:"yes" min:"1" max:"1" env:"-" doc:"Version of this file's format; always 1."`
+	Name       string                `json:"name" need:"yes" match:"^[a-z0-9_-]+$" env:"-" doc:"Name of the project: small letters, digits, hyphen, underscore."`
+	Target     Target                `json:"target" doc:"The Dataverse environment that is loaded, and how to sign in."`
+	Schema     string                `json:"schema" need:"yes" doc:"File with the target's tables and columns, made by dvmigrate schema."`
+	Transforms string                `json:"transforms" need:"yes" doc:"Folder with the SQL that makes each table's rows, one <table>.sql a table."`
+	Files      string                `json:"files" need:"yes" doc:"Folder of the files whose content goes into file and image columns, notes and attachments."`
+	Work       string                `json:"work" need:"yes" doc:"Folder of the stage, the ledger and temporary files."`
+	Sources    map[string]Source     `json:"sources" match:"^[A-Za-z_][A-Za-z0-9_]*$" doc:"Source data, each under the name by which SQL refers to it: a path, a list of paths, or a mapping."`
+	Tables     map[string]Table      `json:"tables" match:"^[a-z_][a-z0-9_]*$" doc:"What SQL cannot say about a table, under its logical name."`
+	Repair     Repair                `json:"repair" doc:"What is done about values that the target would refuse, in every table; a table's own repair goes before it."`
+	Checks     Checks                `json:"checks" doc:"Which of the checks before the load count."`
+	Masking    Masking               `json:"masking" doc:"The key that sources' masks are made with."`
+	Stage      Stage                 `json:"stage" doc:"The DuckDB file that source data are staged in."`
+	Guard      Guard                 `json:"guard" doc:"When a staging stops and asks, because the sources may not be whole."`
+	Load       Loading               `json:"load" doc:"How records are sent."`
+	Reconcile  map[string]Comparison `json:"reconcile" match:"^(\\*|[a-z_][a-z0-9_]*)$" doc:"How a table is compared with the target and what it may have amiss, under its logical name; * stands for the tables that are not named."`
+	Snapshots  Snapshots             `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
+	Limits     Limits                `json:"limits" doc:"The target's service protection limits: ceilings of the load and figures of the estimate."`
+	Estimate   Estimate              `json:"estimate" doc:"Figures for the offline estimate."`
 
 	// Dir is the project folder, absolute; relative paths above start here.
 	Dir string `json:"-"`

@@ -23,6 +23,33 @@ type field struct {
 	lookup    bool
 	state     bool
 	late      bool // of a file that the files pass sends
+	owner     bool
+	choice    bool
+	maskable  bool // a person's data may be in it, as opposed to a choice or a reference
+	loose     bool // of a text: neither case counts nor blanks at the ends
+}
+
+// shownAs names the field in results.
+func (f *field) shownAs() string {
+	if f.lookup {
+		return f.name
+	}
+	return f.read
+}
+
+// class is whose work it is to look at a difference.
+func (f *field) class() string {
+	switch {
+	case f.owner:
+		return ClassOwner
+	case f.lookup:
+		return ClassParent
+	case f.state:
+		return ClassState
+	case f.kind == fileName, f.kind == fileSize:
+		return ClassFile
+	}
+	return ClassValue
 }
 
 // kind is how a value is written in the stage and in JSON.
@@ -56,7 +83,7 @@ const (
 // fieldsOf lists what is to be read of a table: all that was loaded when values are
 // compared, else only the columns of its alternate keys. A key with a column that
 // is not loaded cannot be compared and is left out.
-func fieldsOf(t *mapping.Table, values bool) (fields []field, keys []key) {
+func fieldsOf(t *mapping.Table, values bool, rules Rules) (fields []field, keys []key) {
 	for _, c := range t.Columns {
 		if c.File {
 			fields = append(fields, fileFields(t, c)...)
@@ -67,16 +94,20 @@ func fieldsOf(t *mapping.Table, values bool) (fields []field, keys []key) {
 	for i := range t.Lookups {
 		if c := t.Lookups[i].Column; !c.NoRead {
 			f := newField(c, guid)
-			f.read, f.lookup = "_"+c.LogicalName+"_value", true
+			f.read, f.lookup, f.owner = "_"+c.LogicalName+"_value", true, c.Type == schema.Owner
 			f.defaulted = f.defaulted || c.Type == schema.Owner || c.LogicalName == "transactioncurrencyid"
 			fields = append(fields, f)
 		}
 	}
-	if !values {
-		fields = slices.DeleteFunc(fields, func(f field) bool { return !inKey(t.Schema, f.name) })
+	ignored := func(f field) bool {
+		return slices.Contains(rules.Ignore, f.name) || slices.Contains(rules.Ignore, f.read)
 	}
+	fields = slices.DeleteFunc(fields, func(f field) bool { return (!values || ignored(f)) && !inKey(t.Schema, f.name) })
 	for i := range fields {
-		fields[i].compared = values
+		f := &fields[i]
+		f.compared = values && !ignored(*f)
+		f.maskable = !f.lookup && !f.state && !f.choice && f.kind != choices && f.kind != boolean && f.kind != fileSize
+		f.loose = f.kind == text && slices.Contains(rules.Loose, f.name)
 	}
 	for _, k := range t.Schema.Keys {
 		if bound, ok := bindKey(k, fields); ok {
@@ -105,6 +136,8 @@ func columnField(t *schema.Table, c mapping.Column) (field, bool) {
 	switch c.Type {
 	case schema.State, schema.Status:
 		f.state, f.defaulted = true, true
+	case schema.Choice:
+		f.choice = true
 	case schema.YesNo: // has a default even where the schema does not say which
 		f.defaulted = true
 	case schema.Decimal:

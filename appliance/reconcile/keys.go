@@ -108,17 +108,17 @@ func (r *records) sameKey(k key, v []*column.Vector, i, row int) bool {
 }
 
 func (r *records) addDuplicate(k key, v []*column.Vector, i, row int, seq uint32) {
-	if !r.examples.room(Duplicate) {
+	if !r.room(Duplicate) {
 		return
 	}
 	var want, got []string
 	for n, at := range k.fields {
 		want = append(want, r.fields[at].wantText(v[n], i))
-		got = append(got, gotText(r.value(row, at)))
+		got = append(got, r.gotText(&r.fields[at], r.value(row, at)))
 	}
 	m := Mismatch{Kind: Duplicate, RecordID: r.group.rows[row].id.String(), Column: k.name}
 	m.Want, m.Got = excerpt(strings.Join(want, ","), strings.Join(got, ","))
-	r.examples.add(example{Mismatch: m, seq: seq, staged: true})
+	r.found(example{Mismatch: m, seq: seq, staged: true})
 }
 
 // sameKey compares like the service's index of alternate keys: without regard to

@@ -49,7 +49,7 @@ func TestDuplicateByTwoColumns(t *testing.T) {
 // TestKeyThatCannotBeCompared: a column of the key is not loaded, or none can be
 // looked up.
 func TestKeyThatCannotBeCompared(t *testing.T) {
-	fields, keys := fieldsOf(bind(t, world(t), "account", "parentid", "rating"), true)
+	fields, keys := fieldsOf(bind(t, world(t), "account", "parentid", "rating"), true, Rules{})
 	if len(keys) != 0 {
 		t.Errorf("keys %+v", keys)
 	}

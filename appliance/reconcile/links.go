@@ -139,7 +139,7 @@ func (l *links) stray(p dataverse.Pair, row *linkRow) {
 	l.result.Extra += row.times
 	m := l.mismatch(p)
 	m.Kind = Extra
-	l.examples.add(example{Mismatch: m})
+	l.found(example{Mismatch: m})
 }
 
 func (l *links) ours(table string, id schema.GUID) bool {

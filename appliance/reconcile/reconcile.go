@@ -1,11 +1,13 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"dvmigrate/appliance/dataverse"
@@ -47,60 +49,18 @@ type Options struct {
 	// before. nil: they are the same.
 	Kept   func(staged schema.GUID) schema.GUID
 	Staged func(table string, id schema.GUID) schema.GUID
+	// Rules gives a table's; nil: nothing is allowed, all is compared.
+	Rules func(table string) Rules
+	// Hide keeps what the target holds out of every result, where it may be what was masked
+	// on its way here: only its length is told.
+	Hide bool
+	// Found is handed each table's mismatches as they are found, at most Keep of each kind;
+	// seq is the staged row's number, -1 where there is none. nil: nobody keeps them.
+	Found func(table string, seq int64, m Mismatch) error
+	Keep  int
 	// Moving says that a load changes target and ledger meanwhile. Records whose entry
 	// is changed after the comparison of their table began are then not judged.
 	Moving bool
-}
-
-// The kinds of mismatch.
-const (
-	Missing   = "missing"
-	Extra     = "extra"
-	Different = "different"
-	Duplicate = "duplicate"
-)
-
-// Mismatch is one thing that is not as meant.
-type Mismatch struct {
-	Table     string `json:"table"`
-	LegacyKey string `json:"legacyKey"` // "" when the stage no longer has the row
-	RecordID  string `json:"recordId"`  // of a duplicate: the other record's; "" for a link, whose two ids are in Want or Got
-	Kind      string `json:"kind"`
-	Column    string `json:"column,omitempty"` // of a duplicate or a link: its columns, joined by a comma
-	Want      string `json:"want,omitempty"`   // as staged; "" is null
-	Got       string `json:"got,omitempty"`    // as read back
-}
-
-// TableResult is how one table compares. Each number counts records.
-type TableResult struct {
-	Name       string     `json:"name"`
-	Source     int64      `json:"source"` // that the target has, by the ledger
-	Target     int64      `json:"target"` // of ours that the target has
-	Missing    int64      `json:"missing"`
-	Extra      int64      `json:"extra"`
-	Different  int64      `json:"different"`
-	Duplicates int64      `json:"duplicates"`
-	Moving     int64      `json:"moving,omitempty"` // that a load changed meanwhile, so that they are not judged
-	Others     int64      `json:"others"`           // rows of the target that are not of this migration
-	Mismatches []Mismatch `json:"mismatches"`
-}
-
-// Summary adds up all tables.
-type Summary struct {
-	Source     int64 `json:"source"`
-	Target     int64 `json:"target"`
-	Missing    int64 `json:"missing"`
-	Extra      int64 `json:"extra"`
-	Different  int64 `json:"different"`
-	Duplicates int64 `json:"duplicates"`
-	Moving     int64 `json:"moving,omitempty"`
-}
-
-// Result is how the target compares with what was loaded.
-type Result struct {
-	Version int           `json:"version"` // of this form, 1
-	Summary Summary       `json:"summary"`
-	Tables  []TableResult `json:"tables"`
 }
 
 // Run compares the tables, one after the other. With an error the result has the
@@ -113,6 +73,9 @@ func Run(ctx context.Context, s stage, b book, c client, o Options) (Result, err
 	if o.Staged == nil {
 		o.Staged = func(_ string, id schema.GUID) schema.GUID { return id }
 	}
+	if o.Rules == nil {
+		o.Rules = func(string) Rules { return Rules{} }
+	}
 	if o.Watch == nil {
 		o.Watch = func(string, int64, int64) {}
 	}
@@ -121,15 +84,7 @@ func Run(ctx context.Context, s stage, b book, c client, o Options) (Result, err
 		if err != nil {
 			return r, fmt.Errorf("reconcile %s: %w", t.Name, err)
 		}
-		r.Tables = append(r.Tables, res)
-		sum := &r.Summary
-		sum.Source += res.Source
-		sum.Target += res.Target
-		sum.Missing += res.Missing
-		sum.Extra += res.Extra
-		sum.Different += res.Different
-		sum.Duplicates += res.Duplicates
-		sum.Moving += res.Moving
+		r.add(res)
 	}
 	return r, nil
 }
@@ -140,10 +95,56 @@ type comparison struct {
 	book     book
 	o        Options
 	table    *mapping.Table
+	rules    Rules
 	result   TableResult
 	examples examples
+	kept     map[string]int // handed to Found, by kind
+	differ   map[string]*ColumnCount
+	failed   error // of Found
 	seen     seqSet
 	began    uint32 // unix seconds; 0 = nothing moves meanwhile
+}
+
+// room reports whether another mismatch of the kind is shown or kept, so that nobody
+// writes texts in vain.
+func (w *comparison) room(kind string) bool {
+	return w.examples.room(kind) || w.o.Found != nil && w.kept[kind] < w.o.Keep
+}
+
+// found takes one mismatch, which is counted already.
+func (w *comparison) found(e example) {
+	w.examples.add(e)
+	if w.o.Found == nil || w.kept[e.Kind] >= w.o.Keep || w.failed != nil {
+		return
+	}
+	w.kept[e.Kind]++
+	seq := int64(-1)
+	if e.staged {
+		seq = int64(e.seq)
+	}
+	w.failed = w.o.Found(w.table.Name, seq, e.Mismatch)
+}
+
+// differs counts a column of a record that is not as staged.
+func (w *comparison) differs(column, class string) {
+	c := w.differ[column]
+	if c == nil {
+		c = &ColumnCount{Column: column, Class: class}
+		w.differ[column] = c
+	}
+	c.Records++
+}
+
+// columnCounts are the columns that differ, the most frequent first.
+func (w *comparison) columnCounts() []ColumnCount {
+	var out []ColumnCount
+	for _, c := range w.differ {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b ColumnCount) int {
+		return cmp.Or(cmp.Compare(b.Records, a.Records), cmp.Compare(a.Column, b.Column))
+	})
+	return out
 }
 
 // moves reports whether a load changed the record since the comparison began.
@@ -157,7 +158,9 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 	if t.Schema == nil {
 		return TableResult{}, errNoIntersect
 	}
-	w := &comparison{stage: s, book: b, o: o, table: t, result: TableResult{Name: t.Name}, examples: examples{limit: o.Limit}}
+	w := &comparison{stage: s, book: b, o: o, table: t, rules: o.Rules(t.Name),
+		result: TableResult{Name: t.Name}, examples: examples{limit: o.Limit}, kept: map[string]int{}, differ: map[string]*ColumnCount{}}
+	began := time.Now()
 	if o.Moving {
 		w.began = uint32(time.Now().Unix())
 	}
@@ -180,7 +183,13 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		return w.result, err
 	}
 	w.missing()
+	if w.failed != nil {
+		return w.result, fmt.Errorf("keep the mismatches: %w", w.failed)
+	}
 	w.result.Mismatches, err = w.explain(ctx)
+	w.result.Columns = w.columnCounts()
+	w.result.judge(w.rules)
+	w.result.Seconds = time.Since(began).Seconds()
 	return w.result, err
 }
 
@@ -199,7 +208,7 @@ func (w *comparison) missing() {
 				continue
 			}
 			w.result.Missing++
-			w.examples.add(example{Mismatch: Mismatch{Kind: Missing}, seq: seq, staged: true})
+			w.found(example{Mismatch: Mismatch{Kind: Missing}, seq: seq, staged: true})
 		}
 	}
 }
@@ -228,6 +237,6 @@ func (w *comparison) meet(seq uint32, found Mismatch) (x expectation, action led
 		w.result.Target++
 		return x, e.Action, false
 	}
-	w.examples.add(example{Mismatch: found, seq: seq, staged: true})
+	w.found(example{Mismatch: found, seq: seq, staged: true})
 	return x, e.Action, again
 }

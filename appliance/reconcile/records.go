@@ -50,7 +50,7 @@ type extent struct{ from, to uint32 }
 
 func newRecords(w *comparison) *records {
 	r := &records{comparison: w}
-	r.fields, r.keys = fieldsOf(w.table, w.o.Values)
+	r.fields, r.keys = fieldsOf(w.table, w.o.Values, w.rules)
 	r.stored = []string{mapping.Seq, mapping.ID}
 	if w.o.Values {
 		for _, f := range r.fields {
@@ -264,13 +264,11 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 			continue
 		}
 		differs = true
-		if r.examples.room(Different) {
-			m := Mismatch{Kind: Different, RecordID: r.group.rows[p.row].id.String(), Column: f.read}
-			m.Want, m.Got = excerpt(f.wantText(staged, i), gotText(got))
-			if f.lookup {
-				m.Column = f.name
-			}
-			r.examples.add(example{Mismatch: m, seq: seq, staged: true})
+		r.differs(f.shownAs(), f.class())
+		if r.room(Different) {
+			m := Mismatch{Kind: Different, Class: f.class(), RecordID: r.group.rows[p.row].id.String(), Column: f.shownAs()}
+			m.Want, m.Got = excerpt(f.wantText(staged, i), r.gotText(f, got))
+			r.found(example{Mismatch: m, seq: seq, staged: true})
 		}
 	}
 	if differs {

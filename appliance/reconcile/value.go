@@ -3,12 +3,14 @@ package reconcile
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/big"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/duckstage/column"
@@ -18,7 +20,7 @@ import (
 // staged value in row i reads back as (dataverse-web-api.md 4). Nothing staged is
 // the same as null, and as any value that the service puts there by itself.
 func (f *field) same(v *column.Vector, i int, got []byte) bool {
-	if v.Null(i) || v.Type == column.Text && len(v.TextAt(i)) == 0 {
+	if v.Null(i) || v.Type == column.Text && (len(v.TextAt(i)) == 0 || f.loose && len(bytes.TrimSpace(v.TextAt(i))) == 0) {
 		return f.defaulted || isNull(got)
 	}
 	if isNull(got) {
@@ -28,6 +30,9 @@ func (f *field) same(v *column.Vector, i int, got []byte) bool {
 	case fileName, fileSize:
 		return f.fileText(v, i) == string(unquote(got))
 	case text:
+		if f.loose {
+			return bytes.EqualFold(bytes.TrimSpace(v.TextAt(i)), bytes.TrimSpace(unquote(got)))
+		}
 		return bytes.Equal(v.TextAt(i), unquote(got))
 	case choices:
 		want, ok1 := optionSet(v.TextAt(i))
@@ -186,9 +191,18 @@ func (f *field) wantText(v *column.Vector, i int) string {
 }
 
 // gotText shows a value that was read back.
-func gotText(got []byte) string {
+func (w *comparison) gotText(f *field, got []byte) string {
 	if isNull(got) {
 		return ""
 	}
-	return string(unquote(got))
+	text := string(unquote(got))
+	if w.o.Hide && f.maskable {
+		return hidden(text)
+	}
+	return text
+}
+
+// hidden stands for a value that is not shown.
+func hidden(text string) string {
+	return fmt.Sprintf("(not shown: %d characters)", utf8.RuneCountInString(text))
 }

@@ -114,7 +114,7 @@ func TestSame(t *testing.T) {
 		if tt.column == "statuscode" {
 			columns = []string{"statecode", "statuscode"}
 		}
-		fields, _ := fieldsOf(bind(t, w, "account", columns...), true)
+		fields, _ := fieldsOf(bind(t, w, "account", columns...), true, Rules{})
 		f := fields[len(fields)-1]
 		err := s.Scan(t.Context(), "SELECT "+tt.staged+" AS v", nil, func(b *column.Batch) error {
 			v := b.Column("v")
@@ -224,12 +224,12 @@ func TestCreatedOn(t *testing.T) {
 
 // TestNotComparable: what cannot be read back as written is not even asked for.
 func TestNotComparable(t *testing.T) {
-	fields, _ := fieldsOf(bind(t, world(t), "account", "picture", "secret", "name"), true)
+	fields, _ := fieldsOf(bind(t, world(t), "account", "picture", "secret", "name"), true, Rules{})
 	if got := fmt.Sprint(members("accountid", fields)); got != "[accountid name]" {
 		t.Errorf("selected are %s", got)
 	}
 	// Ids alone need no column at all but those of alternate keys.
-	fields, _ = fieldsOf(bind(t, world(t), "account", "name", "accountnumber"), false)
+	fields, _ = fieldsOf(bind(t, world(t), "account", "name", "accountnumber"), false, Rules{})
 	if got := fmt.Sprint(members("accountid", fields)); got != "[accountid accountnumber]" {
 		t.Errorf("selected are %s", got)
 	}

@@ -1,0 +1,95 @@
+package reconcile
+
+// The kinds of mismatch.
+const (
+	Missing   = "missing"
+	Extra     = "extra"
+	Different = "different"
+	Duplicate = "duplicate"
+)
+
+// The classes of a column that differs: whose work it is to look at it.
+const (
+	ClassValue   = "value"
+	ClassOwner   = "owner"
+	ClassParent  = "parent" // a lookup other than the owner
+	ClassState   = "state"  // state or status reason
+	ClassParties = "parties"
+	ClassFile    = "file"
+)
+
+// Mismatch is one thing that is not as meant.
+type Mismatch struct {
+	Table     string `json:"table"`
+	LegacyKey string `json:"legacyKey"` // "" when the stage no longer has the row
+	RecordID  string `json:"recordId"`  // of a duplicate: the other record's; "" for a link, whose two ids are in Want or Got
+	Kind      string `json:"kind"`
+	Class     string `json:"class,omitempty"`  // of what is different
+	Column    string `json:"column,omitempty"` // of a duplicate or a link: its columns, joined by a comma
+	Want      string `json:"want,omitempty"`   // as staged; "" is null
+	Got       string `json:"got,omitempty"`    // as read back
+}
+
+// ColumnCount is in how many records a column differs.
+type ColumnCount struct {
+	Column  string `json:"column"`
+	Class   string `json:"class"`
+	Records int64  `json:"records"`
+}
+
+// TableResult is how one table compares. Each number counts records.
+type TableResult struct {
+	Name       string        `json:"name"`
+	Source     int64         `json:"source"` // that the target has, by the ledger
+	Target     int64         `json:"target"` // of ours that the target has
+	Missing    int64         `json:"missing"`
+	Extra      int64         `json:"extra"`
+	Different  int64         `json:"different"`
+	Duplicates int64         `json:"duplicates"`
+	Moving     int64         `json:"moving,omitempty"` // that a load changed meanwhile, so that they are not judged
+	Others     int64         `json:"others"`           // rows of the target that are not of this migration
+	Columns    []ColumnCount `json:"columns,omitempty"`
+	Pass       bool          `json:"pass"`               // nothing beyond what is allowed
+	Failures   []string      `json:"failures,omitempty"` // what is beyond it, in words
+	Seconds    float64       `json:"seconds,omitempty"`
+	Mismatches []Mismatch    `json:"mismatches"` // the first ones
+}
+
+// Faults is how many mismatches there are, allowed or not.
+func (t *TableResult) Faults() int64 { return t.Missing + t.Extra + t.Different + t.Duplicates }
+
+// Summary adds up all tables.
+type Summary struct {
+	Source     int64 `json:"source"`
+	Target     int64 `json:"target"`
+	Missing    int64 `json:"missing"`
+	Extra      int64 `json:"extra"`
+	Different  int64 `json:"different"`
+	Duplicates int64 `json:"duplicates"`
+	Moving     int64 `json:"moving,omitempty"`
+}
+
+// Faults is how many mismatches there are, allowed or not.
+func (s Summary) Faults() int64 { return s.Missing + s.Extra + s.Different + s.Duplicates }
+
+// Result is how the target compares with what was loaded.
+type Result struct {
+	Version int           `json:"version"` // of this form, 1
+	Summary Summary       `json:"summary"`
+	Pass    bool          `json:"pass"` // every table passes
+	Tables  []TableResult `json:"tables"`
+}
+
+// add takes a finished table into the result.
+func (r *Result) add(t TableResult) {
+	r.Tables = append(r.Tables, t)
+	r.Pass = (r.Pass || len(r.Tables) == 1) && t.Pass
+	sum := &r.Summary
+	sum.Source += t.Source
+	sum.Target += t.Target
+	sum.Missing += t.Missing
+	sum.Extra += t.Extra
+	sum.Different += t.Different
+	sum.Duplicates += t.Duplicates
+	sum.Moving += t.Moving
+}
