@@ -120,7 +120,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	r.Snapshots = <-snapshots
 	tracker.Finish()
 	total := tracker.Snapshot().Total
-	r.Kept, r.Bytes = loader.Kept(), survey.written()
+	r.Kept, r.Bytes, survey.run.Waited = loader.Kept(), survey.written(), total.Throttled
 	r.Sent, r.Failed = total.Done+total.Failed+total.Held, total.Failed
 	note := "done"
 	if err != nil {

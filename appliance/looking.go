@@ -25,6 +25,8 @@ type Looker interface {
 	CheckData(ctx context.Context, only []string, watch StageWatch) (DataCheck, error)
 	// Options writes the sheets where it is told to.
 	Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (OptionsPlan, error)
+	// Report gathers what happened so far, from what is kept.
+	Report(ctx context.Context) (Report, error)
 	// Reconcile asks the target too, and keeps how the comparison ended.
 	Reconcile(ctx context.Context, o ReconcileOptions, watch StageWatch) (reconcile.Result, error)
 }
@@ -62,6 +64,7 @@ func (p *Project) look(mux *http.ServeMux) {
 	looks(mux, p, "options", func(ctx context.Context, q optionsQuery, watch StageWatch) (OptionsPlan, error) {
 		return p.Options(ctx, q.Only, q.Write, q.Workbook, watch)
 	})
+	looks(mux, p, "report", func(ctx context.Context, _ any, _ StageWatch) (Report, error) { return p.Report(ctx) })
 	looks(mux, p, "reconcile", p.Reconcile)
 }
 
@@ -151,6 +154,12 @@ func (r *remote) CheckData(ctx context.Context, only []string, watch StageWatch)
 func (r *remote) Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (o OptionsPlan, err error) {
 	err = r.watch(ctx, "options", optionsQuery{only, write, workbook}, &o, watch)
 	return o, err
+}
+
+// Report implements Looker.
+func (r *remote) Report(ctx context.Context) (rep Report, err error) {
+	err = r.ask(ctx, "report", nil, &rep)
+	return rep, err
 }
 
 // Reconcile implements Looker.

@@ -360,8 +360,12 @@ func (l *OptionText) agree(c *schema.Column) {
 	l.Value, l.Label = value, labelsOf(c, value)
 }
 
-// sheetColumns are the columns of a choice's sheet that are ours.
-var sheetColumns = []string{sourceText, sourceRows, targetValue, targetText, "comment"}
+// sheetColumns are the columns of a choice's sheet that are ours; numberColumns says which
+// of them hold numbers.
+var (
+	sheetColumns  = []string{sourceText, sourceRows, targetValue, targetText, "comment"}
+	numberColumns = []bool{false, true}
+)
 
 // table is the sheet as it is written: what has no value yet first, the most frequent
 // before; at the end the options that nothing goes to, so that people see what there is.
@@ -411,7 +415,7 @@ func (p *Project) writeMaps(plan *OptionsPlan, sheets []optionSheet, workbook bo
 	var pages []page
 	var replaced []string
 	into := func(m *OptionMap, c *schema.Column) {
-		pages = append(pages, page{name: sheetName(m.Table + "." + m.Column), rows: m.table(c), labels: c.Options})
+		pages = append(pages, page{name: sheetName(m.Table + "." + m.Column), rows: m.table(c), number: numberColumns, labels: c.Options})
 		m.File, m.Written = OptionsWorkbook+", sheet "+sheetName(m.Table+"."+m.Column), true
 	}
 	if err := os.MkdirAll(filepath.Dir(book), 0o700); err != nil {
@@ -462,7 +466,7 @@ func (p *Project) keptPages(sheets []optionSheet, book string, planned []page) [
 		if o.path != book || slices.ContainsFunc(planned, func(g page) bool { return g.name == name }) {
 			continue
 		}
-		g := page{name: name, labels: p.Schema.Table(o.table).Column(o.column).Options}
+		g := page{name: name, number: numberColumns, labels: p.Schema.Table(o.table).Column(o.column).Options}
 		head := slices.Clone(sheetColumns)
 		for _, r := range o.rows {
 			for _, k := range slices.Sorted(maps.Keys(r.Cells)) {

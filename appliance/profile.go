@@ -35,8 +35,9 @@ type ProfileRun struct {
 	Organization schema.GUID   `json:"organization"` // the same by its id
 	Users        int           `json:"users"`
 	Hint         int           `json:"dopHint,omitempty"`
-	Latency      time.Duration `json:"latencyNanos"`             // the shortest answer time
-	ClientCPU    float64       `json:"clientSecondsPerThousand"` // CPU time for a thousand records
+	Latency      time.Duration `json:"latencyNanos"`               // the shortest answer time
+	ClientCPU    float64       `json:"clientSecondsPerThousand"`   // CPU time for a thousand records
+	Waited       float64       `json:"throttledSeconds,omitempty"` // that the service asked for; waits that overlap count once
 	Tables       []Measure     `json:"tables"`
 	Predicted    []Prediction  `json:"predicted,omitempty"` // by the estimate that was made when it began
 	Finished     bool          `json:"finished"`            // nothing was left when it ended

@@ -108,11 +108,7 @@ func (p *Project) Status(context.Context) (Status, error) {
 		return s, err
 	}
 	for _, r := range runs {
-		rs := RunStatus{Start: r.Start, Records: r.Records, Failed: r.Failed, Note: r.Note}
-		if !r.End.IsZero() {
-			rs.End = &r.End
-		}
-		s.Runs = append(s.Runs, rs)
+		s.Runs = append(s.Runs, runStatus(r))
 	}
 	if s.Generations, err = p.generations(); err != nil {
 		return s, err

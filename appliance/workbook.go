@@ -5,16 +5,19 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
 
-// page is one sheet of a workbook that people get: a choice's map, with the options' labels
-// to choose from in the cells of target_text.
+// page is one sheet of a workbook that people get: a part of a report, or a choice's map,
+// with the options' labels to choose from in the cells of target_text.
 type page struct {
 	name   string
 	rows   [][]string // the first has the names
+	number []bool     // columns whose cells are numbers where they look like one; shorter: the others are texts
 	labels []schema.Option
 }
 
@@ -36,16 +39,19 @@ const (
 
 // writeWorkbook writes a workbook of the form .xlsx (ECMA-376) whole.
 func writeWorkbook(path string, pages []page) error {
-	lists := page{name: listSheet, rows: optionLists(pages)}
+	count := len(pages)
+	if slices.ContainsFunc(pages, func(g page) bool { return len(g.labels) > 0 }) {
+		pages = append(pages[:count:count], page{name: listSheet, rows: optionLists(pages)})
+	}
 	var types, sheets, relations strings.Builder
 	parts := []struct{ name, text string }{}
-	for i, g := range append(pages, lists) {
+	for i, g := range pages {
 		file, id := fmt.Sprintf("worksheets/sheet%d.xml", i+1), fmt.Sprintf("rId%d", i+1)
 		fmt.Fprintf(&types, `<Override PartName="/xl/%s" ContentType="%s"/>`, file, sheetType)
 		fmt.Fprintf(&sheets, `<sheet name="%s" sheetId="%d" r:id="%s"/>`, escape(g.name), i+1, id)
 		fmt.Fprintf(&relations, `<Relationship Id="%s" Type="%s/worksheet" Target="%s"/>`, id, docSpace, file)
 		text := ""
-		if i < len(pages) {
+		if i < count {
 			text = g.xml(columnName(i))
 		} else {
 			text = g.xml("")
@@ -110,7 +116,7 @@ func (g *page) xml(list string) string {
 			ref := fmt.Sprintf("%s%d", columnName(i), r+1)
 			switch {
 			case text == "":
-			case r > 0 && i < len(g.rows[0]) && g.rows[0][i] == sourceRows && isNumber(text):
+			case r > 0 && i < len(g.number) && g.number[i] && plainNumber.MatchString(text):
 				fmt.Fprintf(&b, `<c r="%s"><v>%s</v></c>`, ref, text)
 			default:
 				style := 2 // text, so that 007 stays what it is when it is edited
@@ -129,6 +135,9 @@ func (g *page) xml(list string) string {
 	}
 	return b.String() + `</worksheet>`
 }
+
+// plainNumber is what a cell holds as a number; leading zeros would be lost.
+var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)([.][0-9]+)?$`)
 
 // labelColumn is where target_text stands among sheetColumns.
 const labelColumn = 3

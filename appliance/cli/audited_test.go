@@ -48,6 +48,7 @@ func trailLines() []trailLine {
 		{"delta", "stage", 0}, // nothing has changed, so there is no load to note
 		{"status", "", 0}, {"errors", "", 0}, {"retry", "retry", 0},
 		{"reconcile --ids-only", "reconcile", 0},
+		{"report --html TMP/r.html --markdown TMP/r.md --xlsx TMP/r.xlsx", "", 0}, {"report --sign Ann_Example", "report --sign", 0},
 		{"sql -c FROM_progress", "", 0}, {"sql -c DROP_TABLE_account", "", 1},
 		{"snapshot --to TMP/snaps", "snapshot", 0}, {"snapshot verify --from TMP/snaps", "", 0}, {"snapshots --from TMP/snaps", "", 0},
 		{"audit", "", 0}, {"audit --export TMP/trail.csv", "", 0},

@@ -18,9 +18,14 @@ var pageFrame string
 // so the file is its owner's only.
 func writePage(path, body, project string, data any) error {
 	funcs := template.FuncMap{
-		"count":   func(n int64) string { return count(n) },
-		"list":    func(k []string) string { return strings.Join(k, ", ") },
-		"percent": func(share float64) string { return fmt.Sprintf("%.1f", 100*share) },
+		"count":    func(n int64) string { return count(n) },
+		"list":     func(k []string) string { return strings.Join(k, ", ") },
+		"duration": duration,
+		"sub":      func(a, b float64) float64 { return a - b },
+		"right":    func(c column) bool { return c.right },
+		"title":    func(c column) string { return c.title },
+		"day":      func(t any) string { return dayText(t) },
+		"percent":  func(share float64) string { return fmt.Sprintf("%.1f", 100*share) },
 	}
 	t, err := template.New("page").Funcs(funcs).Parse(pageFrame)
 	if err == nil {
@@ -38,4 +43,12 @@ func writePage(path, body, project string, data any) error {
 		return fmt.Errorf("write the page: %w", err)
 	}
 	return nil
+}
+
+// dayText is a time as people read it, of a time.Time or a pointer to one.
+func dayText(t any) string {
+	if p, ok := t.(*time.Time); ok {
+		t = *p
+	}
+	return t.(time.Time).Local().Format("2006-01-02 15:04")
 }

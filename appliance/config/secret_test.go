@@ -78,3 +78,21 @@ func TestShownSettingsAreReadBackTheSame(t *testing.T) {
 		t.Errorf("read back as\n%s\nfrom\n%s", again, shown)
 	}
 }
+
+func TestBriefSettingsSayWhatWasSaidAndWhatHolds(t *testing.T) {
+	c, err := parse([]byte(body("sources: {a: {path: a.csv, header: false, max_bad_lines: 0}, b: b.csv}\nestimate: {buffer: 0}\ntarget: {url: \"https://acme.crm4.dynamics.com\", auth: client-secret, tenant: t, client: c, secret: \"${S}\"}")), "", env("S=hunter2hunter2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := c.Brief()
+	for _, want := range []string{"header: false", "max_bad_lines: 0", "buffer: 0\n", "requests: 6000", "secret: (hidden)", "  b:\n    path:\n      - b.csv\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+	for _, not := range []string{"encoding", "sheet", "hunter2", "token", "tables:", "dsn"} {
+		if strings.Contains(text, not) {
+			t.Errorf("has %q:\n%s", not, text)
+		}
+	}
+}

@@ -12,18 +12,23 @@ import (
 
 // String returns all settings as YAML in the order of the file, defaults included,
 // secrets hidden.
-func (c Config) String() string {
+func (c Config) String() string { return shown(nodeOf(reflect.ValueOf(c))) }
+
+// Brief is String for the reader of a report: without the keys that have no value, and of
+// sources and tables without those that have their default.
+func (c Config) Brief() string {
+	return shown(shower{brief: true}.node(reflect.ValueOf(c), withDefaults(reflect.TypeFor[Config]())))
+}
+
+func shown(n *yaml.Node) string {
 	var b strings.Builder
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	if err := enc.Encode(nodeOf(reflect.ValueOf(c))); err != nil {
+	if err := enc.Encode(n); err != nil {
 		return fmt.Sprintf("settings cannot be shown: %v", err)
 	}
 	return b.String()
 }
-
-// Format writes String, whatever the verb.
-func (c Config) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }
 
 // MarshalJSON returns all settings as JSON, secrets hidden.
 func (c Config) MarshalJSON() ([]byte, error) {
@@ -41,42 +46,59 @@ func (c Config) LogValue() slog.Value {
 }
 
 // nodeOf returns a struct of settings as a YAML mapping in the order of its fields.
-func nodeOf(v reflect.Value) *yaml.Node {
+func nodeOf(v reflect.Value) *yaml.Node { return shower{}.node(v, withDefaults(v.Type())) }
+
+// shower makes YAML of settings.
+type shower struct {
+	brief bool // leave out what is not worth reading
+	entry bool // of a list, such as a source
+}
+
+// node is a struct of settings, of which usual has the defaults.
+func (s shower) node(v, usual reflect.Value) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
-	add := func(key string, value *yaml.Node) {
-		var k yaml.Node
-		k.SetString(key)
-		n.Content = append(n.Content, &k, value)
-	}
 	for _, f := range fieldsOf(v.Type()) {
 		value := v.Field(f.index)
 		if g, ok := value.Interface().(interface{ absent() bool }); ok && g.absent() {
 			continue // shown, it would be there
 		}
-		switch {
-		case group(value.Type()):
-			add(f.key, nodeOf(value))
-		case series(value.Type()):
-			list := &yaml.Node{Kind: yaml.SequenceNode}
-			for i := range value.Len() {
-				list.Content = append(list.Content, nodeOf(value.Index(i)))
-			}
-			add(f.key, list)
-		case value.Kind() == reflect.Map:
-			m := &yaml.Node{Kind: yaml.MappingNode}
-			for _, name := range sortedNames(value) {
-				var k yaml.Node
-				k.SetString(name)
-				m.Content = append(m.Content, &k, nodeOf(value.MapIndex(reflect.ValueOf(name))))
-			}
-			add(f.key, m)
-		default:
-			var item yaml.Node
-			if err := item.Encode(plain(value)); err != nil {
-				item.SetString(fmt.Sprintf("cannot be shown: %v", err))
-			}
-			add(f.key, &item)
+		item := s.item(value, usual.Field(f.index))
+		if s.brief && (item == nil || item.Kind != yaml.ScalarNode && len(item.Content) == 0) {
+			continue
 		}
+		var k yaml.Node
+		k.SetString(f.key)
+		n.Content = append(n.Content, &k, item)
 	}
 	return n
+}
+
+// item is one setting, or a mapping or list of such; nil where it is left out.
+func (s shower) item(value, usual reflect.Value) *yaml.Node {
+	each := func(v reflect.Value) *yaml.Node { return shower{s.brief, true}.node(v, withDefaults(v.Type())) }
+	switch {
+	case group(value.Type()):
+		return s.node(value, usual)
+	case series(value.Type()):
+		list := &yaml.Node{Kind: yaml.SequenceNode}
+		for i := range value.Len() {
+			list.Content = append(list.Content, each(value.Index(i)))
+		}
+		return list
+	case value.Kind() == reflect.Map:
+		m := &yaml.Node{Kind: yaml.MappingNode}
+		for _, name := range sortedNames(value) {
+			var k yaml.Node
+			k.SetString(name)
+			m.Content = append(m.Content, &k, each(value.MapIndex(reflect.ValueOf(name))))
+		}
+		return m
+	case s.brief && (value.IsZero() && usual.IsZero() || s.entry && reflect.DeepEqual(value.Interface(), usual.Interface())):
+		return nil
+	}
+	item := new(yaml.Node)
+	if err := item.Encode(plain(value)); err != nil {
+		item.SetString(fmt.Sprintf("cannot be shown: %v", err))
+	}
+	return item
 }

@@ -41,6 +41,38 @@ func (c Class) String() string {
 	return classNames[c]
 }
 
+// classWords are, by number, what a class means and what a person does about it.
+var classWords = [numClasses][2]string{
+	ClassOther:       {"refused for a cause that no class names", "read the messages"},
+	ClassValue:       {"a value that the target refuses: length, range, option, type, date", "mend the transform; if staging let it pass, pull the schema anew"},
+	ClassLookup:      {"points to a record that the target does not have", "check the ids that existing() finds, in this environment"},
+	ClassDuplicate:   {"an alternate key or a unique value is taken", "mend the key; the record may be there from an earlier try"},
+	ClassPlugin:      {"custom logic in the target refused it", "ask who owns the plug-in, or switch it off for the load; then retry"},
+	ClassRights:      {"owner or loading user lacks a privilege, or the owner is disabled", "give the role, or map to another owner; then retry"},
+	ClassState:       {"state or status reason does not fit", "mend statecode and statuscode in the transform"},
+	ClassPassing:     {"deadlocks, timeouts or lost answers, again and again", "retry, with fewer requests at once"},
+	ClassMissing:     {"the record to change is not in the target", "find out who deleted it"},
+	ClassTooBig:      {"one record alone is too large or too slow", "shorten it"},
+	ClassPrevalidate: {"the row does not fit the target, and was not sent", "mend source, map or transform; stage; load"},
+	ClassOrphan:      {"points to a row that is not staged, and was not sent", "supply the row, or leave the lookup empty; stage; load"},
+	ClassParent:      {"depends on a record that failed or is held back", "mend that one; the next load sends both"},
+	ClassAssociated:  {"not deleted, since other records point to it", "delete those, then retry"},
+	ClassConflict:    {"somebody changed the record in the target, and it was left alone", "decide who is right: on_conflict; then retry"},
+}
+
+// Means says in words why records of the class failed or are held back.
+func (c Class) Means() string { return c.words()[0] }
+
+// Todo says what a person does about them.
+func (c Class) Todo() string { return c.words()[1] }
+
+func (c Class) words() [2]string {
+	if c >= numClasses {
+		c = ClassOther
+	}
+	return classWords[c]
+}
+
 // ClassNames lists the names of all classes, by number.
 func ClassNames() []string { return classNames[:] }
 
