@@ -67,6 +67,7 @@ var elsewhere = map[string]string{
 
 // TestEveryCommandIsAuditedOrChangesNothing: whoever adds a command says which of both it is.
 func TestEveryCommandIsAuditedOrChangesNothing(t *testing.T) {
+	t.Parallel()
 	dir, e := stagedProject(t), newEmulator(t)
 	server := httptest.NewServer(e)
 	defer server.Close()

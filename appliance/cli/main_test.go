@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,7 +26,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(stagedOnce{m}, map[string]func(){"dvmigrate": func() { os.Exit(Main("test")) }, "answer-at-once": answerAtOnce})
 }
 
-// stagedOnce stages the sample before the tests and removes it after them.
+// stagedOnce stages the sample before the tests and removes it after them. It runs two
+// tests for each core: they wait for disks, processes and answers more than they compute.
 type stagedOnce struct{ m *testing.M }
 
 func (s stagedOnce) Run() int {
@@ -39,6 +43,10 @@ func (s stagedOnce) Run() int {
 			fmt.Fprintf(os.Stderr, "dvmigrate %s: %v\n%s", strings.Join(args, " "), err, out)
 			return 1
 		}
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
 	}
 	return s.m.Run()
 }

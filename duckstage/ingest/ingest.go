@@ -354,8 +354,19 @@ func (r *run) swap(ctx context.Context, c *duckstage.Conn, tables []built, took 
 	if err != nil {
 		return err
 	}
-	return c.Checkpoint(ctx)
+	for _, b := range tables {
+		if b.rows >= rowGroup {
+			return c.Checkpoint(ctx)
+		}
+	}
+	return nil
 }
+
+// rowGroup is how many rows DuckDB writes together, straight into the file. Where a
+// source has more, its former table's place is given free at once, for the next one;
+// smaller ones lie in the log until staging ends: a CHECKPOINT takes 70 ms, which was a
+// third of the staging of a small project.
+const rowGroup = 122_880
 
 func (r *run) swapOne(ctx context.Context, c *duckstage.Conn, b built, took time.Duration) error {
 	data, unused, err := r.tables(ctx, c, b.name)
