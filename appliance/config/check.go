@@ -32,6 +32,7 @@ func (c *Config) check() Faults {
 	k.masking()
 	k.headers()
 	k.limits()
+	k.alerts()
 	return k.faults
 }
 

@@ -97,6 +97,20 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"types that are none":            {body("sources:\n  a: {path: a, types: guess}"), "4:23: `sources.a.types` is `guess`; write auto, text, or a mapping of column to type, such as {amount: \"DECIMAL(18,2)\"}"},
 		"a rate below nothing":           {body("estimate: {rates: {account: {insert: -1}}}"), "3:38: `estimate.rates.account.insert` is -1; the least is 0"},
 		"a rate that is no number":       {body("estimate: {rates: {account: {insert: .nan}}}"), "3:38: `estimate.rates.account.insert`: \".nan\" should be a number"},
+		"an alert to nobody":             {body("alerts: {to: {a: {from: x@y.z}}}"), "3:15: `alerts.to.a` names 0 ways to call somebody, and needs one; write webhook, teams, smtp or command"},
+		"an alert by two ways":           {body("alerts: {to: {a: {command: x, smtp: \"h:1\"}}}"), "3:15: `alerts.to.a` names 2 ways to call somebody, and needs one; write webhook, teams, smtp or command"},
+		"a webhook in the file":          {body("alerts: {to: {a: {webhook: \"https://h/key\"}}}"), "3:28: `alerts.to.a.webhook` is written out in the file; a secret must come from the environment; write `webhook: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
+		"a webhook that is none":         {body("alerts: {to: {a: {webhook: \"${N}\"}}}"), "3:28: what `alerts.to.a.webhook` stands for is not an address; set the variable to an address such as https://hooks.acme.example/x"},
+		"a webhook in the clear":         {body("alerts: {to: {a: {teams: \"${PLAIN}\"}}}"), "3:26: what `alerts.to.a.teams` stands for is http to another machine, which sends the key in it in the clear; use https"},
+		"a mail server without a port":   {body("alerts: {to: {a: {smtp: h, from: a@b, mail: a@b}}}"), "3:25: `alerts.to.a.smtp` is \"h\"; write HOST:PORT, such as smtp.acme.example:587"},
+		"mail in the clear":              {body("alerts: {to: {a: {smtp: \"h:25\", tls: none, from: a@b, mail: a@b}}}"), "3:38: `alerts.to.a.tls` is none, which only serves a mail server on this machine; write starttls or tls"},
+		"a mail user without a password": {body("alerts: {to: {a: {smtp: \"h:25\", user: u, from: a@b, mail: a@b}}}"), "3:15: `alerts.to.a` needs user and password, or neither; write `password: ${NAME}` and set the variable"},
+		"mail to nobody":                 {body("alerts: {to: {a: {smtp: \"h:25\", from: a@b}}}"), "3:15: `alerts.to.a.mail` is missing; write who gets the mail: [ops@acme.example]"},
+		"a mail to no address":           {body("alerts: {to: {a: {smtp: \"h:25\", from: a@b, mail: [ops]}}}"), "3:50: `alerts.to.a.mail[0]` is \"ops\", which is no mail address"},
+		"an alert that is none":          {body("alerts: {to: {a: {command: x, only: [erors]}}}"), "3:37: `alerts.to.a.only[0]` is \"erors\"; did you mean `errors`?"},
+		"a deadline that is none":        {body("alerts: {finish: sunday}"), "3:18: `alerts.finish` is \"sunday\"; write a moment such as 2026-12-06T22:00:00+01:00, or a time from the load's begin such as 48h"},
+		"a share without a percent":      {body("alerts: {errors: \"5\"}"), "3:18: `alerts.errors` is \"5\", which does not match ^$|^[0-9]+([.][0-9]+)?%$"},
+		"a log too small":                {body("log: {size: 1KB}"), "3:13: `log.size` is 1KB; the least is 1MiB"},
 		"an anchor":                      {body("load: &l {batch: 5}"), "3:7: `load` uses an anchor or alias; write the value out"},
 		"an alias":                       {body("stage: {temp: &l x}\nwork: *l"), "4:7: `work` uses an anchor or alias; write the value out"},
 		"a merge key":                    {body("load:\n  <<: {batch: 5}"), "4:3: a key that is not plain text; anchors, merge keys and mappings as keys are not used here"},
@@ -106,7 +120,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := parse([]byte(tc.text), "", env("N=nnn", "TWO=a b"))
+			_, err := parse([]byte(tc.text), "", env("N=nnn", "TWO=a b", "PLAIN=http://h.example/x"))
 			var faults Faults
 			if !errors.As(err, &faults) {
 				t.Fatalf("got %v", err)

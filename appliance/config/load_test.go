@@ -76,7 +76,7 @@ func source(s Source) Source {
 }
 
 func TestEverySettingIsRead(t *testing.T) {
-	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame", "SRC_DSN=dsn", "SRC_SECRET=ss", "SRC_TOKEN=st", "MASK_KEY=0123456789abcdef"))
+	c, err := Load(project(t, example(t, "full.yaml")), env("TENANT=acme.example", "DV_SECRET=s3cret", "DV_SECRET2=s2", "TOKEN3=t3", "READY_TOKEN=tok", "PASSPHRASE=open sesame", "SRC_DSN=dsn", "SRC_SECRET=ss", "SRC_TOKEN=st", "MASK_KEY=0123456789abcdef", "HOOK=https://hooks.acme.example/x", "HOOK_KEY=Bearer hk"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +123,14 @@ func TestEverySettingIsRead(t *testing.T) {
 		Limits:    Limits{Requests: 8000, Window: 300 * time.Second, Execution: 20 * time.Minute, Concurrent: 100, Users: 2, Servers: 3},
 		Estimate: Estimate{Buffer: 27.5, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Record: 4 * time.Millisecond, Hint: 12, Split: 72 * time.Hour, Change: 3.5, Faults: 0.5,
 			Rates: map[string]Rate{"account": {Insert: 250, Update: 200.5, Records: 120000, Change: 4, Before: true}}},
+		Log: Logging{File: "logs/load.log", Level: "debug", Format: "json", Size: 10e6, Keep: 3},
+		Alerts: Alerts{Errors: "2%", Rate: "40%", Still: 20 * time.Minute, Throttled: "70%", Disk: 8e9, Snapshot: 2 * time.Hour, Finish: "2026-12-06T22:00:00+01:00", Token: 5 * time.Minute, Schema: 30 * time.Minute,
+			To: map[string]Channel{
+				"duty": {Webhook: NewSecret("https://hooks.acme.example/x"), Authorization: NewSecret("Bearer hk"), Only: []string{"errors", "still"}},
+				"team": {Teams: NewSecret("https://hooks.acme.example/x")},
+				"post": {SMTP: "smtp.acme.example:587", TLS: "starttls", User: "dv", Password: NewSecret("Bearer hk"), From: "dv@acme.example", Mail: []string{"ops@acme.example"}},
+				"page": {Command: []string{"page", "--now"}},
+			}},
 		Dir: c.Dir,
 	}
 	if diff := cmp.Diff(want.values(), c.values(), cmp.Comparer(sameSecret)); diff != "" {

@@ -72,7 +72,7 @@ func fileKeys(m object, path string) []string {
 	var keys []string
 	for key, value := range m {
 		at := join(path, key)
-		if slices.Contains([]string{"sources", "sources.*.mask", "tables", "tables.*.repair", "estimate.rates", "reconcile", "reconcile.*.source"}, path) {
+		if slices.Contains([]string{"sources", "sources.*.mask", "tables", "tables.*.repair", "estimate.rates", "alerts.to", "reconcile", "reconcile.*.source"}, path) {
 			at = path + ".*"
 		} else {
 			keys = append(keys, at)
@@ -121,7 +121,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 
 // TestSchemaAgreesWithTheDecoder judges the same files by both.
 func TestSchemaAgreesWithTheDecoder(t *testing.T) {
-	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n", "SRC_DSN=d", "SRC_SECRET=s", "SRC_TOKEN=t", "MASK_KEY=0123456789abcdef")
+	variables := env("TENANT=t", "DV_SECRET=s", "DV_SECRET2=s", "TOKEN3=t", "READY_TOKEN=r", "PASSPHRASE=p", "N=n", "SRC_DSN=d", "SRC_SECRET=s", "SRC_TOKEN=t", "MASK_KEY=0123456789abcdef", "HOOK=https://h.example/x", "HOOK_KEY=k")
 	cases := map[string]bool{
 		example(t, "first.yaml"): true, example(t, "full.yaml"): true,
 		body("load:\n"):                                        true,

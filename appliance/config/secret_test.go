@@ -15,7 +15,7 @@ type holder struct{ c Config }
 
 func TestNoFormShowsASecret(t *testing.T) {
 	const secret = "hunter2-swordfish"
-	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "DV_SECRET2="+secret, "TOKEN3="+secret, "READY_TOKEN="+secret, "PASSPHRASE="+secret, "SRC_DSN="+secret, "SRC_SECRET="+secret, "SRC_TOKEN="+secret, "MASK_KEY="+secret))
+	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "DV_SECRET2="+secret, "TOKEN3="+secret, "READY_TOKEN="+secret, "PASSPHRASE="+secret, "SRC_DSN="+secret, "SRC_SECRET="+secret, "SRC_TOKEN="+secret, "MASK_KEY="+secret, "HOOK=https://h/"+secret, "HOOK_KEY="+secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +59,14 @@ func TestFaultsDoNotRepeatASecret(t *testing.T) {
 // withoutSecrets takes the lines of secrets that are not there out of shown settings:
 // in a file they would count as written out.
 func withoutSecrets(shown string) string {
-	return regexp.MustCompile(`(?m)^ *(secret|token|passphrase|dsn|key): ""\n`).ReplaceAllString(shown, "")
+	return regexp.MustCompile(`(?m)^ *(secret|token|passphrase|dsn|key|webhook|authorization|teams|password): ""\n`).ReplaceAllString(shown, "")
 }
 
 func TestShownSettingsAreReadBackTheSame(t *testing.T) {
 	c, err := parse([]byte(strings.NewReplacer("  secret: ${DV_SECRET}\n", "", "  token: ${READY_TOKEN}\n", "", "client-secret", "default",
 		`, secret: "${DV_SECRET2}"`, "", "      token: ${TOKEN3}\n", "", "    passphrase: ${PASSPHRASE}\n", "",
-		`postgres, dsn: "${SRC_DSN}"`, "sqlite, path: x.db", "    secret: ${SRC_SECRET}\n", "", "    token: ${SRC_TOKEN}\n", "", `key: "${MASK_KEY}", `, "").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"))
+		`postgres, dsn: "${SRC_DSN}"`, "sqlite, path: x.db", "    secret: ${SRC_SECRET}\n", "", "    token: ${SRC_TOKEN}\n", "", `key: "${MASK_KEY}", `, "",
+		"    duty: {webhook: \"${HOOK}\", authorization: \"${HOOK_KEY}\", only: [errors, still]}\n    team: {teams: \"${HOOK}\"}\n", "", `user: dv, password: "${HOOK_KEY}", `, "").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	Reconcile  map[string]Comparison `json:"reconcile" match:"^(\\*|[a-z_][a-z0-9_]*)$" doc:"How a table is compared with the target and what it may have amiss, under its logical name; * stands for the tables that are not named."`
 	Snapshots  Snapshots             `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
 	Limits     Limits                `json:"limits" doc:"The target's service protection limits: ceilings of the load and figures of the estimate."`
+	Log        Logging               `json:"log" doc:"What is written down while a command works on the project."`
+	Alerts     Alerts                `json:"alerts" doc:"When somebody is called while a load runs, and how."`
 	Estimate   Estimate              `json:"estimate" doc:"Figures for the offline estimate."`
 
 	// Dir is the project folder, absolute; relative paths above start here.
@@ -306,6 +308,8 @@ func (c *Config) setDefaults() {
 	c.Guard = Guard{Gone: "10%", Fewer: "20%"}
 	c.Load = Loading{Batch: AutoBatch, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}
+	c.Log = Logging{Level: "info", Format: "text", Size: 50e6, Keep: 5}
+	c.Alerts = Alerts{Errors: "5%", Rate: "30%", Still: 15 * time.Minute, Throttled: "80%", Disk: 5 * gigabyte, Token: 10 * time.Minute, Schema: time.Hour, Identity: true, Ended: true}
 	c.Limits = Limits{Requests: 6000, Window: 300 * time.Second, Execution: 1200 * time.Second, Concurrent: 52, Servers: 1}
 	c.Estimate = Estimate{Buffer: 25, Window: 48 * time.Hour, Latency: 60 * time.Millisecond, Split: 60 * time.Hour, Change: 2}
 }
