@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	osuser "os/user"
@@ -16,7 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"dvmigrate/appliance/config"
 	"dvmigrate/ledger"
 )
 
@@ -32,11 +32,17 @@ func (p *Project) record(ctx context.Context, command string, args []string) (en
 	if err != nil {
 		return nil, p.explainTarget(fmt.Errorf("note in the audit trail that %s begins: %w", command, err))
 	}
+	p.o.Log.Info("begin", "command", command, "args", e.Args, "version", p.o.Version, "pid", e.PID, "user", e.User, "audit", begun.Seq)
 	return func(err error, did string) {
 		e.Event, e.Of, e.Duration, e.Time = ledger.AuditEnd, begun.Seq, time.Since(began), time.Time{}
 		e.Args, e.Fingerprint = nil, p.fingerprint()
 		e.Result, e.Failed = auditResult(err, did)
 		e.Result = p.withoutSecrets(e.Result)
+		level := slog.LevelInfo
+		if e.Failed {
+			level = slog.LevelError
+		}
+		p.o.Log.Log(context.WithoutCancel(ctx), level, "end", "command", command, "result", e.Result, "seconds", e.Duration.Seconds())
 		if _, err := p.ledger.Record(context.WithoutCancel(ctx), e); err != nil {
 			p.o.Log.Warn("the audit trail lacks the end of a command", "command", command, "error", err)
 		}
@@ -93,19 +99,8 @@ func userName(env func(string) (string, bool)) string {
 // withoutSecrets hides the project's secrets, and passwords in addresses, wherever they stand in a text.
 func (p *Project) withoutSecrets(text string) string {
 	const hidden = "(hidden)"
-	t := p.Config.Target
-	secrets := []config.Secret{t.Secret, t.Token}
-	for _, u := range t.Users {
-		secrets = append(secrets, u.Secret, u.Token)
-	}
-	for _, s := range secrets {
-		if s.IsZero() {
-			continue
-		}
-		// A token may be several, between blanks or commas.
-		for _, one := range append(strings.FieldsFunc(s.Reveal(), func(r rune) bool { return r == ' ' || r == ',' }), s.Reveal()) {
-			text = strings.ReplaceAll(text, one, hidden)
-		}
+	for _, secret := range p.Config.Secrets() {
+		text = strings.ReplaceAll(text, secret, hidden)
 	}
 	flag, value, isFlag := strings.Cut(text, "=")
 	if !isFlag {

@@ -113,11 +113,13 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 		return r, err
 	}
 	background, stop := context.WithCancel(ctx)
+	logged := p.followLog(background, tracker)
 	go followPace(background, target, tracker)
 	snapshots := p.snapshotEvery(background, o, tracker)
 	err = loader.Run(ctx, drain)
 	stop()
 	r.Snapshots = <-snapshots
+	<-logged
 	tracker.Finish()
 	total := tracker.Snapshot().Total
 	r.Kept, r.Bytes, survey.run.Waited = loader.Kept(), survey.written(), total.Throttled

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -33,9 +34,11 @@ type Options struct {
 	Version string                      // of this program, kept with snapshots
 	Command string                      // what this process does, told to others that find the project in use
 	Args    []string                    // its arguments, for the audit trail
-	Log     *slog.Logger
-	Warn    func(message string) // tells a person what is not as it should be; nil = nobody is there
-	Prompt  func(message string) // shows a person what to do to sign in; nil = nobody is there
+	Log     *slog.Logger                // nil: as the settings say
+	Logging LogOptions                  // what flags say otherwise
+	Stderr  io.Writer                   // of the process; nil = none
+	Warn    func(message string)        // tells a person what is not as it should be; nil = nobody is there
+	Prompt  func(message string)        // shows a person what to do to sign in; nil = nobody is there
 }
 
 // Project is one migration project, opened by this process alone.
@@ -61,6 +64,8 @@ type Project struct {
 	before map[string]bool // tables with the relation of load.BeforeSuffix
 
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
+
+	log *logWriter // nil = none
 
 	owns        bool                             // owner.json is this process's
 	tracker     atomic.Pointer[progress.Tracker] // of a load that is running
@@ -114,14 +119,14 @@ const (
 // Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
 // *InUseError, ErrNotStaged, and those of ledger and duckstage.
 func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	c, err := config.Load(dir, o.Env)
 	if err != nil {
 		return nil, err
 	}
 	p := &Project{Config: c, o: o}
+	if o.Log == nil {
+		p.o.Log = slog.New(slog.DiscardHandler)
+	}
 	if mode == NoSchema {
 		return p, nil
 	}
@@ -130,6 +135,11 @@ func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, erro
 	}
 	if mode == Settings {
 		return p, nil
+	}
+	if o.Log == nil && (mode == Staging || mode == Loading) {
+		if err := p.keepLog(); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.open(ctx, mode); err != nil {
 		p.Close()
@@ -222,6 +232,9 @@ func (p *Project) Close() error {
 		p.dropOwnership()
 		errs = append(errs, p.ledger.Close())
 		p.ledger = nil
+	}
+	if p.log != nil {
+		p.log.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -25,6 +25,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
 )
 
 // The exit statuses.
@@ -54,6 +56,7 @@ type Env struct {
 
 	dir  string // -C
 	json bool   // --json
+	log  appliance.LogOptions
 }
 
 // command is one command of the program.
@@ -132,6 +135,12 @@ func run(ctx context.Context, env *Env) error {
 func (e *Env) addGlobals(f *pflag.FlagSet) {
 	f.StringVarP(&e.dir, "dir", "C", orDefault(e.dir, "."), "the project's folder")
 	f.BoolVar(&e.json, "json", e.json, "print JSON for machines (see `dvmigrate guide json`)")
+	f.StringVar(&e.log.File, "log", e.log.File, "the log's `FILE`, - for standard error, none for no log (default: as migration.yaml says)")
+	f.StringVar(&e.log.Level, "log-level", e.log.Level, "debug, info, warn or error (default: as migration.yaml says)")
+	f.StringVar(&e.log.Format, "log-format", e.log.Format, "text or json (default: as migration.yaml says)")
+	for _, name := range []string{"log", "log-level", "log-format"} { // the overview names them once for all commands
+		_ = f.MarkHidden(name)
+	}
 }
 
 // split finds the command's name: the first argument that is neither a global flag

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -14,7 +15,11 @@ import (
 
 // options are what the appliance is told of this process.
 func (e *Env) options(command string) appliance.Options {
-	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command, Args: e.Args,
+	log := e.log
+	if path, err := filepath.Abs(log.File); err == nil && log.File != "" && log.File != config.LogStderr && log.File != config.LogNone {
+		log.File = path // of this folder, not of the project's
+	}
+	return appliance.Options{Env: e.Getenv, Version: e.Version, Command: command, Args: e.Args, Logging: log, Stderr: e.Stderr,
 		Warn:   func(message string) { fmt.Fprintln(e.Stderr, "warning: "+message) },
 		Prompt: func(message string) { fmt.Fprintln(e.Stderr, message) }}
 }

@@ -95,7 +95,8 @@ usage: dvmigrate [-C DIR] COMMAND [flags]
 		}
 	}
 	fmt.Fprint(w, `
-Every command takes -C DIR (the project's folder) and --json. `+"`dvmigrate help COMMAND`"+` says more;
+Every command takes -C DIR (the project's folder) and --json; those that work on a project keep a log
+(--log FILE, --log-level, --log-format, `+"`dvmigrate guide monitoring`"+`). `+"`dvmigrate help COMMAND`"+` says more;
 `+"`dvmigrate guide`"+` is the user guide. New here: `+"`dvmigrate demo`"+`, then `+"`dvmigrate init --sample DIR`"+`.
 `)
 }

@@ -91,7 +91,7 @@ func TestBriefSettingsSayWhatWasSaidAndWhatHolds(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
 	}
-	for _, not := range []string{"encoding", "sheet", "hunter2", "token", "tables:", "dsn"} {
+	for _, not := range []string{"encoding", "sheet", "hunter2", "certificate", "tables:", "dsn"} {
 		if strings.Contains(text, not) {
 			t.Errorf("has %q:\n%s", not, text)
 		}

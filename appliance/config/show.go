@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -101,4 +102,20 @@ func (s shower) item(value, usual reflect.Value) *yaml.Node {
 		item.SetString(fmt.Sprintf("cannot be shown: %v", err))
 	}
 	return item
+}
+
+// Secrets are all secrets of the settings as they are, for who takes them out of texts;
+// where one is several tokens, each of them too.
+func (c *Config) Secrets() []string {
+	var all []string
+	for _, l := range leaves(reflect.ValueOf(c).Elem(), "", true) {
+		if s, ok := l.value.Interface().(Secret); ok && !s.IsZero() {
+			all = append(all, s.Reveal())
+			if parts := strings.FieldsFunc(s.Reveal(), betweenTokens); len(parts) > 1 {
+				all = append(all, parts...)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	return all
 }

@@ -158,6 +158,9 @@ func (c *Client) batchRound(ctx context.Context, ops []Op, open []int, errs []er
 			continue
 		}
 		e := c.partError(parts[k], ops[i])
+		if e != nil && e.RequestID == "" { // a part without an id of its own: that of all
+			e.RequestID = a.header.Get("x-ms-service-request-id")
+		}
 		if e == nil && ids != nil {
 			var told bool
 			if ids[i], told = ops[i].created(parts[k]); !told {

@@ -72,6 +72,7 @@ type Exchange struct {
 	Bytes   int           // of its body
 	Took    time.Duration // from the first byte sent to the last one read
 	Kind    Kind          // of the error; 0 = a success
+	Status  int           // HTTP; 0 = no answer
 }
 
 // Client sends requests to one environment as one user. Its methods may be called

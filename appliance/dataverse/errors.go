@@ -106,6 +106,14 @@ type Error struct {
 	Err        error         // the cause when it was not an answer
 }
 
+// codeText is a code as the service writes it; "" for none.
+func codeText(code uint32) string {
+	if code == 0 {
+		return ""
+	}
+	return fmt.Sprintf("0x%08x", code)
+}
+
 // Error says what was tried, what came of it and the service's own words.
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -121,7 +129,7 @@ func (e *Error) Error() string {
 		marks = append(marks, fmt.Sprintf("HTTP %d", e.Status))
 	}
 	if e.Code != 0 {
-		marks = append(marks, fmt.Sprintf("0x%08x", e.Code))
+		marks = append(marks, codeText(e.Code))
 	}
 	if e.RequestID != "" {
 		marks = append(marks, "request "+e.RequestID)

@@ -1,6 +1,9 @@
 package dataverse
 
-import "context"
+import (
+	"context"
+	"log/slog"
+)
 
 type observingKey struct{}
 
@@ -17,5 +20,23 @@ func (c *Client) tell(ctx context.Context, x Exchange) {
 	}
 	if fn, ok := ctx.Value(observingKey{}).(func(Exchange)); ok {
 		fn(x)
+	}
+}
+
+// logFailure writes a line about a request that did not succeed, with the service's id of
+// it, by which its operator finds what happened there. What the service says may quote
+// values that were sent; nothing else of a request's body is in it.
+func (c *Client) logFailure(ctx context.Context, x Exchange, e *Error) {
+	level := slog.LevelWarn
+	switch e.Kind {
+	case Throttled: // asks to wait, and is waited for
+		level = slog.LevelInfo
+	case Stopped:
+		return
+	}
+	if c.log.Enabled(ctx, level) {
+		c.log.LogAttrs(ctx, level, "request failed", slog.String("op", e.Op), slog.String("kind", e.Kind.String()), slog.Int("http", e.Status),
+			slog.String("code", codeText(e.Code)), slog.String("request", e.RequestID), slog.Int("records", x.Records),
+			slog.Float64("seconds", x.Took.Seconds()), slog.Duration("retryAfter", e.RetryAfter), slog.String("message", e.Message))
 	}
 }

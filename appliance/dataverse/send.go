@@ -116,7 +116,6 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 		case e.Kind == Throttled && c.passOn:
 			return nil, e
 		case e.Kind == Throttled:
-			c.log.Debug("throttled", "op", e.Op, "code", e.Code, "retryAfter", e.RetryAfter)
 			continue
 		case e.Status == http.StatusUnauthorized && !refreshed:
 			refreshed, last = true, nil
@@ -134,7 +133,7 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 		case e.Kind == Unreachable || attempt >= c.attempts:
 			return nil, e
 		}
-		c.log.Debug("try again", "op", e.Op, "attempt", attempt, "kind", e.Kind.String(), "code", e.Code, "message", e.Message)
+		c.log.Debug("try again", "op", e.Op, "attempt", attempt, "request", e.RequestID)
 		if err := pace.Backoff(wait.context(), attempt, e.RetryAfter); err != nil {
 			return nil, stopped(r.fail(Stopped, err, ""), e)
 		}
@@ -174,13 +173,16 @@ func (c *Client) attempt(ctx context.Context, wait *waits, r *request) (*answer,
 	a, e := c.roundTrip(ctx, r, token)
 	x := Exchange{Op: r.name, Set: r.target, Records: r.work, Bytes: len(r.body), Took: time.Since(began)}
 	if e != nil {
-		x.Kind = e.Kind
+		x.Kind, x.Status = e.Kind, e.Status
+	} else {
+		x.Status = a.status
 	}
 	c.tell(ctx, x)
 	permit.Done(c.outcome(r, a, e))
 	if e != nil {
 		e.Message = scrub(e.Message, token)
 		e.Detail = scrub(e.Detail, token)
+		c.logFailure(ctx, x, e)
 	}
 	return a, token, e
 }

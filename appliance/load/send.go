@@ -417,4 +417,13 @@ func (s *sender) fail(i int, err error) {
 		r.Class = uint8(ClassMissing)
 	}
 	s.j.results[i] = outcome{result: ledger.ResultFailed, reason: r}
+	request, id := "", schema.GUID{}
+	if e != nil {
+		request = e.RequestID
+	}
+	if s.w.table.Link == nil && i < len(s.j.ids) {
+		id = s.j.ids[i]
+	}
+	s.l.o.Log.Warn("record failed", "table", s.w.table.Name, "pass", s.w.pass.String(), "row", s.j.seqs[i], "record", id, "class", Class(r.Class).String(),
+		"http", r.HTTP, "code", fmt.Sprintf("0x%08x", r.Code), "request", request, "message", r.Text)
 }

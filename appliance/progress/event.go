@@ -61,6 +61,16 @@ func (r *ring) list() []Event {
 	return append(append(make([]Event, 0, len(r.events)), r.events[r.next:]...), r.events[:r.next]...)
 }
 
+// Since returns the events that came after the one with this number, oldest first.
+func (t *Tracker) Since(seq uint64) []Event {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.events.seq == seq {
+		return nil
+	}
+	return Snapshot{Events: t.events.list()}.Since(seq)
+}
+
 // Since returns the snapshot's events that came after the one with this number.
 func (s Snapshot) Since(seq uint64) []Event {
 	for i, e := range s.Events {
