@@ -153,29 +153,47 @@ func (k *dataChecker) table(ctx context.Context, t *mapping.Table, deferred []st
 // keysShown is how many keys a finding has as examples.
 const keysShown = 3
 
-// rows counts what every check finds, in one pass.
+// rows counts what every check finds, in one pass, and then looks for examples of what
+// was found only.
 func (k *dataChecker) rows(ctx context.Context, t *mapping.Table, row *DataTable) error {
 	checks := slices.DeleteFunc(preflight.DataChecks(t, k.p.Config.Checks.Skip), func(c preflight.Check) bool { return !k.wanted(c.ID) })
-	inner, outer := []string{"dm_seq", "legacy_key", "dm_hold", "dm_repairs"}, []string{"count(*)", "count(dm_hold)", "count(dm_repairs)"}
-	values := []any{&row.Rows, &row.Held, &row.Repaired}
-	found := make([]struct {
-		rows          int64
-		example, keys *string
-	}, len(checks))
+	counts, values := []string{"count(*)", "count(dm_hold)", "count(dm_repairs)"}, []any{&row.Rows, &row.Held, &row.Repaired}
+	found := make([]int64, len(checks))
 	for i, c := range checks {
-		m := fmt.Sprintf("m%d", i)
-		inner = append(inner, "CASE WHEN ("+c.Bad+"\n) THEN CAST(("+c.Message+"\n) AS VARCHAR) END AS "+m)
-		outer = append(outer, "count("+m+")", "arg_min("+m+", dm_seq)", fmt.Sprintf("array_to_string(arg_min(legacy_key, dm_seq, %d) FILTER (%s IS NOT NULL), chr(31))", keysShown, m))
-		values = append(values, &found[i].rows, &found[i].example, &found[i].keys)
+		counts, values = append(counts, "count(*) FILTER (("+c.Bad+"\n))"), append(values, &found[i])
 	}
-	query := "SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") + " FROM " + duckstage.Ident(t.Name) + ")"
-	if err := k.c.Row(ctx, values, query); err != nil {
+	if err := k.c.Row(ctx, values, "SELECT "+strings.Join(counts, ", ")+" FROM "+duckstage.Ident(t.Name)); err != nil {
 		return err
 	}
 	for i, c := range checks {
-		k.find(c.ID, t.Name, c.Column, found[i].rows, textOf(found[i].example), keyList(found[i].keys))
+		if found[i] == 0 {
+			continue
+		}
+		example, keys, err := k.examples(ctx, t, c)
+		if err != nil {
+			return err
+		}
+		k.find(c.ID, t.Name, c.Column, found[i], example, keys)
 	}
 	return nil
+}
+
+// examples are the message for the first row that a check finds, and the keys of the
+// first few. Rows lie in the order of dm_seq, so DuckDB stops reading once it has them.
+func (k *dataChecker) examples(ctx context.Context, t *mapping.Table, c preflight.Check) (example string, keys []string, err error) {
+	query := fmt.Sprintf("SELECT CAST((%s\n) AS VARCHAR), legacy_key FROM %s WHERE (%s\n) ORDER BY dm_seq LIMIT %d", c.Message, duckstage.Ident(t.Name), c.Bad, keysShown)
+	err = k.c.Rows(ctx, query, nil, func(scan func(...any) error) error {
+		var message, key *string
+		if err := scan(&message, &key); err != nil {
+			return err
+		}
+		if len(keys) == 0 {
+			example = textOf(message)
+		}
+		keys = append(keys, textOf(key))
+		return nil
+	})
+	return example, keys, err
 }
 
 func textOf(s *string) string {

@@ -106,7 +106,7 @@ func scanByHand(t *testing.T, p *Project) {
 	}
 	for _, table := range b.tables {
 		counts := []string{"count(*)"}
-		for _, c := range preflight.Checks(table, nil) {
+		for _, c := range preflight.DataChecks(table, nil) {
 			counts = append(counts, "count(*) FILTER (("+c.Bad+"))")
 		}
 		if _, err := p.stage.Exec(t.Context(), "SELECT "+strings.Join(counts, ", ")+" FROM "+duckstage.Ident(table.Name)); err != nil {
