@@ -29,6 +29,7 @@ type EstimateOptions struct {
 	Window    time.Duration      // 0 = as the settings say
 	Rates     map[string]float64 // records a second of a table, stated; they win over all else
 	NoProfile bool               // leave aside what was measured
+	Imported  *RatesFile         // rates of another project, where this one has none of its own
 	GoLive    time.Time          // when the source is frozen; zero = as soon as the proposal allows
 }
 
@@ -75,6 +76,7 @@ type forecast struct {
 	bound    *bound
 	staged   map[string]bool
 	measures map[string]measured // by table, pass and action
+	imported *imported           // nil: none are given
 	latency  *ProfileRun         // whose latency and client are used
 	work     []plan.Work
 	a        plan.Assumptions
@@ -110,6 +112,9 @@ func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, e
 		}
 	}
 	f.assume()
+	if o.Imported != nil {
+		f.imported = newImported(o.Imported)
+	}
 	var err error
 	if f.scores, err = p.scoreTable(); err != nil {
 		return nil, err
@@ -125,6 +130,7 @@ func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, e
 	for _, step := range slices.Backward(f.bound.plan.Steps) {
 		f.work = append(f.work, f.goneWork(step)...)
 	}
+	f.imported.say(f)
 	return f, nil
 }
 
@@ -209,8 +215,8 @@ func (f *forecast) readProfile() error {
 				f.latency = r
 			}
 			for _, m := range r.Tables {
-				if m.Requests >= minRequests || m.Records >= minRecords {
-					f.measures[m.Table+" "+string(m.Pass)+" "+m.Action] = measured{m, r}
+				if m.tells() {
+					f.measures[m.key()] = measured{m, r}
 				}
 			}
 		}
@@ -349,7 +355,7 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 		w.Rate, w.Source, w.Note, w.Spread = said, plan.Stated, "--rate", statedSpread
 		return
 	}
-	if m, ok := f.find(w); ok {
+	if m, ok := findIn(f.measures, w); ok {
 		request, record := m.costs(m.run.Latency)
 		w.PerRequest, w.PerRecord, w.Source, w.Spread = request, record, m.run.Kind, m.spread()
 		w.Note = fmt.Sprintf("%d requests on %s", m.Requests, m.run.Start.Format("2006-01-02 15:04"))
@@ -372,6 +378,7 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 	switch {
 	case stated > 0:
 		w.Rate, w.Source, w.Note, w.Spread = stated, plan.Stated, "estimate.rates in migration.yaml", statedSpread
+	case f.imported.cost(f, w):
 	case record > 0:
 		w.PerRecord, w.Source, w.Note, w.Spread = record, plan.Stated, "estimate.record in migration.yaml", statedSpread
 	default:
@@ -385,12 +392,12 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 	}
 }
 
-// find is the measurement of a work; an update of another pass on the same table is as
+// findIn is the measurement of a work; an update of another pass on the same table is as
 // good.
-func (f *forecast) find(w *plan.Work) (measured, bool) {
+func findIn(measures map[string]measured, w *plan.Work) (measured, bool) {
 	action := w.Action
 	for _, pass := range []plan.Pass{w.Pass, plan.Lookups, plan.State, plan.Insert, plan.Link} {
-		if m, ok := f.measures[w.Table+" "+string(pass)+" "+action]; ok && (m.Message == plan.Bulk) == (w.Message == plan.Bulk) {
+		if m, ok := measures[w.Table+" "+string(pass)+" "+action]; ok && (m.Message == plan.Bulk) == (w.Message == plan.Bulk) {
 			return m, true
 		}
 	}

@@ -128,7 +128,10 @@ func (m Measure) spread() float64 {
 	return otherDay + 2*e/mean
 }
 
-func (p *Project) profilePath() string { return filepath.Join(p.work(), "profile.json") }
+// profileName is LoadProfile's name in the work folder.
+const profileName = "profile.json"
+
+func (p *Project) profilePath() string { return filepath.Join(p.work(), profileName) }
 
 // maxRuns is how many runs the profile keeps.
 const maxRuns = 50

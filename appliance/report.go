@@ -10,6 +10,7 @@ import (
 
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/reconcile"
 	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
@@ -31,6 +32,7 @@ type Report struct {
 	Generations  []GenerationReport `json:"generations"`            // oldest first
 	Failures     []FailureCount     `json:"failures"`               // that are there now
 	Repairs      []RepairCount      `json:"repairs"`                // in the rows as they are staged now
+	Compared     *ReportedCompare   `json:"compared,omitempty"`     // the last whole comparison with the target that was kept
 	Rejected     int64              `json:"rejectedLines"`          // of the sources, now
 	People       []Person           `json:"people"`
 	Users        []string           `json:"users"`    // that the target knows the loads as
@@ -115,6 +117,13 @@ type ReportedRehearsal struct {
 	Seconds float64   `json:"seconds"`
 }
 
+// ReportedCompare is a comparison that was kept, without the records that differ, whose
+// values are not for everybody.
+type ReportedCompare struct {
+	Reconciliation
+	Holds bool `json:"holds"` // nothing was staged or loaded since
+}
+
 // FailureCount is how many records of a table stand in one class.
 type FailureCount struct {
 	Table   string `json:"table"`
@@ -174,6 +183,9 @@ func (p *Project) Report(ctx context.Context) (Report, error) {
 		return r, err
 	}
 	if r.Rejected, err = p.rejectedLines(ctx); err != nil {
+		return r, err
+	}
+	if r.Compared, err = p.reportedCompare(ctx, s.Summary); err != nil {
 		return r, err
 	}
 	if err := p.reportGenerations(&r); err != nil {
@@ -237,6 +249,21 @@ func (p *Project) repairCounts(ctx context.Context) ([]RepairCount, error) {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Table, b.Table), cmp.Compare(a.What, b.What))
 	})
 	return out, nil
+}
+
+func (p *Project) reportedCompare(ctx context.Context, now Counts) (*ReportedCompare, error) {
+	kept, err := p.Reconciled()
+	if err != nil || kept == nil {
+		return nil, err
+	}
+	generation, err := p.stage.Meta(ctx, "generation")
+	if err != nil {
+		return nil, err
+	}
+	for i := range kept.Result.Tables {
+		kept.Result.Tables[i].Mismatches = []reconcile.Mismatch{}
+	}
+	return &ReportedCompare{*kept, kept.Holds(generation, now)}, nil
 }
 
 // targetUsers names those as whom the loads sign in, without what they sign in with.

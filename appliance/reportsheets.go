@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *Sheet) add(cells ...any) { s.Rows = append(s.Rows, cells) }
 
 // Sheets are the whole report as tables.
 func (r *Report) Sheets() []Sheet {
-	all := []Sheet{r.facts(), r.states(), r.volumes(), r.steps(), r.runs(), r.failures(), r.repairs(), r.mended(), r.compared(), r.snapshots(), r.people(), r.signed(), r.settings()}
+	all := []Sheet{r.facts(), r.states(), r.volumes(), r.steps(), r.runs(), r.failures(), r.repairs(), r.mended(), r.verdicts(), r.compared(), r.snapshots(), r.people(), r.signed(), r.settings()}
 	var out []Sheet
 	for _, s := range all {
 		if len(s.Rows) > 0 || s.None != "" {
@@ -166,12 +167,39 @@ func (r *Report) mended() Sheet {
 }
 
 func (r *Report) compared() Sheet {
-	return r.commands(Sheet{Name: "reconciliation", Title: "Reconciliation", None: "The target was not compared with what was loaded: dvmigrate reconcile."}, func(g *GenerationReport) []ReportedCommand {
+	return r.commands(Sheet{Name: "comparisons", Title: "Comparisons with the target", None: "The target was not compared with what was loaded: dvmigrate reconcile."}, func(g *GenerationReport) []ReportedCommand {
 		if g.Reconciled == nil {
 			return nil
 		}
 		return []ReportedCommand{*g.Reconciled}
 	})
+}
+
+// verdicts are the last whole comparison by table.
+func (r *Report) verdicts() Sheet {
+	s := Sheet{Name: "reconciliation", Title: "Reconciliation by table", Head: []string{"table", "loaded", "in target", "missing", "extra", "different", "duplicates", "verdict", "why"}}
+	c := r.Compared
+	if c == nil {
+		return s
+	}
+	verdict := func(pass bool) string { return map[bool]string{true: "passes", false: "fails"}[pass] }
+	for _, t := range c.Result.Tables {
+		why := slices.Clone(t.Failures)
+		for _, x := range t.Columns {
+			why = append(why, fmt.Sprintf("%s differs in %d", x.Column, x.Records))
+		}
+		s.add(t.Name, t.Source, t.Target, t.Missing, t.Extra, t.Different, t.Duplicates, verdict(t.Pass), strings.Join(why, "; "))
+	}
+	how := "compared " + c.Time.Format("2006-01-02 15:04 MST") + ", which records are there"
+	if c.Values {
+		how += " and their values"
+	}
+	if !c.Holds {
+		how += "; something was staged or loaded since"
+	}
+	t := c.Result.Summary
+	s.add("total", t.Source, t.Target, t.Missing, t.Extra, t.Different, t.Duplicates, verdict(c.Pass), how)
+	return s
 }
 
 func (r *Report) snapshots() Sheet {

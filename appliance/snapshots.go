@@ -161,6 +161,7 @@ func (p *Project) projectFiles() []string {
 	add(mapsFolder) // what people decided, which nobody could tell again
 	add(path.Join(c.Work, "project.json"))
 	add(path.Join(c.Work, pinFile))
+	add(path.Join(c.Work, profileName)) // what loads have measured, for estimates and the report
 	if c.Snapshots.Sources {
 		for _, s := range c.Sources {
 			for _, pattern := range s.Path {

@@ -31,6 +31,7 @@ type estimateCommand struct {
 	noProfile             bool
 	html, csv             string
 	compare, writeGrade   bool
+	ratesFrom, export     string
 }
 
 func (c *estimateCommand) AddFlags(f *pflag.FlagSet) {
@@ -39,6 +40,8 @@ func (c *estimateCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.batch, "batch", 0, "with so many records a bulk request (default: as migration.yaml says)")
 	f.DurationVar(&c.window, "window", 0, "the time that the load may take, such as 26h (default: as migration.yaml says)")
 	f.StringArrayVar(&c.rates, "rate", nil, "`table=records` a second, stated; goes before all else; may be given several times")
+	f.StringVar(&c.ratesFrom, "rates-from", "", "what another project has measured, from its --export-rates `file`, where this one has no figure of its own")
+	f.StringVar(&c.export, "export-rates", "", "write what this project's loads and calibrations have measured to this `file`, for the next project")
 	f.BoolVar(&c.noProfile, "no-profile", false, "leave aside what loads, calibrate and rehearse have measured")
 	f.StringVar(&c.html, "html", "", "write a page with Gantt chart, assumptions and what-if to this `file`")
 	f.StringVar(&c.csv, "csv", "", "write the table to this `file`; - for standard output")
@@ -73,7 +76,7 @@ func (c *estimateCommand) options() appliance.EstimateOptions {
 }
 
 func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
-	if c.writeGrade || c.compare {
+	if c.writeGrade || c.compare || c.export != "" {
 		p, err := env.open(ctx, appliance.NoSchema, "estimate")
 		if err != nil {
 			return err
@@ -82,14 +85,24 @@ func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
 		if c.compare {
 			return compareEstimate(env, p)
 		}
+		if c.export != "" {
+			return exportRates(env, p, c.export)
+		}
 		return writeGrade(ctx, env, p.Config.Dir)
+	}
+	o := c.options()
+	if c.ratesFrom != "" {
+		var err error
+		if o.Imported, err = appliance.ReadRates(c.ratesFrom); err != nil {
+			return err
+		}
 	}
 	v, err := appliance.View(ctx, env.dir, env.options("estimate"))
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	e, err := v.Estimate(ctx, c.options())
+	e, err := v.Estimate(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -118,6 +131,22 @@ func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
 			env.say("wrote %s", path)
 		}
 	}
+	return nil
+}
+
+func exportRates(env *Env, p *appliance.Project, path string) error {
+	f, err := p.ExportRates(path)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(f)
+	}
+	steps := 0
+	for _, r := range f.Runs {
+		steps += len(r.Tables)
+	}
+	env.say("wrote %s: %d rates of %d runs, with names of tables and the environment's address, and no data\nin the next project: dvmigrate estimate --rates-from %[1]s", path, steps, len(f.Runs))
 	return nil
 }
 

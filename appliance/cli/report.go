@@ -117,8 +117,12 @@ func printReport(env *Env, r appliance.Report) error {
 			env.say("%s", s.None)
 			continue
 		}
+		s, older := newest(s)
 		columns, rows := textTable(s, func(text string) string { return text })
 		printTable(env.Stdout, columns, rows)
+		if older > 0 {
+			env.say("and %s older ones: --xlsx, --markdown and --json have all", count(older))
+		}
 	}
 	return nil
 }

@@ -84,3 +84,18 @@ func TestThePageOfAReport(t *testing.T) {
 		}
 	}
 }
+
+func TestLongListsShowTheNewest(t *testing.T) {
+	s := appliance.Sheet{Name: "snapshots"}
+	for i := range 1300 {
+		s.Rows = append(s.Rows, []any{int64(i)})
+	}
+	shown, older := newest(s)
+	if older != 1300-shownRows || len(shown.Rows) != shownRows || shown.Rows[shownRows-1][0] != int64(1299) {
+		t.Errorf("%d older ones, %d shown", older, len(shown.Rows))
+	}
+	s.Name = "errors"
+	if shown, older = newest(s); older != 0 || len(shown.Rows) != 1300 {
+		t.Error("failures are left out")
+	}
+}

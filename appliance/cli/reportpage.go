@@ -23,6 +23,7 @@ type reportPart struct {
 	Title, None string
 	Columns     []column
 	Rows        [][]string
+	Older       int64 // rows that are left out
 }
 
 // stateBar is a table's records by state, in percent from the left.
@@ -69,7 +70,8 @@ func newReportView(r appliance.Report) reportView {
 		case "summary", "state", "times", "settings", "sign-off", "volumes":
 			continue // have a form of their own in the page
 		}
-		part := reportPart{Title: s.Title, None: s.None}
+		s, older := newest(s)
+		part := reportPart{Title: s.Title, None: s.None, Older: older}
 		part.Columns, part.Rows = textTable(s, func(text string) string { return text })
 		v.Parts = append(v.Parts, part)
 	}
@@ -178,4 +180,19 @@ func (v *loadView) drawRuns() {
 		v.Runs = append(v.Runs, runBar{100 * r.Start.Sub(from).Seconds() / span, max(100*r.Seconds/span, 0.3), 100 * rate(r) / v.Fastest,
 			fmt.Sprintf("%s: %s outcomes in %s, %.0f/s", r.Start.Local().Format("2006-01-02 15:04"), count(r.Records), duration(r.Seconds), rate(r))})
 	}
+}
+
+// shownRows is how many rows of what grows with time are shown to people.
+const shownRows = 40
+
+// newest leaves out the older rows of a long list: a load of four weeks has a thousand
+// snapshots. Which tables failed is never cut.
+func newest(s appliance.Sheet) (shown appliance.Sheet, older int64) {
+	switch s.Name {
+	case "runs", "snapshots", "mended":
+		if n := len(s.Rows) - shownRows; n > 0 {
+			s.Rows, older = s.Rows[n:], int64(n)
+		}
+	}
+	return s, older
 }

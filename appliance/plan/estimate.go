@@ -31,6 +31,7 @@ const (
 	Calibrated = "calibrated" // dvmigrate calibrate
 	Rehearsed  = "rehearsed"  // dvmigrate rehearse
 	Stated     = "stated"     // migration.yaml or a flag
+	Imported   = "imported"   // measured by another project
 	Default    = "default"    // published orders of magnitude
 )
 
