@@ -46,7 +46,7 @@ func (l *Loader) removeGone(ctx, drain context.Context) error {
 		if passOf(step.Pass) != ledger.Main || t == nil {
 			continue
 		}
-		if drain.Err() != nil {
+		if l.toStop(drain) {
 			return ErrDrained
 		}
 		if err := l.removeStep(ctx, drain, t, step); err != nil {

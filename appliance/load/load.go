@@ -160,7 +160,10 @@ type Loader struct {
 	o      Options
 	warm   map[string]bool // table and action that have had their first bulk request
 	failed atomic.Int64
-	kept   map[string]map[string]int64 // by table and column: see Kept
+
+	stopAfter, again atomic.Bool // as an operator says
+
+	kept map[string]map[string]int64 // by table and column: see Kept
 }
 
 // New makes a loader of the parts.
@@ -198,16 +201,29 @@ func (l *Loader) Run(ctx, drain context.Context) error {
 		}
 		return err
 	}
-	for _, step := range l.o.Plan.Steps {
-		if drain.Err() != nil {
-			return ErrDrained
-		}
-		if err := l.step(ctx, drain, step); err != nil {
-			return fmt.Errorf("load %s (%s): %w", step.Table, step.Pass, err)
+	for round := true; round; round = l.again.Swap(false) {
+		for _, step := range l.o.Plan.Steps {
+			if l.toStop(drain) {
+				return ErrDrained
+			}
+			if err := l.step(ctx, drain, step); err != nil {
+				return fmt.Errorf("load %s (%s): %w", step.Table, step.Pass, err)
+			}
 		}
 	}
 	return l.removeGone(ctx, drain)
 }
+
+// StopAfter has the load stop in good order, as when drain ends, when the step under way
+// is over; false takes that back.
+func (l *Loader) StopAfter(stop bool) { l.stopAfter.Store(stop) }
+
+// Again has the load go over all steps once more before it ends, since records that it has
+// passed wait again.
+func (l *Loader) Again() { l.again.Store(true) }
+
+// toStop reports whether no further step is to be begun.
+func (l *Loader) toStop(drain context.Context) bool { return drain.Err() != nil || l.stopAfter.Load() }
 
 // step runs one step of the plan: hold what depends on a failed record, then send
 // what waits.

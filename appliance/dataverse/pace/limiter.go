@@ -46,6 +46,7 @@ type Limiter struct {
 	waiting  list.List   // of *waiter, first come first served
 	wake     *time.Timer // calls dispatch when a hold or a rate pause ends
 	held     time.Time   // no permit before this moment
+	paused   bool        // no permit until Resume
 	acted    time.Time   // when a throttle last changed the pace
 	volley   int         // throttles in a row, for holds without a Retry-After
 	absent   int         // times in a row that the service was not there
@@ -94,7 +95,7 @@ func New(o Options) *Limiter {
 }
 
 // Max is the largest number of requests that may ever be in flight at once.
-func (l *Limiter) Max() int { return l.window.max }
+func (l *Limiter) Max() int { return l.window.most }
 
 // Try takes a permit if a request may be sent at once and nobody waits.
 func (l *Limiter) Try() (Permit, bool) {
@@ -156,6 +157,9 @@ func (l *Limiter) dispatch(now time.Time) {
 // take takes one permit if window, hold and budgets allow; if only time stands in the
 // way it sets the alarm. The lock is held.
 func (l *Limiter) take(now time.Time) (Permit, bool) {
+	if l.paused {
+		return Permit{}, false
+	}
 	if !l.away.IsZero() && l.inFlight > 0 { // one at a time finds out whether it is back
 		return Permit{}, false
 	}

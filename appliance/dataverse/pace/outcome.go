@@ -67,6 +67,10 @@ type Stats struct {
 	Throttled Throttles     // so far
 	HeldUntil time.Time     // no request before; zero or past when not held
 	Away      time.Time     // since then no service answers; zero: it does
+	Bound     int           // how many may ever be under way at once (Limiter.Bound)
+	Paused    bool          // by Limiter.Pause
+	Count     Limit         // of requests
+	Time      Limit         // of execution time
 }
 
 // Stats tells how things stand.
@@ -77,6 +81,7 @@ func (l *Limiter) Stats() Stats {
 	s := Stats{
 		InFlight: l.inFlight, Waiting: l.waiting.Len(), Window: l.window.size, Hint: l.window.hint,
 		Pause: l.pause(now), Requests: l.requests, Throttled: l.counts, HeldUntil: l.held, Away: l.away,
+		Bound: l.window.max, Paused: l.paused, Count: l.count.limitOf(now, 0), Time: l.time.limitOf(now, l.pending),
 	}
 	s.Headroom = min(l.count.headroom(0), l.time.headroom(l.pending))
 	if l.count.known {

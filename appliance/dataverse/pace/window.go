@@ -32,6 +32,7 @@ const (
 // The estimate simulates it (plan.ramp): a change here belongs there as well.
 type window struct {
 	size, max, hint int
+	most            int // what max may be
 	beyondHint      bool
 	full            bool // since the round began a request had to wait for the window
 
@@ -65,7 +66,7 @@ func newWindow(o Options) window {
 	if w.size <= 0 {
 		w.size = defaultStart
 	}
-	w.size = min(w.size, w.max)
+	w.size, w.most = min(w.size, w.max), w.max
 	return w
 }
 
