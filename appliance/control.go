@@ -130,6 +130,19 @@ func (p *Project) controlHandler() http.Handler {
 		stats, err := p.LedgerStats(r.Context())
 		answer(w, stats, err)
 	})
+	mux.HandleFunc("POST /history", func(w http.ResponseWriter, r *http.Request) {
+		h, err := p.History(r.Context())
+		answer(w, h, err)
+	})
+	mux.HandleFunc("POST /steer", func(w http.ResponseWriter, r *http.Request) {
+		var s Steer
+		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		said, err := p.Steer(context.WithoutCancel(r.Context()), s) // done is done, whoever has gone away
+		answer(w, said, err)
+	})
 	mux.HandleFunc("POST /sql", p.serveSQL)
 	p.look(mux)
 	return mux

@@ -378,11 +378,7 @@ type RetryResult struct {
 // stay held: only a new staging can mend them. Dependants of a failed record are
 // held again by the next load if their parent still fails.
 func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, err error) {
-	r = RetryResult{Version: 1, Tables: map[string]int{}}
-	if err := f.validate(p.ledger); err != nil {
-		return r, err
-	}
-	if err := p.knownKeys(ctx, f); err != nil {
+	if err := p.checkFilter(ctx, f); err != nil {
 		return r, err
 	}
 	end, err := p.record(ctx, "retry", p.o.Args)
@@ -390,6 +386,20 @@ func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, er
 		return r, err
 	}
 	defer func() { end(err, fmt.Sprintf("%d records wait again", r.Records)) }()
+	return p.retry(ctx, f)
+}
+
+// checkFilter refuses what no failure could be chosen by.
+func (p *Project) checkFilter(ctx context.Context, f FailureFilter) error {
+	if err := f.validate(p.ledger); err != nil {
+		return err
+	}
+	return p.knownKeys(ctx, f)
+}
+
+// retry is Retry without its entry in the audit trail.
+func (p *Project) retry(ctx context.Context, f FailureFilter) (r RetryResult, err error) {
+	r = RetryResult{Version: 1, Tables: map[string]int{}}
 	filter := f.filter()
 	if len(filter.Classes) == 0 {
 		for c := range load.ClassNames() {

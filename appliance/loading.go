@@ -79,7 +79,8 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	survey.run.Predicted = p.predict(ctx)
 	p.predicted.Store(&survey.run.Predicted)
 	defer p.predicted.Store(nil)
-	p.observe = survey.observe
+	pulse := &pulse{tracker: tracker, gauge: newGauge(p.Config), history: progress.NewHistory(begin)}
+	p.observe = func(x dataverse.Exchange) { survey.observe(x); pulse.observe(x) }
 	defer func() { p.observe = nil }()
 	target, err := p.meet(ctx, o.PerUser, o.NewTarget)
 	if err != nil {
@@ -115,6 +116,14 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	background, stop := context.WithCancel(ctx)
 	logged := p.followLog(background, tracker)
 	go followPace(background, target, tracker)
+	drain, stopLoad := context.WithCancel(drain)
+	defer stopLoad()
+	pulse.users, pulse.parallel, pulse.load = target, p.parallel(o, len(target.each)), &steering{users: target, loader: loader, tracker: tracker, stop: stopLoad}
+	go pulse.run(background)
+	p.pulse.Store(pulse)
+	defer p.pulse.Store(nil)
+	p.steering.Store(pulse.load)
+	defer p.steering.Store(nil)
 	snapshots := p.snapshotEvery(background, o, tracker)
 	err = loader.Run(ctx, drain)
 	stop()

@@ -69,6 +69,8 @@ type Project struct {
 
 	owns        bool                             // owner.json is this process's
 	tracker     atomic.Pointer[progress.Tracker] // of a load that is running
+	pulse       atomic.Pointer[pulse]            // of it
+	steering    atomic.Pointer[steering]         // of it
 	stopControl func()
 }
 

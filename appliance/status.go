@@ -57,6 +57,7 @@ type Status struct {
 	Runs    []RunStatus        `json:"runs"`           // newest first, at most ten
 	Live    *progress.Snapshot `json:"live,omitempty"` // of a load that is running now
 	Left    *Remaining         `json:"left,omitempty"` // of that load: the estimate, corrected by what was measured
+	Pulse   *progress.Pulse    `json:"pulse,omitempty"`
 	Running *Owner             `json:"running,omitempty"`
 
 	Generations []GenerationStatus `json:"generations"` // oldest first
@@ -121,6 +122,7 @@ func (p *Project) Status(context.Context) (Status, error) {
 	if live, ok := p.Live(); ok {
 		s.Live = &live
 		s.Left = p.remaining(live)
+		s.Pulse = p.feelPulse()
 	}
 	return s, nil
 }

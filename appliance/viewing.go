@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/column"
 )
@@ -25,6 +26,9 @@ type Viewer interface {
 	// CheckLedger checks the whole ledger, against the stage too.
 	CheckLedger(ctx context.Context) (LedgerReport, error)
 	LedgerStats(ctx context.Context) (LedgerStats, error)
+	// History is how the load that runs has done since it began.
+	History(ctx context.Context) (progress.History, error)
+	Steer(ctx context.Context, s Steer) (said string, err error)
 	Looker
 	Close() error
 }

@@ -112,4 +112,7 @@ func machineAddresses() []net.IP {
 }
 
 // inUse reports whether an address could not be taken because another program has it.
-func inUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+func inUse(err error) bool {
+	const windows = syscall.Errno(10048) // WSAEADDRINUSE, which no other system has
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windows)
+}
