@@ -14,6 +14,7 @@ import (
 
 	"dvmigrate/appliance/dataverse/emulator"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/reconcile"
 	"dvmigrate/appliance/sample"
 )
 
@@ -192,7 +193,57 @@ func TestActivityParties(t *testing.T) {
 			if puts.Load() < 10 {
 				t.Errorf("%d replacements of parties, want 10", puts.Load())
 			}
+			if c.lose == 0 {
+				changeParties(t, p, server.URL)
+			}
 		})
+	}
+}
+
+// changeParties compares what was loaded with the target, also after somebody there has
+// changed the parties of one mail.
+func changeParties(t *testing.T, p *Project, url string) {
+	t.Helper()
+	compare := func() []reconcile.Mismatch {
+		r, err := p.Reconcile(t.Context(), ReconcileOptions{Values: true, Limit: 9}, func(string, float64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []reconcile.Mismatch
+		for _, table := range r.Tables {
+			found = append(found, table.Mismatches...)
+		}
+		return found
+	}
+	if found := compare(); len(found) > 0 {
+		t.Errorf("what was loaded differs: %+v", found)
+	}
+	mail := ""
+	for _, row := range plainRows(t, url, "emails") {
+		if row["subject"] == "Mail 11" {
+			mail = fmt.Sprint(row["activityid"])
+		}
+	}
+	body := `{"value":[{"addressused":"P11\"@X.y","participationtypemask":2},{"addressused":"other@x.y","participationtypemask":2}]}`
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url+"/api/data/v9.2/emails("+mail+")/email_activity_parties", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer t")
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	found := compare()
+	if answer.StatusCode != http.StatusNoContent || len(found) != 2 {
+		t.Fatalf("status %d, mismatches %+v", answer.StatusCode, found)
+	}
+	for i, column := range []string{"from", "to"} {
+		if m := found[i]; m.Class != reconcile.ClassParties || m.Column != column || m.LegacyKey != "11" || strings.Contains(m.Got, "other@x.y") != (column == "to") {
+			t.Errorf("%+v, want column %s of mail 11", m, column)
+		}
 	}
 }
 

@@ -16,9 +16,15 @@ type Compared = reconcile.Result
 type ReconcileOptions struct {
 	Values    bool     // compare the columns too, not only which records are there
 	Limit     int      // how many mismatches of a table are kept
+	Parallel  int      // slices of a big table that are read at once; 0 = readersEach for each user
 	NewTarget string   // the target's address said a second time, as in LoadOptions
 	Args      []string // of the process that asks, for the audit trail; nil = this one's
 }
+
+// readersEach is how many slices are read at once for each user: reads that keep so many
+// server threads busy use up the execution time that the service protection limits give
+// (dataverse-web-api.md 8.1).
+const readersEach = 4
 
 // Reconcile compares what is in the target with what was loaded. While a load runs, the
 // records that it changes meanwhile are not judged, and how the comparison ended does not
@@ -45,6 +51,9 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	if err != nil {
 		return r, err
 	}
+	if o.Parallel == 0 {
+		o.Parallel = readersEach * len(target.each)
+	}
 	files, err := p.newMismatchFiles()
 	if err != nil {
 		return r, err
@@ -52,7 +61,7 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	defer files.drop()
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
-		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks()})
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks(), Parallel: o.Parallel})
 	if err != nil {
 		return r, p.explainTarget(err)
 	}

@@ -15,12 +15,14 @@ var reconcileEntry = entry{name: "reconcile", summary: "compare what is in the t
 type reconcileCommand struct {
 	countsOnly bool
 	limit      int
+	parallel   int
 	newTarget  string
 }
 
 func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.countsOnly, "ids-only", false, "compare which records are there, not their values")
 	f.IntVar(&c.limit, "limit", 20, "mismatches shown for each table")
+	f.IntVar(&c.parallel, "parallel", 0, "slices of a big table that are read at once; 0 = 4 for each user")
 	addNewTarget(f, &c.newTarget)
 }
 
@@ -33,7 +35,7 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer v.Close()
 	meter := env.meter()
-	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
+	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}

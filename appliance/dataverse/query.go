@@ -101,44 +101,32 @@ func (c *Client) pageWith(r *request, a *answer, fn func(row json.RawMessage) er
 		e.Status = a.status
 		return e
 	}
-	d := json.NewDecoder(bytes.NewReader(a.body()))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return "", strayed(errors.New("not an object"))
-	}
 	found := false
-	var raw json.RawMessage
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return "", strayed(err)
+	var stopped error // of fn
+	err = eachMember(a.body(), func(name, value []byte) error {
+		switch string(name) {
+		case `"value"`:
+			if len(value) == 0 || value[0] != '[' {
+				return errors.New("its value is not a list")
+			}
+			found = true
+			stopped = eachElement(value, func(row []byte) error { return fn(row) })
+			return stopped
+		case `"@odata.nextLink"`:
+			return json.Unmarshal(value, &next)
 		}
-		switch name {
-		case "value":
-			if t, err := d.Token(); err != nil || t != json.Delim('[') {
-				return "", strayed(errors.New("its value is not a list"))
-			}
-			for found = true; d.More(); {
-				if err := d.Decode(&raw); err != nil {
-					return "", strayed(err)
-				}
-				if err := fn(raw); err != nil {
-					return "", err
-				}
-			}
-			_, err = d.Token()
-		case "@odata.nextLink":
-			err = d.Decode(&next)
-		default:
-			err = d.Decode(&raw)
-			if member, ok := name.(string); ok {
-				if _, wanted := more[member]; wanted {
-					more[member] = bytes.Clone(raw)
-				}
+		if member := string(name[1 : len(name)-1]); more != nil {
+			if _, wanted := more[member]; wanted {
+				more[member] = bytes.Clone(value)
 			}
 		}
-		if err != nil {
-			return "", strayed(err)
-		}
+		return nil
+	})
+	if stopped != nil {
+		return "", stopped
+	}
+	if err != nil {
+		return "", strayed(err)
 	}
 	if !found {
 		return "", strayed(errors.New("it has no value"))

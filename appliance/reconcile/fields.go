@@ -24,6 +24,7 @@ type field struct {
 	state     bool
 	late      bool // of a file that the files pass sends
 	owner     bool
+	party     *mapping.Parties // of an activity's parties
 	choice    bool
 	maskable  bool // a person's data may be in it, as opposed to a choice or a reference
 	loose     bool // of a text: neither case counts nor blanks at the ends
@@ -31,7 +32,7 @@ type field struct {
 
 // shownAs names the field in results.
 func (f *field) shownAs() string {
-	if f.lookup {
+	if f.lookup || f.party != nil {
 		return f.name
 	}
 	return f.read
@@ -44,6 +45,8 @@ func (f *field) class() string {
 		return ClassOwner
 	case f.lookup:
 		return ClassParent
+	case f.party != nil:
+		return ClassParties
 	case f.state:
 		return ClassState
 	case f.kind == fileName, f.kind == fileSize:
@@ -67,11 +70,12 @@ const (
 	guid           // also lookups
 	fileName       // of a file, staged as what is known of it (mapping.File)
 	fileSize       //
+	parties        // of an activity, staged as JSON objects (parties.go)
 )
 
 // vectorType is how the stage holds a kind.
 var vectorType = [...]column.Type{text: column.Text, choices: column.Text, integer: column.Int, decimal: column.Decimal, float: column.Float,
-	boolean: column.Bool, date: column.Date, timestamp: column.Timestamp, guid: column.UUID, fileName: column.Text, fileSize: column.Text}
+	boolean: column.Bool, date: column.Date, timestamp: column.Timestamp, guid: column.UUID, fileName: column.Text, fileSize: column.Text, parties: column.Text}
 
 // The two columns of a record's creation: what is written into the first reads back
 // from the second (dataverse-web-api.md 4.13).
@@ -98,6 +102,9 @@ func fieldsOf(t *mapping.Table, values bool, rules Rules) (fields []field, keys 
 			f.defaulted = f.defaulted || c.Type == schema.Owner || c.LogicalName == "transactioncurrencyid"
 			fields = append(fields, f)
 		}
+	}
+	for i := range t.Parties {
+		fields = append(fields, partyField(t, &t.Parties[i]))
 	}
 	ignored := func(f field) bool {
 		return slices.Contains(rules.Ignore, f.name) || slices.Contains(rules.Ignore, f.read)
@@ -214,7 +221,7 @@ func (f *field) written(action ledger.Action, x expectation) bool {
 func members(primary string, fields []field) []string {
 	names := []string{primary}
 	for _, f := range fields {
-		if !slices.Contains(names, f.read) {
+		if f.party == nil && !slices.Contains(names, f.read) {
 			names = append(names, f.read)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"dvmigrate/appliance/dataverse"
@@ -58,6 +59,8 @@ type Options struct {
 	// seq is the staged row's number, -1 where there is none. nil: nobody keeps them.
 	Found func(table string, seq int64, m Mismatch) error
 	Keep  int
+	// Parallel is how many slices of a table are read at once; less than 2: one after the other.
+	Parallel int
 	// Moving says that a load changes target and ledger meanwhile. Records whose entry
 	// is changed after the comparison of their table began are then not judged.
 	Moving bool
@@ -97,6 +100,7 @@ type comparison struct {
 	table    *mapping.Table
 	rules    Rules
 	result   TableResult
+	mu       sync.Mutex // protects all below while slices of the table are read
 	examples examples
 	kept     map[string]int // handed to Found, by kind
 	differ   map[string]*ColumnCount
@@ -177,7 +181,7 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 	if t.Link != nil {
 		err = newLinks(w).run(ctx, c)
 	} else {
-		err = newRecords(w).run(ctx, c)
+		err = w.records(ctx, c)
 	}
 	if err != nil {
 		return w.result, err

@@ -23,13 +23,21 @@ const (
 	groupBytes = 32 << 20
 )
 
-// records compares the records of an ordinary table.
+// records compares the records of an ordinary table, or of a slice of it: each slice is
+// read beside the others, and their groups are compared one after the other.
 type records struct {
 	*comparison
+	*shape
+	split *dataverse.Splitter
+	group group
+}
+
+// shape is what is read of each record.
+type shape struct {
 	fields []field
 	keys   []key
-	group  group
 	stored []string // the stage's columns that a comparison reads
+	query  dataverse.Query
 }
 
 // group is some rows of the target, their values as JSON.
@@ -48,28 +56,38 @@ type targetRow struct {
 
 type extent struct{ from, to uint32 }
 
-func newRecords(w *comparison) *records {
-	r := &records{comparison: w}
-	r.fields, r.keys = fieldsOf(w.table, w.o.Values, w.rules)
-	r.stored = []string{mapping.Seq, mapping.ID}
+func newShape(w *comparison) *shape {
+	s, t := &shape{}, w.table
+	s.fields, s.keys = fieldsOf(t, w.o.Values, w.rules)
+	s.stored = []string{mapping.Seq, mapping.ID}
 	if w.o.Values {
-		for _, f := range r.fields {
-			r.stored = append(r.stored, f.name)
+		for _, f := range s.fields {
+			s.stored = append(s.stored, f.name)
 		}
 	}
+	s.query = dataverse.Query{Select: members(t.Schema.PrimaryID, s.fields), OrderBy: t.Schema.PrimaryID, PageSize: page, Expand: partyExpand(t, s.fields)}
+	if s.query.Expand != "" {
+		s.query.PageSize = partyPage
+	}
+	return s
+}
+
+// newRecords reads one slice.
+func newRecords(w *comparison, s *shape) *records {
+	r := &records{comparison: w, shape: s}
+	names := []string{w.table.Schema.PrimaryID}
+	for _, f := range s.fields {
+		names = append(names, f.read)
+	}
+	r.split = dataverse.NewSplitter(names)
 	return r
 }
 
-func (r *records) run(ctx context.Context, c client) error {
-	t := r.table.Schema
-	q := dataverse.Query{Select: members(t.PrimaryID, r.fields), OrderBy: t.PrimaryID, PageSize: page}
-	found := map[string]json.RawMessage{}
-	err := c.Rows(ctx, t, q, func(row json.RawMessage) error {
-		clear(found)
-		if err := json.Unmarshal(row, &found); err != nil {
-			return fmt.Errorf("read a row of the target: %w", err)
-		}
-		if err := r.add(found); err != nil {
+func (r *records) run(ctx context.Context, c client, filter string) error {
+	q := r.query
+	q.Filter = filter
+	err := c.Rows(ctx, r.table.Schema, q, func(row json.RawMessage) error {
+		if err := r.add(row); err != nil {
 			return err
 		}
 		if len(r.group.rows) >= groupRows || len(r.group.arena) >= groupBytes {
@@ -84,10 +102,13 @@ func (r *records) run(ctx context.Context, c client) error {
 }
 
 // add takes one row of the target into the group.
-func (r *records) add(found map[string]json.RawMessage) error {
-	id, err := guidMember(found, r.table.Schema.PrimaryID)
+func (r *records) add(raw []byte) error {
+	if err := r.split.Split(raw); err != nil {
+		return fmt.Errorf("read a row of the target: %w", err)
+	}
+	id, err := schema.ParseGUID(string(unquote(r.split.Member(r.table.Schema.PrimaryID))))
 	if err != nil {
-		return err
+		return fmt.Errorf("read a row of the target: %s: %w", r.table.Schema.PrimaryID, err)
 	}
 	row := targetRow{id: id}
 	if r.o.RecordSeq != nil {
@@ -97,7 +118,7 @@ func (r *records) add(found map[string]json.RawMessage) error {
 	g.rows = append(g.rows, row)
 	for i := range r.fields {
 		from := uint32(len(g.arena))
-		g.arena = append(g.arena, found[r.fields[i].read]...)
+		g.arena = append(g.arena, r.split.Member(r.fields[i].read)...)
 		g.values = append(g.values, extent{from, uint32(len(g.arena))})
 	}
 	return nil
@@ -124,6 +145,8 @@ func (r *records) flush(ctx context.Context) error {
 	if len(r.group.rows) == 0 {
 		return nil
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var assigned, unknown []int
 	for i := range r.group.rows {
 		if r.group.rows[i].assigned {
@@ -260,7 +283,24 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 		if f.lookup && !staged.Null(i) {
 			staged.UUIDs[i] = r.o.Kept(staged.UUIDs[i]) // the scan's rows are ours
 		}
-		if !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got) {
+		if !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) {
+			continue
+		}
+		if f.party != nil {
+			same, want, have, err := r.compareParties(f, staged, i, got)
+			if err != nil {
+				return err
+			}
+			if !same {
+				differs = true
+				r.differs(f.name, ClassParties)
+				m := Mismatch{Kind: Different, Class: ClassParties, RecordID: r.group.rows[p.row].id.String(), Column: f.name}
+				m.Want, m.Got = excerpt(want, have)
+				r.found(example{Mismatch: m, seq: seq, staged: true})
+			}
+			continue
+		}
+		if f.same(staged, i, got) {
 			continue
 		}
 		differs = true

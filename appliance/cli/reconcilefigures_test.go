@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// pagingCeiling is how many records a second one user can read within the service
+// protection limits, whatever the server's own speed: pages of 5,000 and 6,000 requests in
+// 300 s (dataverse-web-api.md 8.1, 10.1).
+const pagingCeiling = 5000 * 6000 / 300
+
+// TestReconcileFigures loads accounts of 12 columns into an emulator in a process of its
+// own, with the documented limits, and compares them row by row: with one reader and with
+// four, three times each, in turn. It prints records a second over both whole runs, their
+// ratio to pagingCeiling, and CPU time a million records. It takes
+// DVMIGRATE_RECONCILE_FIGURES, the number of records; without it it does nothing.
+func TestReconcileFigures(t *testing.T) {
+	records, err := strconv.Atoi(os.Getenv("DVMIGRATE_RECONCILE_FIGURES"))
+	if err != nil {
+		t.Skip("set DVMIGRATE_RECONCILE_FIGURES to a number of records, such as 1000000")
+	}
+	dir := filepath.Join(t.TempDir(), "project")
+	speedProject(t, dir, records)
+	emulator := dvmigrate("-C", dir, "emulator", "--json", "--listen", "127.0.0.1:0", "--limit-requests", "6000")
+	said, err := emulator.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	emulator.Stderr = io.Discard
+	if err := emulator.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = emulator.Process.Kill()
+		_ = emulator.Wait()
+	}()
+	line, err := bufio.NewReader(said).ReadBytes('\n')
+	var where struct{ URL string }
+	if err != nil || json.Unmarshal(line, &where) != nil {
+		t.Fatalf("the emulator says %q: %v", line, err)
+	}
+	target := "DVMIGRATE_TARGET_URL=" + where.URL
+	load := dvmigrate("-C", dir, "load", "--snapshot-every", "0")
+	load.Env = append(load.Env, target, "DVMIGRATE_LOAD_BATCH=1000")
+	mustRun(t, load, 0)
+	best := map[int]float64{}
+	for range 3 {
+		for _, readers := range []int{1, 4} {
+			c := dvmigrate("-C", dir, "reconcile", "--json", "--parallel", fmt.Sprint(readers))
+			c.Env = append(c.Env, target)
+			var out, errs bytes.Buffer
+			c.Stdout, c.Stderr = &out, &errs
+			if err := c.Run(); err != nil {
+				t.Fatalf("%v: %s%s", err, &errs, &out)
+			}
+			var r struct{ Tables []struct{ Seconds float64 } }
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil || len(r.Tables) != 1 {
+				t.Fatalf("%v: %s", err, &out)
+			}
+			rate := float64(records) / r.Tables[0].Seconds
+			cpu := (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds() * 1e6 / float64(records)
+			t.Logf("%d readers: %7.0f records/s, %.2f of the paging ceiling of one user, %.1f s of CPU time a million", readers, rate, rate/pagingCeiling, cpu)
+			best[readers] = max(best[readers], rate)
+		}
+	}
+	t.Logf("4 readers: %.2f times the records a second of one", best[4]/best[1])
+}
