@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -90,6 +91,7 @@ func (l *Ledger) group(first *request) {
 		for _, r := range members {
 			r.reply <- err
 		}
+		l.gather(len(members))
 		b, members = newBatch(l), nil
 	}
 	for r, n := first, 1; r != nil; n++ {
@@ -119,6 +121,32 @@ func (l *Ledger) group(first *request) {
 		}
 	}
 	flush()
+}
+
+// A commit that answered manyRequests or more is followed by a pause of at most gatherTime, little beside a
+// commit, for those that it answered.
+const (
+	manyRequests = 8
+	gatherTime   = 200 * time.Microsecond
+)
+
+// gather lets those that were just answered come back before the next commit: who has claimed settles,
+// who has settled claims the next. Without it the first of them has a commit to itself while the others
+// wait for that, and a commit takes half of them on average. It only yields, so that it costs
+// microseconds of an idle processor, and it does nothing for a few, who have other work.
+func (l *Ledger) gather(answered int) {
+	if answered < manyRequests {
+		return
+	}
+	came, began := 0, time.Now()
+	for idle := 0; came < answered && idle < 2 && time.Since(began) < gatherTime; {
+		runtime.Gosched()
+		if n := len(l.queue); n > came {
+			came, idle = n, 0
+		} else {
+			idle++
+		}
+	}
 }
 
 // pageKey names a page.
