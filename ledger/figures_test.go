@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 
 // figuresVariable turns TestFigures on: the sizes to measure, such as "10000000,120000000". With pgbench
 // and psql in the path and PGHOST (and what else they need) set, it measures the conventional way in the
-// same run: a table of flags in PostgreSQL, updated by 32 connections with a commit each batch.
+// same run: flags in PostgreSQL, updated by 32 connections with a commit each batch.
 //
 //	LEDGER_FIGURES=10000000,120000000 go test ./ledger -run TestFigures -v -timeout 60m
 const figuresVariable = "LEDGER_FIGURES"
@@ -46,13 +47,15 @@ func TestFigures(t *testing.T) {
 	}
 	// The sizes and PostgreSQL take turns, so that a neighbour's work strikes all of them; medians.
 	for _, batch := range []uint32{100, 1000} {
-		ours, theirs := make([][]float64, len(sizes)), []float64{}
+		ours, theirs := make([][]float64, len(sizes)), make([][]float64, len(conventional))
 		for range figureRounds {
 			for i, path := range paths {
 				ours[i] = append(ours[i], measureTransitions(t, copyOf(t, path), batch))
 			}
-			if postgres {
-				theirs = append(theirs, measurePostgres(t, batch))
+			for i, c := range conventional {
+				if postgres {
+					theirs[i] = append(theirs[i], measurePostgres(t, c.name, batch))
+				}
 			}
 		}
 		for i, records := range sizes {
@@ -60,8 +63,10 @@ func TestFigures(t *testing.T) {
 			if i > 0 {
 				line += fmt.Sprintf("; %.0f %% less than at %d", 100*(1-median(ours[i])/median(ours[0])), sizes[0])
 			}
-			if postgres {
-				line += fmt.Sprintf("; PostgreSQL with %d rows %.3f M/s (%.3f): %.1f x", postgresRows, median(theirs)/1e6, millions(theirs), median(ours[i])/median(theirs))
+			for k, c := range conventional {
+				if postgres {
+					line += fmt.Sprintf("; PostgreSQL %s, %d rows %.3f M/s (%.3f): %.1f x", c.name, postgresRows, median(theirs[k])/1e6, millions(theirs[k]), median(ours[i])/median(theirs[k]))
+				}
 			}
 			t.Log(line)
 		}
@@ -247,30 +252,46 @@ func measureTransitions(t *testing.T, path string, batch uint32) float64 {
 	return rate
 }
 
-// newPostgres makes the table of the conventional way; false when there is no PostgreSQL.
+// conventional are the ways to keep flags in PostgreSQL that are measured: as columns of the staged rows,
+// with the index that finds those of a flag; and the least that is possible, a table of nothing but
+// flags, without an index that says what is next or what failed.
+var conventional = []struct{ name, columns, index string }{
+	{"staged", `'C' || lpad(seq::text, 9, '0') AS legacy_key, 'Customer number ' || seq AS name, 'Main Street ' || seq % 1000 AS street, 'City ' || seq % 5000 AS city,
+		lpad((seq % 99999)::text, 5, '0') AS zip, 'customer' || seq || '@example.com' AS email, (seq % 1000000)::numeric(12, 2) AS amount, date '2000-01-01' + seq % 9000 AS born,`,
+		"CREATE INDEX ON ledger_staged (flag)"},
+	{"bare", "", "SELECT"},
+}
+
+// newPostgres makes the tables of the conventional ways; false when there is no PostgreSQL.
 func newPostgres(t *testing.T) bool {
 	t.Helper()
 	if _, err := exec.LookPath("pgbench"); err != nil || os.Getenv("PGHOST") == "" {
 		t.Log("no pgbench, or PGHOST is not set: no comparison")
 		return false
 	}
-	command(t, "psql", "-v", "ON_ERROR_STOP=1", "-c", "DROP TABLE IF EXISTS ledger_figures", "-c", fmt.Sprintf(`CREATE TABLE ledger_figures AS
-		SELECT seq, 'I'::"char" AS action, 'U'::"char" AS flag, 0::smallint AS attempts, now() AS changed_at, NULL::text AS message FROM generate_series(0, %d) seq`, postgresRows-1),
-		"-c", "ALTER TABLE ledger_figures ADD PRIMARY KEY (seq)", "-c", "VACUUM ANALYZE ledger_figures", "-c", "CHECKPOINT")
-	t.Cleanup(func() { command(t, "psql", "-c", "DROP TABLE ledger_figures") })
+	for _, c := range conventional {
+		table := "ledger_" + c.name
+		command(t, "psql", "-v", "ON_ERROR_STOP=1", "-c", "DROP TABLE IF EXISTS "+table, "-c", fmt.Sprintf(`CREATE TABLE %s AS
+			SELECT seq, %s 'I'::"char" AS action, 'U'::"char" AS flag, 0::smallint AS attempts, now() AS changed_at, NULL::text AS message FROM generate_series(0, %d) seq`, table, c.columns, postgresRows-1),
+			"-c", "ALTER TABLE "+table+" ADD PRIMARY KEY (seq)", "-c", c.index, "-c", "VACUUM ANALYZE "+table, "-c", "CHECKPOINT")
+		t.Cleanup(func() { command(t, "psql", "-c", "DROP TABLE "+table) })
+	}
 	return true
 }
 
-// measurePostgres claims and settles batches in PostgreSQL, each statement a commit.
-func measurePostgres(t *testing.T, batch uint32) float64 {
+// measurePostgres claims and settles batches in PostgreSQL, each statement a commit. Each connection goes
+// through rows of its own in order, as a load does, from some place on.
+func measurePostgres(t *testing.T, name string, batch uint32) float64 {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "script.sql")
-	must(t, os.WriteFile(script, fmt.Appendf(nil, `\set n random(0, %d)
-\set lo :n * %d
-UPDATE ledger_figures SET flag = 'F', attempts = attempts + 1, changed_at = now() WHERE seq >= :lo AND seq < :lo + %d;
-UPDATE ledger_figures SET flag = 'P', changed_at = now() WHERE seq >= :lo AND seq < :lo + %d;
-`, postgresRows/batch-1, batch, batch, batch), 0o600))
-	out := command(t, "pgbench", "-n", "-c", strconv.Itoa(figureWorkers), "-j", "2", "-T", strconv.Itoa(int(figureTime.Seconds())), "-f", script)
+	share := postgresRows / figureWorkers / batch
+	must(t, os.WriteFile(script, fmt.Appendf(nil, `\set i (:i + 1) %% %d
+\set lo (:client_id * %d + :i) * %d
+UPDATE ledger_%[4]s SET flag = 'F', attempts = attempts + 1, changed_at = now() WHERE seq >= :lo AND seq < :lo + %[3]d;
+UPDATE ledger_%[4]s SET flag = 'P', changed_at = now() WHERE seq >= :lo AND seq < :lo + %[3]d;
+`, share, share, batch, name), 0o600))
+	out := command(t, "pgbench", "-n", "-c", strconv.Itoa(figureWorkers), "-j", "2", "-T", strconv.Itoa(int(figureTime.Seconds())),
+		"-D", fmt.Sprintf("i=%d", rand.Uint32N(share)), "-f", script)
 	_, rest, ok := strings.Cut(out, "tps = ")
 	var tps float64
 	if _, err := fmt.Sscan(rest, &tps); !ok || err != nil {
