@@ -66,6 +66,11 @@ func (p *Project) look(mux *http.ServeMux) {
 	})
 	looks(mux, p, "report", func(ctx context.Context, _ any, _ StageWatch) (Report, error) { return p.Report(ctx) })
 	looks(mux, p, "reconcile", p.Reconcile)
+	looks(mux, p, "graph", func(ctx context.Context, _ any, _ StageWatch) (Graph, error) { return p.Graph(ctx) })
+	looks(mux, p, "rows", func(ctx context.Context, q RowsQuery, _ StageWatch) (RowsPage, error) { return p.Rows(ctx, q) })
+	looks(mux, p, "ask", func(ctx context.Context, q askQuery, _ StageWatch) (Answer, error) {
+		return p.Ask(ctx, q.Query, q.Limit)
+	})
 }
 
 // notNow are the commands during which only status, errors, sql and the like are answered:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/progress"
 )
 
 // Lookout looks at a project from another process, for days: through the process that
@@ -17,9 +18,10 @@ type Lookout struct {
 	dir string
 	o   Options
 
-	mu   sync.Mutex // protects what follows
-	last Status     // as the files were then
-	when fileState  // of the ledger, then
+	mu    sync.Mutex // protects what follows
+	last  Status     // as the files were then
+	gauge *gauge
+	when  fileState // of the ledger, then
 }
 
 // NewLookout looks at the project in dir. It opens nothing yet.
@@ -60,12 +62,18 @@ func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
 	if err != nil {
 		return s, err
 	}
+	if l.gauge == nil {
+		l.gauge = newGauge(c)
+	}
+	machine := &progress.Pulse{Machine: l.gauge.read()}
 	now := fileState{mtime: time.Unix(0, 0)}
 	if info, err := os.Stat(filepath.Join(c.Path(c.Work), "ledger.bolt")); err == nil {
 		now = fileState{info.Size(), info.ModTime()}
 	}
 	if now == l.when {
-		return l.last, nil
+		s = l.last
+		s.Pulse = machine
+		return s, nil
 	}
 	err = l.Look(ctx, func(v Viewer) error {
 		s, err = v.Status(ctx)
@@ -73,6 +81,7 @@ func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
 	})
 	if err == nil && s.Running == nil {
 		l.last, l.when = s, now
+		s.Pulse = machine
 	}
 	return s, err
 }

@@ -59,6 +59,8 @@ type Status struct {
 	Left    *Remaining         `json:"left,omitempty"` // of that load: the estimate, corrected by what was measured
 	Pulse   *progress.Pulse    `json:"pulse,omitempty"`
 	Running *Owner             `json:"running,omitempty"`
+	Target  string             `json:"target"`        // URL of the environment
+	Due     *time.Time         `json:"due,omitempty"` // when the planned window of the newest generation ends (estimate.window)
 
 	Generations []GenerationStatus `json:"generations"` // oldest first
 	Audit       string             `json:"audit"`       // number and hash of the newest audit entry
@@ -114,7 +116,11 @@ func (p *Project) Status(context.Context) (Status, error) {
 	if s.Generations, err = p.generations(); err != nil {
 		return s, err
 	}
-	s.Audit = p.ledger.AuditHead().String()
+	s.Audit, s.Target = p.ledger.AuditHead().String(), p.Config.Target.Environment()
+	if n := len(s.Generations); n > 0 && s.Generations[n-1].Begun != nil && p.Config.Estimate.Window > 0 {
+		due := s.Generations[n-1].Begun.Add(p.Config.Estimate.Window)
+		s.Due = &due
+	}
 	if p.owns {
 		owner := readOwner(p.work())
 		s.Running = &owner

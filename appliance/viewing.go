@@ -30,6 +30,7 @@ type Viewer interface {
 	History(ctx context.Context) (progress.History, error)
 	Steer(ctx context.Context, s Steer) (said string, err error)
 	Looker
+	Browser
 	Close() error
 }
 

@@ -104,7 +104,7 @@ func (c *serveCommand) Run(ctx context.Context, env *Env) error {
 	if _, err := lookout.Status(ctx); err != nil && !errors.Is(err, appliance.ErrNotStaged) {
 		return err
 	}
-	s, err := c.console.open(watched{lookout})
+	s, err := c.console.open(watched{lookout, env.options("serve")})
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (c *consoleFlags) beside(ctx context.Context, env *Env, p *appliance.Projec
 	if c.listen == "" {
 		return func() {}
 	}
-	s, err := c.open(watched{p})
+	s, err := c.open(watched{inside{p}, env.options("console")})
 	if err != nil {
 		fmt.Fprintf(env.Stderr, "warning: no console: %v\n", err)
 		return func() {}

@@ -19,6 +19,8 @@ type still struct {
 
 func (c *still) State(context.Context) (State, error) { return c.state, nil }
 
+func (c *still) Ask(_ context.Context, q Question) (any, error) { return q, nil }
+
 func (c *still) Act(_ context.Context, a Action) (string, error) {
 	c.acted = append(c.acted, a)
 	return "done: " + a.Do, nil

@@ -1,14 +1,17 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // questions are what the page asks for when somebody looks at it.
 func (s *Server) questions(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/me", s.seen(func(w http.ResponseWriter, _ *http.Request, who session) { reply(w, who, nil) }))
+	mux.HandleFunc("POST /api/ask", s.done(s.ask))
 	mux.HandleFunc("GET /api/guide", s.seen(func(w http.ResponseWriter, _ *http.Request, _ session) {
 		list := make([]GuidePage, 0, len(s.o.Guide))
 		for _, p := range s.o.Guide {
@@ -27,10 +30,41 @@ func (s *Server) questions(mux *http.ServeMux) {
 	}))
 }
 
+// askTime is how long a question may take, and atOnce how many are answered at a time: they
+// share the machine with the load.
+const (
+	askTime = 2 * time.Minute
+	atOnce  = 4
+)
+
+// ask answers a question.
+func (s *Server) ask(w http.ResponseWriter, r *http.Request, _ session) {
+	var q Question
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAction)).Decode(&q); err != nil {
+		refuse(w, http.StatusBadRequest, "a question was expected")
+		return
+	}
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	default:
+		refuse(w, http.StatusTooManyRequests, "several questions are being answered; ask again in a moment")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), askTime)
+	defer cancel()
+	v, err := s.o.Controller.Ask(ctx, q)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(askTime))
+	reply(w, v, err)
+}
+
 // Action is what an operator asks for.
 type Action struct {
-	Do   string `json:"do"`
-	From string `json:"-"` // who asks, for the audit trail
+	Do       string   `json:"do"` // pause, resume, parallel, stop-after, keep-on, stop, retry, snapshot
+	Parallel int      `json:"parallel"`
+	Tables   []string `json:"tables"`  // of retry: none = all
+	Classes  []string `json:"classes"` // of retry
+	From     string   `json:"-"`       // who asks, for the audit trail
 }
 
 // maxAction is how long an action's text may be.

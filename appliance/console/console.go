@@ -61,6 +61,7 @@ type Server struct {
 	fingerprint string // of a certificate that was made
 	access      *access
 	live        *hub
+	asking      chan struct{} // questions that are being answered
 }
 
 // InUseError says that another program listens at the address.
@@ -79,7 +80,7 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is no address such as 127.0.0.1:8790: %w", o.Listen, err)
 	}
-	s := &Server{o: o}
+	s := &Server{o: o, asking: make(chan struct{}, atOnce)}
 	var config *tls.Config
 	if !loopback(host) || o.Cert != "" {
 		if config, s.fingerprint, err = certificate(o, host); err != nil {

@@ -13,6 +13,8 @@ type Controller interface {
 	// State is how the migration stands now: counts, never rows. It is asked once a
 	// second while somebody watches.
 	State(ctx context.Context) (State, error)
+	// Ask answers a question of the page with what JSON is made of.
+	Ask(ctx context.Context, q Question) (any, error)
 	// Act does what an operator asked for, notes it in the audit trail, and says in a
 	// sentence what came of it.
 	Act(ctx context.Context, a Action) (string, error)
@@ -25,8 +27,13 @@ type State struct {
 	Target  string             `json:"target"`            // URL of the environment
 	Process *Process           `json:"process,omitempty"` // that works on the project; nil = none
 	Summary Counts             `json:"summary"`
-	Tables  []Table            `json:"tables"` // in the order of the plan
-	Live    *progress.Snapshot `json:"live,omitempty"`
+	Tables  []Table            `json:"tables"`
+	Live    *progress.Snapshot `json:"live,omitempty"` // of a load that runs
+	Pulse   *progress.Pulse    `json:"pulse,omitempty"`
+	Left    *float64           `json:"left,omitempty"`  // seconds until the load ends, all steps to come included
+	Due     *time.Time         `json:"due,omitempty"`   // when it has to have ended
+	Plan    string             `json:"plan"`            // the generation, in words
+	Runs    []Run              `json:"runs"`            // newest first
 	Fault   string             `json:"fault,omitempty"` // why the project could not be looked at
 }
 
@@ -56,3 +63,36 @@ type Table struct {
 	Classes map[string]int64 `json:"classes,omitempty"` // failed and held records by class
 	Next    string           `json:"next,omitempty"`    // the pass that records wait for
 }
+
+// Run is one start-to-stop of the loader.
+type Run struct {
+	Start   time.Time  `json:"start"`
+	End     *time.Time `json:"end,omitempty"`
+	Records int64      `json:"records"`
+	Failed  int64      `json:"failed"`
+	Note    string     `json:"note,omitempty"`
+}
+
+// Question is what the page asks when somebody looks closer.
+type Question struct {
+	What  string `json:"what"` // one of Questions
+	Table string `json:"table"`
+	Key   string `json:"key"` // legacy key, or how it begins
+	Flag  string `json:"flag"`
+	Class string `json:"class"`
+	SQL   string `json:"sql"`
+	From  int64  `json:"from"`
+	Limit int    `json:"limit"`
+}
+
+// The questions: how the load went since it began; which table waits for which; failures by
+// cause; snapshots; a page of a table's rows; one row with what is sent for it; a SELECT.
+const (
+	AskHistory   = "history"
+	AskGraph     = "graph"
+	AskErrors    = "errors"
+	AskSnapshots = "snapshots"
+	AskRows      = "rows"
+	AskRecord    = "record"
+	AskSQL       = "sql"
+)
