@@ -14,6 +14,7 @@ type Owner struct {
 	Command string    `json:"command"`
 	Since   time.Time `json:"since"`
 	Host    string    `json:"host,omitempty"`
+	User    string    `json:"user,omitempty"` // of the machine
 }
 
 func ownerPath(work string) string { return filepath.Join(work, "owner.json") }
@@ -31,7 +32,7 @@ func readOwner(work string) Owner {
 // held, is what keeps them out; the file only says who.
 func (p *Project) takeOwnership() error {
 	host, _ := os.Hostname() // empty where the machine has no name
-	b, err := json.Marshal(Owner{PID: os.Getpid(), Command: p.o.Command, Since: time.Now().UTC().Truncate(time.Second), Host: host})
+	b, err := json.Marshal(Owner{PID: os.Getpid(), Command: p.o.Command, Since: time.Now().UTC().Truncate(time.Second), Host: host, User: userName(p.o.Env)})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,13 @@ type Status struct {
 	Target  string             `json:"target"`        // URL of the environment
 	Due     *time.Time         `json:"due,omitempty"` // when the planned window of the newest generation ends (estimate.window)
 
+	Target       string           `json:"target"`                 // the environment's address
+	Organization string           `json:"organization,omitempty"` // and its id, once a load has met it
+	Pinned       *time.Time       `json:"pinned,omitempty"`       // since when the project belongs to it
+	Failures     []FailureCount   `json:"failures"`               // failed and held records by table and class, the most first
+	Compared     *ComparedBriefly `json:"compared,omitempty"`     // the last whole comparison with the target
+	Next         []string         `json:"next"`                   // what a person does next, in words
+
 	Generations []GenerationStatus `json:"generations"` // oldest first
 	Audit       string             `json:"audit"`       // number and hash of the newest audit entry
 }
@@ -99,7 +106,7 @@ func (p *Project) generations() ([]GenerationStatus, error) {
 }
 
 // Status reads how the migration stands, from the ledger's memory.
-func (p *Project) Status(context.Context) (Status, error) {
+func (p *Project) Status(ctx context.Context) (Status, error) {
 	s := Status{Version: 1, Project: p.Config.Name, Tables: []TableStatus{}, Runs: []RunStatus{}}
 	for _, t := range p.ledger.Tables() {
 		ts := tableStatus(t.Name, p.ledger.Counts(t.Name))
@@ -130,6 +137,7 @@ func (p *Project) Status(context.Context) (Status, error) {
 		s.Left = p.remaining(live)
 		s.Pulse = p.feelPulse()
 	}
+	p.arrive(ctx, &s)
 	return s, nil
 }
 

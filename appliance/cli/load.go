@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -187,75 +186,4 @@ func printCounts(env *Env, tables []appliance.TableStatus, sum appliance.Counts)
 	}
 	rows = append(rows, line("total", sum, ""))
 	printTable(env.Stdout, []column{left("table"), right("source"), right("processed P"), right("success S"), right("in flight F"), right("waiting U"), right("error E"), right("held H"), left("next pass")}, rows)
-}
-
-// printGenerations says which generation is at work, and the head of the audit trail.
-func printGenerations(env *Env, s appliance.Status) {
-	if n := len(s.Generations); n > 0 {
-		g := s.Generations[n-1]
-		state := "not begun"
-		switch at := func(t *time.Time) string { return t.Local().Format("2006-01-02 15:04") }; {
-		case g.Finished != nil:
-			state = "finished " + at(g.Finished)
-		case g.Begun != nil:
-			state = "begun " + at(g.Begun)
-		}
-		env.say("\ngeneration %d (%s): %s inserts, %s updates, %s deletes planned; %s", g.Number, g.Name, count(g.Insert), count(g.Update), count(g.Delete), state)
-	}
-	if s.Audit != "" {
-		number, hash, _ := strings.Cut(s.Audit, ":")
-		env.say("audit trail: %s entries, head %s", number, shortHash(hash))
-	}
-}
-
-// status
-
-var statusEntry = entry{name: "status", summary: "how each table stands, also while a load runs", make: func() command { return &statusCommand{} }}
-
-type statusCommand struct{}
-
-func (c *statusCommand) AddFlags(*pflag.FlagSet)      {}
-func (c *statusCommand) Validate(args []string) error { return noArgs(args) }
-
-func (c *statusCommand) Run(ctx context.Context, env *Env) error {
-	v, err := appliance.View(ctx, env.dir, env.options("status"))
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	s, err := v.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if env.json {
-		return env.printJSON(s)
-	}
-	if len(s.Tables) == 0 {
-		env.say("nothing is staged yet; run `dvmigrate stage`")
-		return nil
-	}
-	printCounts(env, s.Tables, s.Summary)
-	printGenerations(env, s)
-	if s.Running != nil {
-		env.say("\n`dvmigrate %s` is working on it (process %d, since %s)", s.Running.Command, s.Running.PID, s.Running.Since.Local().Format("15:04"))
-	}
-	if s.Live != nil {
-		env.say("%s", progress.Line(*s.Live))
-		if l := s.Left; l != nil {
-			env.say("all steps to come: %s left (estimated %s in all, so far %.2f times that)", duration(l.Seconds), duration(l.Predicted), l.Factor)
-		}
-		return nil
-	}
-	if len(s.Runs) > 0 {
-		r := s.Runs[0]
-		if r.End == nil {
-			env.say("\nthe last load, begun %s, was killed; dvmigrate load looks up what was in flight and goes on", r.Start.Local().Format("2006-01-02 15:04"))
-		} else {
-			env.say("\nlast load: %s, %s records, %s", r.Start.Local().Format("2006-01-02 15:04"), count(r.Records), r.Note)
-			if n := s.Summary.InFlight; n > 0 {
-				env.say("it did not learn what became of %s records in flight; dvmigrate load looks them up and goes on", count(n))
-			}
-		}
-	}
-	return nil
 }

@@ -50,5 +50,5 @@ func dayText(t any) string {
 	if p, ok := t.(*time.Time); ok {
 		t = *p
 	}
-	return t.(time.Time).Local().Format("2006-01-02 15:04")
+	return at(t.(time.Time))
 }
