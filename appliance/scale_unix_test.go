@@ -32,7 +32,7 @@ func TestScale(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows, memory = n, "14GB"
+		rows, memory = n, "8GB"
 	}
 	dir := t.TempDir()
 	p := scaleProject(t, dir, rows, memory)

@@ -78,7 +78,7 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.rollups, "rollup", nil, "what a rollup column is computed from: table.column=count(from.lookup), or sum, avg, min, max(from.lookup,column); may be given several times")
 	f.StringArrayVar(&c.duplicateRules, "duplicate-rule", nil, "duplicate detection rule, as table:column,column, for writes that ask for it; may be given several times")
 	f.StringArrayVar(&c.faults, "fault", nil, "a fault on order; may be given several times")
-	f.IntVar(&c.dop, "dop-hint", 0, "value of x-ms-dop-hint; 0 leaves it out")
+	f.IntVar(&c.dop, "dop-hint", 4, "value of x-ms-dop-hint, as small environments say it; 0 leaves it out")
 }
 
 func (c *emulatorCommand) Validate(args []string) error {
