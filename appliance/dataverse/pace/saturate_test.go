@@ -267,6 +267,13 @@ func TestSaturates(t *testing.T) {
 					d = 2 * time.Hour
 				}
 				f := c.s.load(c.users, c.batch, d)
+				if c.s.workers > 0 { // what a window is worth to a queue varies by 2 % (one sigma) from run to run: the mean of four
+					for range 3 {
+						again := c.s.load(c.users, c.batch, d)
+						f.ratio, f.throttled = f.ratio+again.ratio, max(f.throttled, again.throttled)
+					}
+					f.ratio /= 4
+				}
 				t.Logf("%.3f of the ceiling of %.0f records/s, %.2f %% throttled, %d in all, window %d", f.ratio, c.s.ceiling(c.users, c.batch), 100*f.throttled, f.stats.Throttled.Total(), f.stats.Window)
 				if c.s.workers > 0 && f.stats.Window > 2*c.s.workers {
 					t.Errorf("a window of %d for a server that works on %d at once", f.stats.Window, c.s.workers)
