@@ -66,18 +66,30 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 		}
 		differs = append(differs, "CASE WHEN "+was+" IS DISTINCT FROM "+is+" THEN "+duckstage.Quote(strings.TrimSuffix(col.Name, "__table"))+" END")
 	}
-	parts := []string{"SELECT n.dm_seq, k.dm_written, k.dm_whole, " + strings.Join(columns, ", ") + " FROM (SELECT dm_seq FROM " + j.data + " WHERE dm_change = 'U') n JOIN (" +
-		j.Known.Written + ") k ON k.dm_seq = n.dm_seq JOIN main." + duckstage.Ident(j.Name) + " p ON p.dm_seq = n.dm_seq"}
+	// The few rows are found first, so that of the many only what is needed is read.
+	sent := j.seqs + "_sent"
+	if _, err := s.c.Exec(ctx, "CREATE TABLE "+sent+" AS SELECT n.dm_seq, k.dm_written, k.dm_whole FROM (SELECT dm_seq FROM "+j.data+" WHERE dm_change = 'U') n JOIN ("+
+		j.Known.Written+") k ON k.dm_seq = n.dm_seq"); err != nil {
+		return fmt.Errorf("find what the target holds: %w", err)
+	}
+	compare := func(from, rows string) string {
+		return fmt.Sprintf("SELECT b.dm_seq, b.dm_written, CASE WHEN NOT b.dm_whole THEN concat_ws(',', %s) END AS dm_changed, b.%s FROM (%s) b JOIN %s n ON n.dm_seq = b.dm_seq",
+			strings.Join(differs, ", "), strings.Join(names, ", b."), from, rows)
+	}
+	parts := []string{compare("SELECT k.dm_seq, k.dm_written, k.dm_whole, "+strings.Join(columns, ", ")+" FROM "+sent+" k JOIN main."+duckstage.Ident(j.Name)+" p ON p.dm_seq = k.dm_seq",
+		"(SELECT * FROM "+j.data+" WHERE dm_change = 'U')")}
 	if old != nil {
 		view := "main." + duckstage.Ident(j.Name+BeforeSuffix) + " o"
-		parts = append(parts,
-			"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq",
-			"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq")
+		parts = append(parts, compare(
+			"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL AS dm_whole, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq UNION ALL "+
+				"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq",
+			j.data))
 	}
-	query := fmt.Sprintf("CREATE TABLE dm.%s AS SELECT b.dm_seq, b.dm_written, CASE WHEN NOT b.dm_whole THEN concat_ws(',', %s) END AS dm_changed, b.%s FROM (%s) b JOIN %s n ON n.dm_seq = b.dm_seq ORDER BY b.dm_seq",
-		beforeName(j.number, s.generation), strings.Join(differs, ", "), strings.Join(names, ", b."), strings.Join(parts, " UNION ALL "), j.data)
-	if _, err := s.c.Exec(ctx, query); err != nil {
-		return fmt.Errorf("keep what the target holds: %w", err)
+	query := "CREATE TABLE dm." + beforeName(j.number, s.generation) + " AS SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") ORDER BY dm_seq"
+	for _, q := range []string{query, "DROP TABLE " + sent} {
+		if _, err := s.c.Exec(ctx, q); err != nil {
+			return fmt.Errorf("keep what the target holds: %w", err)
+		}
 	}
 	j.before = true
 	return nil

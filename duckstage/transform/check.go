@@ -104,10 +104,12 @@ type job struct {
 
 	finds map[string][]find // by lookup or list: the ways in which its rows name others
 
-	raw    string // the first pass's table
-	data   string // the relation's table; the same as raw when one pass is enough
-	seqs   string // of a later staging: rowid in raw (r) and row number (seq)
-	before bool   // the relation of what the target holds was made
+	raw          string // the first pass's table
+	data         string // the relation's table; the same as raw when one pass is enough
+	seqs         string // of a later staging: rowid in raw (r), row number (seq), and what became of it (change)
+	ascending    bool   // rows of a later staging lie in the order of their numbers
+	fresh, there int64  // rows of a later staging that never had a number; that were in the one before
+	before       bool   // the relation of what the target holds was made
 
 	// Of a light table: what its relation selects from, and the table of schema dm that
 	// reads; "" otherwise. Its data has the rows that are held, and nothing else.

@@ -3,14 +3,27 @@ package transform
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"dvmigrate/duckstage"
 )
 
-// checkKeys proves that the raw table's keys, and its kept ids, are there and unique.
+// checkKeys proves that the raw table's keys, and its kept ids, are there and unique. In a
+// later staging the numbers say it of the keys that had one: two rows of one key would have
+// got the same, which costs a count of numbers instead of a grouping of texts. Only the new
+// keys are then grouped; what is amiss is found, and named, among all.
 func (j *job) checkKeys(ctx context.Context, c *duckstage.Conn) error {
-	if err := checkUnique(ctx, c, j.raw, "legacy_key", "legacy_key", true); err != nil {
-		return err
+	proven := false
+	if j.later {
+		var err error
+		if proven, err = j.keysProven(ctx, c); err != nil {
+			return fmt.Errorf("check keys: %w", err)
+		}
+	}
+	if !proven {
+		if err := checkUnique(ctx, c, j.raw, "legacy_key", "legacy_key", true); err != nil {
+			return err
+		}
 	}
 	if j.KeepID != "" {
 		return checkUnique(ctx, c, j.raw, "dm_id", j.KeepID, false)
@@ -56,30 +69,110 @@ func checkUnique(ctx context.Context, c *duckstage.Conn, table, column, called s
 	return nil
 }
 
+// keysProven reports whether the numbers of a later staging prove its keys unique and there.
+func (j *job) keysProven(ctx context.Context, c *duckstage.Conn) (bool, error) {
+	if j.fresh > 0 { // a key that is not there is among them
+		var nulls, repeated int64
+		fresh := "SELECT t.legacy_key FROM " + j.raw + " t JOIN " + j.seqs + "_fresh f ON f.r = t.rowid"
+		err := c.Row(ctx, []any{&nulls, &repeated}, "SELECT count(*) FILTER (h IS NULL), count(*) FILTER (n > 1) FROM (SELECT CASE WHEN legacy_key IS NOT NULL THEN hash(legacy_key) END AS h, count(*) AS n FROM ("+fresh+") GROUP BY h)")
+		if err != nil || nulls+repeated > 0 {
+			return false, err
+		}
+	}
+	if j.ascending {
+		return true, nil
+	}
+	var distinct int64
+	err := c.Row(ctx, []any{&distinct}, "SELECT count(DISTINCT seq) FROM "+j.seqs)
+	return distinct == j.result.Rows, err
+}
+
 // numberRows gives the rows their numbers. In a first staging that is the rowid of the
 // raw table: nothing needs to be stored. Later a key keeps the number it had, also one
 // that was gone meanwhile, and new keys get the next numbers in the order they came in.
 func (j *job) numberRows(ctx context.Context, c *duckstage.Conn) error {
+	if err := c.Row(ctx, []any{&j.result.Rows}, "SELECT count(*) FROM "+j.raw); err != nil {
+		return fmt.Errorf("number rows: %w", err)
+	}
 	if !j.later {
-		return c.Row(ctx, []any{&j.next}, "SELECT count(*) FROM "+j.raw)
+		j.next = j.result.Rows
+		return nil
+	}
+	change, hash := "NULL::VARCHAR", "NULL"
+	if !j.joined() {
+		before, err := c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name))
+		if err != nil {
+			return err
+		}
+		change = "CASE WHEN f.dm_before IS NULL THEN 'I' WHEN f.dm_before <> " + j.hash() + " THEN 'U' END"
+		hash = j.formerHash(before)
 	}
 	known, fresh := j.seqs+"_known", j.seqs+"_fresh"
-	former := fmt.Sprintf(`SELECT legacy_key, dm_seq AS seq FROM main.%s UNION ALL SELECT legacy_key, seq FROM dm.gone WHERE "table" = %s`,
-		duckstage.Ident(j.Name), duckstage.Quote(j.Name))
+	former := fmt.Sprintf(`SELECT legacy_key, dm_seq AS seq, true AS dm_there, %s AS dm_before FROM main.%s UNION ALL SELECT legacy_key, seq, false, NULL FROM dm.gone WHERE "table" = %s`,
+		hash, duckstage.Ident(j.Name), duckstage.Quote(j.Name))
 	for _, q := range []string{
-		fmt.Sprintf("CREATE TABLE %s AS SELECT r.rowid AS r, f.seq AS seq FROM %s r LEFT JOIN (%s) f USING (legacy_key)", known, j.raw, former),
+		fmt.Sprintf("CREATE TABLE %s AS SELECT t.rowid AS r, f.seq AS seq, %s AS change, f.dm_there AS there FROM %s t LEFT JOIN (%s) f USING (legacy_key)", known, change, j.raw, former),
 		fmt.Sprintf("CREATE TABLE %s AS SELECT r FROM %s WHERE seq IS NULL ORDER BY r", fresh, known),
-		fmt.Sprintf("CREATE TABLE %s AS SELECT k.r, coalesce(k.seq, %d + f.n) AS seq FROM %s k LEFT JOIN (SELECT r, rowid AS n FROM %s) f USING (r)", j.seqs, j.next, known, fresh),
 	} {
 		if _, err := c.Exec(ctx, q); err != nil {
 			return fmt.Errorf("number rows: %w", err)
 		}
 	}
-	var added int64
-	if err := c.Row(ctx, []any{&added}, "SELECT count(*) FROM "+fresh); err != nil {
+	if err := c.Row(ctx, []any{&j.fresh, &j.there}, "SELECT count(*) FILTER (seq IS NULL), count(*) FILTER (there) FROM "+known); err != nil {
 		return fmt.Errorf("number rows: %w", err)
 	}
-	j.next += added
+	numbered := fmt.Sprintf("CREATE TABLE %s AS SELECT k.r, coalesce(k.seq, %d + f.n) AS seq, k.change FROM %s k LEFT JOIN (SELECT r, rowid AS n FROM %s) f USING (r); DROP TABLE %[3]s", j.seqs, j.next, known, fresh)
+	if j.fresh == 0 {
+		numbered = "ALTER TABLE " + known + " RENAME TO " + strings.TrimPrefix(j.seqs, "dm.")
+	}
+	if _, err := c.Exec(ctx, numbered); err != nil {
+		return fmt.Errorf("number rows: %w", err)
+	}
+	j.next += j.fresh
+	var err error
+	j.ascending, err = inOrder(ctx, c, j.seqs, "seq", "r")
+	return err
+}
+
+// placePiece is how many rows are written at once where they lie: DuckDB keeps what a
+// transaction has changed in memory.
+const placePiece = 8 << 20
+
+// placeRows writes what numberRows has found into the raw table. Columns of a few bytes are
+// changed where they lie, at a tenth of what writing the rows again takes; those are written
+// again only when they do not lie in the order of their numbers.
+func (j *job) placeRows(ctx context.Context, c *duckstage.Conn) error {
+	for from := int64(0); from < j.result.Rows; from += placePiece {
+		piece := fmt.Sprintf("t.rowid >= %[1]d AND t.rowid < %[2]d AND s.r >= %[1]d AND s.r < %[2]d", from, from+placePiece)
+		sets := []string{"dm_seq = s.seq FROM " + j.seqs + " s WHERE s.r = t.rowid AND " + piece}
+		if !j.joined() {
+			sets = append(sets, "dm_change = s.change FROM "+j.seqs+" s WHERE s.r = t.rowid AND s.change IS NOT NULL AND "+piece)
+		}
+		err := c.Tx(ctx, func() error {
+			for _, set := range sets {
+				if _, err := c.Exec(ctx, "UPDATE "+j.raw+" AS t SET "+set); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("place rows: %w", err)
+		}
+	}
+	if j.joined() || j.ascending {
+		return nil
+	}
+	return j.sortRows(ctx, c)
+}
+
+// sortRows writes the relation's table again, in the order of the numbers.
+func (j *job) sortRows(ctx context.Context, c *duckstage.Conn) error {
+	_, err := c.Exec(ctx, fmt.Sprintf("CREATE TABLE %[1]s AS SELECT * FROM %[2]s ORDER BY dm_seq; DROP TABLE %[2]s; ALTER TABLE %[1]s RENAME TO %[3]s",
+		j.data+"_sorted", j.data, strings.TrimPrefix(j.data, "dm.")))
+	if err != nil {
+		return fmt.Errorf("sort rows: %w", err)
+	}
 	return nil
 }
 

@@ -104,14 +104,18 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 // lastColumns are the first pass's judgement. Where there are lookups or lists, the checks wait
 // for the second pass, which knows where they point to.
 func (j *job) lastColumns(faults []string) []string {
+	var number []string
+	if j.later { // written when it is known
+		number = []string{"NULL::UINTEGER AS dm_seq"}
+	}
 	if j.joined() {
-		return []string{caseOf(faults) + " AS dm_hold"}
+		return append(number, caseOf(faults)+" AS dm_hold")
 	}
-	cols := []string{caseOf(append(faults, j.checkFaults()...)) + " AS dm_hold", j.owed() + " AS dm_owed"}
-	if !j.later {
-		cols = append(cols, "'I' AS dm_change")
+	change := "'I'"
+	if j.later {
+		change = "'N'"
 	}
-	return cols
+	return append(number, caseOf(append(faults, j.checkFaults()...))+" AS dm_hold", j.owed()+" AS dm_owed", change+" AS dm_change")
 }
 
 // fileObject is what the relation has of a file. dm.files has the files' sizes and times, so

@@ -33,7 +33,7 @@ func (r *resolver) selectOf(table, columns string) string {
 	case j.KeepID != "":
 		return "SELECT " + columns + except(columns, "dm_id") + ", dm_id FROM " + j.raw
 	case j.later:
-		return "SELECT t." + columns + ", " + r.recordID(j, "s.seq") + " AS dm_id FROM " + j.raw + " t JOIN " + j.seqs + " s ON s.r = t.rowid"
+		return "SELECT " + columns + ", " + r.recordID(j, "dm_seq") + " AS dm_id FROM " + j.raw
 	}
 	return "SELECT " + columns + ", " + r.recordID(j, "rowid") + " AS dm_id FROM " + j.raw
 }
@@ -56,8 +56,8 @@ func (r *resolver) resolved(j *job, before []duckstage.ColumnInfo, sorted bool) 
 	inner := []string{"t.legacy_key", "t.dm_created_at"}
 	from := " FROM " + j.raw + " t"
 	if j.later {
-		inner = append(inner, "s.seq AS dm_seq", "p.dm_before")
-		from += " JOIN " + j.seqs + " s ON s.r = t.rowid LEFT JOIN (" + j.formerHashes(before) + ") p ON p.dm_seq = s.seq"
+		inner = append(inner, "t.dm_seq", "p.dm_before")
+		from += " LEFT JOIN (SELECT dm_seq, " + j.formerHash(before) + " AS dm_before FROM main." + duckstage.Ident(j.Name) + ") p ON p.dm_seq = t.dm_seq"
 	} else {
 		inner = append(inner, "t.rowid AS dm_seq")
 	}
@@ -133,10 +133,10 @@ func (j *job) lookupColumns() int {
 	return n
 }
 
-// formerHashes selects the staging before: row number and hash. A column it did not have
-// counts as null, so that a new column changes only rows that have a value in it. Hashes
-// are compared within one run and never stored: DuckDB's change between versions.
-func (j *job) formerHashes(before []duckstage.ColumnInfo) string {
+// formerHash is the hash of a row of the staging before. A column it did not have counts as
+// null, so that a new column changes only rows that have a value in it. Hashes are compared
+// within one run and never stored: DuckDB's change between versions.
+func (j *job) formerHash(before []duckstage.ColumnInfo) string {
 	values := []string{"0"}
 	for _, col := range j.compared() {
 		value := "NULL::" + col.SQLType
@@ -145,18 +145,23 @@ func (j *job) formerHashes(before []duckstage.ColumnInfo) string {
 		}
 		values = append(values, value)
 	}
-	return "SELECT dm_seq, hash(" + strings.Join(values, ", ") + ") AS dm_before FROM main." + duckstage.Ident(j.Name)
+	return "hash(" + strings.Join(values, ", ") + ")"
+}
+
+// hash is the hash of a row of this staging.
+func (j *job) hash() string {
+	values := []string{"0"}
+	for _, col := range j.compared() {
+		values = append(values, duckstage.Ident(col.Name))
+	}
+	return "hash(" + strings.Join(values, ", ") + ")"
 }
 
 func (j *job) change() string {
 	if !j.later {
 		return "'I' AS dm_change"
 	}
-	values := []string{"0"}
-	for _, col := range j.compared() {
-		values = append(values, duckstage.Ident(col.Name))
-	}
-	return "CASE WHEN dm_before IS NULL THEN 'I' WHEN dm_before <> hash(" + strings.Join(values, ", ") + ") THEN 'U' ELSE 'N' END AS dm_change"
+	return "CASE WHEN dm_before IS NULL THEN 'I' WHEN dm_before <> " + j.hash() + " THEN 'U' ELSE 'N' END AS dm_change"
 }
 
 // lookupSQL is a lookup's or a list's share of the second pass.
@@ -258,32 +263,20 @@ func lookupFault(l Lookup, key, guid, table, id string, reference bool) string {
 	return caseOf(faults)
 }
 
-// resolve runs the second pass. The join normally leaves the rows in order; where it
-// does not (it was spilled to disk, or turned round because the other side is larger)
-// they are sorted afterwards. It returns the columns of the staging before.
-func (r *resolver) resolve(ctx context.Context, c *duckstage.Conn, j *job, report func(float64)) (before []duckstage.ColumnInfo, err error) {
-	sorted := true
-	if j.later {
-		if before, err = c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name)); err != nil {
-			return nil, err
-		}
-		if sorted, err = inOrder(ctx, c, j.seqs, "seq", "r"); err != nil {
-			return nil, err
-		}
+// joinedInOrder is how many rows a join leaves in their order: those of one row group, which
+// one thread reads. Of more, threads write what they have as they come to it.
+const joinedInOrder = 122_880
+
+// resolve runs the second pass. Many rows are sorted as they are written, which is cheaper
+// than to find them out of order and write them twice.
+func (r *resolver) resolve(ctx context.Context, c *duckstage.Conn, j *job, before []duckstage.ColumnInfo, report func(float64)) error {
+	if _, err := c.ExecProgress(ctx, report, "CREATE TABLE "+j.data+" AS "+r.resolved(j, before, j.result.Rows > joinedInOrder || j.later && !j.ascending)); err != nil {
+		return fmt.Errorf("resolve lookups: %w", err)
 	}
-	if _, err := c.ExecProgress(ctx, report, "CREATE TABLE "+j.data+" AS "+r.resolved(j, before, !sorted)); err != nil {
-		return nil, fmt.Errorf("resolve lookups: %w", err)
+	if sorted, err := inOrder(ctx, c, j.data, "dm_seq", "rowid"); err != nil || sorted {
+		return err
 	}
-	if sorted, err = inOrder(ctx, c, j.data, "dm_seq", "rowid"); err != nil || sorted {
-		return before, err
-	}
-	again := j.data + "_sorted"
-	_, err = c.Exec(ctx, fmt.Sprintf("CREATE TABLE %[1]s AS SELECT * FROM %[2]s ORDER BY dm_seq; DROP TABLE %[2]s; ALTER TABLE %[1]s RENAME TO %[3]s",
-		again, j.data, strings.TrimPrefix(j.data, "dm.")))
-	if err != nil {
-		return nil, fmt.Errorf("sort rows: %w", err)
-	}
-	return before, nil
+	return j.sortRows(ctx, c)
 }
 
 // view is the relation over the data table. Record ids are computed, not stored.
@@ -295,7 +288,7 @@ func (r *resolver) view(j *job) string {
 		if j.result.Held > 0 {
 			hold, from = "h.dm_hold", from+" LEFT JOIN "+j.data+" h ON h.dm_seq = "+seq
 		}
-	case j.raw == j.data:
+	case j.raw == j.data && !j.later:
 		seq = "rowid"
 	}
 	if j.KeepID == "" {

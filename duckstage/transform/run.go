@@ -106,7 +106,7 @@ func (s *staging) prepare(ctx context.Context) (arrival string, err error) {
 		}
 		j.data = fmt.Sprintf("dm.data_%d_%d", j.number, s.generation)
 		j.raw, j.seqs = fmt.Sprintf("dm.new_raw_%d", i), fmt.Sprintf("dm.new_seqs_%d", i)
-		if !j.later && !j.joined() {
+		if !j.joined() {
 			j.raw = j.data
 		}
 		j.result = Result{Table: j.Name, Number: j.number}
@@ -152,30 +152,45 @@ func (s *staging) firstPass(ctx context.Context, j *job, arrival string) error {
 	if err := j.fill(ctx, s.c, arrival, s.reporter(j, 0, share)); err != nil {
 		return err
 	}
-	if err := j.checkKeys(ctx, s.c); err != nil {
+	return s.identify(ctx, j)
+}
+
+// identify gives the rows of the first pass their numbers, and in a later staging says of
+// those that need no second pass what has become of them.
+func (s *staging) identify(ctx context.Context, j *job) error {
+	if err := j.numberRows(ctx, s.c); err != nil {
 		return err
 	}
-	if err := j.numberRows(ctx, s.c); err != nil {
+	if err := j.checkKeys(ctx, s.c); err != nil {
 		return err
 	}
 	if j.next > maxRows {
 		return fmt.Errorf("it has had %d rows, and row numbers end at %d", j.next, maxRows)
 	}
+	if j.later {
+		return j.placeRows(ctx, s.c)
+	}
 	return nil
 }
 
 func (s *staging) secondPass(ctx context.Context, j *job) error {
+	var before []duckstage.ColumnInfo // of the staging before
+	if j.later {
+		var err error
+		if before, err = s.c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name)); err != nil {
+			return err
+		}
+	}
 	if j.raw != j.data {
 		if err := s.findAll(ctx, j); err != nil {
 			return err
 		}
-		before, err := s.resolve(ctx, s.c, j, s.reporter(j, 0.5, 0.95))
-		if err == nil {
-			err = s.keepBefore(ctx, j, before)
-		}
-		if err != nil {
+		if err := s.resolve(ctx, s.c, j, before, s.reporter(j, 0.5, 0.95)); err != nil {
 			return err
 		}
+	}
+	if err := s.keepBefore(ctx, j, before); err != nil {
+		return err
 	}
 	if res := &j.result; j.source == "" {
 		err := s.c.Row(ctx, []any{&res.Rows, &res.New, &res.Changed, &res.Same, &res.Held}, `SELECT count(*), count(*) FILTER (dm_change = 'I'),
@@ -208,7 +223,7 @@ func (s *staging) swap(ctx context.Context) error {
 			var before int64
 			err := s.c.Row(ctx, []any{&before}, `SELECT "rows" FROM dm.tables WHERE name = ?`, j.Name)
 			if err == nil {
-				err = errors.Join(s.recordGone(ctx, j), j.checkGone(before))
+				err = errors.Join(s.recordGone(ctx, j, j.there < before), j.checkGone(before))
 			}
 			if err != nil {
 				return &TableError{Table: j.Name, File: j.File, Err: err}
@@ -264,11 +279,15 @@ func (s *staging) dropSources(ctx context.Context) error {
 	return nil
 }
 
-// recordGone notes the rows that are no longer supplied and forgets those that are back.
-func (s *staging) recordGone(ctx context.Context, j *job) (err error) {
+// recordGone notes the rows that are no longer supplied, if there are any, and forgets those
+// that are back.
+func (s *staging) recordGone(ctx context.Context, j *job, any bool) (err error) {
 	name := duckstage.Quote(j.Name)
 	if _, err := s.c.Exec(ctx, `DELETE FROM dm.gone WHERE "table" = `+name+` AND seq IN (SELECT seq FROM `+j.seqs+`)`); err != nil {
 		return err
+	}
+	if !any {
+		return s.dropNumbers(ctx, j)
 	}
 	names, ends := "", ""
 	for i, column := range j.Ends {
@@ -280,19 +299,19 @@ func (s *staging) recordGone(ctx context.Context, j *job) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, t := range []string{"", "_known", "_fresh"} {
-		if _, err := s.c.Exec(ctx, "DROP TABLE "+j.seqs+t); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.dropNumbers(ctx, j)
+}
+
+func (s *staging) dropNumbers(ctx context.Context, j *job) error {
+	_, err := s.c.Exec(ctx, "DROP TABLE "+j.seqs+"; DROP TABLE "+j.seqs+"_fresh")
+	return err
 }
 
 // clear removes what a failed staging has built.
 func (s *staging) clear(ctx context.Context) error {
 	var errs []error
 	for _, j := range s.jobs {
-		for _, t := range []string{"dm." + beforeName(j.number, s.generation), j.raw, j.data, j.data + "_sorted", j.seqs, j.seqs + "_known", j.seqs + "_fresh"} {
+		for _, t := range []string{"dm." + beforeName(j.number, s.generation), j.raw, j.data, j.data + "_sorted", j.seqs, j.seqs + "_known", j.seqs + "_fresh", j.seqs + "_sent"} {
 			if t == "" {
 				continue
 			}

@@ -19,7 +19,12 @@ var testSet = [16]byte{0xAB, 1, 2, 3}
 
 func newStage(t *testing.T) *duckstage.Stage {
 	t.Helper()
-	s, err := duckstage.Open(t.Context(), filepath.Join(t.TempDir(), "stage.duckdb"), duckstage.Options{Set: testSet, Threads: 2})
+	return newStageWith(t, duckstage.Options{Set: testSet, Threads: 2})
+}
+
+func newStageWith(t *testing.T, o duckstage.Options) *duckstage.Stage {
+	t.Helper()
+	s, err := duckstage.Open(t.Context(), filepath.Join(t.TempDir(), "stage.duckdb"), o)
 	if err != nil {
 		t.Fatal(err)
 	}
