@@ -5,8 +5,10 @@ import (
 	"fmt"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/appliance/reconcile"
+	"dvmigrate/duckstage"
 )
 
 // Compared is how a comparison ended.
@@ -61,9 +63,14 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	defer files.drop()
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
-		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks(), Parallel: o.Parallel})
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks(), Parallel: o.Parallel, ReadBack: func(table string) string {
+			return reconcile.ReadBackSQL(duckstage.Ident(table + load.FlagsSuffix))
+		}})
 	if err != nil {
 		return r, p.explainTarget(err)
+	}
+	if err := p.proveSources(ctx, &r); err != nil {
+		return r, err
 	}
 	if err := files.finish(r.Tables); err != nil {
 		return r, fmt.Errorf("keep the mismatches: %w", err)
@@ -93,7 +100,7 @@ func (p *Project) comparisonRules(table string) reconcile.Rules {
 		return reconcile.Bound{Number: number, Share: share, Text: text}
 	}
 	return reconcile.Rules{Missing: bound(c.Allow.Missing), Extra: bound(c.Allow.Extra), Different: bound(c.Allow.Different), Duplicates: bound(c.Allow.Duplicates),
-		Ignore: c.Ignore, Loose: c.Loose}
+		Ignore: c.Ignore, Loose: c.Loose, Sums: c.Sums, Groups: c.Groups}
 }
 
 func reconciledText(r reconcile.Result) string {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/emulator"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/sample"
@@ -250,6 +251,31 @@ func TestEveryTypeReadsBackEqual(t *testing.T) {
 	}
 	if found != rows {
 		t.Errorf("%d rows read back, want %d", found, rows)
+	}
+	var sums []string
+	for _, k := range kinds {
+		sums = append(sums, k.column.LogicalName)
+	}
+	p.Config.Reconcile = map[string]config.Comparison{"contoso_equipment": {Sums: sums, Groups: append(sums, "ownerid", "statecode", "contoso_parentid", "contoso_customerid")}}
+	compared, err := p.Reconcile(t.Context(), ReconcileOptions{Values: true, Limit: 20}, func(string, float64) {})
+	if err != nil || !compared.Pass || compared.Summary.Faults() > 0 {
+		t.Errorf("what reads back equal is a mismatch: %v, %+v", err, compared)
+	}
+	figures := 0
+	for _, table := range compared.Tables {
+		for _, f := range table.Figures {
+			if figures++; !f.Same {
+				t.Errorf("figure %+v", f)
+			}
+		}
+		for _, g := range table.Groups {
+			if figures++; g.Staged != g.Target {
+				t.Errorf("group %+v", g)
+			}
+		}
+	}
+	if figures < 2*len(kinds) {
+		t.Errorf("%d figures of %d columns", figures, len(kinds))
 	}
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -72,6 +73,8 @@ func printReconciled(env *Env, r appliance.Compared) {
 	}
 	rows = append(rows, []string{"total", count(s.Source), count(s.Target), count(s.Missing), count(s.Extra), count(s.Different), count(s.Duplicates), "", ""})
 	printTable(env.Stdout, []column{left("table"), right("loaded"), right("in target"), right("missing"), right("extra"), right("different"), right("duplicates"), right("not ours"), left("verdict")}, rows)
+	printSources(env, r)
+	printFigures(env, r)
 	if len(columns) > 0 {
 		env.say("")
 		printTable(env.Stdout, []column{left("table"), left("column"), left("class"), right("differs in")}, columns)
@@ -90,4 +93,77 @@ func printReconciled(env *Env, r appliance.Compared) {
 	case r.Pass:
 		env.say("\nevery table passes: there is no more amiss than the settings allow")
 	}
+}
+
+// printSources shows what became of the sources' lines, and what the settings say that the
+// sources give.
+func printSources(env *Env, r appliance.Compared) {
+	var lines, figures [][]string
+	for _, s := range r.Sources {
+		verdict := "pass"
+		if !s.Same {
+			verdict = fmt.Sprintf("FAIL: %s were read", count(s.Rows))
+		}
+		lines = append(lines, []string{s.Name, count(s.Lines), count(s.SetAside), count(s.Staged), verdict})
+	}
+	for _, t := range r.Tables {
+		for _, f := range t.SourceFigures {
+			figures = append(figures, []string{t.Name, f.Name, f.Source, f.Staged, verdictOf(f.Same)})
+		}
+	}
+	if len(lines) > 0 {
+		env.say("")
+		printTable(env.Stdout, []column{left("source"), right("lines"), right("set aside"), right("staged"), left("verdict")}, lines)
+	}
+	if len(figures) > 0 {
+		env.say("")
+		printTable(env.Stdout, []column{left("table"), left("figure"), right("in the source"), right("staged"), left("verdict")}, figures)
+	}
+}
+
+// printFigures shows the sums and such of both sides, and the groups that differ.
+func printFigures(env *Env, r appliance.Compared) {
+	var figures, groups [][]string
+	counted := 0
+	for _, t := range r.Tables {
+		for _, f := range t.Figures {
+			figures = append(figures, []string{t.Name, f.Column, f.Kind, f.Staged, f.Target, sameText(f.Same)})
+		}
+		for _, g := range t.Groups {
+			if counted++; g.Staged != g.Target && len(groups) < 20 {
+				groups = append(groups, []string{t.Name, g.Column, orNone(g.Value), count(g.Staged), count(g.Target)})
+			}
+		}
+	}
+	if len(figures) > 0 {
+		env.say("")
+		printTable(env.Stdout, []column{left("table"), left("column"), left("figure"), right("loaded"), right("in target"), left("")}, figures)
+	}
+	if len(groups) > 0 {
+		env.say("")
+		printTable(env.Stdout, []column{left("table"), left("group of"), left("value"), right("loaded"), right("in target")}, groups)
+	} else if counted > 0 {
+		env.say("\nall %s groups have as many records as were loaded", count(counted))
+	}
+}
+
+func verdictOf(same bool) string {
+	if same {
+		return "pass"
+	}
+	return "FAIL"
+}
+
+func sameText(same bool) string {
+	if same {
+		return "same"
+	}
+	return "differs"
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "(none)"
+	}
+	return text
 }

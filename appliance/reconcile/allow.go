@@ -1,6 +1,11 @@
 package reconcile
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"strings"
+)
 
 // Bound is how much of something is allowed: a number, or a share of the table's
 // records. The zero value allows nothing.
@@ -25,10 +30,13 @@ type Rules struct {
 	Ignore []string // columns that are not compared
 	// Loose are text columns in which neither case counts nor blanks at the ends.
 	Loose []string
+	// Sums and Groups are the columns of the figures; nil: the usual ones.
+	Sums, Groups []string
 }
 
-// judge says whether the table passes.
-func (t *TableResult) judge(r Rules) {
+// conclude says whether the table passes, and if not, why.
+func (t *TableResult) conclude() {
+	r := t.rules
 	t.Failures = nil
 	for _, one := range []struct {
 		n     int64
@@ -44,5 +52,35 @@ func (t *TableResult) judge(r Rules) {
 		}
 		t.Failures = append(t.Failures, text)
 	}
+	for _, f := range t.SourceFigures {
+		if !f.Same {
+			t.Failures = append(t.Failures, fmt.Sprintf("%s: %s in the source, %s staged", f.Name, f.Source, f.Staged))
+		}
+	}
 	t.Pass = len(t.Failures) == 0
+}
+
+// SameNumber compares two numbers as SQL writes them: by value, and with a float among them
+// to nine digits, since the order of adding matters there. No number is 0.
+func SameNumber(a, b string) bool {
+	read := func(s string) (*big.Rat, bool) {
+		if s == "" {
+			return new(big.Rat), true
+		}
+		return new(big.Rat).SetString(s)
+	}
+	x, okX := read(a)
+	y, okY := read(b)
+	if !okX || !okY {
+		return a == b
+	}
+	f, _ := x.Float64()
+	g, _ := y.Float64()
+	return x.Cmp(y) == 0 || math.Abs(f-g) <= 1e-9*max(math.Abs(f), math.Abs(g)) && (isFloat(a) || isFloat(b))
+}
+
+// isFloat reports whether SQL wrote a float: with more digits than an exact sum has.
+func isFloat(s string) bool {
+	_, fraction, _ := strings.Cut(s, ".")
+	return strings.ContainsAny(s, "eE") || len(fraction) > figureDigits
 }

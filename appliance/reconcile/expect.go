@@ -42,6 +42,12 @@ func expect(e ledger.Entry) expectation {
 	return expectation{presence: absent}
 }
 
+// ReadBackSQL selects dm_seq of the rows with presence and values from a relation of flags:
+// dm_seq, action, flag and pass, as words.
+func ReadBackSQL(flags string) string {
+	return "SELECT dm_seq FROM " + flags + " WHERE action <> 'D' AND (flag IN ('S', 'P') OR pass <> 'main')"
+}
+
 // seqSet is a set of record numbers below a fixed count, one bit each: 15 MB for
 // 120 million records.
 type seqSet struct {

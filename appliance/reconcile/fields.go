@@ -26,6 +26,7 @@ type field struct {
 	owner     bool
 	party     *mapping.Parties // of an activity's parties
 	choice    bool
+	money     bool
 	maskable  bool // a person's data may be in it, as opposed to a choice or a reference
 	loose     bool // of a text: neither case counts nor blanks at the ends
 }
@@ -152,6 +153,7 @@ func columnField(t *schema.Table, c mapping.Column) (field, bool) {
 	case schema.Float:
 		f.digits = digits(c.Precision, 5)
 	case schema.Money:
+		f.money = true
 		f.digits = digits(c.Precision, 4)
 		if c.PrecisionSource != 0 { // the organisation's or the currency's (4.3)
 			f.digits = -4

@@ -41,11 +41,11 @@ func bindKey(k schema.Key, fields []field) (key, bool) {
 // the alternate key of a record of ours that the target has too. An active key
 // does not allow that; one that was not active during the load does.
 func (r *records) duplicates(ctx context.Context, others []int) error {
-	for _, k := range r.keys {
+	for _, k := range r.shape.keys {
 		candidates := map[string][]int{}
 		for _, row := range others {
 			if !r.group.rows[row].matched && r.hasKey(k, row) {
-				lead := r.fields[k.lead].keyGot(r.value(row, k.lead))
+				lead := r.shape.fields[k.lead].keyGot(r.value(row, k.lead))
 				candidates[lead] = append(candidates[lead], row)
 			}
 		}
@@ -68,13 +68,13 @@ func (r *records) hasKey(k key, row int) bool {
 func (r *records) duplicatesOf(ctx context.Context, k key, candidates map[string][]int) error {
 	columns := []string{mapping.Seq}
 	for _, i := range k.fields {
-		columns = append(columns, r.fields[i].name)
+		columns = append(columns, r.shape.fields[i].name)
 	}
 	leads := make([]string, 0, len(candidates))
 	for lead := range candidates {
 		leads = append(leads, lead)
 	}
-	lead := &r.fields[k.lead]
+	lead := &r.shape.fields[k.lead]
 	query := selectFrom(r.table.Name, columns) + " WHERE " + lead.keySQL() + " IN (SELECT unnest(string_split(?, chr(31))))"
 	at := 1 + slices.Index(k.fields, k.lead)
 	return r.scan(ctx, query, []any{strings.Join(leads, separator)}, columns, func(v []*column.Vector, n int) error {
@@ -100,7 +100,7 @@ func (r *records) duplicatesOf(ctx context.Context, k key, candidates map[string
 
 func (r *records) sameKey(k key, v []*column.Vector, i, row int) bool {
 	for n, at := range k.fields {
-		if !r.fields[at].sameKey(v[n], i, r.value(row, at)) {
+		if !r.shape.fields[at].sameKey(v[n], i, r.value(row, at)) {
 			return false
 		}
 	}
@@ -113,8 +113,8 @@ func (r *records) addDuplicate(k key, v []*column.Vector, i, row int, seq uint32
 	}
 	var want, got []string
 	for n, at := range k.fields {
-		want = append(want, r.fields[at].wantText(v[n], i))
-		got = append(got, r.gotText(&r.fields[at], r.value(row, at)))
+		want = append(want, r.shape.fields[at].wantText(v[n], i))
+		got = append(got, r.gotText(&r.shape.fields[at], r.value(row, at)))
 	}
 	m := Mismatch{Kind: Duplicate, RecordID: r.group.rows[row].id.String(), Column: k.name}
 	m.Want, m.Got = excerpt(strings.Join(want, ","), strings.Join(got, ","))

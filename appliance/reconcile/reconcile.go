@@ -52,6 +52,11 @@ type Options struct {
 	Staged func(table string, id schema.GUID) schema.GUID
 	// Rules gives a table's; nil: nothing is allowed, all is compared.
 	Rules func(table string) Rules
+	// ReadBack is SQL that yields dm_seq of the rows whose values the target has, by the
+	// ledger; nil: no figures. Nor are there any while a load moves.
+	ReadBack func(table string) string
+	// SliceRows is from how many records on a slice is worth reading; 0 = sliceRows.
+	SliceRows int64
 	// Hide keeps what the target holds out of every result, where it may be what was masked
 	// on its way here: only its length is told.
 	Hide bool
@@ -100,6 +105,8 @@ type comparison struct {
 	table    *mapping.Table
 	rules    Rules
 	result   TableResult
+	shape    *shape
+	tallies  []*tally
 	mu       sync.Mutex // protects all below while slices of the table are read
 	examples examples
 	kept     map[string]int // handed to Found, by kind
@@ -163,7 +170,7 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		return TableResult{}, errNoIntersect
 	}
 	w := &comparison{stage: s, book: b, o: o, table: t, rules: o.Rules(t.Name),
-		result: TableResult{Name: t.Name}, examples: examples{limit: o.Limit}, kept: map[string]int{}, differ: map[string]*ColumnCount{}}
+		result: TableResult{Name: t.Name, rules: o.Rules(t.Name)}, examples: examples{limit: o.Limit}, kept: map[string]int{}, differ: map[string]*ColumnCount{}}
 	began := time.Now()
 	if o.Moving {
 		w.began = uint32(time.Now().Unix())
@@ -191,8 +198,11 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		return w.result, fmt.Errorf("keep the mismatches: %w", w.failed)
 	}
 	w.result.Mismatches, err = w.explain(ctx)
+	if err == nil {
+		err = w.figures(ctx)
+	}
 	w.result.Columns = w.columnCounts()
-	w.result.judge(w.rules)
+	w.result.conclude()
 	w.result.Seconds = time.Since(began).Seconds()
 	return w.result, err
 }

@@ -27,7 +27,6 @@ const (
 // read beside the others, and their groups are compared one after the other.
 type records struct {
 	*comparison
-	*shape
 	split *dataverse.Splitter
 	group group
 }
@@ -73,10 +72,10 @@ func newShape(w *comparison) *shape {
 }
 
 // newRecords reads one slice.
-func newRecords(w *comparison, s *shape) *records {
-	r := &records{comparison: w, shape: s}
+func newRecords(w *comparison) *records {
+	r := &records{comparison: w}
 	names := []string{w.table.Schema.PrimaryID}
-	for _, f := range s.fields {
+	for _, f := range w.shape.fields {
 		names = append(names, f.read)
 	}
 	r.split = dataverse.NewSplitter(names)
@@ -84,7 +83,7 @@ func newRecords(w *comparison, s *shape) *records {
 }
 
 func (r *records) run(ctx context.Context, c client, filter string) error {
-	q := r.query
+	q := r.shape.query
 	q.Filter = filter
 	err := c.Rows(ctx, r.table.Schema, q, func(row json.RawMessage) error {
 		if err := r.add(row); err != nil {
@@ -116,9 +115,9 @@ func (r *records) add(raw []byte) error {
 	}
 	g := &r.group
 	g.rows = append(g.rows, row)
-	for i := range r.fields {
+	for i := range r.shape.fields {
 		from := uint32(len(g.arena))
-		g.arena = append(g.arena, r.split.Member(r.fields[i].read)...)
+		g.arena = append(g.arena, r.split.Member(r.shape.fields[i].read)...)
 		g.values = append(g.values, extent{from, uint32(len(g.arena))})
 	}
 	return nil
@@ -135,7 +134,7 @@ func guidMember(found map[string]json.RawMessage, name string) (schema.GUID, err
 
 // value is field k of a row of the group, in JSON.
 func (r *records) value(row, k int) []byte {
-	e := r.group.values[row*len(r.fields)+k]
+	e := r.group.values[row*len(r.shape.fields)+k]
 	return r.group.arena[e.from:e.to]
 }
 
@@ -211,7 +210,7 @@ func (r *records) compareAssigned(ctx context.Context, rows []int) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	query := selectFrom(r.table.Name, r.stored) + " WHERE " + mapping.Ident(mapping.Seq) + " BETWEEN ? AND ?"
+	query := selectFrom(r.table.Name, r.shape.stored) + " WHERE " + mapping.Ident(mapping.Seq) + " BETWEEN ? AND ?"
 	args := []any{int64(first), int64(last)}
 	if uint64(last-first) > 8*uint64(len(wanted)) { // mostly rows that are not wanted
 		seqs := make([]string, 0, len(wanted))
@@ -221,7 +220,7 @@ func (r *records) compareAssigned(ctx context.Context, rows []int) error {
 		query += " AND " + isIn(mapping.Seq, "UINTEGER")
 		args = append(args, strings.Join(seqs, separator))
 	}
-	return r.scan(ctx, query, args, r.stored, func(v []*column.Vector, n int) error {
+	return r.scan(ctx, query, args, r.shape.stored, func(v []*column.Vector, n int) error {
 		for i := range n {
 			seq := uint32(v[0].Ints[i])
 			if p, ok := wanted[seq]; ok {
@@ -246,8 +245,8 @@ func (r *records) compareKept(ctx context.Context, rows []int) error {
 		wanted[id] = append(wanted[id], row)
 		ids[k] = id.String()
 	}
-	query := selectFrom(r.table.Name, r.stored) + " WHERE " + isIn(mapping.ID, "UUID")
-	err := r.scan(ctx, query, []any{strings.Join(ids, separator)}, r.stored, func(v []*column.Vector, n int) error {
+	query := selectFrom(r.table.Name, r.shape.stored) + " WHERE " + isIn(mapping.ID, "UUID")
+	err := r.scan(ctx, query, []any{strings.Join(ids, separator)}, r.shape.stored, func(v []*column.Vector, n int) error {
 		for i := range n {
 			seq, id := uint32(v[0].Ints[i]), schema.GUID(v[1].UUIDs[i])
 			same := wanted[id]
@@ -272,17 +271,21 @@ func (r *records) compareKept(ctx context.Context, rows []int) error {
 }
 
 // compareRow compares one row of the target with row i of the stage, whose columns
-// are r.stored.
+// are r.shape.stored.
 func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) error {
-	differs := false
-	for k := range r.fields {
-		f, staged, got := &r.fields[k], v[k+2], r.value(p.row, k)
+	for k := range r.shape.fields {
+		f, staged := &r.shape.fields[k], v[k+2]
 		if staged.Type != vectorType[f.kind] {
 			return fmt.Errorf("column %s is staged as %s, not as %s; stage it again", f.name, staged.Type, vectorType[f.kind])
 		}
 		if f.lookup && !staged.Null(i) {
 			staged.UUIDs[i] = r.o.Kept(staged.UUIDs[i]) // the scan's rows are ours
 		}
+	}
+	r.tallyRow(p, v, i)
+	differs := false
+	for k := range r.shape.fields {
+		f, staged, got := &r.shape.fields[k], v[k+2], r.value(p.row, k)
 		if !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) {
 			continue
 		}

@@ -48,11 +48,19 @@ type TableResult struct {
 	Duplicates int64         `json:"duplicates"`
 	Moving     int64         `json:"moving,omitempty"` // that a load changed meanwhile, so that they are not judged
 	Others     int64         `json:"others"`           // rows of the target that are not of this migration
+	Staged     int64         `json:"staged"`           // rows of the stage
+	NotLoaded  int64         `json:"notLoaded"`        // of these, without a record in the target, by the ledger
 	Columns    []ColumnCount `json:"columns,omitempty"`
-	Pass       bool          `json:"pass"`               // nothing beyond what is allowed
-	Failures   []string      `json:"failures,omitempty"` // what is beyond it, in words
-	Seconds    float64       `json:"seconds,omitempty"`
-	Mismatches []Mismatch    `json:"mismatches"` // the first ones
+	Figures    []Figure      `json:"figures,omitempty"`
+	Groups     []Group       `json:"groups,omitempty"`
+
+	SourceFigures []SourceFigure `json:"sourceFigures,omitempty"`
+
+	Pass       bool     `json:"pass"`               // nothing beyond what is allowed
+	Failures   []string `json:"failures,omitempty"` // what is beyond it, in words
+	rules      Rules
+	Seconds    float64    `json:"seconds,omitempty"`
+	Mismatches []Mismatch `json:"mismatches"` // the first ones
 }
 
 // Faults is how many mismatches there are, allowed or not.
@@ -77,13 +85,45 @@ type Result struct {
 	Version int           `json:"version"` // of this form, 1
 	Summary Summary       `json:"summary"`
 	Pass    bool          `json:"pass"` // every table passes
+	Sources []SourceRows  `json:"sources,omitempty"`
 	Tables  []TableResult `json:"tables"`
+}
+
+// SourceRows is what became of the lines of a source.
+type SourceRows struct {
+	Name     string `json:"name"`
+	Lines    int64  `json:"lines"`    // or records: that it had when it was read
+	SetAside int64  `json:"setAside"` // that could not be read
+	Rows     int64  `json:"rows"`     // the others
+	Staged   int64  `json:"staged"`   // rows that the stage has of it now
+	Same     bool   `json:"same"`     // as many as were read
+}
+
+// SourceFigure is what the source says that staged rows come to, before the transform, and
+// what they come to after it.
+type SourceFigure struct {
+	Name   string `json:"name"` // rows, or a column whose sum it is
+	Source string `json:"source"`
+	Staged string `json:"staged"`
+	Same   bool   `json:"same"`
+}
+
+// Conclude says anew whether all passes.
+func (r *Result) Conclude() {
+	r.Pass = true
+	for _, s := range r.Sources {
+		r.Pass = r.Pass && s.Same
+	}
+	for i := range r.Tables {
+		r.Tables[i].conclude()
+		r.Pass = r.Pass && r.Tables[i].Pass
+	}
 }
 
 // add takes a finished table into the result.
 func (r *Result) add(t TableResult) {
 	r.Tables = append(r.Tables, t)
-	r.Pass = (r.Pass || len(r.Tables) == 1) && t.Pass
+	r.Conclude()
 	sum := &r.Summary
 	sum.Source += t.Source
 	sum.Target += t.Target

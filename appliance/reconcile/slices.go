@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -26,7 +27,10 @@ const (
 
 // records compares an ordinary table.
 func (w *comparison) records(ctx context.Context, c client) error {
-	s := newShape(w)
+	w.shape = newShape(w)
+	if w.o.Values && w.o.ReadBack != nil && !w.o.Moving {
+		w.tallies = newTallies(w.shape.fields, w.rules)
+	}
 	filters, err := w.slices(ctx)
 	if err != nil {
 		return err
@@ -34,14 +38,14 @@ func (w *comparison) records(ctx context.Context, c client) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(w.o.Parallel, 1))
 	for _, filter := range filters {
-		g.Go(func() error { return newRecords(w, s).run(ctx, c, filter) })
+		g.Go(func() error { return newRecords(w).run(ctx, c, filter) })
 	}
 	return g.Wait()
 }
 
 // slices are the filters of a table's slices; one that is empty where it is read whole.
 func (w *comparison) slices(ctx context.Context) ([]string, error) {
-	n := min(w.result.Source/sliceRows, int64(slicesEach*w.o.Parallel))
+	n := min(w.result.Source/cmp.Or(w.o.SliceRows, sliceRows), int64(slicesEach*w.o.Parallel))
 	if w.o.Parallel < 2 || n < 2 || w.table.Schema.Column(createdOn) == nil {
 		return []string{""}, nil
 	}

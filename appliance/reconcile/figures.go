@@ -1,0 +1,365 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage/column"
+)
+
+// Figures are what people compare first: sums, least, greatest and the number of distinct
+// values of some columns, and how many records each owner, month or status has. The
+// staged side is one query over the rows whose values the ledger says were written; the
+// target's side is added up while the records are read. A value that counts as equal
+// counts as staged, so that rounding to a column's digits makes no sum differ, and so
+// does one that the load did not write.
+
+const (
+	// distinctMost bounds the memory of counting: 16 bytes a value.
+	distinctMost = 1_000_000
+	// groupsMost is how many values a column may have for its groups to be counted, and
+	// groupsShown how many of them a result has, those that differ first.
+	groupsMost, groupsShown = 50_000, 500
+)
+
+// Figure is one figure of a column on both sides.
+type Figure struct {
+	Column string `json:"column"`
+	Kind   string `json:"kind"` // sum, min, max, distinct
+	Staged string `json:"staged"`
+	Target string `json:"target"`
+	Same   bool   `json:"same"`
+}
+
+// Group is how many records have one value of a column.
+type Group struct {
+	Column string `json:"column"` // times by month
+	Value  string `json:"value"`  // "" = none
+	Staged int64  `json:"staged"`
+	Target int64  `json:"target"`
+}
+
+// tally adds up one column of the records that are read.
+type tally struct {
+	field  int // among the shape's
+	sum    big.Int
+	floats float64
+	least  string
+	most   string
+	any    bool
+	seen   map[uint64]struct{} // nil: too many, or not asked
+	groups map[string]int64    // nil: not asked, or too many
+	figure bool
+	group  bool
+}
+
+// figureDigits is the scale in which numbers are added: no column has more.
+const figureDigits = 10
+
+// newTallies finds the columns that the rules name among the fields; where they name none,
+// those of money, and owner, state, status and month of creation.
+func newTallies(fields []field, r Rules) []*tally {
+	var out []*tally
+	for i := range fields {
+		f := &fields[i]
+		if !f.compared || f.party != nil || f.kind == fileName || f.kind == fileSize {
+			continue
+		}
+		named := func(list []string) bool {
+			return slices.Contains(list, f.name) || slices.Contains(list, f.read)
+		}
+		t := &tally{field: i}
+		t.figure = named(r.Sums) || len(r.Sums) == 0 && f.money
+		t.group = named(r.Groups) || len(r.Groups) == 0 && (f.owner || f.state || f.name == overriddenCreatedOn)
+		if t.figure {
+			t.seen = map[uint64]struct{}{}
+		}
+		if t.group {
+			t.groups = map[string]int64{}
+		}
+		if t.figure || t.group {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+var seed = maphash.MakeSeed()
+
+// add takes the value of one record: the staged one in row i, or what was read.
+func (t *tally) add(f *field, v *column.Vector, i int, got []byte, asStaged bool) {
+	text := ""
+	if asStaged {
+		text = f.wantText(v, i)
+	} else if !isNull(got) {
+		text = string(unquote(got))
+	}
+	if t.groups != nil {
+		if t.groups[groupOf(f, text)]++; len(t.groups) > groupsMost {
+			t.groups = nil
+		}
+	}
+	if !t.figure || text == "" {
+		return
+	}
+	if t.seen != nil {
+		if t.seen[maphash.String(seed, f.canonical(text))] = struct{}{}; len(t.seen) > distinctMost {
+			t.seen = nil
+		}
+	}
+	switch f.kind {
+	case integer, decimal:
+		n, ok := scaled(text)
+		if !ok {
+			return
+		}
+		t.sum.Add(&t.sum, n)
+	case float:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return
+		}
+		t.floats += x
+	case date, timestamp:
+		text = f.canonical(text)
+	default:
+		return
+	}
+	if !t.any || f.before(text, t.least) {
+		t.least = text
+	}
+	if !t.any || f.before(t.most, text) {
+		t.most = text
+	}
+	t.any = true
+}
+
+// scaled is a decimal number in units of 10^-figureDigits.
+func scaled(text string) (*big.Int, bool) {
+	if strings.ContainsAny(text, "eE") {
+		r, ok := new(big.Rat).SetString(text)
+		if !ok {
+			return nil, false
+		}
+		text = r.FloatString(figureDigits)
+	}
+	whole, fraction, _ := strings.Cut(text, ".")
+	fraction = fraction[:min(len(fraction), figureDigits)]
+	return new(big.Int).SetString(whole+fraction+strings.Repeat("0", figureDigits-len(fraction)), 10)
+}
+
+func unscaled(n *big.Int) string {
+	text, sign := new(big.Int).Abs(n).String(), ""
+	if n.Sign() < 0 {
+		sign = "-"
+	}
+	if len(text) <= figureDigits {
+		text = strings.Repeat("0", figureDigits+1-len(text)) + text
+	}
+	return sign + trimZeros(text[:len(text)-figureDigits]+"."+text[len(text)-figureDigits:])
+}
+
+// canonical is the one form of equal values.
+func (f *field) canonical(text string) string {
+	switch f.kind {
+	case integer, decimal:
+		return trimZeros(text)
+	case float:
+		if x, err := strconv.ParseFloat(text, 64); err == nil {
+			return strconv.FormatFloat(x+0, 'f', -1, 64) // + 0 makes 0 of -0
+		}
+	case date:
+		return text[:min(len(text), len(time.DateOnly))]
+	case timestamp:
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			return at.UTC().Format(time.RFC3339)
+		}
+	case guid:
+		return strings.ToLower(text)
+	}
+	return text
+}
+
+// before orders the values of a figure.
+func (f *field) before(a, b string) bool {
+	switch f.kind {
+	case date, timestamp:
+		return a < b
+	case float:
+		x, _ := strconv.ParseFloat(a, 64) // both were read before
+		y, _ := strconv.ParseFloat(b, 64)
+		return x < y
+	}
+	x, okX := scaled(a)
+	y, okY := scaled(b)
+	return okX && okY && x.Cmp(y) < 0
+}
+
+// groupOf is the group of a value: a time's month, else the value.
+func groupOf(f *field, text string) string {
+	if f.kind == date || f.kind == timestamp {
+		return text[:min(len(text), len("2006-01"))]
+	}
+	return f.canonical(text)
+}
+
+// tallyRow takes one record into the figures.
+func (r *records) tallyRow(p pending, v []*column.Vector, i int) {
+	for _, t := range r.tallies {
+		f, staged, got := &r.shape.fields[t.field], v[t.field+2], r.value(p.row, t.field)
+		asStaged := !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got)
+		t.add(f, staged, i, got, asStaged)
+	}
+}
+
+// figures asks the stage for its side, and puts both together.
+func (w *comparison) figures(ctx context.Context) error {
+	for _, t := range w.tallies {
+		f := &w.shape.fields[t.field]
+		if t.figure {
+			if err := w.columnFigures(ctx, f, t); err != nil {
+				return err
+			}
+		}
+		if t.groups != nil {
+			if err := w.columnGroups(ctx, f, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// expected is the staged rows whose values the target has, by the ledger.
+func (w *comparison) expected() string {
+	return mapping.Ident(w.table.Name) + " JOIN (" + w.o.ReadBack(w.table.Name) + ") USING (" + mapping.Seq + ")"
+}
+
+func (w *comparison) columnFigures(ctx context.Context, f *field, t *tally) error {
+	name := mapping.Ident(f.name)
+	sum, extreme, distinct := "NULL", "%s("+name+")", name
+	switch f.kind {
+	case integer, decimal:
+		sum = "sum(" + name + ")"
+	case float:
+		sum = "sum(" + name + ")"
+	case date:
+		extreme = "strftime(%s(" + name + "), '%%Y-%%m-%%d')"
+	case timestamp:
+		extreme = "strftime(%s(" + name + "), '%%Y-%%m-%%dT%%H:%%M:%%SZ')"
+		distinct = "date_trunc('second', " + name + ")"
+	case text, choices:
+		extreme, distinct = "NULL", "nullif("+name+", '')"
+	default:
+		extreme = "NULL"
+	}
+	least, most := extreme, extreme
+	if extreme != "NULL" {
+		least, most = fmt.Sprintf(extreme, "min"), fmt.Sprintf(extreme, "max")
+	}
+	columns := []string{"total", "least", "most", "different"}
+	query := fmt.Sprintf("SELECT coalesce(%s::VARCHAR, '') AS total, coalesce(%s::VARCHAR, '') AS least, coalesce(%s::VARCHAR, '') AS most, count(DISTINCT %s)::VARCHAR AS different FROM %s",
+		sum, least, most, distinct, w.expected())
+	return w.scan(ctx, query, nil, columns, func(v []*column.Vector, rows int) error {
+		for i := range rows {
+			staged := func(k int) string { return string(v[k].TextAt(i)) }
+			if sum != "NULL" {
+				w.figure(f, "sum", staged(0), t.total(f))
+			}
+			if extreme != "NULL" {
+				w.figure(f, "min", staged(1), t.least)
+				w.figure(f, "max", staged(2), t.most)
+			}
+			if t.seen != nil {
+				w.figure(f, "distinct", staged(3), strconv.Itoa(len(t.seen)))
+			}
+		}
+		return nil
+	})
+}
+
+// total is the sum; "" where there was no value.
+func (t *tally) total(f *field) string {
+	switch {
+	case !t.any:
+		return ""
+	case f.kind == float:
+		return strconv.FormatFloat(t.floats, 'g', -1, 64)
+	}
+	return unscaled(&t.sum)
+}
+
+func (w *comparison) figure(f *field, kind, staged, target string) {
+	x := Figure{Column: f.shownAs(), Kind: kind, Staged: f.canonical(staged), Target: f.canonical(target)}
+	if kind == "distinct" {
+		x.Staged, x.Target = staged, target
+	}
+	x.Same = x.Staged == x.Target
+	if f.kind == float && !x.Same {
+		a, errA := strconv.ParseFloat(staged, 64)
+		b, errB := strconv.ParseFloat(target, 64)
+		x.Same = errA == nil && errB == nil && math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b), 1) // the order of adding
+	}
+	if w.o.Hide && f.maskable && !x.Same && kind != "distinct" {
+		x.Target = hidden(x.Target)
+	}
+	w.result.Figures = append(w.result.Figures, x)
+}
+
+func (w *comparison) columnGroups(ctx context.Context, f *field, t *tally) error {
+	value := mapping.Ident(f.name) + "::VARCHAR"
+	switch f.kind {
+	case date, timestamp:
+		value = "strftime(" + mapping.Ident(f.name) + ", '%Y-%m')"
+	}
+	found := map[string]*Group{}
+	at := func(value string) *Group {
+		if found[value] == nil {
+			found[value] = &Group{Column: f.shownAs(), Value: value}
+		}
+		return found[value]
+	}
+	query := fmt.Sprintf("SELECT coalesce(%s, '') AS of, count(*)::BIGINT AS n FROM %s GROUP BY ALL LIMIT %d", value, w.expected(), groupsMost+1)
+	err := w.scan(ctx, query, nil, []string{"of", "n"}, func(v []*column.Vector, rows int) error {
+		for i := range rows {
+			text := string(v[0].TextAt(i))
+			if f.lookup && text != "" {
+				if id, err := schema.ParseGUID(text); err == nil {
+					text = w.o.Kept(id).String()
+				}
+			}
+			at(groupOf(f, text)).Staged += v[1].Ints[i]
+		}
+		return nil
+	})
+	if err != nil || len(found) > groupsMost {
+		return err
+	}
+	for value, n := range t.groups {
+		at(value).Target = n
+	}
+	groups := make([]Group, 0, len(found))
+	for _, g := range found {
+		if w.o.Hide && f.maskable && g.Staged == 0 {
+			g.Value = hidden(g.Value)
+		}
+		groups = append(groups, *g)
+	}
+	slices.SortFunc(groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(abs(b.Staged-b.Target), abs(a.Staged-a.Target)), cmp.Compare(b.Staged, a.Staged), cmp.Compare(a.Value, b.Value))
+	})
+	w.result.Groups = append(w.result.Groups, groups[:min(len(groups), groupsShown)]...)
+	return nil
+}
+
+func abs(n int64) int64 { return max(n, -n) }
