@@ -220,7 +220,7 @@ func (p *Project) snapshotFolder(ctx context.Context, dir string, open Options) 
 	if err != nil {
 		return f, err
 	}
-	place, err := backup.Reach(ctx, dir, "", access(p.Config, open.Env))
+	place, err := reach(ctx, dir, "", p.Config, open.Env)
 	if err != nil {
 		return f, err
 	}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"dvmigrate/backup"
 )
 
 // listDistant writes down the files of a distant place. They are not hashed: that would
 // fetch them all.
 func (p *Project) listDistant(ctx context.Context, c *Certificate, name string) error {
-	place, err := backup.Reach(ctx, name, "", access(p.Config, p.o.Env))
+	place, err := reach(ctx, name, "", p.Config, p.o.Env)
 	if err != nil {
 		return err
 	}
@@ -29,7 +27,7 @@ func awayPath(place, file string) string { return strings.TrimRight(place, "/") 
 // destroyDistant removes the certificate's files from a distant place, in its order, and
 // what interrupted uploads have left there.
 func (p *Project) destroyDistant(ctx context.Context, c *Certificate, name string) error {
-	place, err := backup.Reach(ctx, name, "", access(p.Config, p.o.Env))
+	place, err := reach(ctx, name, "", p.Config, p.o.Env)
 	if err != nil {
 		return fmt.Errorf("destroy: %w", err)
 	}

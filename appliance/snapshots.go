@@ -66,14 +66,37 @@ func (p *Project) copies() []string {
 	return places
 }
 
-// access says how distant places are reached: as the settings say, where there are any.
-func access(c *config.Config, env func(string) (string, bool)) backup.Access {
-	a := backup.Access{Env: env}
+// access says how distant places are reached: as the settings say, where there are any, and as the
+// variables that others of S3's clients know say else.
+func access(c *config.Config, env func(string) (string, bool)) (backup.Access, error) {
+	a, endpoint := backup.Access{Env: env}, ""
 	if c != nil {
 		s := c.Snapshots.S3
-		a.Endpoint, a.Region, a.PathStyle = s.Endpoint, s.Region, s.PathStyle
+		endpoint, a.Region, a.PathStyle = s.Endpoint, s.Region, s.PathStyle
 	}
-	return a
+	for _, name := range []string{"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"} {
+		if v, _ := env(name); endpoint == "" {
+			endpoint = v
+		}
+	}
+	if endpoint == "" {
+		return a, nil
+	}
+	var ok bool
+	if a.Endpoint, ok = config.S3Server(endpoint); !ok {
+		return a, errors.New("the S3 endpoint (snapshots.s3.endpoint or AWS_ENDPOINT_URL) is not of the form https://HOST or https://HOST:PORT")
+	}
+	return a, nil
+}
+
+// reach opens a place of snapshots, a distant one as access says; what is fetched of it is kept in
+// the folder cache, "" for the system's temporary folder.
+func reach(ctx context.Context, place, cache string, c *config.Config, env func(string) (string, bool)) (*backup.Place, error) {
+	a, err := access(c, env)
+	if err != nil {
+		return nil, err
+	}
+	return backup.Reach(ctx, place, cache, a)
 }
 
 // snapshotKeys returns the keys that the settings name; the same ones each time, so that
@@ -118,8 +141,12 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo,
 		return SnapshotInfo{}, err
 	}
 	n, _ := strconv.ParseUint(generation, 10, 64) // the stage writes nothing else
+	reached, err := access(p.Config, p.o.Env)
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
 	k := p.Config.Snapshots.Keep
-	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys, Access: access(p.Config, p.o.Env),
+	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys, Access: reached,
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
 		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n, Audit: s.Audit}}
 	taken, err := backup.Take(ctx, o, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
@@ -184,7 +211,7 @@ func Snapshots(ctx context.Context, from string, c *config.Config, k KeySource, 
 	if err != nil {
 		return nil, err
 	}
-	place, err := backup.Reach(ctx, from, "", access(c, o.Env))
+	place, err := reach(ctx, from, "", c, o.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +237,7 @@ func VerifySnapshot(ctx context.Context, from, id string, sample int, c *config.
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
-	place, err := backup.Reach(ctx, from, "", access(c, o.Env))
+	place, err := reach(ctx, from, "", c, o.Env)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
@@ -309,7 +336,7 @@ func reachBeside(ctx context.Context, o RestoreOptions, open Options) (*backup.P
 	if err != nil {
 		return nil, err
 	}
-	return backup.Reach(ctx, o.From, filepath.Dir(dest), access(nil, open.Env))
+	return reach(ctx, o.From, filepath.Dir(dest), nil, open.Env)
 }
 
 // restoreFiles brings back the small files, with a passphrase that a person is asked for

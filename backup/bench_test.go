@@ -66,7 +66,7 @@ func BenchmarkCopy(b *testing.B) {
 }
 
 func BenchmarkTakeFirst(b *testing.B) {
-	p := File("part", benchFile(b))
+	p := &single{"part", benchFile(b)}
 	b.SetBytes(benchSize)
 	var s Snapshot
 	for b.Loop() {
@@ -79,7 +79,7 @@ func BenchmarkTakeFirst(b *testing.B) {
 }
 
 func BenchmarkTakeUnchanged(b *testing.B) {
-	p := File("part", benchFile(b))
+	p := &single{"part", benchFile(b)}
 	o := Options{Dir: b.TempDir()}
 	if _, err := Take(context.Background(), o, p); err != nil {
 		b.Fatal(err)
@@ -94,10 +94,10 @@ func BenchmarkTakeUnchanged(b *testing.B) {
 
 func BenchmarkRestore(b *testing.B) {
 	dir := b.TempDir()
-	if _, err := Take(context.Background(), Options{Dir: dir}, File("part", benchFile(b))); err != nil {
+	if _, err := Take(context.Background(), Options{Dir: dir}, &single{"part", benchFile(b)}); err != nil {
 		b.Fatal(err)
 	}
-	to := File("part", filepath.Join(b.TempDir(), "restored"))
+	to := &single{"part", filepath.Join(b.TempDir(), "restored")}
 	b.SetBytes(benchSize)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -114,7 +114,7 @@ func BenchmarkRestore(b *testing.B) {
 
 func BenchmarkVerify(b *testing.B) {
 	dir := b.TempDir()
-	if _, err := Take(context.Background(), Options{Dir: dir}, File("part", benchFile(b))); err != nil {
+	if _, err := Take(context.Background(), Options{Dir: dir}, &single{"part", benchFile(b)}); err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(benchSize)

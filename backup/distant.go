@@ -15,7 +15,7 @@ import (
 // from the environment and from the identity of the machine (guide, snapshots).
 type Access struct {
 	Env       func(string) (string, bool) // the process's environment when nil
-	Endpoint  string                      // of S3: a URL; Amazon's when empty
+	Endpoint  *url.URL                    // of S3: scheme and host; Amazon's when nil
 	Region    string                      // of S3
 	PathStyle bool                        // S3: the bucket's name goes into the path, not into the host
 }

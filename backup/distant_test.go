@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -58,7 +59,8 @@ func (s *fakeS3) access(more ...string) Access {
 	for i := 0; i < len(more); i += 2 {
 		env[more[i]] = more[i+1]
 	}
-	return Access{Endpoint: s.URL, Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+	server, _ := url.Parse(s.URL)
+	return Access{Endpoint: server, Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
 }
 
 // refuse answers as S3 does.
@@ -288,7 +290,7 @@ func TestS3ErrorsSayWhatToDo(t *testing.T) {
 		return func(w http.ResponseWriter, r *http.Request) bool { return refuse(w, status, code) }
 	}
 	gone := s.access()
-	gone.Endpoint = "http://" + silent.Addr().String()
+	gone.Endpoint = &url.URL{Scheme: "http", Host: silent.Addr().String()}
 	cases := []struct {
 		name, to string
 		access   Access

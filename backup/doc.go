@@ -14,7 +14,7 @@
 // Old snapshots are removed only after a new one has succeeded. Restore reads and checks
 // everything once, and no part is put in place before the last has been checked. An error
 // names the file and the snapshot that are damaged and the newest one that is whole. With
-// [Keys] everything is encrypted. One Take or Prune works in a folder at a time, others
+// [Keys] everything is encrypted. One Take works in a folder at a time, others
 // get [ErrLocked]. Copy brings a snapshot to other places, whole or not at all:
 // folders, S3 buckets, containers of Azure Blob Storage.
 //

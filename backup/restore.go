@@ -8,11 +8,6 @@ import (
 	"dvmigrate/backup/archive"
 )
 
-// Verify is Place.Verify of a folder.
-func Verify(ctx context.Context, dir, id string, keys *Keyring, sample int) (Snapshot, error) {
-	return (&Place{name: dir, dir: dir}).Verify(ctx, id, keys, sample)
-}
-
 // Restore is Place.Restore of a folder.
 func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
 	return (&Place{name: dir, dir: dir}).Restore(ctx, id, keys, to...)

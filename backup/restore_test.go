@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,8 +151,8 @@ func TestDamageThatComesUpDuringRestore(t *testing.T) {
 	}
 	ledger := &blob{name: "ledger"}
 	_, err := Restore(context.Background(), o.Dir, "", nil, ledger, &spoiler{
-		SingleFile: File("stage", target),
-		spoil:      func() { flipByte(t, filepath.Join(o.Dir, s.ID+".pack"), -1) },
+		single: &single{"stage", target},
+		spoil:  func() { flipByte(t, filepath.Join(o.Dir, s.ID+".pack"), -1) },
 	})
 	if err == nil || !strings.Contains(err.Error(), "nothing was changed") || !strings.Contains(err.Error(), s.ID+".pack") || ledger.data != nil {
 		t.Errorf("got %v; the ledger has %q", err, ledger.data)
@@ -167,13 +166,13 @@ func TestDamageThatComesUpDuringRestore(t *testing.T) {
 }
 
 type spoiler struct {
-	*SingleFile
+	*single
 	spoil func()
 }
 
 func (s *spoiler) RestoreFrom(ctx context.Context, r io.Reader) error {
 	s.spoil()
-	return s.SingleFile.RestoreFrom(ctx, r)
+	return s.single.RestoreFrom(ctx, r)
 }
 
 // brokenTarget reads its part and cannot put it in place.
@@ -227,25 +226,4 @@ func TestRestoreRefuses(t *testing.T) {
 	if _, err := Restore(stopped, dir, "", nil, ledger); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
-}
-
-func TestFileComesBackWhole(t *testing.T) {
-	o := Options{Dir: t.TempDir()}
-	name := filepath.Join(t.TempDir(), "stage.duckdb")
-	data := noise(1, 3<<20)
-	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	mustTake(t, o, File("stage", name))
-	remove(t, name)
-	if _, err := Restore(context.Background(), o.Dir, "", nil, File("stage", name)); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, data) {
-		t.Errorf("comes back different: %v", err)
-	}
-	if _, err := Take(context.Background(), o, File("stage", name+".missing")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a missing file: %v", err)
-	}
-	checkFolder(t, o.Dir)
 }

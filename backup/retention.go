@@ -1,9 +1,7 @@
 package backup
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"dvmigrate/backup/archive"
@@ -22,24 +20,8 @@ type Retention struct {
 // DefaultRetention is what Options get that ask for nothing.
 var DefaultRetention = Retention{Last: 6, Hourly: 24, Daily: 14}
 
-// Prune removes the snapshots that o.Keep does not ask for, and what crashes have left,
-// and returns the IDs of the snapshots it has removed. Take does the same at its end.
-func Prune(ctx context.Context, o Options) ([]string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	unlock, err := archive.Lock(o.Dir, true)
-	if err != nil {
-		return nil, fmt.Errorf("prune snapshots: %w", err)
-	}
-	defer unlock()
-	removed, err := prune(o.store(), &o)
-	if err != nil {
-		return removed, fmt.Errorf("prune snapshots: %w", err)
-	}
-	return removed, nil
-}
-
+// prune removes the snapshots that o.Keep does not ask for, and what crashes have left,
+// and returns the IDs of the snapshots it has removed. The folder must be locked.
 func prune(store *archive.Store, o *Options) (removed []string, err error) {
 	all, err := list(store, store.CheckPacks)
 	if err != nil {

@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -157,7 +156,7 @@ func TestRetentionInTheFolder(t *testing.T) {
 	checkFolder(t, o.Dir)
 }
 
-func TestPrune(t *testing.T) {
+func TestTakeRemovesOldOnesAndRemains(t *testing.T) {
 	o := Options{Dir: t.TempDir(), Keep: Retention{Last: 10}}
 	data := noise(1, 20*archive.ChunkSize)
 	var ids []string
@@ -169,16 +168,14 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Keep.Last = 2
-	removed, err := Prune(context.Background(), o)
-	if err != nil || !slices.Equal(removed, []string{ids[2], ids[1], ids[0]}) {
-		t.Errorf("removed %v, %v", removed, err)
+	last := mustTake(t, o, &blob{name: "stage", data: data}).ID
+	all, err := List(o.Dir, nil)
+	if err != nil || len(all) != 2 || all[0].ID != last || all[1].ID != ids[4] {
+		t.Errorf("there are %v, %v", all, err)
 	}
 	checkFolder(t, o.Dir) // the first pack is still needed, and nothing else is left
 	if got := restored(t, o.Dir, "", "stage"); !slices.Equal(got, data) {
 		t.Error("comes back different")
-	}
-	if removed, err := Prune(context.Background(), o); len(removed) > 0 || err != nil {
-		t.Errorf("the second time: %v, %v", removed, err)
 	}
 }
 

@@ -32,9 +32,9 @@ type bucket struct {
 
 // openS3 reaches no further than to the credentials.
 func openS3(ctx context.Context, where address, a Access) (*bucket, error) {
-	endpoint, err := a.endpoint()
-	if err != nil {
-		return nil, err
+	endpoint := a.Endpoint
+	if endpoint == nil {
+		endpoint = &url.URL{Scheme: "https", Host: "s3.amazonaws.com"}
 	}
 	o := &minio.Options{
 		Secure:     endpoint.Scheme == "https",
@@ -47,6 +47,7 @@ func openS3(ctx context.Context, where address, a Access) (*bucket, error) {
 	if a.PathStyle {
 		o.BucketLookup = minio.BucketLookupPath
 	}
+	var err error
 	if o.Creds, err = a.credentials(ctx); err != nil {
 		return nil, err
 	}
@@ -60,22 +61,6 @@ func openS3(ctx context.Context, where address, a Access) (*bucket, error) {
 		return nil, fmt.Errorf("open %s: %w", endpoint, err)
 	}
 	return &bucket{core: minio.Core{Client: client}, once: minio.Core{Client: once}, server: endpoint.String(), address: where}, nil
-}
-
-func (a Access) endpoint() (*url.URL, error) {
-	name := a.Endpoint
-	if name == "" {
-		name = a.env("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-	}
-	if name == "" {
-		name = "https://s3.amazonaws.com"
-	}
-	u, err := url.Parse(name)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
-		return nil, errors.New("the S3 endpoint (snapshots.s3.endpoint or AWS_ENDPOINT_URL) is not of the form https://HOST or https://HOST:PORT")
-	}
-	u.Path = ""
-	return u, nil
 }
 
 // credentials are those of the environment: keys, a profile that it names, or, without

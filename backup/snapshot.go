@@ -14,7 +14,7 @@ import (
 
 // Errors to compare with errors.Is.
 var (
-	// ErrLocked says that another Take, Prune or Restore works in the folder.
+	// ErrLocked says that another Take or Restore works in the folder.
 	ErrLocked = archive.ErrLocked
 	// ErrNotFound says that there is no such snapshot, or no such part in it.
 	ErrNotFound = archive.ErrNotFound

@@ -134,9 +134,6 @@ func TestOnlyOneWorksInAFolder(t *testing.T) {
 		if _, err := Take(ctx, o, ledger); !errors.Is(err, ErrLocked) {
 			t.Errorf("second Take: %v", err)
 		}
-		if _, err := Prune(ctx, o); !errors.Is(err, ErrLocked) {
-			t.Errorf("Prune: %v", err)
-		}
 		if _, err := Restore(ctx, o.Dir, "", nil, ledger); !errors.Is(err, ErrLocked) {
 			t.Errorf("Restore: %v", err)
 		}

@@ -436,11 +436,8 @@ func (k *checker) places(s Snapshots) {
 			k.fault(path, "`"+path+"` has a ?, a # or an @", "no key goes into the name of a place; `dvmigrate guide snapshots` says where it goes")
 		}
 	}
-	if e := s.S3.Endpoint; e != "" {
-		u, err := url.Parse(e)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
-			k.fault("snapshots.s3.endpoint", "`snapshots.s3.endpoint` is not of the form https://HOST or https://HOST:PORT", "the bucket goes into snapshots.also, keys into the environment")
-		}
+	if _, ok := S3Server(s.S3.Endpoint); !ok && s.S3.Endpoint != "" {
+		k.fault("snapshots.s3.endpoint", "`snapshots.s3.endpoint` is not of the form https://HOST or https://HOST:PORT", "the bucket goes into snapshots.also, keys into the environment")
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -234,6 +235,16 @@ type S3 struct {
 	Endpoint  string `json:"endpoint" doc:"https://HOST or https://HOST:PORT; Amazon's when nothing is given."`
 	Region    string `json:"region" doc:"The bucket's region; the service is asked for it when nothing is given."`
 	PathStyle bool   `json:"path_style" doc:"The bucket's name goes into the path even at Amazon; elsewhere it always does."`
+}
+
+// S3Server is the server that an endpoint names, an https://HOST or https://HOST:PORT (http:// for one
+// that is near); ok is false for any other text.
+func S3Server(endpoint string) (server *url.URL, ok bool) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
+		return nil, false
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, true
 }
 
 // Encrypt says who can restore: the owners of age identities, or whoever knows a passphrase.
