@@ -59,7 +59,6 @@ type Status struct {
 	Left    *Remaining         `json:"left,omitempty"` // of that load: the estimate, corrected by what was measured
 	Pulse   *progress.Pulse    `json:"pulse,omitempty"`
 	Running *Owner             `json:"running,omitempty"`
-	Target  string             `json:"target"`        // URL of the environment
 	Due     *time.Time         `json:"due,omitempty"` // when the planned window of the newest generation ends (estimate.window)
 
 	Target       string           `json:"target"`                 // the environment's address
@@ -123,7 +122,7 @@ func (p *Project) Status(ctx context.Context) (Status, error) {
 	if s.Generations, err = p.generations(); err != nil {
 		return s, err
 	}
-	s.Audit, s.Target = p.ledger.AuditHead().String(), p.Config.Target.Environment()
+	s.Audit = p.ledger.AuditHead().String()
 	if n := len(s.Generations); n > 0 && s.Generations[n-1].Begun != nil && p.Config.Estimate.Window > 0 {
 		due := s.Generations[n-1].Begun.Add(p.Config.Estimate.Window)
 		s.Due = &due
