@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,10 @@ func (p *Project) keepReconciled(ctx context.Context, r reconcile.Result, values
 	generation, err := p.stage.Meta(ctx, "generation")
 	if err != nil {
 		return err
+	}
+	r.Tables = slices.Clone(r.Tables)
+	for i := range r.Tables {
+		r.Tables[i].Samples = nil // who asked for them has them
 	}
 	b, err := json.Marshal(Reconciliation{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Generation: generation, Summary: status.Summary,
 		Values: values, Mismatches: r.Summary.Faults(), Pass: r.Pass, Result: r})

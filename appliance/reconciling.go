@@ -14,11 +14,15 @@ import (
 // Compared is how a comparison ended.
 type Compared = reconcile.Result
 
+// ComparedGroup is how many records have one value.
+type ComparedGroup = reconcile.Group
+
 // ReconcileOptions say how the target is compared.
 type ReconcileOptions struct {
 	Values    bool     // compare the columns too, not only which records are there
 	Limit     int      // how many mismatches of a table are kept
 	Parallel  int      // slices of a big table that are read at once; 0 = readersEach for each user
+	Samples   int      // how many records of a table are shown whole
 	NewTarget string   // the target's address said a second time, as in LoadOptions
 	Args      []string // of the process that asks, for the audit trail; nil = this one's
 }
@@ -63,13 +67,16 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	defer files.drop()
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
-		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks(), Parallel: o.Parallel, ReadBack: func(table string) string {
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, ReadBack: func(table string) string {
 			return reconcile.ReadBackSQL(duckstage.Ident(table + load.FlagsSuffix))
 		}})
 	if err != nil {
 		return r, p.explainTarget(err)
 	}
 	if err := p.proveSources(ctx, &r); err != nil {
+		return r, err
+	}
+	if err := p.wordSamples(ctx, b, &r); err != nil {
 		return r, err
 	}
 	if err := files.finish(r.Tables); err != nil {

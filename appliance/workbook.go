@@ -19,6 +19,7 @@ type page struct {
 	rows   [][]string // the first has the names
 	number []bool     // columns whose cells are numbers where they look like one; shorter: the others are texts
 	labels []schema.Option
+	link   int // column whose cells are addresses, for a click; 0: none
 }
 
 // listSheet is the workbook's last sheet, with the labels that the others' cells offer. Its
@@ -116,6 +117,8 @@ func (g *page) xml(list string) string {
 			ref := fmt.Sprintf("%s%d", columnName(i), r+1)
 			switch {
 			case text == "":
+			case r > 0 && i == g.link && i > 0:
+				fmt.Fprintf(&b, `<c r="%s" t="str"><f>HYPERLINK(%s,"open")</f><v>open</v></c>`, ref, escape(`"`+strings.ReplaceAll(text, `"`, `""`)+`"`))
 			case r > 0 && i < len(g.number) && g.number[i] && plainNumber.MatchString(text):
 				fmt.Fprintf(&b, `<c r="%s"><v>%s</v></c>`, ref, text)
 			default:

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"dvmigrate/appliance"
 )
 
 //go:embed page.html
@@ -19,6 +21,8 @@ var pageFrame string
 func writePage(path, body, project string, data any) error {
 	funcs := template.FuncMap{
 		"count":    func(n int64) string { return count(n) },
+		"form":     appliance.FormLink,
+		"first":    firstGroups,
 		"list":     func(k []string) string { return strings.Join(k, ", ") },
 		"duration": duration,
 		"sub":      func(a, b float64) float64 { return a - b },

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/config"
 )
 
 var reconcileEntry = entry{name: "reconcile", summary: "compare what is in the target with what was loaded: missing, extra, different, duplicates", make: func() command { return &reconcileCommand{} }}
@@ -17,6 +20,9 @@ type reconcileCommand struct {
 	countsOnly bool
 	limit      int
 	parallel   int
+	samples    int
+	html       string
+	sheet      string
 	newTarget  string
 }
 
@@ -24,10 +30,21 @@ func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.countsOnly, "ids-only", false, "compare which records are there, not their values")
 	f.IntVar(&c.limit, "limit", 20, "mismatches shown for each table")
 	f.IntVar(&c.parallel, "parallel", 0, "slices of a big table that are read at once; 0 = 4 for each user")
+	f.IntVar(&c.samples, "samples", 20, "records of each table that the page and the workbook show whole, chosen at random; 0 for none")
+	f.StringVar(&c.html, "html", "", "also write the comparison as a page to this `file`")
+	f.StringVar(&c.sheet, "sheet", "", "also write a workbook for the sign-off, .xlsx, to this `file`")
 	addNewTarget(f, &c.newTarget)
 }
 
-func (c *reconcileCommand) Validate(args []string) error { return noArgs(args) }
+func (c *reconcileCommand) Validate(args []string) error {
+	if c.sheet != "" && !strings.EqualFold(filepath.Ext(c.sheet), ".xlsx") {
+		return errors.New("--sheet: give the file a name that ends in .xlsx")
+	}
+	if c.sheet == "" && c.html == "" {
+		c.samples = 0 // nobody would see them
+	}
+	return noArgs(args)
+}
 
 func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	v, err := appliance.Join(ctx, env.dir, env.options("reconcile"))
@@ -36,7 +53,7 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer v.Close()
 	meter := env.meter()
-	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
+	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}
@@ -44,15 +61,47 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	if err := c.writeFiles(v.Settings(), r); err != nil {
+		return err
+	}
 	if env.json {
 		err = env.printJSON(r)
 	} else {
 		printReconciled(env, r)
+		for _, path := range []string{c.html, c.sheet} {
+			if path != "" {
+				env.say("wrote %s", path)
+			}
+		}
 	}
 	if err == nil && !r.Pass {
 		return rejects()
 	}
 	return err
+}
+
+//go:embed reconcile.html
+var reconcilePage string
+
+// writeFiles writes the page and the workbook that were asked for.
+func (c *reconcileCommand) writeFiles(s *config.Config, r appliance.Compared) error {
+	if c.html != "" {
+		data := map[string]any{"URL": s.Target.URL, "Result": r}
+		if err := writePage(c.html, reconcilePage, s.Name, data); err != nil {
+			return err
+		}
+	}
+	if c.sheet != "" {
+		if err := appliance.WriteSignOff(c.sheet, s.Target.URL, r); err != nil {
+			return fmt.Errorf("write the workbook: %w", err)
+		}
+	}
+	return nil
+}
+
+// firstGroups are at most n of the groups.
+func firstGroups(n int, groups []appliance.ComparedGroup) []appliance.ComparedGroup {
+	return groups[:min(n, len(groups))]
 }
 
 func printReconciled(env *Env, r appliance.Compared) {

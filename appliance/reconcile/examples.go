@@ -194,15 +194,16 @@ func excerpt(want, got string) (string, string) {
 		start++
 	}
 	start = max(0, start-before)
-	return cut(want, start), cut(got, start)
+	return cut(want, start, shown), cut(got, start, shown)
 }
 
-func cut(s string, start int) string {
+// cut is at most so many bytes of a text, from start on.
+func cut(s string, start, most int) string {
 	for start > 0 && start < len(s) && !utf8.RuneStart(s[start]) {
 		start--
 	}
 	start = min(start, len(s))
-	end := min(start+shown, len(s))
+	end := min(start+most, len(s))
 	for end < len(s) && !utf8.RuneStart(s[end]) {
 		end--
 	}

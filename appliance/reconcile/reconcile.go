@@ -57,6 +57,8 @@ type Options struct {
 	ReadBack func(table string) string
 	// SliceRows is from how many records on a slice is worth reading; 0 = sliceRows.
 	SliceRows int64
+	// Samples is how many records of each table are chosen at random and shown whole.
+	Samples int
 	// Hide keeps what the target holds out of every result, where it may be what was masked
 	// on its way here: only its length is told.
 	Hide bool
@@ -107,6 +109,7 @@ type comparison struct {
 	result   TableResult
 	shape    *shape
 	tallies  []*tally
+	samples  map[uint32]*Sample
 	mu       sync.Mutex // protects all below while slices of the table are read
 	examples examples
 	kept     map[string]int // handed to Found, by kind
@@ -183,6 +186,7 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		}
 	}
 	w.seen = newSeqSet(count)
+	w.choose()
 	o.Watch(t.Name, 0, w.result.Source)
 	var err error
 	if t.Link != nil {
@@ -200,6 +204,9 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 	w.result.Mismatches, err = w.explain(ctx)
 	if err == nil {
 		err = w.figures(ctx)
+	}
+	if err == nil {
+		err = w.explainSamples(ctx)
 	}
 	w.result.Columns = w.columnCounts()
 	w.result.conclude()

@@ -283,6 +283,9 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 		}
 	}
 	r.tallyRow(p, v, i)
+	if err := r.sample(p, seq, v, i); err != nil {
+		return err
+	}
 	differs := false
 	for k := range r.shape.fields {
 		f, staged, got := &r.shape.fields[k], v[k+2], r.value(p.row, k)

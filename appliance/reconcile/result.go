@@ -61,6 +61,7 @@ type TableResult struct {
 	rules      Rules
 	Seconds    float64    `json:"seconds,omitempty"`
 	Mismatches []Mismatch `json:"mismatches"` // the first ones
+	Samples    []Sample   `json:"samples,omitempty"`
 }
 
 // Faults is how many mismatches there are, allowed or not.
