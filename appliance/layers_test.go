@@ -69,6 +69,7 @@ var homes = map[string][]string{
 	"golang.org/x/sys":                                           {"ledger", "backup", "duckstage", "appliance"},
 	"golang.org/x/term":                                          {"appliance/cli"},
 	"github.com/google/go-cmp":                                   nil, // tests only
+	"github.com/chromedp":                                        nil, // tests only
 	"github.com/rogpeppe/go-internal":                            nil, // tests only
 	"github.com/google/uuid":                                     {"duckstage"},
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"appliance/dataverse/identity"},
