@@ -23,7 +23,8 @@ func (p *Project) source(name string) (ingest.Source, error) {
 		NoHeader: !s.Header, Columns: s.Columns, Encoding: s.Encoding, Null: s.Null, RowEnd: s.RowEnd, Partition: s.Partition,
 		Types: s.Types.Columns, AutoTypes: s.Types.Word == config.TypesAuto, Formats: formats(s.Types.Formats),
 		Sheet:       ingest.Sheet{Name: s.Sheet, Range: s.Range, HeaderRow: s.HeaderRow},
-		MaxBadLines: s.MaxBadLines, MaxBadShare: s.BadShare(), Feed: ingest.Feed{Key: s.RowKey, Tombstone: s.Tombstone}}
+		MaxBadLines: s.MaxBadLines, MaxBadShare: s.BadShare(),
+		Feed: ingest.Feed{Key: s.RowKey, Tombstone: s.Tombstone, Watermark: s.Watermark, Overlap: s.Overlap, ReadOnce: s.ReadOnce}}
 	if err := p.addMasks(&src, s.Mask); err != nil {
 		return src, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -317,6 +318,36 @@ func (k *checker) feed(s Source, path string) {
 	case s.Feed != "tombstones" && s.Tombstone != "":
 		k.fault(path+".tombstone", "`"+path+".tombstone` is given, and feed is "+s.Feed, "write feed: tombstones")
 	}
+	k.past(s, path, changes)
+}
+
+// past checks how a feed tells what it has read before.
+func (k *checker) past(s Source, path string, changes bool) {
+	switch {
+	case s.Watermark != "" && s.Database == "":
+		k.fault(path+".watermark", "`"+path+".watermark` means nothing for a source that is not a database", "of files, read_once: true reads the new ones alone")
+	case s.Watermark != "" && s.Feed != "changes":
+		k.fault(path+".watermark", "`"+path+".watermark` is given, and feed is "+s.Feed+": rows past a watermark are new or changed ones", "write feed: changes")
+	case s.Watermark == "" && s.Overlap != "":
+		k.fault(path+".overlap", "`"+path+".overlap` means nothing without a watermark", "name the column with watermark")
+	case s.ReadOnce && len(s.Path) == 0 || s.ReadOnce && s.Database != "":
+		k.fault(path+".read_once", "`"+path+".read_once` means nothing for a source without files", "of a database, watermark reads the new rows alone")
+	case s.ReadOnce && !changes:
+		k.fault(path+".read_once", "`"+path+".read_once` means nothing where each reading delivers all rows", "write feed: changes, or feed: tombstones")
+	}
+	if err := overlap(s.Overlap); err != nil {
+		k.fault(path+".overlap", "`"+path+".overlap`: "+err.Error(), "")
+	}
+}
+
+// overlap says what is wrong with a setting that is a duration or a whole number.
+func overlap(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	d, err2 := time.ParseDuration(text)
+	if text == "" || err == nil && n >= 0 || err2 == nil && d >= 0 {
+		return nil
+	}
+	return fmt.Errorf("%q is neither a duration such as 30m nor a whole number such as 1000", text)
 }
 
 // columns checks that the names given to a source's columns can be told apart.

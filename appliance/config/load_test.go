@@ -71,7 +71,7 @@ func TestFirstFileOfTenLines(t *testing.T) {
 
 // source is s with the defaults.
 func source(s Source) Source {
-	s.Quote, s.Header, s.Encoding, s.Null, s.Feed, s.Types, s.MaxBadLines = `"`, true, "utf-8", []string{""}, "full", Types{Word: TypesText}, 1000
+	s.Quote, s.Header, s.Encoding, s.Null, s.Feed, s.Types, s.MaxBadLines = `"`, true, "utf-8", []string{""}, first(s.Feed, "full"), Types{Word: TypesText}, 1000
 	return s
 }
 
@@ -95,13 +95,13 @@ func TestEverySettingIsRead(t *testing.T) {
 			"customers": {Path: []string{"sources/customers.csv"}, Quote: `"`, Header: true, Encoding: "utf-8", Null: []string{""}, Feed: "full", Types: Types{Word: TypesText}, MaxBadLines: 1000},
 			"orders": {
 				Path: []string{"a-*.csv", "b.csv"}, Format: "csv", Delimiter: ";", Quote: `"`, Escape: `\`, Header: true, Encoding: "windows-1252",
-				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, MaxBadLines: 10, MaxBad: "0.1%", Partition: true, Feed: "tombstones", RowKey: []string{"id"}, Tombstone: "op = 'D'",
+				Null: []string{"", "NULL"}, RowEnd: "&|", Columns: []string{"id", "amount"}, MaxBadLines: 10, MaxBad: "0.1%", Partition: true, Feed: "tombstones", RowKey: []string{"id"}, Tombstone: "op = 'D'", ReadOnce: true,
 				Types: Types{Columns: map[string]string{"amount": "DECIMAL(18,2)"}, Formats: map[string]TypeFormat{
 					"day": {Format: []string{"%d.%m.%Y"}}, "price": {Type: "DECIMAL(12,2)", Decimal: ",", Thousands: "."}}},
 				Mask: map[string]Mask{"name": {As: "name"}, "born": {As: "date", By: "id", Days: 30}},
 			},
 			"prices":   source(Source{Path: []string{"prices.xlsx"}, Sheet: "Prices", Range: "A2:F", HeaderRow: 2}),
-			"invoices": source(Source{Database: "postgres", DSN: NewSecret("dsn"), Table: "sales.invoices", Key: "id", Parallel: 4}),
+			"invoices": source(Source{Database: "postgres", DSN: NewSecret("dsn"), Table: "sales.invoices", Key: "id", Parallel: 4, Feed: "changes", RowKey: []string{"id"}, Watermark: "changed", Overlap: "30m"}),
 			"debts":    source(Source{Database: "sqlite", Path: []string{"debts.db"}, Query: "SELECT * FROM debts"}),
 			"partners": source(Source{Dataverse: "https://old.crm4.dynamics.com", Table: "account", Select: []string{"accountid", "name"}, Filter: "statecode eq 0",
 				Auth: "client-secret", Tenant: "acme.example", Client: "app", Secret: NewSecret("ss"), Certificate: "app.pem", Token: NewSecret("st"), Cloud: "public"}),

@@ -110,6 +110,9 @@ type Source struct {
 	Feed      string   `json:"feed" enum:"full,changes,tombstones" doc:"What each reading delivers: all rows (full); the rows that are new or have changed, so that rows which are gone are not noticed (changes); or those and rows that say which are gone (tombstones)."`
 	RowKey    []string `json:"row_key" doc:"Columns that tell one row from all others, by which changes are merged into what is there."`
 	Tombstone string   `json:"tombstone" doc:"SQL condition of a row that says its namesake is gone, such as op = 'D'. feed: tombstones only."`
+	Watermark string   `json:"watermark" doc:"Column of a database that grows with every change of a row, a time, a number or a rowversion: each reading takes the rows past what was seen before. feed: changes of a database only."`
+	Overlap   string   `json:"overlap" doc:"How far before the highest watermark seen a reading begins, because of transactions that commit late: a duration, or a number; when left out, 10m or 1000."`
+	ReadOnce  bool     `json:"read_once" doc:"Whether files that an earlier staging has merged are not read again. feed: changes and tombstones only."`
 
 	Dataverse   string   `json:"dataverse" doc:"Address of an environment whose table is read."`
 	Select      []string `json:"select" doc:"Columns of the environment's table, by logical name; when left out, all. dataverse only."`

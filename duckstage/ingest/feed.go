@@ -14,6 +14,10 @@ import (
 type Feed struct {
 	Key       []string // columns that tell one row from all others; none: the source is no such feed
 	Tombstone string   // SQL predicate of a row that says its namesake is gone; "": none does
+
+	Watermark string // column of a database that grows with every change; "": all it has is read
+	Overlap   string // how far below the highest value seen a reading begins: a duration or a number; "": the usual
+	ReadOnce  bool   // files that were read are not read again
 }
 
 // mergeFeed makes of a delivery, which b holds, the whole relation. Of several rows of one
@@ -42,6 +46,9 @@ func (r *run) mergeFeed(ctx context.Context, c *duckstage.Conn, b *built) error 
 	var former, gone int64
 	if err := c.Row(ctx, []any{&former}, "SELECT count(*) FROM dm.sources WHERE name = ?", b.name); err != nil {
 		return err
+	}
+	if r.whole {
+		former = 0
 	}
 	query := "CREATE OR REPLACE TABLE " + merged + " AS " + alive
 	if former > 0 {

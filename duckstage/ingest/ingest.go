@@ -26,6 +26,8 @@ type run struct {
 	wasMasked string // MaskNote of the staging before
 	wasStaged bool
 
+	whole bool // a feed that is read whole, and takes the place of what is there
+
 	maskedParts bool // the relation's parts were masked when they were read
 
 	progressFrom int64 // what is done when SQL begins
@@ -61,9 +63,33 @@ func Run(ctx context.Context, stage *duckstage.Stage, src Source, progress func(
 }
 
 func (r *run) run(ctx context.Context, stage *duckstage.Stage) (rows int64, err error) {
-	if err := r.prepare(); err != nil {
+	if !r.src.Feed.ReadOnce {
+		if err := r.prepare(); err != nil {
+			return 0, err
+		}
+		return r.bring(ctx, stage)
+	}
+	read, err := r.filesRead(ctx, stage)
+	if err != nil {
 		return 0, err
 	}
+	err = r.prepare()
+	switch {
+	case errors.Is(err, errNoFile) && len(read.Files) > 0: // they were cleared away
+		return r.nothingNew(ctx, stage)
+	case err != nil:
+		return 0, err
+	case !r.leaveRead(read):
+		return r.nothingNew(ctx, stage)
+	}
+	if rows, err = r.bring(ctx, stage); err != nil {
+		return 0, err
+	}
+	return rows, r.keepFiles(ctx, stage, read)
+}
+
+// bring reads what is prepared.
+func (r *run) bring(ctx context.Context, stage *duckstage.Stage) (rows int64, err error) {
 	if err := r.src.registerMask(ctx, stage); err != nil {
 		return 0, err
 	}

@@ -68,6 +68,12 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 	if err := r.src.knownMasks(columns); err != nil {
 		return 0, err
 	}
+	var reached markState
+	if marked, ok := s.(*dbSupply); ok && r.src.Feed.Watermark != "" {
+		if reached, r.whole, err = r.planMark(ctx, stage, marked, relations[0]); err != nil {
+			return 0, err
+		}
+	}
 	var bytes int64
 	bytes, r.total = r.total, 0
 	defer func() { r.total = bytes }()
@@ -128,8 +134,11 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 		if err := r.swap(ctx, c, tables, time.Since(start)); err != nil {
 			return err
 		}
-		if merge {
+		switch {
+		case merge:
 			return r.keepChanges(ctx, c, changes)
+		case r.src.Feed.Watermark != "":
+			return r.keepMark(ctx, c, reached)
 		}
 		return nil
 	})

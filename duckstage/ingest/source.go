@@ -145,7 +145,7 @@ func (src *Source) inputs() ([]input, error) {
 				return nil, fmt.Errorf("path %s: %w", p, err)
 			}
 			if len(matches) == 0 {
-				return nil, fmt.Errorf("no file %s", p)
+				return nil, fmt.Errorf("%w %s", errNoFile, p)
 			}
 		}
 		found = append(found, matches...)
