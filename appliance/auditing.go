@@ -98,10 +98,7 @@ func userName(env func(string) (string, bool)) string {
 
 // withoutSecrets hides the project's secrets, and passwords in addresses, wherever they stand in a text.
 func (p *Project) withoutSecrets(text string) string {
-	const hidden = "(hidden)"
-	for _, secret := range p.Config.Secrets() {
-		text = strings.ReplaceAll(text, secret, hidden)
-	}
+	text = scrubbed(text, p.Config.Secrets())
 	flag, value, isFlag := strings.Cut(text, "=")
 	if !isFlag {
 		flag, value = "", text

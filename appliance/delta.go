@@ -71,16 +71,26 @@ func (e *DeltaStopped) Error() string {
 
 func (e *DeltaStopped) Unwrap() error { return e.Err }
 
+// did is what a delta did, in words.
+func (r DeltaResult) did() string {
+	if r.Load == nil {
+		return "nothing sent"
+	}
+	return r.Load.did()
+}
+
 // Delta stages, compares, checks, estimates and loads. What an interrupted load has left in
 // flight is settled and finished first. An error before the load is a *DeltaStopped; one of
 // the load is the load's own. The result says how far it came.
 func (p *Project) Delta(ctx, drain context.Context, o DeltaOptions) (r DeltaResult, err error) {
 	begin := time.Now()
 	r = DeltaResult{Version: 1, Steps: []DeltaStep{}}
+	_, finish := p.alerting(ctx, "delta", o.Load.SnapshotEvery)
 	defer func() {
 		if r.Seconds = time.Since(begin).Seconds(); err != nil {
 			r.Stopped = err.Error()
 		}
+		finish(r.did(), err)
 	}()
 	step := func(name string, do func() error) error {
 		o.Step(name)

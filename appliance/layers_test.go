@@ -60,6 +60,7 @@ var homes = map[string][]string{
 	"github.com/Azure/azure-sdk-for-go":                          {"appliance/dataverse/identity", "backup"},
 	"github.com/minio/minio-go":                                  {"backup"},
 	"github.com/johannesboyne/gofakes3":                          nil, // tests only
+	"github.com/wneessen/go-mail":                                {"appliance"},
 	"gopkg.in/natefinch/lumberjack.v2":                           {"appliance"},
 	"github.com/spf13/pflag":                                     {"appliance/cli"},
 	"go.yaml.in/yaml":                                            {"appliance/config"},

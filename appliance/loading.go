@@ -47,16 +47,21 @@ type LoadResult struct {
 	Stopped   string                      `json:"stopped,omitempty"` // why it ended before all was done
 }
 
+// did is what a load did, in words.
+func (r LoadResult) did() string { return fmt.Sprintf("%d records sent, %d failed", r.Sent, r.Failed) }
+
 // Load sends what waits, until nothing does. When drain ends it finishes what is
 // begun and returns load.ErrDrained. Snapshots are taken meanwhile.
 func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult, err error) {
 	begin := time.Now()
 	r = LoadResult{Version: 1}
+	alerter, finish := p.alerting(ctx, "load", o.SnapshotEvery)
+	defer func() { finish(r.did(), err) }()
 	end, err := p.record(ctx, "load", p.o.Args)
 	if err != nil {
 		return r, err
 	}
-	defer func() { end(err, fmt.Sprintf("%d records sent, %d failed", r.Sent, r.Failed)) }()
+	defer func() { end(err, r.did()) }()
 	if err := p.sync(ctx); err != nil { // a staging that was killed before the ledger knew
 		return r, err
 	}
@@ -114,6 +119,8 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 		return r, err
 	}
 	background, stop := context.WithCancel(ctx)
+	alerter.meets(background, target, b)
+	defer alerter.leaves()
 	logged := p.followLog(background, tracker)
 	go followPace(background, target, tracker)
 	drain, stopLoad := context.WithCancel(drain)

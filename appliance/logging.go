@@ -29,6 +29,9 @@ import (
 // the settings, whoever wrote it; values of masked columns are masked before anything that
 // logs has seen them.
 
+// hidden stands in a text for a secret.
+const hidden = "(hidden)"
+
 // LogOptions say where the log goes and what it holds; what is empty is as in the settings.
 type LogOptions struct {
 	File   string // "-": standard error
@@ -116,7 +119,9 @@ func withoutSecrets(a slog.Attr, secrets []string) slog.Attr {
 
 func scrubbed(text string, secrets []string) string {
 	for _, s := range secrets {
-		text = strings.ReplaceAll(text, s, "(hidden)")
+		if s != "" {
+			text = strings.ReplaceAll(text, s, hidden)
+		}
 	}
 	return text
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse"
@@ -66,6 +67,9 @@ type Project struct {
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 
 	log *logWriter // nil = none
+
+	alerter atomic.Pointer[alerter]   // of the load or delta that runs; nil = none
+	snapped atomic.Pointer[time.Time] // when the newest snapshot of this process was taken
 
 	owns        bool                             // owner.json is this process's
 	tracker     atomic.Pointer[progress.Tracker] // of a load that is running

@@ -157,6 +157,7 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo,
 		return SnapshotInfo{}, err
 	}
 	info = snapshotInfo(taken)
+	p.snapped.Store(&info.Time)
 	var failed []error
 	for _, place := range copies {
 		if _, err := backup.Copy(ctx, o, taken.ID, place); err != nil {

@@ -59,7 +59,8 @@ type Status struct {
 	Left    *Remaining         `json:"left,omitempty"` // of that load: the estimate, corrected by what was measured
 	Pulse   *progress.Pulse    `json:"pulse,omitempty"`
 	Running *Owner             `json:"running,omitempty"`
-	Due     *time.Time         `json:"due,omitempty"` // when the planned window of the newest generation ends (estimate.window)
+	Alerts  []progress.Alert   `json:"alerts,omitempty"` // that hold now, of a load that is running
+	Due     *time.Time         `json:"due,omitempty"`    // when the planned window of the newest generation ends (estimate.window)
 
 	Target       string           `json:"target"`                 // the environment's address
 	Organization string           `json:"organization,omitempty"` // and its id, once a load has met it
@@ -131,6 +132,7 @@ func (p *Project) Status(ctx context.Context) (Status, error) {
 		owner := readOwner(p.work())
 		s.Running = &owner
 	}
+	s.Alerts = p.alerts()
 	if live, ok := p.Live(); ok {
 		s.Live = &live
 		s.Left = p.remaining(live)

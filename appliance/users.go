@@ -27,6 +27,7 @@ type users struct {
 type user struct {
 	name   string // for messages
 	client *dataverse.Client
+	source *identity.Source
 	calls  int // given out and not yet back
 }
 
@@ -50,28 +51,29 @@ func (p *Project) connect(perUser int) (*users, error) {
 				name += " (" + s.Client + ")"
 			}
 		}
-		client, err := p.client(s, i, perUser)
+		client, source, err := p.client(s, i, perUser)
 		if err != nil {
 			u.close()
 			return nil, named(name, err)
 		}
-		u.each = append(u.each, &user{name: name, client: client})
+		u.each = append(u.each, &user{name: name, client: client, source: source})
 	}
 	return u, nil
 }
 
-func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, error) {
+func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, *identity.Source, error) {
 	o := p.signIn(p.Config.Target, s, i)
 	credential, err := identity.New(o)
 	if err != nil {
-		return nil, &SignInError{Err: err}
+		return nil, nil, &SignInError{Err: err}
 	}
 	l := p.Config.Limits
-	return dataverse.New(dataverse.Options{
+	client, err := dataverse.New(dataverse.Options{
 		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout, Patience: patience(p.Config.Load.Patience),
 		Limiter:   pace.New(pace.Options{Max: perUser, MostRequests: l.Requests, MostExecution: l.Execution, Window: l.Window}),
 		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log, Observe: p.observe,
 	})
+	return client, credential, err
 }
 
 // patience is the client's: none there is less than 0.
@@ -222,6 +224,20 @@ func (u *users) away() time.Time {
 		}
 	}
 	return since
+}
+
+// tokenEnds is when the first of the users cannot sign in any more; zero: none is known to.
+func (u *users) tokenEnds() time.Time {
+	var first time.Time
+	for _, one := range u.each {
+		if one.source == nil {
+			continue
+		}
+		if at := one.source.Ends(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
 }
 
 // route sends a table's requests, each as one of the users, with what the table's

@@ -30,7 +30,7 @@ const opened = "(opened)"
 // trailLines has every command of the program, in an order in which they can be called.
 func trailLines() []trailLine {
 	return []trailLine{
-		{"help", "", 0}, {"version", "", 0}, {"guide start", "", 0}, {"completion bash", "", 0},
+		{"help", "", 0}, {"version", "", 0}, {"guide start", "", 0}, {"completion bash", "", 0}, {"alert", "", 0}, {"alert test", "", 1}, // nobody is named
 		{"init TMP/other", "", 0}, // another project, whose trail begins with its first stage
 		{"schema config", "", 0}, {"schema pull account -o -", "", 0}, {"schema pull", "schema pull", 0},
 		{"check", "", 0}, {"check --online", "", 0}, {"check --data", "", 0},

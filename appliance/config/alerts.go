@@ -67,6 +67,19 @@ type Channel struct {
 	Only          []string `json:"only" enum:"errors,rate,still,throttled,disk,snapshot,finish,token,schema,identity,ended" doc:"The alerts that this one gets; all when left out."`
 }
 
+// Kind is the way in a word.
+func (c Channel) Kind() string {
+	switch {
+	case !c.Webhook.IsZero():
+		return "webhook"
+	case !c.Teams.IsZero():
+		return "teams"
+	case c.SMTP != "":
+		return "smtp"
+	}
+	return "command"
+}
+
 // ErrorShare, RateShare and ThrottledShare are the shares as numbers; 0 where there is no alert.
 func (a Alerts) ErrorShare() float64     { return share(a.Errors) }
 func (a Alerts) RateShare() float64      { return share(a.Rate) }

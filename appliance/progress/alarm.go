@@ -110,6 +110,7 @@ type Alarms struct {
 // hold is how a rule stands.
 type hold struct {
 	firing bool
+	alert  Alert     // the last that was told
 	since  time.Time // of what is now: it holds, or it is better
 	turned time.Time // since then things are the other way; zero = they are not
 }
@@ -119,12 +120,12 @@ func NewAlarms(l Limits) *Alarms {
 	return &Alarms{limits: l, holds: map[Rule]*hold{}, told: map[string]bool{}}
 }
 
-// FiringRules are the rules that hold, in the order of AlarmRules.
-func (a *Alarms) FiringRules() []Rule {
-	var out []Rule
+// Firing are the alerts whose rules hold, as they were told, in the order of AlarmRules.
+func (a *Alarms) Firing() []Alert {
+	var out []Alert
 	for _, r := range AlarmRules {
 		if h := a.holds[r]; h != nil && h.firing {
-			out = append(out, r)
+			out = append(out, h.alert)
 		}
 	}
 	return out
@@ -192,7 +193,7 @@ func (a *Alarms) turn(out []Alert, now time.Time, rule Rule, v verdict, after ti
 	if !h.firing {
 		alert.State, alert.Since = Resolved, h.since
 	}
-	h.since, h.turned = h.turned, time.Time{}
+	h.since, h.turned, h.alert = h.turned, time.Time{}, alert
 	return append(out, alert)
 }
 
@@ -382,7 +383,8 @@ func (a *Alarms) schema(out []Alert, o Observation) []Alert {
 		if n := len(fresh) - shown; n > 0 {
 			text += fmt.Sprintf("; and %d more", n)
 		}
-		out = append(out, Alert{SchemaChanged, Firing, text, h.since, o.Time})
+		h.alert = Alert{SchemaChanged, Firing, text, h.since, o.Time}
+		out = append(out, h.alert)
 	case h.firing && len(o.Schema) == 0:
 		h.firing = false
 		for k := range a.told {

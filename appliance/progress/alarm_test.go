@@ -118,14 +118,15 @@ func ends(hours int) func(*Observation) {
 	return func(o *Observation) { o.Finish = time.Date(2026, 12, 5, 8+hours, 0, 0, 0, time.UTC) }
 }
 
-func TestFiringRulesAreThoseThatHold(t *testing.T) {
+func TestFiringAreThoseThatHold(t *testing.T) {
 	c := newCourse(Limits{Disk: 5e9, Still: time.Minute})
 	c.goes(5, 0, 0, func(o *Observation) { o.DiskLeft = 1 })
-	if got := c.alarms.FiringRules(); fmt.Sprint(got) != "[still disk]" {
+	got := c.alarms.Firing()
+	if len(got) != 2 || got[0].Rule != StandsStill || got[1].Rule != DiskLow || got[1].Text != "0.0 GB left on the disk of the work folder" {
 		t.Errorf("firing: %v", got)
 	}
 	c.goes(5, 600, 0, func(o *Observation) { o.DiskLeft = 9e9 })
-	if got := c.alarms.FiringRules(); len(got) != 0 {
+	if got := c.alarms.Firing(); len(got) != 0 {
 		t.Errorf("firing: %v", got)
 	}
 }

@@ -2,9 +2,12 @@ package identity
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -54,6 +57,7 @@ type Source struct {
 	ends    time.Time // of the token; zero: not known
 	renewal time.Time // from when on a new one is fetched
 	running *fetching // under way; nil: none
+	only    bool      // there is no way to get another token, or the last try failed
 }
 
 // grant is a token and its times.
@@ -101,7 +105,7 @@ func New(o Options) (*Source, error) {
 
 // fixed is a Source of one token; it cannot be renewed.
 func fixed(token string) *Source {
-	s := &Source{token: token}
+	s := &Source{token: token, ends: endOf(token), only: true}
 	s.fetch = func(context.Context) (grant, error) {
 		return grant{}, &Error{Message: "the service refused the token given, and there is no way to get another: it may have ended"}
 	}
@@ -195,14 +199,42 @@ func (s *Source) run(ctx context.Context, f *fetching) {
 	now := time.Now()
 	switch {
 	case err != nil && s.token != "" && now.Before(s.ends):
-		s.renewal = now.Add(retryRenew)
+		s.renewal, s.only = now.Add(retryRenew), true
 	case err != nil:
 		f.err = err
 	default:
-		s.token, s.ends, s.renewal = g.token, g.ends, renewalOf(g, now)
+		s.token, s.ends, s.renewal, s.only = g.token, g.ends, renewalOf(g, now), false
 	}
 	s.running = nil
 	close(f.done)
+}
+
+// Ends is when nobody can sign in any more as things stand: the end of a token that is the
+// only one, or that could not be renewed. Zero: there is no such time, or it is not known.
+func (s *Source) Ends() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.only {
+		return time.Time{}
+	}
+	return s.ends
+}
+
+// endOf reads the end of a token that is a JSON Web Token (RFC 7519, exp), unverified: the
+// service judges it. Zero for any other.
+func endOf(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Exp float64 `json:"exp"`
+	}
+	if err != nil || json.Unmarshal(b, &claims) != nil || claims.Exp <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(claims.Exp), 0)
 }
 
 // renewalOf is when to fetch the next token: when the grant says so, and otherwise

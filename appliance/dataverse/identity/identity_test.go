@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -356,4 +357,52 @@ func TestReadyToken(t *testing.T) {
 	} else if got, _ := s.Token(t.Context()); got == "" {
 		t.Error("none gives no token")
 	}
+}
+
+// TestEndIsToldWhereThereIsNoOtherToken: a ready token has the end that stands in it; one
+// that can be renewed has none until renewing fails.
+func TestEndIsToldWhereThereIsNoOtherToken(t *testing.T) {
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"aud":"x","exp":1796457600}`))
+	for token, want := range map[string]time.Time{
+		"e30." + claims + ".sig": time.Unix(1796457600, 0), "e30." + claims: {}, "e30.###.sig": {}, "e30.e30.sig": {}, "ready": {},
+	} {
+		s, err := New(Options{Kind: Token, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Ends(); !got.Equal(want) {
+			t.Errorf("%s ends at %v, want %v", token, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		fails := false
+		s := &Source{}
+		s.fetch = func(context.Context) (grant, error) {
+			if fails {
+				return grant{}, errors.New("no")
+			}
+			return grant{token: "t", ends: time.Now().Add(time.Hour)}, nil
+		}
+		look := func() time.Time {
+			if _, err := s.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return s.Ends()
+		}
+		begun := time.Now()
+		if got := look(); !got.IsZero() {
+			t.Errorf("a token that can be renewed ends at %v", got)
+		}
+		fails = true
+		time.Sleep(56 * time.Minute)
+		if got := look(); !got.Equal(begun.Add(time.Hour)) {
+			t.Errorf("renewing fails, and the end is %v", got)
+		}
+		fails = false
+		time.Sleep(time.Minute)
+		if got := look(); !got.IsZero() {
+			t.Errorf("renewed, and the end is %v", got)
+		}
+	})
 }
