@@ -24,6 +24,7 @@ import (
 //	reconciled.json               the last one
 //	reconciled/generation-N.json  the last one of each staging
 //	reconciled/<table>.ndjson     the last one's mismatches, a line each, for SQL
+//	reconciled/<table>.versions   at which version each record was equal (reconcileversions.go)
 //
 // Only one of every row and column, with no load beside it, is kept as the last one:
 // discard and cutover go by it.
@@ -157,6 +158,15 @@ func (m *mismatchFiles) file(table string) (*mismatchFile, error) {
 		m.open[table] = &mismatchFile{f, bufio.NewWriter(f)}
 	}
 	return m.open[table], nil
+}
+
+// anew forgets what was kept of a table in this comparison.
+func (m *mismatchFiles) anew(table string) {
+	if file := m.open[table]; file != nil {
+		file.f.Close()
+		os.Remove(file.f.Name())
+		delete(m.open, table)
+	}
 }
 
 // finish puts the files of the tables in place of those of an earlier comparison.

@@ -22,6 +22,7 @@ type ReconcileOptions struct {
 	Values    bool     // compare the columns too, not only which records are there
 	Limit     int      // how many mismatches of a table are kept
 	Parallel  int      // slices of a big table that are read at once; 0 = readersEach for each user
+	Changed   bool     // read in full only what has changed in the target since it was found equal
 	Samples   int      // how many records of a table are shown whole
 	NewTarget string   // the target's address said a second time, as in LoadOptions
 	Args      []string // of the process that asks, for the audit trail; nil = this one's
@@ -65,11 +66,17 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 		return r, err
 	}
 	defer files.drop()
+	versions := &versionFiles{p: p, open: map[string]*versionFile{}}
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
-		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Keep: keptMismatches, Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, ReadBack: func(table string) string {
+		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Anew: files.anew, Keep: keptMismatches,
+		Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, Versions: versions.of, Changed: o.Changed,
+		ReadBack: func(table string) string {
 			return reconcile.ReadBackSQL(duckstage.Ident(table + load.FlagsSuffix))
 		}})
+	if kept := versions.close(r.Tables); err == nil {
+		err = kept
+	}
 	if err != nil {
 		return r, p.explainTarget(err)
 	}

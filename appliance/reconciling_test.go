@@ -1,14 +1,19 @@
 package appliance
 
 import (
+	"archive/zip"
+	"encoding/binary"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dvmigrate/appliance/reconcile"
 )
@@ -121,14 +126,23 @@ reconcile:
 	if r := compareAll(t, p); !r.Pass || r.Summary.Faults() > 0 || len(r.Tables) != 2 {
 		t.Fatalf("what was loaded is not what is there: %+v", r)
 	}
+	later(t, p, "account", "contact")
 	spoil(t, url)
+	by, err := p.Reconcile(t.Context(), ReconcileOptions{Values: true, Limit: 20, Changed: true, Samples: 5}, func(string, float64) {})
+	if err != nil || by.Tables[0].Unchanged != 9 || by.Tables[1].Unchanged != 8 { // the third contact went to its account's new owner
+		t.Errorf("by versions: %v, %+v", err, by)
+	}
+	sheet(t, by)
+	lines := mismatchLines(t, p, "contact")
 	r := compareAll(t, p)
+	if again := mismatchLines(t, p, "contact"); !slices.Equal(lines, again) || by.Summary != r.Summary {
+		t.Errorf("by versions %q %+v, in full %q %+v", lines, by.Summary, again, r.Summary)
+	}
 	account, contact := r.Tables[0], r.Tables[1]
 	if r.Pass || account.Different != 3 || contact.Different != 2 || contact.Missing != 1 || contact.Others == 0 {
 		t.Errorf("%+v", r)
 	}
 	wantLines(t, mismatchLines(t, p, "account"), "A1 different value name Company 1 Jane Secret Ltd", "A2 different value revenue 200.5000 1.2500", "A3 different owner ownerid "+someUser+" "+someTeam)
-	lines := mismatchLines(t, p, "contact")
 	if len(lines) != 4 || !strings.HasPrefix(lines[0], "C4 different parent parentcustomerid ") || !strings.HasPrefix(lines[1], "C5 different state statecode 0 1") || lines[3] != "C6 missing" {
 		t.Errorf("contacts: %q", lines)
 	}
@@ -175,6 +189,68 @@ reconcile:
 	c.Source["rows"] = f
 	if _, err := p.Reconcile(t.Context(), ReconcileOptions{}, func(string, float64) {}); err == nil || !strings.Contains(err.Error(), "reconcile.account.source.rows: it has to be a SELECT") {
 		t.Errorf("a bad SELECT: %v", err)
+	}
+}
+
+// later makes it so that the last comparison began a minute after what was loaded then.
+func later(t *testing.T, p *Project, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
+		f, err := os.OpenFile(filepath.Join(p.work(), reconciledFolder, table+".versions"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := binary.LittleEndian.AppendUint64(nil, uint64(time.Now().Unix()+60))
+		if _, err := f.WriteAt(b, 40); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+}
+
+// sheet writes a comparison for the sign-off, and looks into it.
+func sheet(t *testing.T, r reconcile.Result) {
+	t.Helper()
+	if len(r.Tables[0].Samples) != 5 || len(r.Tables[1].Samples) != 5 {
+		t.Fatalf("%d and %d samples, want 5 of each", len(r.Tables[0].Samples), len(r.Tables[1].Samples))
+	}
+	for _, s := range r.Tables[1].Samples {
+		for _, v := range s.Values {
+			if v.Column == "parentcustomerid" && v.Staged != "A"+s.LegacyKey[1:]+" (account)" || v.Column == "statecode" && v.Staged != "0 (Active)" {
+				t.Errorf("sample %s: %+v", s.LegacyKey, v)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "sign-off.xlsx")
+	if err := WriteSignOff(path, "https://acme.crm4.dynamics.com/", r); err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	all := ""
+	for _, f := range z.File {
+		part, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := xml.Unmarshal(b, new(struct{})); err != nil {
+			t.Errorf("%s is no XML: %v", f.Name, err)
+		}
+		all += string(b)
+	}
+	s := r.Tables[0].Samples[0]
+	for _, want := range []string{`<sheet name="tables"`, `<sheet name="account"`, "FAIL", "3 different", s.LegacyKey,
+		"HYPERLINK(&#34;https://acme.crm4.dynamics.com/main.aspx?pagetype=entityrecord&amp;etn=account&amp;id=" + s.RecordID + "&#34;"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the workbook lacks %q", want)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ type reconcileCommand struct {
 	countsOnly bool
 	limit      int
 	parallel   int
+	changed    bool
 	samples    int
 	html       string
 	sheet      string
@@ -30,6 +31,7 @@ func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.countsOnly, "ids-only", false, "compare which records are there, not their values")
 	f.IntVar(&c.limit, "limit", 20, "mismatches shown for each table")
 	f.IntVar(&c.parallel, "parallel", 0, "slices of a big table that are read at once; 0 = 4 for each user")
+	f.BoolVar(&c.changed, "changed", false, "read in full only the records whose version is not that at which an earlier comparison found them equal")
 	f.IntVar(&c.samples, "samples", 20, "records of each table that the page and the workbook show whole, chosen at random; 0 for none")
 	f.StringVar(&c.html, "html", "", "also write the comparison as a page to this `file`")
 	f.StringVar(&c.sheet, "sheet", "", "also write a workbook for the sign-off, .xlsx, to this `file`")
@@ -53,7 +55,7 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer v.Close()
 	meter := env.meter()
-	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
+	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, Changed: c.changed, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}
@@ -133,6 +135,13 @@ func printReconciled(env *Env, r appliance.Compared) {
 		printTable(env.Stdout, []column{left("table"), left("legacy key"), left("record id"), left("what"), left("column"), left("loaded"), left("in target")}, bad)
 		env.say("\nall of them: dvmigrate sql -c 'FROM reconcile_<table>'")
 	}
+	unchanged := int64(0)
+	for _, t := range r.Tables {
+		unchanged += t.Unchanged
+	}
+	if unchanged > 0 {
+		env.say("\n%s records have the version at which they were found equal before, and were not read in full", count(unchanged))
+	}
 	if s.Moving > 0 {
 		env.say("\na load is running: %s records that it changed meanwhile were not judged; compare again when it is over", count(s.Moving))
 	}
@@ -176,6 +185,9 @@ func printFigures(env *Env, r appliance.Compared) {
 	counted := 0
 	for _, t := range r.Tables {
 		for _, f := range t.Figures {
+			if t.Source == 0 {
+				continue // nothing was loaded: nothing to say
+			}
 			figures = append(figures, []string{t.Name, f.Column, f.Kind, f.Staged, f.Target, sameText(f.Same)})
 		}
 		for _, g := range t.Groups {

@@ -217,7 +217,7 @@ func groupOf(f *field, text string) string {
 func (r *records) tallyRow(p pending, v []*column.Vector, i int) {
 	for _, t := range r.tallies {
 		f, staged, got := &r.shape.fields[t.field], v[t.field+2], r.value(p.row, t.field)
-		asStaged := !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got)
+		asStaged := p.same || !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got)
 		t.add(f, staged, i, got, asStaged)
 	}
 }

@@ -32,6 +32,7 @@ type book interface {
 // client reads the target; *dataverse.Client is one.
 type client interface {
 	Rows(ctx context.Context, t *schema.Table, q dataverse.Query, fn func(row json.RawMessage) error) error
+	Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error
 }
 
 // Options say what is compared.
@@ -57,6 +58,10 @@ type Options struct {
 	ReadBack func(table string) string
 	// SliceRows is from how many records on a slice is worth reading; 0 = sliceRows.
 	SliceRows int64
+	// Versions keeps at which version each record was found equal, for the shape of what was
+	// compared; nil: nowhere. Changed says to read in full only those with another one.
+	Versions func(table, shape string) (Versions, error)
+	Changed  bool
 	// Samples is how many records of each table are chosen at random and shown whole.
 	Samples int
 	// Hide keeps what the target holds out of every result, where it may be what was masked
@@ -66,6 +71,8 @@ type Options struct {
 	// seq is the staged row's number, -1 where there is none. nil: nobody keeps them.
 	Found func(table string, seq int64, m Mismatch) error
 	Keep  int
+	// Anew says that what Found was handed of a table is void: it is compared anew.
+	Anew func(table string)
 	// Parallel is how many slices of a table are read at once; less than 2: one after the other.
 	Parallel int
 	// Moving says that a load changes target and ledger meanwhile. Records whose entry
@@ -90,7 +97,13 @@ func Run(ctx context.Context, s stage, b book, c client, o Options) (Result, err
 		o.Watch = func(string, int64, int64) {}
 	}
 	for _, t := range o.Tables {
-		res, err := compare(ctx, s, b, c, o, t)
+		res, err := compare(ctx, s, b, c, o, t, false)
+		if errors.Is(err, errManyChanged) {
+			if o.Anew != nil {
+				o.Anew(t.Name)
+			}
+			res, err = compare(ctx, s, b, c, o, t, true)
+		}
 		if err != nil {
 			return r, fmt.Errorf("reconcile %s: %w", t.Name, err)
 		}
@@ -110,6 +123,10 @@ type comparison struct {
 	shape    *shape
 	tallies  []*tally
 	samples  map[uint32]*Sample
+	client   client
+	known    Versions   // nil: nobody keeps them
+	full     bool       // the table is not read by versions
+	reread   int64      // records of which only the version was read at first
 	mu       sync.Mutex // protects all below while slices of the table are read
 	examples examples
 	kept     map[string]int // handed to Found, by kind
@@ -168,11 +185,11 @@ func (w *comparison) moves(e ledger.Entry) bool { return w.began > 0 && e.Time >
 var errNoIntersect = errors.New("the schema does not have the intersect table of the N:N relationship; pull the schema with it")
 
 // compare does one table: read all of the target's, then tell what did not come.
-func compare(ctx context.Context, s stage, b book, c client, o Options, t *mapping.Table) (TableResult, error) {
+func compare(ctx context.Context, s stage, b book, c client, o Options, t *mapping.Table, full bool) (TableResult, error) {
 	if t.Schema == nil {
 		return TableResult{}, errNoIntersect
 	}
-	w := &comparison{stage: s, book: b, o: o, table: t, rules: o.Rules(t.Name),
+	w := &comparison{stage: s, book: b, o: o, table: t, full: full, rules: o.Rules(t.Name),
 		result: TableResult{Name: t.Name, rules: o.Rules(t.Name)}, examples: examples{limit: o.Limit}, kept: map[string]int{}, differ: map[string]*ColumnCount{}}
 	began := time.Now()
 	if o.Moving {
@@ -236,11 +253,11 @@ func (w *comparison) missing() {
 
 // meet notes that the target has record seq of ours, and returns what the ledger
 // says of it; again is true when it was met before.
-func (w *comparison) meet(seq uint32, found Mismatch) (x expectation, action ledger.Action, again bool) {
+func (w *comparison) meet(seq uint32, found Mismatch) (x expectation, e ledger.Entry, again bool) {
 	e, known := w.book.Entry(w.table.Name, seq)
 	if known && w.moves(e) {
 		w.seen.add(seq)
-		return expectation{presence: unsure}, e.Action, false
+		return expectation{presence: unsure}, e, false
 	}
 	if known {
 		x = expect(e)
@@ -256,8 +273,8 @@ func (w *comparison) meet(seq uint32, found Mismatch) (x expectation, action led
 		found.Kind = Extra
 	default:
 		w.result.Target++
-		return x, e.Action, false
+		return x, e, false
 	}
 	w.found(example{Mismatch: found, seq: seq, staged: true})
-	return x, e.Action, again
+	return x, e, again
 }

@@ -363,3 +363,7 @@ func (c lines) Rows(_ context.Context, _ *schema.Table, _ dataverse.Query, fn fu
 	}
 	return nil
 }
+
+func (c lines) Records(context.Context, *schema.Table, []schema.GUID, []string, func(schema.GUID, json.RawMessage) error) error {
+	return errors.New("nobody reads single records here")
+}

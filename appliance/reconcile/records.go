@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,7 @@ type shape struct {
 	keys   []key
 	stored []string // the stage's columns that a comparison reads
 	query  dataverse.Query
+	narrow bool // only ids, versions and alternate keys are read of every record (changed.go)
 }
 
 // group is some rows of the target, their values as JSON.
@@ -49,6 +51,7 @@ type group struct {
 type targetRow struct {
 	id       schema.GUID
 	seq      uint32
+	version  uint64
 	assigned bool // the id is one that this migration assigned
 	matched  bool // of an id that we did not assign: the row is ours, or a duplicate of ours
 }
@@ -71,10 +74,18 @@ func newShape(w *comparison) *shape {
 	return s
 }
 
+// narrowed is the shape of a reading by versions.
+func (s *shape) narrowed(t *schema.Table) *shape {
+	n := *s
+	n.narrow = true
+	n.query.Select = members(t.PrimaryID, slices.DeleteFunc(slices.Clone(s.fields), func(f field) bool { return !inKey(t, f.name) }))
+	return &n
+}
+
 // newRecords reads one slice.
 func newRecords(w *comparison) *records {
 	r := &records{comparison: w}
-	names := []string{w.table.Schema.PrimaryID}
+	names := []string{w.table.Schema.PrimaryID, etag}
 	for _, f := range w.shape.fields {
 		names = append(names, f.read)
 	}
@@ -109,7 +120,7 @@ func (r *records) add(raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("read a row of the target: %s: %w", r.table.Schema.PrimaryID, err)
 	}
-	row := targetRow{id: id}
+	row := targetRow{id: id, version: versionOf(r.split.Member(etag))}
 	if r.o.RecordSeq != nil {
 		row.seq, row.assigned = r.o.RecordSeq(r.table.Name, id)
 	}
@@ -182,13 +193,16 @@ type pending struct {
 	row    int
 	action ledger.Action
 	expect expectation
+	same   bool // its values need not be read: it is as it was when it was found equal
 }
 
 // meetRow notes that a row of the group is ours; ok is true when its values are to be
 // compared.
 func (r *records) meetRow(row int, seq uint32) (p pending, ok bool) {
-	x, action, again := r.meet(seq, Mismatch{RecordID: r.group.rows[row].id.String()})
-	return pending{row, action, x}, r.o.Values && x.values && !again
+	x, entry, again := r.meet(seq, Mismatch{RecordID: r.group.rows[row].id.String()})
+	p = pending{row: row, action: entry.Action, expect: x}
+	p.same = r.unchanged(p, seq, entry)
+	return p, r.o.Values && x.values && !again
 }
 
 // compareAssigned compares the rows whose number is in their id.
@@ -209,6 +223,15 @@ func (r *records) compareAssigned(ctx context.Context, rows []int) error {
 	}
 	if len(wanted) == 0 {
 		return nil
+	}
+	var full []int
+	for _, p := range wanted {
+		if !p.same {
+			full = append(full, p.row)
+		}
+	}
+	if err := r.readInFull(ctx, full); err != nil {
+		return err
 	}
 	query := selectFrom(r.table.Name, r.shape.stored) + " WHERE " + mapping.Ident(mapping.Seq) + " BETWEEN ? AND ?"
 	args := []any{int64(first), int64(last)}
@@ -257,6 +280,11 @@ func (r *records) compareKept(ctx context.Context, rows []int) error {
 				if !ok {
 					continue
 				}
+				if !p.same {
+					if err := r.readInFull(ctx, []int{row}); err != nil {
+						return err
+					}
+				}
 				if err := r.compareRow(p, seq, v, i); err != nil {
 					return err
 				}
@@ -285,6 +313,10 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 	r.tallyRow(p, v, i)
 	if err := r.sample(p, seq, v, i); err != nil {
 		return err
+	}
+	if p.same {
+		r.result.Unchanged++
+		return nil
 	}
 	differs := false
 	for k := range r.shape.fields {
@@ -320,5 +352,6 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 	if differs {
 		r.result.Different++
 	}
+	r.noteEqual(p, seq, !differs)
 	return nil
 }

@@ -46,10 +46,11 @@ type TableResult struct {
 	Extra      int64         `json:"extra"`
 	Different  int64         `json:"different"`
 	Duplicates int64         `json:"duplicates"`
-	Moving     int64         `json:"moving,omitempty"` // that a load changed meanwhile, so that they are not judged
-	Others     int64         `json:"others"`           // rows of the target that are not of this migration
-	Staged     int64         `json:"staged"`           // rows of the stage
-	NotLoaded  int64         `json:"notLoaded"`        // of these, without a record in the target, by the ledger
+	Moving     int64         `json:"moving,omitempty"`    // that a load changed meanwhile, so that they are not judged
+	Others     int64         `json:"others"`              // rows of the target that are not of this migration
+	Unchanged  int64         `json:"unchanged,omitempty"` // that were not read in full: their version is that at which they were equal
+	Staged     int64         `json:"staged"`              // rows of the stage
+	NotLoaded  int64         `json:"notLoaded"`           // of these, without a record in the target, by the ledger
 	Columns    []ColumnCount `json:"columns,omitempty"`
 	Figures    []Figure      `json:"figures,omitempty"`
 	Groups     []Group       `json:"groups,omitempty"`

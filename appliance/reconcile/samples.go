@@ -72,7 +72,10 @@ func (r *records) sample(p pending, seq uint32, v []*column.Vector, i int) error
 			continue
 		}
 		x := SampleValue{Column: f.shownAs()}
-		if f.party != nil {
+		if p.same {
+			x.Same, x.Staged = true, f.wantText(staged, i)
+			x.Target = x.Staged
+		} else if f.party != nil {
 			want, err := r.stagedParties(f, staged, i)
 			if err != nil {
 				return err

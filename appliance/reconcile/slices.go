@@ -27,7 +27,16 @@ const (
 
 // records compares an ordinary table.
 func (w *comparison) records(ctx context.Context, c client) error {
-	w.shape = newShape(w)
+	w.shape, w.client = newShape(w), c
+	if w.o.Versions != nil && w.o.Values && w.shape.query.Expand == "" {
+		var err error
+		if w.known, err = w.o.Versions(w.table.Name, shapeText(w.shape.fields)); err != nil {
+			return err
+		}
+		if !w.full && w.byVersion() {
+			w.shape = w.shape.narrowed(w.table.Schema)
+		}
+	}
 	if w.o.Values && w.o.ReadBack != nil && !w.o.Moving {
 		w.tallies = newTallies(w.shape.fields, w.rules)
 	}

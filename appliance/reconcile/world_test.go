@@ -196,6 +196,9 @@ func (c rows) Rows(_ context.Context, t *schema.Table, q dataverse.Query, fn fun
 	}
 	for _, r := range c[t.EntitySet] {
 		out := row{"@odata.etag": `W/"1"`, t.PrimaryID: r[t.PrimaryID]}
+		if version, ok := r["@odata.etag"]; ok {
+			out["@odata.etag"] = version
+		}
 		for _, name := range q.Select {
 			out[name] = r[name]
 		}
@@ -208,6 +211,22 @@ func (c rows) Rows(_ context.Context, t *schema.Table, q dataverse.Query, fn fun
 		}
 	}
 	return nil
+}
+
+// Records reads some of the rows, in their order.
+func (c rows) Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(schema.GUID, json.RawMessage) error) error {
+	q := dataverse.Query{Select: append([]string{t.PrimaryID}, columns...), PageSize: 5000, OrderBy: t.PrimaryID}
+	return c.Rows(ctx, t, q, func(raw json.RawMessage) error {
+		var r struct{ row }
+		if err := json.Unmarshal(raw, &r.row); err != nil {
+			return err
+		}
+		id, err := schema.ParseGUID(fmt.Sprint(r.row[t.PrimaryID]))
+		if err != nil || !slices.Contains(ids, id) {
+			return err
+		}
+		return fn(id, raw)
+	})
 }
 
 // account is a row of the target with the record id of a staged account.
