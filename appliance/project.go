@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"dvmigrate/appliance/config"
@@ -339,6 +340,8 @@ func (p *Project) explainLedger(err error) error {
 		return fmt.Errorf("%w\nnothing was changed; go on with the release of dvmigrate that wrote it", err)
 	case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrNotLedger):
 		return fmt.Errorf("%w\nnothing was changed; %s", err, p.restoreHint())
+	case errors.Is(err, syscall.EROFS): // as Linux leaves a disk that had a fault
+		return fmt.Errorf("%w\nthe disk of %s is read-only: see why (dmesg), mount it writable again and run again; nothing was changed", err, p.work())
 	}
 	return err
 }

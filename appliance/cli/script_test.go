@@ -50,6 +50,9 @@ import (
 //	stageformat DIR VALUE      make the stage of a project one of another format
 //	stagehold DIR              open the stage of a project, as another program may; until the end,
 //	                           or `stagehold none`
+//	volume DIR SIZE            mount a file system in a file; `volume DIR readonly` has it turn
+//	                           read-only, as a fault of the disk does, `volume DIR again` mends and
+//	                           mounts it again (condition [volume])
 //	tmpfs DIR SIZE             mount a small file system of its own (condition [tmpfs])
 //
 // The condition [shared] holds where the real data of other projects lie beside the
@@ -74,6 +77,8 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "tmpfs":
 				return canMount(t), nil
+			case "volume":
+				return hasVolumes(t), nil
 			case "shared":
 				_, err := os.Stat(shared)
 				return err == nil, nil
@@ -84,7 +89,7 @@ func TestScripts(t *testing.T) {
 			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
 			"stats": cmdStats, "once": cmdOnce, "touch": cmdTouch, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
 			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
-			"stageformat": cmdStageFormat, "stagehold": cmdStageHold,
+			"volume": cmdVolume, "stageformat": cmdStageFormat, "stagehold": cmdStageHold,
 		},
 	})
 }
