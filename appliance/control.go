@@ -101,7 +101,7 @@ func (p *Project) controlHandler() http.Handler {
 			answer(w, nil, err)
 			return
 		}
-		s, err := p.TakeSnapshot(r.Context(), to)
+		s, err := p.TakeSnapshot(r.Context(), to, tell(w))
 		answer(w, s, err)
 	})
 	mux.HandleFunc("POST /audit", func(w http.ResponseWriter, r *http.Request) {
@@ -294,8 +294,8 @@ func (r *remote) Failures(ctx context.Context, f FailureFilter) (list FailureLis
 }
 
 // TakeSnapshot implements Viewer.
-func (r *remote) TakeSnapshot(ctx context.Context, to []string) (s SnapshotInfo, err error) {
-	err = r.ask(ctx, "snapshot", to, &s)
+func (r *remote) TakeSnapshot(ctx context.Context, to []string, watch StageWatch) (s SnapshotInfo, err error) {
+	err = r.watch(ctx, "snapshot", to, &s, watch)
 	return s, err
 }
 

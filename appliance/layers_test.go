@@ -67,7 +67,7 @@ var homes = map[string][]string{
 	"golang.org/x/text":                                          {"duckstage/ingest"},
 	"golang.org/x/crypto/x509roots/fallback":                     {""},
 	"golang.org/x/sync":                                          {"appliance/load", "appliance/reconcile", "duckstage", "duckstage/ingest", "backup", "backup/archive"},
-	"golang.org/x/sys":                                           {"ledger", "backup", "duckstage", "appliance"},
+	"golang.org/x/sys":                                           {"ledger", "backup", "duckstage", "appliance", "appliance/cli"},
 	"golang.org/x/term":                                          {"appliance/cli"},
 	"github.com/google/go-cmp":                                   nil, // tests only
 	"github.com/chromedp":                                        nil, // tests only

@@ -105,6 +105,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	}
 	defer closeFiles()
 	tracker.Phase("load")
+	announce(tracker, survey.run.Predicted)
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{

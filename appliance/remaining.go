@@ -23,9 +23,39 @@ func (p *Project) remaining(live progress.Snapshot) *Remaining {
 	return corrected(*predicted, live)
 }
 
+// Look is what a person watches of a load that is running in this process: its state, with
+// the time left of all its steps where the estimate knows it, and its pulse.
+func (p *Project) Look() (s progress.Snapshot, pulse *progress.Pulse, ok bool) {
+	s, ok = p.Live()
+	if !ok {
+		return s, nil, false
+	}
+	if r := p.remaining(s); r != nil && !s.Paused && !s.Ended {
+		s.Total.Speed = s.Total.Speed.Foretold(r.Seconds)
+	}
+	return s, p.feelPulse(), true
+}
+
+// announce tells the tracker of the steps to come, as they are predicted, so that what is
+// left counts them too.
+func announce(t *progress.Tracker, predicted []Prediction) {
+	totals := map[string]int64{}
+	for _, x := range predicted {
+		totals[x.Table+" "+string(x.Pass)] += x.Operations
+	}
+	for _, x := range predicted {
+		if n := totals[x.Table+" "+string(x.Pass)]; n > 0 {
+			t.Expect(x.Table, string(x.Pass), n)
+		}
+	}
+}
+
 func corrected(predicted []Prediction, live progress.Snapshot) *Remaining {
 	share := map[string]float64{} // that is done of a table's pass
 	for _, t := range live.Tables {
+		if t.State == progress.Waiting { // it is announced, not begun
+			continue
+		}
 		key := t.Name + " " + t.Pass
 		share[key] = 1
 		if t.State != progress.Ended && t.Total > 0 {

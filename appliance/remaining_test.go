@@ -21,6 +21,32 @@ func TestTheRestIsCorrectedByWhatWasMeasured(t *testing.T) {
 	}
 }
 
+func TestStepsToComeAreAnnouncedAndStillToCome(t *testing.T) {
+	predicted := []Prediction{{Table: "account", Pass: plan.Insert, Action: "insert", Operations: 70, Seconds: 100}, {Table: "account", Pass: plan.Insert, Action: "update", Operations: 30, Seconds: 20},
+		{Table: "contact", Pass: plan.Insert, Operations: 300, Seconds: 200}, {Table: "lead", Pass: plan.Insert}}
+	tracker := progress.New()
+	tracker.Phase("load")
+	announce(tracker, predicted)
+	tracker.Begin("account", "insert", 90)
+	tracker.Sent("account", "insert", 90, 0, 0)
+	tracker.End("account", "insert")
+	live := tracker.Snapshot()
+	if live.Total.Total != 390 || len(live.Tables) != 2 || live.Tables[1].State != progress.Waiting {
+		t.Fatalf("announced: %+v", live)
+	}
+	live.Elapsed = 60
+	if r := corrected(predicted, live); r == nil || math.Abs(r.Seconds-100) > 1e-9 {
+		t.Errorf("%+v, want 100 s: half of what was predicted for the step to come", r)
+	}
+	v := progress.Speed{Left: 100, LeftLow: 80, LeftHigh: 150}.Foretold(1000)
+	if v.Left != 1000 || math.Abs(v.LeftLow-800) > 1e-9 || math.Abs(v.LeftHigh-1500) > 1e-9 {
+		t.Errorf("another time left: %+v", v)
+	}
+	if v = (progress.Speed{Left: progress.Unknown}).Foretold(10); v.LeftLow != 10 || v.LeftHigh != 10 {
+		t.Errorf("where the rate said nothing: %+v", v)
+	}
+}
+
 func TestCostsAreToldApartByTheSizesOfRequests(t *testing.T) {
 	var m Measure
 	for i := range 20 {

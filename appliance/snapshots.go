@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -110,7 +111,12 @@ func (p *Project) snapshotKeys() (*backup.Keyring, error) {
 // the settings say), verifies the copy, and copies it on into the others. Where the first
 // is no folder, it is taken into the one of the settings and copied on from there. It may run while
 // a load does. An error of a copy leaves the snapshot and the other copies.
-func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo, err error) {
+func (p *Project) Snapshot(ctx context.Context, to []string) (SnapshotInfo, error) {
+	return p.TakeSnapshot(ctx, to, unwatched)
+}
+
+// TakeSnapshot is Snapshot, which tells how far it is.
+func (p *Project) TakeSnapshot(ctx context.Context, to []string, watch StageWatch) (info SnapshotInfo, err error) {
 	dir, copies := p.snapshotDirs(to)
 	args := append([]string{"--to", dir}, copies...)
 	if p.o.Command == "snapshot" {
@@ -149,7 +155,8 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo,
 	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys, Access: reached,
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
 		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n, Audit: s.Audit}}
-	taken, err := backup.Take(ctx, o, p.ledger, p.stage, backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
+	taken, err := backup.Take(ctx, o, watchedPart{p.ledger, sizeOf(p.ledgerPath()), watch}, watchedPart{p.stage, sizeOf(p.stagePath()), watch},
+		backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
 	if errors.Is(err, syscall.ENOSPC) {
 		err = fmt.Errorf("%w\nfree space on the disk of %s, or choose another folder: dvmigrate snapshot --to DIR", err, dir)
 	}
@@ -160,6 +167,7 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (info SnapshotInfo,
 	p.snapped.Store(&info.Time)
 	var failed []error
 	for _, place := range copies {
+		watch("copying it to "+place, -1)
 		if _, err := backup.Copy(ctx, o, taken.ID, place); err != nil {
 			failed = append(failed, err)
 			continue
@@ -257,6 +265,8 @@ type RestoreOptions struct {
 	Dest string // the new project folder; must be empty or absent
 	Seal string // of the snapshot, as noted when it was taken; another is refused; "" = any
 	Keys KeySource
+	// Watch is told how far it is, by several goroutines; nil = nobody looks.
+	Watch StageWatch
 }
 
 // Restore brings a snapshot back into an empty folder. The target may be ahead of
@@ -308,7 +318,12 @@ func Restore(ctx context.Context, o RestoreOptions, open Options) (info Snapshot
 	if exists(p.ledgerPath()) || exists(p.stagePath()) {
 		return SnapshotInfo{}, fmt.Errorf("%s has a stage or a ledger already, and the settings of the snapshot point there; move it away first", p.work())
 	}
-	s, err = place.Restore(ctx, s.ID, keys, ledger.Store{Path: p.ledgerPath()}, duckstage.Restorer{Path: p.stagePath()})
+	watch := o.Watch
+	if watch == nil {
+		watch = unwatched
+	}
+	done := new(atomic.Int64)
+	s, err = place.Restore(ctx, s.ID, keys, watchedTarget{ledger.Store{Path: p.ledgerPath()}, done, s.Size, watch}, watchedTarget{duckstage.Restorer{Path: p.stagePath()}, done, s.Size, watch})
 	if err != nil {
 		return SnapshotInfo{}, explainSnapshot(o.From, err)
 	}

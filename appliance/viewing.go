@@ -20,7 +20,7 @@ type Viewer interface {
 	// values: nil, bool, int64, float64, json.Number or string. changed counts the
 	// rows that a statement changed which is no query.
 	SQL(ctx context.Context, query string, row func(names []string, values []any) error) (changed int64, err error)
-	TakeSnapshot(ctx context.Context, to []string) (SnapshotInfo, error)
+	TakeSnapshot(ctx context.Context, to []string, watch StageWatch) (SnapshotInfo, error)
 	// Audit reads a part of the audit trail.
 	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
 	// CheckLedger checks the whole ledger, against the stage too.
@@ -87,9 +87,4 @@ func (p *Project) SQL(ctx context.Context, query string, row func([]string, []an
 		}
 		return nil
 	})
-}
-
-// TakeSnapshot implements Viewer.
-func (p *Project) TakeSnapshot(ctx context.Context, to []string) (SnapshotInfo, error) {
-	return p.Snapshot(ctx, to)
 }

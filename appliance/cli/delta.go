@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
-	"dvmigrate/appliance/progress"
 )
 
 var deltaEntry = entry{name: "delta", summary: "stage, compare, check, estimate and load in one go, without a question",
@@ -47,22 +46,10 @@ func (c *deltaCommand) Run(ctx context.Context, env *Env) error {
 	p.AcceptLoss = c.acceptLoss
 	defer c.load.console.beside(ctx, env, p)()
 	meter := env.meter()
-	watching, stop := context.WithCancel(ctx)
-	followed := make(chan struct{})
-	go func() {
-		defer close(followed)
-		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
-	}()
+	stop := meter.watch(ctx, p)
 	r, err := p.Delta(ctx, env.Drain, appliance.DeltaOptions{Load: c.load.options(), Window: c.window,
-		Stage: func(what string, percent float64) {
-			if percent >= 0 {
-				what = fmt.Sprintf("%s %.0f %%", what, percent)
-			}
-			meter.line(what)
-		},
-		Step: func(string) { meter.clear() }})
+		Stage: meter.percent, Step: func(string) { meter.clear() }})
 	stop()
-	<-followed
 	meter.clear()
 	if env.json {
 		if jerr := env.printJSON(r); jerr != nil {

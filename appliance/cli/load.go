@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
-	"dvmigrate/appliance/progress"
 )
 
 var loadEntry = entry{name: "load", summary: "send what waits; Ctrl-C finishes what is begun; run again to go on",
@@ -71,16 +70,9 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer p.Close()
 	defer c.console.beside(ctx, env, p)()
-	watching, stop := context.WithCancel(ctx)
-	followed := make(chan struct{})
-	meter := env.meter()
-	go func() {
-		defer close(followed)
-		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
-	}()
+	stop := env.meter().watch(ctx, p)
 	r, err := p.Load(ctx, env.Drain, c.options())
 	stop()
-	<-followed
 	if err != nil && !errors.Is(err, appliance.ErrDrained) && !errors.Is(err, appliance.ErrTooManyErrors) && !errors.Is(err, appliance.ErrLeftOver) {
 		return err
 	}
@@ -110,16 +102,9 @@ func (c *loadCommand) dryRun(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer p.Close()
-	watching, stop := context.WithCancel(ctx)
-	followed := make(chan struct{})
-	meter := env.meter()
-	go func() {
-		defer close(followed)
-		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
-	}()
+	stop := env.meter().watch(ctx, p)
 	r, err := p.DryRun(ctx, env.Drain, appliance.LoadOptions{Parallel: c.parallel, PerUser: c.perUser})
 	stop()
-	<-followed
 	if err != nil {
 		return err
 	}

@@ -10,19 +10,36 @@ import (
 	"dvmigrate/appliance/progress"
 )
 
-// meter shows how long work goes: lines that are drawn over on a terminal, a plain
-// line now and then elsewhere, nothing under --json.
+// meter shows how long work goes: lines that are drawn over on a terminal, a plain line now
+// and then elsewhere, a line of JSON now and then under --json. All of it goes to standard
+// error, so that standard output has the result alone.
 type meter struct {
 	env   *Env
-	mu    sync.Mutex
-	lines int       // drawn on the terminal and still there
-	last  time.Time // of the last plain line
+	phase string // the command, for work that counts no records
+
+	mu    sync.Mutex // protects what follows
+	drawn []string   // on the terminal and still there
+	last  time.Time  // of the last plain line
+	began time.Time
+	doing string // where no records are counted, since when, and at which percent then
+	since time.Time
+	from  float64
 }
 
-// plainEvery is how often a plain line is printed where there is no terminal.
+// plainEvery is how often a line is printed where there is no terminal.
 const plainEvery = 10 * time.Second
 
-func (e *Env) meter() *meter { return &meter{env: e} }
+// drawnEvery is how often lines are drawn anew.
+const drawnEvery = 200 * time.Millisecond
+
+func (e *Env) meter() *meter {
+	m := &meter{env: e, began: time.Now()}
+	m.phase, _ = e.split()
+	if e.json { // who asked for JSON and waits less than that wants the result alone
+		m.last = m.began
+	}
+	return m
+}
 
 func (m *meter) width() int {
 	if m.env.json || m.env.Width == nil {
@@ -32,30 +49,46 @@ func (m *meter) width() int {
 }
 
 // line shows one line of progress.
-func (m *meter) line(text string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if width := m.width(); width > 0 {
-		m.draw([]string{cut(text, width-1)})
-		return
-	}
-	m.plain(text)
-}
+func (m *meter) line(text string) { m.percent(text, progress.Unknown) }
 
 // percent shows what is being done and how far it is; negative = not known.
 func (m *meter) percent(what string, percent float64) {
-	if percent >= 0 {
-		what = fmt.Sprintf("%s %.0f %%", what, percent)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if what != m.doing || percent < m.from {
+		m.doing, m.since, m.from = what, now, percent
 	}
-	m.line(what)
+	s := progress.Snapshot{Time: now, Phase: m.phase, Elapsed: now.Sub(m.began).Seconds(), Doing: what, Percent: percent}
+	s.Total.Left = progress.Unknown
+	if spent := now.Sub(m.since); percent-m.from >= 2 && spent >= 5*time.Second && percent < 100 {
+		s.Total.Left = spent.Seconds() * (100 - percent) / (percent - m.from)
+	}
+	if width := m.width(); width > 0 && len(m.drawn) > 0 && now.Sub(m.last) < drawnEvery {
+		return
+	}
+	m.show(s, nil)
 }
 
-func (m *meter) plain(text string) {
-	if m.env.json || time.Since(m.last) < plainEvery {
+// show draws a state, or prints it. The lock is held.
+func (m *meter) show(s progress.Snapshot, p *progress.Pulse) {
+	if width := m.width(); width > 0 {
+		m.last = time.Now()
+		m.draw(progress.Render(s, p, width-1), width)
+		return
+	}
+	if time.Since(m.last) < plainEvery {
 		return
 	}
 	m.last = time.Now()
-	fmt.Fprintln(m.env.Stderr, text)
+	if !m.env.json {
+		fmt.Fprintln(m.env.Stderr, progress.Line(s, p))
+		return
+	}
+	s.Events = nil // they stand in the result, the log and the ledger
+	if text, err := marshal(map[string]any{"version": 1, "progress": s, "pulse": p}); err == nil {
+		fmt.Fprintln(m.env.Stderr, text)
+	}
 }
 
 func cut(s string, width int) string {
@@ -67,56 +100,81 @@ func cut(s string, width int) string {
 }
 
 // draw replaces what was drawn before.
-func (m *meter) draw(lines []string) {
+func (m *meter) draw(lines []string, width int) {
 	var b strings.Builder
-	if m.lines > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", m.lines)
-	}
+	b.WriteString(m.up(width))
 	for _, l := range lines {
 		b.WriteString("\r\x1b[K" + l + "\n")
 	}
 	b.WriteString("\x1b[J")
-	m.lines = len(lines)
+	m.drawn = lines
 	fmt.Fprint(m.env.Stderr, b.String())
+}
+
+// up moves the cursor to the first of the lines that were drawn. A terminal that became
+// narrower meanwhile has broken those that no longer fit, so that they take more rows.
+func (m *meter) up(width int) string {
+	rows := 0
+	for _, l := range m.drawn {
+		rows += 1 + max(progress.Cells(l)-1, 0)/max(width, 1)
+	}
+	if rows == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\x1b[%dA", rows)
 }
 
 // clear removes what was drawn.
 func (m *meter) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.lines > 0 {
-		fmt.Fprintf(m.env.Stderr, "\x1b[%dA\r\x1b[J", m.lines)
-		m.lines = 0
+	if len(m.drawn) > 0 {
+		fmt.Fprint(m.env.Stderr, m.up(m.width())+"\r\x1b[J")
+		m.drawn = nil
 	}
 }
 
-// follow shows a tracker's state twice a second until ctx ends, and its events as
-// they come.
-func (m *meter) follow(ctx context.Context, snapshot func() (progress.Snapshot, bool)) {
+// live is what a load that runs tells of itself.
+type live interface {
+	Look() (s progress.Snapshot, p *progress.Pulse, ok bool)
+}
+
+// watch shows a load until stop is called, which waits for the last of it.
+func (m *meter) watch(ctx context.Context, of live) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		m.follow(ctx, of)
+	}()
+	return func() {
+		cancel()
+		<-followed
+	}
+}
+
+// follow shows a load's state twice a second until ctx ends, and its events as they come.
+func (m *meter) follow(ctx context.Context, of live) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	var seen uint64
 	for {
 		select {
 		case <-ctx.Done():
-			if s, ok := snapshot(); ok {
+			if s, _, ok := of.Look(); ok {
 				m.events(s, &seen)
 			}
 			m.clear()
 			return
 		case <-tick.C:
 		}
-		s, ok := snapshot()
+		s, p, ok := of.Look()
 		if !ok {
 			continue
 		}
 		m.events(s, &seen)
 		m.mu.Lock()
-		if width := m.width(); width > 0 {
-			m.draw(progress.Render(s, width-1))
-		} else {
-			m.plain(progress.Line(s))
-		}
+		m.show(s, p)
 		m.mu.Unlock()
 	}
 }
@@ -136,6 +194,9 @@ func (m *meter) events(s progress.Snapshot, seen *uint64) {
 		if e.Table != "" {
 			where = e.Table + ": "
 		}
-		fmt.Fprintf(m.env.Stderr, "  %s%s\n", where, e.Text)
+		fmt.Fprintf(m.env.Stderr, "  %s\n", harmless(where+e.Text))
 	}
 }
+
+// harmless is a text of one line that moves no cursor: it comes from a server.
+func harmless(text string) string { return progress.Fit(text, progress.Cells(text)) }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -149,14 +150,18 @@ func flagNames(name string) []string {
 	return out
 }
 
-// terminalWidth is the width of the terminal on standard error; 0 = none.
+// terminalWidth is the width of the terminal on standard error, as it is now: people resize
+// windows. 0 = none, or one on which nothing can be drawn over.
 func terminalWidth() int {
 	width, _, err := term.GetSize(int(os.Stderr.Fd()))
-	if err != nil {
+	if err != nil || !onTerminal() {
 		return 0
 	}
 	return width
 }
+
+// onTerminal finds out once whether standard error can be drawn on.
+var onTerminal = sync.OnceValue(func() bool { return drawsOver(os.Stderr) })
 
 // inputIsTerminal reports whether a person types.
 func inputIsTerminal(r io.Reader) bool {

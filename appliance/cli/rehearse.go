@@ -12,7 +12,6 @@ import (
 
 	"dvmigrate/appliance"
 	"dvmigrate/appliance/dataverse/emulator"
-	"dvmigrate/appliance/progress"
 )
 
 var rehearseEntry = entry{name: "rehearse", summary: "load the staged data into an emulator that takes as long as estimated; the project stays as it is",
@@ -56,16 +55,10 @@ func (c *rehearseCommand) Run(ctx context.Context, env *Env) error {
 	web := &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}
 	go func() { _ = web.Serve(listener) }()
 	defer web.Close()
-	watching, stop := context.WithCancel(ctx)
-	followed := make(chan struct{})
-	meter, began := env.meter(), time.Now()
-	go func() {
-		defer close(followed)
-		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
-	}()
+	began := time.Now()
+	stop := env.meter().watch(ctx, p)
 	r, err := p.Rehearse(ctx, env.Drain, "http://"+listener.Addr().String(), c.speed)
 	stop()
-	<-followed
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,9 @@ func (c *snapshotCommand) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	s, err := v.TakeSnapshot(ctx, c.to)
+	meter := env.meter()
+	s, err := v.TakeSnapshot(ctx, c.to, meter.percent)
+	meter.clear()
 	if err != nil {
 		return err
 	}
@@ -291,7 +293,10 @@ func (c *restoreCommand) Validate(args []string) error {
 
 func (c *restoreCommand) Run(ctx context.Context, env *Env) error {
 	c.o.Keys = c.keys.source(env)
+	meter := env.meter()
+	c.o.Watch = meter.percent
 	s, err := appliance.Restore(ctx, c.o, env.options("restore"))
+	meter.clear()
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func whatRuns(s appliance.Status) []string {
 	}
 	switch {
 	case s.Live != nil:
-		out = append(out, progress.Line(*s.Live))
+		out = append(out, progress.Line(*s.Live, s.Pulse))
 		if l := s.Left; l != nil {
 			out = append(out, fmt.Sprintf("all steps to come: %s left (estimated %s in all, so far %.2f times that)", duration(l.Seconds), duration(l.Predicted), l.Factor))
 		}

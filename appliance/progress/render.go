@@ -8,17 +8,29 @@ import (
 // quiet is how long nothing moves before that is said, in seconds.
 const quiet = 60
 
-// Render returns the lines that show a run on a terminal of width cells: what runs, a
-// line for each table that runs, the total. No line is wider; where there is no room,
-// the columns that matter least are left out. The lines hold no control characters,
-// whatever names and texts hold.
-func Render(s Snapshot, width int) []string {
+// Render returns the lines that show a run on a terminal of width cells: what runs, how it
+// sends and what sets its pace (of a pulse, which may be nil), a line for each table that
+// runs, the total. No line is wider; where there is no room, the columns that matter least
+// are left out. The lines hold no control characters, whatever names and texts hold.
+func Render(s Snapshot, p *Pulse, width int) []string {
 	if width < 1 {
 		return nil
 	}
 	lines := []string{fit(headline(s), width)}
 	if len(s.Tables) == 0 {
+		if line := doingBar(s, width); line != "" {
+			lines = append(lines, line)
+		}
 		return lines
+	}
+	if !s.Ended {
+		for _, part := range pulseParts(s, p) {
+			if n := len(lines); n > 1 && cells(lines[n-1])+cells(part)+3 <= width {
+				lines[n-1] += " · " + clean(part)
+				continue
+			}
+			lines = append(lines, fit(part, width))
+		}
 	}
 	var rows []row
 	for _, t := range s.Tables {
@@ -30,6 +42,54 @@ func Render(s Snapshot, width int) []string {
 		rows = append(rows, newRow("total", s.Total.Counts, s.Total.Speed, s))
 	}
 	return append(lines, grid(rows, width)...)
+}
+
+// pulseParts say how a run sends, and what sets its pace, unless that is said already.
+func pulseParts(s Snapshot, p *Pulse) []string {
+	if p == nil {
+		return nil
+	}
+	var parts []string
+	under := 0
+	for _, u := range p.Users {
+		under += u.InFlight
+	}
+	if n := len(p.Users); n > 0 {
+		text := counted(under, "request") + " under way"
+		if n > 1 {
+			text += " as " + counted(n, "user")
+		}
+		if p.Latency > 0 {
+			text += ", " + answerTime(p.Latency) + " an answer"
+		}
+		parts = append(parts, text)
+	}
+	if p.Bottleneck != "" && condition(s) == "" {
+		parts = append(parts, "pace set by "+p.Bottleneck)
+	}
+	return parts
+}
+
+// answerTime writes the time of an answer, in seconds, as exact as it is worth.
+func answerTime(seconds float64) string {
+	if seconds < 1 {
+		return fmt.Sprintf("%.0f ms", 1000*seconds)
+	}
+	return fmt.Sprintf("%.1f s", seconds)
+}
+
+// doingBar is the bar of what is being done where no records are counted.
+func doingBar(s Snapshot, width int) string {
+	if s.Percent < 0 || s.Doing == "" || width < shortestBar {
+		return ""
+	}
+	line := bar(min(s.Percent, 100), min(width, longestBar))
+	if s.Total.Left > 0 && !s.Ended {
+		if text := "  " + spell(s.Total.Left) + " left"; cells(line)+cells(text) <= width {
+			line += text
+		}
+	}
+	return line
 }
 
 // title names a pass of a table; the first one, by whichever name, goes without saying.
@@ -92,13 +152,16 @@ const (
 	barColumn
 	countColumn
 	rateColumn
+	meanColumn
 	leftColumn
+	rangeColumn
 	troubleColumn
+	throttledColumn
 	columns
 )
 
 // importance is the order in which columns get room.
-var importance = []int{nameColumn, percentColumn, leftColumn, troubleColumn, rateColumn, countColumn}
+var importance = []int{nameColumn, percentColumn, leftColumn, troubleColumn, rateColumn, countColumn, rangeColumn, throttledColumn, meanColumn}
 
 // The bar takes what room is left, if that is enough to be a bar.
 const (
@@ -125,6 +188,12 @@ func newRow(name string, c Counts, v Speed, s Snapshot) row {
 		rateColumn:    rate(speed) + "/s",
 		leftColumn:    left(v, s),
 		troubleColumn: troubles(c),
+	}
+	if !s.Ended {
+		r.text[rangeColumn], r.text[throttledColumn] = leftRange(v), throttledShare(v.Throttled, s)
+		if mean := rate(v.Average); v.Average > 0 && mean != rate(speed) { // in the first minute they are one
+			r.text[meanColumn] = "mean " + mean + "/s"
+		}
 	}
 	return r
 }
@@ -160,7 +229,7 @@ func grid(rows []row, width int) []string {
 			case !shown[i]:
 			case i == barColumn:
 				parts = append(parts, bar(r.done, widths[i]))
-			case i == nameColumn || i == troubleColumn:
+			case i == nameColumn || i == troubleColumn || i == rangeColumn || i == throttledColumn:
 				parts = append(parts, pad(text, widths[i]))
 			default:
 				parts = append(parts, strings.Repeat(" ", widths[i]-cells(text))+text)
@@ -213,14 +282,41 @@ func left(v Speed, s Snapshot) string {
 	return "measuring"
 }
 
+// leftRange is how far the time left may be off, where that is worth saying.
+func leftRange(v Speed) string {
+	if v.Left <= 0 || v.LeftHigh < 1.1*v.LeftLow {
+		return ""
+	}
+	low, high := spell(v.LeftLow), spell(v.LeftHigh)
+	if low == high {
+		return ""
+	}
+	return "(" + low + "-" + high + ")"
+}
+
+// throttledShare is how much of the run's time the service asked to wait.
+func throttledShare(waited float64, s Snapshot) string {
+	if waited <= 0 || s.Elapsed <= 0 {
+		return ""
+	}
+	share := 100 * min(waited/s.Elapsed, 1)
+	if share < 1 {
+		return "<1% throttled"
+	}
+	return fmt.Sprintf("%.0f%% throttled", share)
+}
+
 // Line returns the run as one plain line, for logs and where there is no terminal.
-func Line(s Snapshot) string {
+func Line(s Snapshot, p *Pulse) string {
 	var b strings.Builder
 	b.WriteString(strings.TrimSpace(s.Phase + " " + spell(s.Elapsed)))
 	if s.Doing != "" {
 		b.WriteString(": " + s.Doing)
 		if s.Percent >= 0 {
 			fmt.Fprintf(&b, " %.0f %%", s.Percent)
+		}
+		if len(s.Tables) == 0 && s.Total.Left > 0 && !s.Ended {
+			b.WriteString(", " + spell(s.Total.Left) + " left")
 		}
 	}
 	if c, v := s.Total.Counts, s.Total.Speed; len(s.Tables) > 0 {
@@ -235,6 +331,12 @@ func Line(s Snapshot) string {
 		}
 		if rest := left(v, s); rest != "" && (v.Left >= 0 || condition(s) == "") { // the condition is the reason
 			b.WriteString(", " + rest)
+			if about := leftRange(v); about != "" && v.Left >= 0 {
+				b.WriteString(" " + about)
+			}
+		}
+		if share := throttledShare(v.Throttled, s); share != "" && !s.Ended {
+			b.WriteString(", " + share)
 		}
 		var names []string
 		for _, t := range s.Tables {
@@ -248,6 +350,11 @@ func Line(s Snapshot) string {
 	}
 	if condition := condition(s); condition != "" {
 		b.WriteString("; " + condition)
+	}
+	if !s.Ended {
+		for _, part := range pulseParts(s, p) {
+			b.WriteString("; " + part)
+		}
 	}
 	return clean(b.String())
 }

@@ -19,12 +19,12 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // snapshots are runs as a person meets them.
 func snapshots() map[string]Snapshot {
 	account := Table{Name: "account", Pass: "insert", State: Running,
-		Counts: Counts{Total: 2_345_678, Done: 1_234_000, Failed: 560, Held: 7}, Speed: Speed{Rate: 412.3, Average: 398, Left: 2698}}
+		Counts: Counts{Total: 2_345_678, Done: 1_234_000, Failed: 560, Held: 7}, Speed: Speed{Rate: 412.3, Average: 398, Left: 2698, LeftLow: 2600, LeftHigh: 3100, Throttled: 1200}}
 	contact := Table{Name: "contact", Pass: "lookups", State: Running, Counts: Counts{Total: 10_000, Done: 100}, Speed: Speed{Rate: 7.25, Left: Unknown}}
 	lead := Table{Name: "lead", Pass: "insert", State: Ended, Counts: Counts{Total: 50, Done: 50}}
 	order := Table{Name: "salesorder", Pass: "insert", State: Waiting, Counts: Counts{Total: 5_000_000}, Speed: Speed{Left: Unknown}}
 	load := Snapshot{Time: time.Unix(0, 0).UTC(), Phase: "load", Elapsed: 8000, Percent: Unknown, Tables: []Table{account, contact, lead, order},
-		Total: Total{Counts{Total: 7_355_728, Done: 1_234_150, Failed: 560, Held: 7}, Speed{Rate: 419.6, Average: 401, Left: 14_588}}}
+		Total: Total{Counts{Total: 7_355_728, Done: 1_234_150, Failed: 560, Held: 7}, Speed{Rate: 419.6, Average: 401, Left: 14_588, LeftLow: 14_400, LeftHigh: 15_270, Throttled: 1200}}}
 	with := func(change func(*Snapshot)) Snapshot {
 		s := load
 		change(&s)
@@ -32,7 +32,7 @@ func snapshots() map[string]Snapshot {
 	}
 	return map[string]Snapshot{
 		"nothing yet": {Percent: Unknown},
-		"staging":     {Phase: "stage", Elapsed: 75, Doing: "reading customers", Percent: 42},
+		"staging":     {Phase: "stage", Elapsed: 75, Doing: "reading customers", Percent: 42, Total: Total{Speed: Speed{Left: 100}}},
 		"loading":     load,
 		"one table":   with(func(s *Snapshot) { s.Tables = []Table{account}; s.Total = Total{account.Counts, account.Speed} }),
 		"throttled":   with(func(s *Snapshot) { s.Wait = 11.4 }),
@@ -47,13 +47,19 @@ func snapshots() map[string]Snapshot {
 	}
 }
 
+// pulses are those of the runs that have one.
+func pulses() map[string]*Pulse {
+	busy := &Pulse{Bottleneck: "the service's limit of execution time, for 2 users; more application users would raise it", Latency: 0.24, Users: []User{{InFlight: 18}, {InFlight: 12}}}
+	return map[string]*Pulse{"loading": busy, "throttled": busy, "one table": {Users: []User{{InFlight: 1}}, Latency: 1.26}, "nasty": {Bottleneck: "\x1b[2J" + strings.Repeat("表", 99), Users: []User{{}}}, "finished": busy}
+}
+
 func TestRenderedText(t *testing.T) {
 	var b strings.Builder
 	for _, name := range []string{"nothing yet", "staging", "loading", "one table", "throttled", "paused", "stalled", "almost", "finished", "nasty"} {
 		s := snapshots()[name]
-		fmt.Fprintf(&b, "== %s\n-- line\n%s\n", name, Line(s))
-		for _, width := range []int{120, 80, 40} {
-			fmt.Fprintf(&b, "-- %d\n%s\n", width, strings.Join(Render(s, width), "\n"))
+		fmt.Fprintf(&b, "== %s\n-- line\n%s\n", name, Line(s, pulses()[name]))
+		for _, width := range []int{200, 120, 80, 40} {
+			fmt.Fprintf(&b, "-- %d\n%s\n", width, strings.Join(Render(s, pulses()[name], width), "\n"))
 		}
 	}
 	golden := filepath.Join("testdata", "render.golden")
@@ -74,14 +80,14 @@ func TestRenderedText(t *testing.T) {
 func TestNoLineIsWiderThanTheTerminalNorMovesItsCursor(t *testing.T) {
 	for name, s := range snapshots() {
 		for width := range 200 {
-			for _, line := range Render(s, width) {
+			for _, line := range Render(s, pulses()[name], width) {
 				if cells(line) > width {
 					t.Errorf("%s: %d cells at %d: %q", name, cells(line), width, line)
 				}
 				harmless(t, line)
 			}
 		}
-		if line := Line(s); strings.ContainsRune(line, '\n') {
+		if line := Line(s, pulses()[name]); strings.ContainsRune(line, '\n') {
 			t.Errorf("%s: more than a line: %q", name, line)
 		} else {
 			harmless(t, line)

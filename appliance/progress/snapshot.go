@@ -49,6 +49,8 @@ type Speed struct {
 	Rate      float64 `json:"rate"`              // records per second over the last minute
 	Average   float64 `json:"average"`           // records per second over the whole time, pauses left out
 	Left      float64 `json:"left_seconds"`      // until the end; Unknown while it cannot be told
+	LeftLow   float64 `json:"left_low_seconds"`  // the same at the fastest of the rates of the last minute, of five and of the whole; see left
+	LeftHigh  float64 `json:"left_high_seconds"` // and at the slowest
 	Throttled float64 `json:"throttled_seconds"` // waited because the service asked
 	Idle      float64 `json:"idle_seconds"`      // since the last outcome, while running
 }
@@ -132,18 +134,15 @@ func (t *Tracker) total(list *[]Table) Total {
 		total.add(table.Counts)
 		*list = append(*list, table)
 	}
-	total.Left = Unknown
 	if running {
 		ended = now
 		total.Rate = perSecond(minute, covered(t.began, now, rateSpan))
 		total.Idle = (now - moved).Seconds()
-		if !t.paused {
-			total.Left = secondsLeft(total.Counts, minutes, t.began, now)
-		}
 	}
 	if t.begun {
 		total.Average = perSecond(total.Done+total.Failed, ended-t.began)
 	}
+	total.foretell(total.Counts, minutes, t.began, now, running && !t.paused)
 	return total
 }
 
@@ -158,35 +157,54 @@ func (it *item) copyCounts() Counts {
 func (it *item) table(now, plain time.Duration, paused bool) Table {
 	c := Table{Name: it.key.table, Pass: it.pass, State: it.state, Counts: it.counts}
 	spent, _ := it.throttle.at(plain)
-	c.Throttled, c.Left = spent.Seconds(), Unknown
+	c.Throttled = spent.Seconds()
 	worked := it.counts.Done + it.counts.Failed - it.before
 	switch it.state {
 	case Running:
 		c.Rate = perSecond(it.window.sum(now, rateSpan), covered(it.window.since, now, rateSpan))
 		c.Average = perSecond(worked, now-it.began)
 		c.Idle = (now - it.moved).Seconds()
-		if !paused {
-			c.Left = secondsLeft(it.counts, it.window.sum(now, leftSpan), it.window.since, now)
-		}
 	case Ended:
-		c.Average, c.Left = perSecond(worked, it.ended-it.began), 0
+		c.Average = perSecond(worked, it.ended-it.began)
+		return c
 	}
+	c.foretell(it.counts, it.window.sum(now, leftSpan), it.window.since, now, it.state == Running && !paused)
 	return c
 }
 
-// secondsLeft returns the seconds that the rest takes at the rate of the last five
-// minutes, in which recent records were settled, or Unknown where that says nothing.
-func secondsLeft(c Counts, recent int64, since, now time.Duration) float64 {
+// foretell fills in how long the rest takes at the rate of the last five minutes, in which
+// recent records were settled, or Unknown where that says nothing. How far that may be off
+// is told from how much the rates of different spans differ.
+func (v *Speed) foretell(c Counts, recent int64, since, now time.Duration, moving bool) {
+	v.Left, v.LeftLow, v.LeftHigh = Unknown, Unknown, Unknown
 	switch {
-	case c.Total <= 0:
-		return Unknown
+	case !moving, c.Total <= 0:
 	case c.Remaining() == 0:
-		return 0
-	case now-since < warmUp || recent == 0:
-		return Unknown
+		v.Left, v.LeftLow, v.LeftHigh = 0, 0, 0
+	case now-since >= warmUp && recent > 0:
+		steady := perSecond(recent, covered(since, now, leftSpan))
+		rest := float64(c.Remaining())
+		slow, fast := min(steady, max(v.Rate, steady*least)), max(steady, v.Rate)
+		if v.Average > 0 {
+			slow, fast = min(slow, v.Average), max(fast, v.Average)
+		}
+		v.Left, v.LeftLow, v.LeftHigh = rest/steady, rest/fast, rest/slow
 	}
-	return float64(c.Remaining()) / perSecond(recent, covered(since, now, leftSpan))
 }
+
+// Foretold is the speed with another time left, which may be off by as much, in proportion.
+func (v Speed) Foretold(left float64) Speed {
+	low, high := 1.0, 1.0
+	if v.Left > 0 {
+		low, high = v.LeftLow/v.Left, v.LeftHigh/v.Left
+	}
+	v.Left, v.LeftLow, v.LeftHigh = left, low*left, high*left
+	return v
+}
+
+// least is the share of the steady rate below which a minute does not count: one in which
+// the service asked to wait says little of the hours to come.
+const least = 0.25
 
 // summary says how a pass ended. The caller holds the item's lock.
 func (it *item) summary() string {

@@ -50,6 +50,12 @@ func clean(text string) string {
 	}, strings.ToValidUTF8(text, "?"))
 }
 
+// Fit returns a text of one line that takes at most width cells and moves no cursor.
+func Fit(text string, width int) string { return fit(text, width) }
+
+// Cells returns how many cells of a terminal a text takes.
+func Cells(text string) int { return cells(clean(text)) }
+
 // fit returns text in at most width cells, with … at the end where something is
 // missing. A letter is never parted from the marks on it.
 func fit(text string, width int) string {

@@ -289,7 +289,7 @@ func TestManyMayTellAtOnce(t *testing.T) {
 				if i%50 == 0 {
 					tr.Throttled(name, "insert", time.Millisecond)
 					tr.Note(name, "a note")
-					Render(tr.Snapshot(), 80)
+					Render(tr.Snapshot(), nil, 80)
 				}
 			}
 		})
@@ -362,4 +362,35 @@ func BenchmarkSnapshot(b *testing.B) {
 	for b.Loop() {
 		tr.Snapshot()
 	}
+}
+
+func TestTheTimeLeftSaysHowFarItMayBeOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := New()
+		tr.Phase("load")
+		tr.Begin("account", "insert", 100_000)
+		for range 240 { // four minutes at 100 a second
+			time.Sleep(time.Second)
+			tr.Sent("account", "insert", 100, 0, 0)
+		}
+		s := tr.Snapshot().Total
+		if s.LeftHigh > 1.05*s.LeftLow || s.LeftLow > s.Left || s.LeftHigh < s.Left {
+			t.Errorf("an even pace: %g, %g to %g", s.Left, s.LeftLow, s.LeftHigh)
+		}
+		for range 60 { // and one at 50
+			time.Sleep(time.Second)
+			tr.Sent("account", "insert", 50, 0, 0)
+		}
+		s = tr.Snapshot().Total
+		rest := float64(s.Remaining())
+		near(t, "at the slowest", s.LeftHigh, rest/50, 10)
+		if s.LeftLow > s.Left || s.LeftHigh < 1.5*s.LeftLow {
+			t.Errorf("a pace that fell: %g, %g to %g", s.Left, s.LeftLow, s.LeftHigh)
+		}
+		time.Sleep(58 * time.Second) // nothing moves: that says nothing of the hours to come
+		s = tr.Snapshot().Total
+		if s.LeftHigh > 5*s.Left {
+			t.Errorf("a minute of standing still makes it %g of %g", s.LeftHigh, s.Left)
+		}
+	})
 }
