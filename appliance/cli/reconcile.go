@@ -21,6 +21,7 @@ type reconcileCommand struct {
 	limit      int
 	parallel   int
 	changed    bool
+	sample     int64
 	samples    int
 	html       string
 	sheet      string
@@ -32,6 +33,7 @@ func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.limit, "limit", 20, "mismatches shown for each table")
 	f.IntVar(&c.parallel, "parallel", 0, "slices of a big table that are read at once; 0 = 4 for each user")
 	f.BoolVar(&c.changed, "changed", false, "read in full only the records whose version is not that at which an earlier comparison found them equal")
+	f.Int64Var(&c.sample, "sample", 0, "compare at most so many records of each table, chosen at random; 0 = all")
 	f.IntVar(&c.samples, "samples", 20, "records of each table that the page and the workbook show whole, chosen at random; 0 for none")
 	f.StringVar(&c.html, "html", "", "also write the comparison as a page to this `file`")
 	f.StringVar(&c.sheet, "sheet", "", "also write a workbook for the sign-off, .xlsx, to this `file`")
@@ -41,6 +43,9 @@ func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 func (c *reconcileCommand) Validate(args []string) error {
 	if c.sheet != "" && !strings.EqualFold(filepath.Ext(c.sheet), ".xlsx") {
 		return errors.New("--sheet: give the file a name that ends in .xlsx")
+	}
+	if c.sample < 0 || c.sample > 0 && (c.changed || c.countsOnly) {
+		return errors.New("--sample: give a number of records, and neither --changed nor --ids-only")
 	}
 	if c.sheet == "" && c.html == "" {
 		c.samples = 0 // nobody would see them
@@ -55,7 +60,7 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer v.Close()
 	meter := env.meter()
-	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, Changed: c.changed, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
+	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, Changed: c.changed, Sample: c.sample, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}
@@ -137,6 +142,9 @@ func printReconciled(env *Env, r appliance.Compared) {
 	}
 	unchanged := int64(0)
 	for _, t := range r.Tables {
+		if t.Sampled > 0 {
+			env.say("\n%s: a sample of %s records was compared, chosen at random; nothing was looked for beside them", t.Name, count(t.Sampled))
+		}
 		unchanged += t.Unchanged
 	}
 	if unchanged > 0 {

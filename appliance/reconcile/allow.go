@@ -38,12 +38,16 @@ type Rules struct {
 func (t *TableResult) conclude() {
 	r := t.rules
 	t.Failures = nil
+	all := t.Source
+	if t.Sampled > 0 {
+		all = t.Sampled
+	}
 	for _, one := range []struct {
 		n     int64
 		bound Bound
 		what  string
 	}{{t.Missing, r.Missing, "missing"}, {t.Extra, r.Extra, "extra"}, {t.Different, r.Different, "different"}, {t.Duplicates, r.Duplicates, "duplicate"}} {
-		if !one.bound.exceeded(one.n, t.Source) {
+		if !one.bound.exceeded(one.n, all) {
 			continue
 		}
 		text := fmt.Sprintf("%d %s", one.n, one.what)

@@ -63,10 +63,11 @@ func (w *comparison) byVersion() bool {
 	if w.known == nil || !w.o.Changed || w.result.Source == 0 {
 		return false
 	}
-	since, count := w.known.Since()
+	var count int64
+	w.since, count = w.known.Since()
 	loaded := int64(0)
 	for span := range w.book.Spans(w.table.Name, 0) {
-		if span.Time >= since {
+		if span.Time >= w.since {
 			loaded += int64(span.Len())
 		}
 	}
@@ -88,9 +89,8 @@ func (r *records) unchanged(p pending, seq uint32, e ledger.Entry) bool {
 	if !r.shape.narrow {
 		return false
 	}
-	since, _ := r.known.Since()
 	version := r.group.rows[p.row].version
-	return version != 0 && version == r.known.Equal(seq) && e.Time < since
+	return version != 0 && version == r.known.Equal(seq) && e.Time < r.since
 }
 
 // readInFull reads the columns of rows of the group of which only the version was read.

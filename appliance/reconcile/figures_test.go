@@ -211,3 +211,37 @@ func TestBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestSample: so many records are read, by id, and what is wrong among them is found.
+func TestSample(t *testing.T) {
+	const n = 6000
+	w := world(t)
+	s, book := openStage(t, names(n)), entries{"contact": many(loaded, n)}
+	book["contact"][4] = failed
+	exec(t, s, "DELETE FROM main.contact WHERE dm_seq = 5") // gone from the source, and in the target
+	var list []row
+	for i := range uint32(n) {
+		if i%2 == 0 { // half of them is missing
+			r := contact(i)
+			if i%4 == 0 {
+				r["lastname"] = "wrong"
+			}
+			list = append(list, r)
+		}
+	}
+	target := rows{"contacts": append(list, row{"contactid": foreign(9)})}
+	table := bind(t, w, "contact", "lastname")
+	for _, size := range []int64{1, 400, n - 2} {
+		got := run(t, s, book, target, table, func(o *Options) { o.Sample, o.Samples, o.Parallel, o.Limit = size, 7, 3, 5 })
+		if got.Sampled != size || got.Source != n-1 || got.Target+got.Missing > size || got.Target+got.Missing < size-1 || got.Others+got.Extra > 0 {
+			t.Errorf("sample of %d: %q, %d sampled", size, brief(got)[0], got.Sampled)
+		}
+		if size > 1 && (got.Missing < size/4 || got.Different < size/8 || got.Pass || len(got.Samples) != 7) {
+			t.Errorf("sample of %d: %q, %d shown", size, brief(got)[0], len(got.Samples))
+		}
+	}
+	all := run(t, s, book, target, table, func(o *Options) { o.Sample = n })
+	if all.Sampled != 0 || all.Others != 1 || all.Extra != 1 {
+		t.Errorf("a sample as big as the table is the whole table: %q", brief(all)[0])
+	}
+}

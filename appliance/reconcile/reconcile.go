@@ -62,6 +62,8 @@ type Options struct {
 	// compared; nil: nowhere. Changed says to read in full only those with another one.
 	Versions func(table, shape string) (Versions, error)
 	Changed  bool
+	// Sample is how many records of a table are read at most, chosen at random; 0 = all.
+	Sample int64
 	// Samples is how many records of each table are chosen at random and shown whole.
 	Samples int
 	// Hide keeps what the target holds out of every result, where it may be what was masked
@@ -122,10 +124,12 @@ type comparison struct {
 	result   TableResult
 	shape    *shape
 	tallies  []*tally
+	only     []uint32 // of a sample; nil: all
 	samples  map[uint32]*Sample
 	client   client
 	known    Versions   // nil: nobody keeps them
 	full     bool       // the table is not read by versions
+	since    uint32     // what was loaded from then on is read in full
 	reread   int64      // records of which only the version was read at first
 	mu       sync.Mutex // protects all below while slices of the table are read
 	examples examples
@@ -203,18 +207,29 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		}
 	}
 	w.seen = newSeqSet(count)
+	if o.Sample > 0 && t.Link == nil && o.Sample < w.result.Source {
+		w.only = w.atRandom(o.Sample)
+		w.result.Sampled = int64(len(w.only))
+	}
 	w.choose()
 	o.Watch(t.Name, 0, w.result.Source)
 	var err error
-	if t.Link != nil {
+	switch {
+	case t.Link != nil:
 		err = newLinks(w).run(ctx, c)
-	} else {
+	case w.only != nil:
+		err = w.sampled(ctx, c)
+	default:
 		err = w.records(ctx, c)
 	}
 	if err != nil {
 		return w.result, err
 	}
-	w.missing()
+	if w.only != nil {
+		w.missingOf()
+	} else {
+		w.missing()
+	}
 	if w.failed != nil {
 		return w.result, fmt.Errorf("keep the mismatches: %w", w.failed)
 	}

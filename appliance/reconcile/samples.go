@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"slices"
 
 	"dvmigrate/duckstage/column"
@@ -34,28 +33,13 @@ func (w *comparison) choose() {
 	if n == 0 || w.table.Link != nil || !w.o.Values || w.result.Source == 0 {
 		return
 	}
-	wanted := map[int64]bool{} // the how manieth they are
-	if n >= w.result.Source {
-		for i := range w.result.Source {
-			wanted[i] = true
-		}
-	}
-	for int64(len(wanted)) < min(n, w.result.Source) {
-		wanted[rand.Int64N(w.result.Source)] = true
-	}
 	w.samples = map[uint32]*Sample{}
-	before := int64(0)
-	for span := range w.book.Spans(w.table.Name, 0) {
-		if expect(span.Entry).presence != present {
-			continue
-		}
-		for nth := range wanted {
-			if nth >= before && nth < before+int64(span.Len()) {
-				seq := span.From + uint32(nth-before)
-				w.samples[seq] = &Sample{}
-			}
-		}
-		before += int64(span.Len())
+	chosen := w.only
+	if chosen == nil {
+		chosen = w.atRandom(n)
+	}
+	for _, seq := range chosen[:min(n, int64(len(chosen)))] {
+		w.samples[seq] = &Sample{}
 	}
 }
 
