@@ -1,7 +1,10 @@
 package appliance
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -85,4 +88,41 @@ func TestRowsAreBrowsedByPage(t *testing.T) {
 	if err != nil || len(g.Steps) == 0 || len(g.Edges) == 0 {
 		t.Errorf("graph: %+v, %v", g, err)
 	}
+}
+
+// TestALookoutLooksOverAndOver: several questions at once, while nobody works on the
+// project, and a load that begins meanwhile waits for them instead of giving up.
+func TestALookoutLooksOverAndOver(t *testing.T) {
+	dir := stagedSample(t, "")
+	l := NewLookout(dir, Options{Command: "serve", Env: targetAt("")})
+	looking, release := make(chan struct{}), make(chan struct{})
+	held, opened := make(chan error, 1), make(chan error, 1)
+	go func() {
+		held <- l.Look(t.Context(), func(context.Context, Viewer) error { close(looking); <-release; return nil })
+	}()
+	<-looking
+	go func() {
+		p, err := Open(t.Context(), dir, Loading, Options{Command: "load", Env: targetAt("")})
+		if err == nil {
+			err = p.Close()
+		}
+		opened <- err
+	}()
+	close(release)
+	if err := errors.Join(<-held, <-opened); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			err := l.Look(t.Context(), func(ctx context.Context, v Viewer) error {
+				_, err := v.Ask(ctx, "SELECT count(*) FROM account", 1)
+				return err
+			})
+			if s, second := l.Status(t.Context()); err != nil || second != nil || s.Summary.Source == 0 || s.Pulse == nil {
+				t.Error(err, second)
+			}
+		})
+	}
+	all.Wait()
 }

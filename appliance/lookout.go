@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,8 +16,9 @@ import (
 // works on it while there is one, else in its files, which it holds open no longer than
 // an answer takes, so that a load can begin at any moment.
 type Lookout struct {
-	dir string
-	o   Options
+	dir  string
+	o    Options
+	open chan struct{} // has room for who has the files open: one at a time
 
 	mu    sync.Mutex // protects what follows
 	last  Status     // as the files were then
@@ -27,12 +29,23 @@ type Lookout struct {
 // NewLookout looks at the project in dir. It opens nothing yet.
 func NewLookout(dir string, o Options) *Lookout {
 	o.Warn = nil // once, by who opens it first, is enough
-	return &Lookout{dir: dir, o: o}
+	return &Lookout{dir: dir, o: o, open: make(chan struct{}, 1)}
 }
 
-// Look gives fn the project to look at, for as long as it takes.
-func (l *Lookout) Look(ctx context.Context, fn func(Viewer) error) error {
-	return l.with(ctx, View, fn)
+// Look gives fn the project to look at, with a context that ends when it takes too long.
+func (l *Lookout) Look(ctx context.Context, fn func(context.Context, Viewer) error) error {
+	return l.with(ctx, View, func(v Viewer) error {
+		if _, ours := v.(*Project); ours {
+			short, cancel := within(ctx)
+			defer cancel()
+			err := fn(short, v)
+			if err != nil && short.Err() != nil && ctx.Err() == nil {
+				return context.Cause(short)
+			}
+			return err
+		}
+		return fn(ctx, v)
+	})
 }
 
 // Change is Look for what changes the ledger too.
@@ -40,13 +53,31 @@ func (l *Lookout) Change(ctx context.Context, fn func(Viewer) error) error {
 	return l.with(ctx, Join, fn)
 }
 
+// lookTime is how long the files may be open: less than a load that begins waits for that.
+const lookTime = readersTime - 2*time.Second
+
 func (l *Lookout) with(ctx context.Context, open func(context.Context, string, Options) (Viewer, error), fn func(Viewer) error) error {
+	if r := attach(l.dir, l.o); r != nil {
+		defer r.Close()
+		return fn(r)
+	}
+	select {
+	case l.open <- struct{}{}:
+		defer func() { <-l.open }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	v, err := open(ctx, l.dir, l.o)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
 	return fn(v)
+}
+
+// within is a context for a look at the files.
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("it takes longer than the %v for which the project's files may be kept from a load that begins; ask with `dvmigrate sql`", lookTime))
 }
 
 // Status is how the migration stands. While nobody works on the project it is read again
@@ -75,7 +106,7 @@ func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
 		s.Pulse = machine
 		return s, nil
 	}
-	err = l.Look(ctx, func(v Viewer) error {
+	err = l.Look(ctx, func(ctx context.Context, v Viewer) error {
 		s, err = v.Status(ctx)
 		return err
 	})

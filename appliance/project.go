@@ -173,7 +173,7 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	}
 	var err error
 	// The ledger's lock is the project's: it is taken first and given back last.
-	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, ReadOnly: mode == Viewing})
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, ReadOnly: mode == Viewing, LockTimeout: p.patience(mode)})
 	if errors.Is(err, ledger.ErrLocked) {
 		return p.inUse()
 	}
@@ -207,6 +207,18 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 		p.stopControl = p.serveControl()
 	}
 	return nil
+}
+
+// readersTime is how long who wants to change something waits for those who only look, as
+// a console does: they do not keep the files for long.
+const readersTime = 10 * time.Second
+
+// patience is how long to wait for the ledger: long when nobody answers who works on it.
+func (p *Project) patience(mode Mode) time.Duration {
+	if mode == Viewing || findControl(p.work()) != nil {
+		return 0
+	}
+	return readersTime
 }
 
 // halfGone says that stage or ledger is missing beside the other: alone, the other

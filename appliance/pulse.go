@@ -32,6 +32,7 @@ type pulse struct {
 	answers struct {
 		mu        sync.Mutex
 		latencies progress.Latencies
+		bytes     int64
 	}
 
 	mu      sync.Mutex // protects what follows
@@ -46,6 +47,7 @@ type pulse struct {
 func (u *pulse) observe(x dataverse.Exchange) {
 	u.answers.mu.Lock()
 	u.answers.latencies.Add(x.Took)
+	u.answers.bytes += int64(x.Bytes)
 	u.answers.mu.Unlock()
 }
 
@@ -68,6 +70,7 @@ func (u *pulse) run(ctx context.Context) {
 func (u *pulse) feel(now time.Time) {
 	u.answers.mu.Lock()
 	n, mean, slow := u.answers.latencies.Take(0.95)
+	bytes := u.answers.bytes
 	u.answers.mu.Unlock()
 	s := u.tracker.Snapshot()
 	machine := u.gauge.read()
@@ -82,6 +85,7 @@ func (u *pulse) feel(now time.Time) {
 	sample := progress.Sample{Records: float64(c.Done-u.counted.Done) / passed, Failed: float64(c.Failed-u.counted.Failed) / passed,
 		Requests: float64(n) / passed, Latency: mean, Slow: slow, InFlight: strain.InFlight, Throttled: strain.Held, CPU: machine.CPU}
 	u.took, u.counted = now, c
+	u.now.Bytes = bytes
 	u.now.Users, u.now.Machine, u.now.Bound, u.now.Most, u.now.StopAfter = list, machine, strain.Bound, strain.Most, u.load.stopAfter.Load()
 	if first || passed <= 0 {
 		u.strain = strain

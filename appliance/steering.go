@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"dvmigrate/appliance/load"
@@ -49,11 +50,11 @@ var errNothingRuns = errors.New("no load is running")
 // Steer does what an operator asks for and says in a sentence what came of it. It is in
 // the audit trail before it is done.
 func (p *Project) Steer(ctx context.Context, s Steer) (said string, err error) {
-	args := []string{s.From}
+	args := []string{"console", string(s.Do)}
 	if s.Do == SteerParallel {
 		args = append(args, fmt.Sprint(s.Parallel))
 	}
-	args = append(append(args, s.Failures.Tables...), s.Failures.Classes...)
+	args = append(slices.Concat(args, s.Failures.Tables, s.Failures.Classes), "by", s.From)
 	end, err := p.record(ctx, "console "+string(s.Do), args)
 	if err != nil {
 		return "", err

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -90,8 +91,8 @@ func TestALoadIsSteeredFromAnotherProcess(t *testing.T) {
 		t.Errorf("it was to stop on the way: %+v", s.Summary)
 	}
 	var noted []string
-	err = l.Look(t.Context(), func(v Viewer) error {
-		page, err := v.Audit(t.Context(), AuditQuery{Prove: true})
+	err = l.Look(t.Context(), func(ctx context.Context, v Viewer) error {
+		page, err := v.Audit(ctx, AuditQuery{Prove: true})
 		for _, e := range page.Entries {
 			if e.Event == AuditEnd && strings.HasPrefix(e.Command, "console") {
 				noted = append(noted, strings.TrimPrefix(e.Command, "console "))

@@ -13,14 +13,16 @@ import (
 // this process has open.
 type onlooker interface {
 	Status(ctx context.Context) (appliance.Status, error)
-	Look(ctx context.Context, fn func(appliance.Viewer) error) error
+	Look(ctx context.Context, fn func(context.Context, appliance.Viewer) error) error
 	Change(ctx context.Context, fn func(appliance.Viewer) error) error
 }
 
 // inside is the project that this process works on.
 type inside struct{ *appliance.Project }
 
-func (o inside) Look(_ context.Context, fn func(appliance.Viewer) error) error { return fn(o.Project) }
+func (o inside) Look(ctx context.Context, fn func(context.Context, appliance.Viewer) error) error {
+	return fn(ctx, o.Project)
+}
 func (o inside) Change(_ context.Context, fn func(appliance.Viewer) error) error {
 	return fn(o.Project)
 }
@@ -61,7 +63,7 @@ func (w watched) State(ctx context.Context) (console.State, error) {
 
 // Ask implements console.Controller.
 func (w watched) Ask(ctx context.Context, q console.Question) (answer any, err error) {
-	err = w.Look(ctx, func(v appliance.Viewer) error {
+	err = w.Look(ctx, func(ctx context.Context, v appliance.Viewer) error {
 		answer, err = w.find(ctx, v, q)
 		return err
 	})

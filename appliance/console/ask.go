@@ -82,7 +82,7 @@ func (s *Server) actions(mux *http.ServeMux) {
 			refuse(w, http.StatusBadRequest, "an action was expected")
 			return
 		}
-		a.From = fmt.Sprintf("operator's link %d, from %s", who.Number, hostOf(r.RemoteAddr))
+		a.From = fmt.Sprintf("the operator's link %d from %s", who.Number, hostOf(r.RemoteAddr))
 		said, err := s.o.Controller.Act(r.Context(), a)
 		reply(w, said, err)
 	}))

@@ -17,6 +17,7 @@ const (
 	sendTime   = 15 * time.Second
 	aliveEvery = 15 * time.Second
 	maxReaders = 100
+	showEvents = 40 // of the newest
 )
 
 // hub looks at the project once for all who watch, and only while somebody does. What a
@@ -67,6 +68,11 @@ func (h *hub) state(ctx context.Context) []byte {
 		s = State{Fault: err.Error()}
 	}
 	s.Time = time.Now()
+	if s.Live != nil && len(s.Live.Events) > showEvents {
+		live := *s.Live
+		live.Events = live.Events[len(live.Events)-showEvents:]
+		s.Live = &live
+	}
 	b, err := json.Marshal(s)
 	if err != nil { // a number that JSON does not have
 		b, _ = json.Marshal(State{Time: s.Time, Fault: err.Error()})

@@ -6,6 +6,7 @@ import "fmt"
 type Pulse struct {
 	Bottleneck string  `json:"bottleneck"` // what sets the pace, in words; "" while that cannot be told
 	Requests   float64 `json:"requests"`   // answers a second, lately
+	Bytes      int64   `json:"bytes"`      // of request bodies, so far
 	Latency    float64 `json:"latency"`    // mean seconds of an answer, lately
 	Slow       float64 `json:"slow"`       // one answer in twenty takes longer
 	Bound      int     `json:"bound"`      // requests at once that the operator allows

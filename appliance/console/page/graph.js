@@ -68,7 +68,7 @@ function draw(g) {
     const self = g.edges.some((e) => e.from === n && e.to === n) ? " ↻" : "";
     const label = s("title", {});
     const node = s("a", { href: "#records/" + encodeURIComponent(n), class: "node" }, label, s("rect", { x, y, width: wide, height: tall, rx: 6, class: "box" }),
-      s("text", { x: x + 8, y: y + 20 }, (n.length > 18 ? n.slice(0, 17) + "…" : n) + self), text, rects);
+      s("text", { x: x + 8, y: y + 20 }, (n.length > 16 ? n.slice(0, 15) + "…" : n) + self), text, rects);
     return [n, { node, text, rects, label, x }];
   }));
   byId("graph-drawing").replaceChildren(s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "Tables in the order in which they are loaded" },

@@ -8,6 +8,7 @@ import { count, percent, perSecond, duration, bytes, when, states } from "./word
 let charts = [];
 let fetched = 0;
 let last = null;
+let ran = false; // a load, while this page was open
 
 export function start() {
   charts = [
@@ -68,13 +69,15 @@ export function update(s) {
   list(byId("legend"), states, ([name]) => name, ([name]) => h("li", { class: "key-" + name }), (li, [name, word]) => put(li, `${count(c[name])} ${word}`));
   finish(s);
   const runs = Boolean(s.live && s.pulse?.users);
-  put(byId("bottleneck"), s.pulse?.bottleneck ? "Pace is set by " + s.pulse.bottleneck + "." : "");
+  ran ||= runs;
+  byId("overview").dataset.idle = !ran; // then there is nothing to show of a load
+  put(byId("bottleneck"), s.pulse?.bottleneck ? "What sets the pace: " + s.pulse.bottleneck + "." : "");
   controls(s, runs);
   tiles(s, runs);
   steps(s);
   users(s, runs);
   machine(s.pulse?.machine);
-  events(s.live?.events || []);
+  if (s.live) events(s.live.events);
   history(runs);
 }
 
@@ -120,7 +123,7 @@ function tiles(s, runs) {
     ["time of an answer", runs && s.pulse.latency ? duration(s.pulse.latency) : "–", runs && s.pulse.slow ? `1 in 20 over ${duration(s.pulse.slow)}` : ""],
     ["held off by the service", runs ? duration(t.throttled_seconds) : "–", runs ? `${count((s.pulse.users || []).reduce((n, u) => n + Object.values(u.throttled).reduce((a, b) => a + b, 0), 0))} requests refused (429)` : ""],
     ["failed", count(s.summary.error), `${count(s.summary.held)} held back`],
-    ["this run", runs ? duration(s.live.elapsed_seconds) : "–", runs ? `${count(t.done)} records, ${bytes(t.bytes)} sent` : ""],
+    ["this run", runs ? duration(s.live.elapsed_seconds) : "–", runs ? `${count(t.done)} records, ${bytes(s.pulse.bytes)} sent` : ""],
   ];
   list(byId("tiles"), items, ([name]) => name, ([name]) => h("div", { class: "card" }, h("dt", {}, name), h("dd", {}), h("dd", { class: "quiet" })),
     (div, [, value, more]) => { put(div.children[1], value); put(div.children[2], more); });
@@ -128,7 +131,8 @@ function tiles(s, runs) {
 }
 
 function steps(s) {
-  const tables = (s.live?.tables || []).slice().reverse(); // the newest first
+  if (!s.live) return;
+  const tables = s.live.tables.slice().reverse(); // the newest first
   byId("no-steps").hidden = tables.length > 0;
   list(byId("steps"), tables.slice(0, 50), (t) => t.table + " " + t.pass,
     () => row(["", { number: "" }, { number: "" }, { number: "" }, { number: "" }, { number: "" }], true),
@@ -171,7 +175,7 @@ function machine(m) {
 }
 
 function events(all) {
-  list(byId("events"), all.slice(-40).reverse(), (e) => e.seq, (e) => h("li", { class: "event-" + e.kind }, h("time", { datetime: e.time }, when(e.time, true)), " ", h("span", {})),
+  list(byId("events"), all.slice().reverse(), (e) => e.seq, (e) => h("li", { class: "event-" + e.kind }, h("time", { datetime: e.time }, when(e.time, true)), " ", h("span", {})),
     (li, e) => put(li.lastChild, (e.table ? e.table + ": " : "") + e.text + (e.times > 1 ? ` (${count(e.times)} times)` : "")));
 }
 

@@ -6,6 +6,7 @@ import { count } from "./words.js";
 
 const pageOf = 50;
 let next = -1;
+let listed = ""; // the table whose rows are shown
 
 export function start() {
   byId("record-form").addEventListener("submit", (e) => {
@@ -20,12 +21,12 @@ export function start() {
 export function show([name, key], state) {
   if (state) tablesOf(state);
   if (!name) return;
+  const other = listed !== name; // else the list stays where it is
   byId("record-table").value = name;
-  if (key) {
-    byId("record-key").value = key;
-    one(name, key);
-  }
-  page(0);
+  if (other) byId("record-key").value = key || "";
+  if (key) one(name, key);
+  else byId("record").hidden = true;
+  if (other) page(0);
 }
 
 export function update(s) {
@@ -49,6 +50,7 @@ async function page(from) {
   try {
     const p = await ask("rows", { table: name, key: byId("record-key").value.trim(), flag: byId("record-flag").value, from, limit: pageOf });
     next = p.next;
+    listed = name;
     byId("record-next").hidden = next < 0;
     put(said, p.rows.length ? `${count(p.rows.length)} rows` + (next >= 0 ? ", more follow" : "") : "no such row");
     byId("record-list").replaceChildren(table("Staged rows of " + name, ["legacy key", "action", "state", "pass", { number: "attempts" }, "class", "changed", ...p.columns],
@@ -66,7 +68,7 @@ async function one(name, key) {
   try {
     const { columns, row: r, record, failure, unsent } = await ask("record", { table: name, key });
     const parts = [h("h3", { id: "record-title" }, `${name} ${r.legacyKey}`),
-      h("p", {}, `${actions[r.action] || r.action}: ${flags[r.flag] || r.flag}${r.attempts ? `, ${r.attempts} attempts` : ""}${r.changed ? `, last changed ${r.changed} UTC` : ""}${record ? `; record ${record.recordId}` : ""}`)];
+      h("p", {}, `${actions[r.action] || r.action}: ${flags[r.flag] || r.flag}${r.attempts ? `, ${r.attempts} ${r.attempts === 1 ? "attempt" : "attempts"}` : ""}${r.changed ? `, last changed ${r.changed} UTC` : ""}${record ? `; record ${record.recordId}` : ""}`)];
     if (failure) parts.push(h("p", { class: "message" }, [failure.class, failure.http && "HTTP " + failure.http, failure.code, failure.message].filter(Boolean).join(" · ")));
     if (record?.held) parts.push(h("p", { class: "message" }, "Not sent: " + record.held));
     if (r.repairs) parts.push(h("p", {}, "Repaired: " + r.repairs));

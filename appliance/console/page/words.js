@@ -22,12 +22,14 @@ export function perSecond(n) {
 export function duration(s) {
   s = Math.max(0, s);
   const r = Math.round(s);
+  if (s === 0) return "0 s";
   if (s < 1) return Math.round(s * 1000) + " ms";
   if (s < 10) return s.toFixed(1) + " s";
   if (r < 60) return r + " s";
-  if (r < 3600) return `${Math.floor(r / 60)} min ${r % 60} s`;
-  if (r < 86400) return `${Math.floor(r / 3600)} h ${Math.floor((r % 3600) / 60)} min`;
-  return `${Math.floor(r / 86400)} d ${Math.floor((r % 86400) / 3600)} h`;
+  const two = (large, size, words) => `${Math.floor(r / large)} ${words[0]}` + (Math.floor((r % large) / size) ? ` ${Math.floor((r % large) / size)} ${words[1]}` : "");
+  if (r < 3600) return two(60, 1, ["min", "s"]);
+  if (r < 86400) return two(3600, 60, ["h", "min"]);
+  return two(86400, 3600, ["d", "h"]);
 }
 
 export function bytes(n) {
