@@ -42,8 +42,10 @@ func (p *Project) Cutover(ctx context.Context, o CutoverOptions) (Runbook, error
 	if err != nil {
 		return Runbook{}, err
 	}
-	if e.Operations == 0 {
-		return Runbook{}, fmt.Errorf("nothing waits to be loaded, so there is no cutover to plan; stage the next supply first")
+	if e.Operations == 0 { // the last delta is not there yet
+		if e.Proposal, err = p.likeLastDeltas(w.Start); err != nil {
+			return Runbook{}, err
+		}
 	}
 	b, err := plan.Cutover(p.Config.Name, w, o.Fixed, e.Proposal, e.LeastChange)
 	if err != nil {
@@ -54,4 +56,21 @@ func (p *Project) Cutover(ctx context.Context, o CutoverOptions) (Runbook, error
 	}
 	b.Notes = append(b.Notes, e.Notes...)
 	return b, nil
+}
+
+// likeLastDeltas expects the last delta to take as long as the longest of those before, with the
+// estimate's buffer.
+func (p *Project) likeLastDeltas(start time.Time) (plan.Proposal, error) {
+	past, err := p.deltas()
+	if err != nil {
+		return plan.Proposal{}, err
+	}
+	if len(past) == 0 {
+		return plan.Proposal{}, fmt.Errorf("nothing waits to be loaded, and there was no delta yet that says how long the last will take, so there is no cutover to plan; stage the next supply first")
+	}
+	next := plan.Supply{Name: "the last delta, as the longest of those before", Start: start}
+	for _, d := range past[max(0, len(past)-lastDeltas):] {
+		next.Records, next.Seconds = max(next.Records, d.Sent), max(next.Seconds, d.Load*(1+p.Config.Estimate.Buffer/100))
+	}
+	return plan.Proposal{Supplies: []plan.Supply{next}}, nil
 }

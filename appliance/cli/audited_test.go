@@ -41,6 +41,7 @@ func trailLines() []trailLine {
 		{"preview contact", "", 0}, {"plan", "", 0},
 		{"estimate --html TMP/e.html --csv TMP/e.csv", "", 0}, {"estimate --write-grade", "estimate --write-grade", 0},
 		{"cutover plan --zone UTC --window=Sat_20:00/Sun_22:00", "cutover plan", 0},
+		{"cutover run", "cutover run", 4}, {"cutover status", "", 0},
 		{"calibrate --dry-run --target URL --yes-this-is-a-sandbox URL", opened, 0},
 		{"calibrate --target URL --yes-this-is-a-sandbox URL --records 10 --table lead", "calibrate", 0},
 		{"rehearse --speed 100", "rehearse", 0},

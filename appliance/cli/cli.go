@@ -5,6 +5,7 @@
 //	1    failed
 //	2    usage: an unknown command, a wrong flag
 //	3    done, but some rows or records were set aside
+//	4    a cutover waits at a gate
 //	11   the project is in use by another process
 //	12   sign-in failed
 //	130  interrupted; what was begun is settled
@@ -35,6 +36,7 @@ const (
 	Failed      = 1
 	Usage       = 2
 	Rejects     = 3
+	Waiting     = 4
 	Locked      = 11
 	SignIn      = 12
 	Interrupted = 130

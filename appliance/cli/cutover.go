@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -17,30 +18,50 @@ import (
 	"dvmigrate/appliance"
 )
 
-var cutoverEntry = entry{name: "cutover", args: "plan", summary: "the runbook of the cutover weekend: tasks, go/no-go, point of no return, dates",
-	long: `Writes runbook.md, runbook.html and runbook.ics into a folder. What is loaded in the window is
-what dvmigrate estimate proposes: all of it, or the last delta. A load that does not fit is
-said so, with the least change that makes it fit: exit status 3. No network.`,
+var cutoverEntry = entry{name: "cutover", args: "plan | run | status", summary: "the cutover weekend: its runbook, its steps and gates, how far it is",
+	long: `plan writes runbook.md, .html, .ics and .json into a folder. What is loaded in the window is what
+dvmigrate estimate proposes for it: all of it, or the last delta. A load that does not fit is
+said so, with the least change that makes it fit: exit status 3. No network.
+run walks the technical steps of that runbook and stops at its gates, at which people say that it
+goes on: on a terminal it asks; else it ends with exit status 4, and --confirm GATE goes on. After
+a crash it goes on with the step it was in. Nothing is done out of order.
+status shows planned and actual times, and what is left of the window; also beside a run.
+See ` + "`dvmigrate guide cutover`" + `.`,
 	make: func() command { return &cutoverCommand{} }}
 
 type cutoverCommand struct {
+	what              string
 	window, zone, out string
 	fixed             []string
 	durations         appliance.RunbookFixed
 	users             int
+	walk              cutoverRunFlags
 }
 
 func (c *cutoverCommand) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.window, "window", "", `begin/end, such as "Sat 20:00/Sun 22:00" or "2026-12-12 20:00/2026-12-13 22:00"`)
-	f.StringVar(&c.zone, "zone", "", "the window's time zone, such as Europe/Berlin (default: this machine's)")
-	f.StringVar(&c.out, "out", "", "`folder` to write into (default: cutover in the project's folder)")
-	f.StringArrayVar(&c.fixed, "fixed", nil, "`task=duration` of a task that no estimate gives: freeze, extract, stage, goNoGo, mend, reconcile, accept, switch, rollback; several times")
-	f.IntVar(&c.users, "users", 0, "with so many application users (default: as migration.yaml says)")
+	f.StringVar(&c.window, "window", "", `plan: begin/end, such as "Sat 20:00/Sun 22:00" or "2026-12-12 20:00/2026-12-13 22:00"`)
+	f.StringVar(&c.zone, "zone", "", "plan: the window's time zone, such as Europe/Berlin (default: this machine's)")
+	f.StringVar(&c.out, "out", "", "plan: `folder` to write into (default: cutover in the project's folder)")
+	f.StringArrayVar(&c.fixed, "fixed", nil, "plan: `task=duration` of a task that no estimate gives: freeze, extract, stage, goNoGo, mend, reconcile, accept, switch, rollback; several times")
+	f.IntVar(&c.users, "users", 0, "plan: with so many application users (default: as migration.yaml says)")
+	c.walk.addTo(f)
 }
 
 func (c *cutoverCommand) Validate(args []string) error {
-	if len(args) != 1 || args[0] != "plan" {
-		return errors.New("say what: cutover plan")
+	if len(args) != 1 || args[0] != "plan" && args[0] != "run" && args[0] != "status" {
+		return errors.New("say what: cutover plan, run or status")
+	}
+	c.what = args[0]
+	planned, walked := c.window != "" || c.zone != "" || c.out != "" || len(c.fixed) > 0 || c.users != 0, c.walk.given()
+	switch {
+	case c.what != "plan" && planned:
+		return fmt.Errorf("--window, --zone, --out, --fixed and --users are for cutover plan, not for cutover %s", c.what)
+	case c.what != "run" && walked:
+		return fmt.Errorf("--confirm, --no-go, --again, --restart and --runbook are for cutover run, not for cutover %s", c.what)
+	case c.what == "run":
+		return c.walk.validate()
+	case c.what == "status":
+		return nil
 	}
 	if c.window == "" {
 		return errors.New(`--window is missing, such as --window "Sat 20:00/Sun 22:00"`)
@@ -60,6 +81,16 @@ func (c *cutoverCommand) Validate(args []string) error {
 }
 
 func (c *cutoverCommand) Run(ctx context.Context, env *Env) error {
+	switch c.what {
+	case "run":
+		return c.walk.run(ctx, env)
+	case "status":
+		return cutoverStatus(ctx, env)
+	}
+	return c.plan(ctx, env)
+}
+
+func (c *cutoverCommand) plan(ctx context.Context, env *Env) error {
 	v, err := appliance.View(ctx, env.dir, env.options("cutover plan"))
 	if err != nil {
 		return err
@@ -93,7 +124,7 @@ func (c *cutoverCommand) Run(ctx context.Context, env *Env) error {
 		}
 	} else {
 		io.WriteString(env.Stdout, runbookText(b))
-		env.say("\nwrote runbook.md, runbook.html and runbook.ics into %s", dir)
+		env.say("\nwrote runbook.md, .html, .ics and .json into %s", dir)
 	}
 	if !b.Fits {
 		return rejects()
@@ -107,6 +138,11 @@ func writeRunbook(dir string, b appliance.Runbook, now time.Time) error {
 		return err
 	}
 	return errors.Join(
+		writeWith(filepath.Join(dir, "runbook.json"), func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(b)
+		}),
 		writeWith(filepath.Join(dir, "runbook.md"), func(w io.Writer) error { _, err := io.WriteString(w, runbookText(b)); return err }),
 		writeWith(filepath.Join(dir, "runbook.html"), func(w io.Writer) error { return writeRunbookPage(w, b) }),
 		writeWith(filepath.Join(dir, "runbook.ics"), func(w io.Writer) error { _, err := io.WriteString(w, runbookCalendar(b, now)); return err }))

@@ -23,6 +23,7 @@ type Runbook struct {
 // Task is one line of the runbook.
 type Task struct {
 	Number   int       `json:"number"`
+	Step     string    `json:"step,omitempty"` // of `cutover run`, that does it or asks for it
 	Name     string    `json:"name"`
 	Kind     string    `json:"kind"` // task, go/no-go
 	Start    time.Time `json:"start"`
@@ -110,18 +111,19 @@ func (b *Runbook) write(f Fixed) {
 	}
 	load := time.Duration(b.Load.Seconds * float64(time.Second)).Round(time.Second)
 	const team, source, target, business, lead = "migration team", "source admin", "Dataverse admin", "business owner", "cutover lead"
-	add("task", "freeze the source: read-only, interfaces stopped, jobs held", f.Freeze, source, "a test user cannot save", lead)
-	add("task", "last extract of the source", f.Extract, source, "row counts of extract and source are equal", team)
-	add("task", "dvmigrate stage; dvmigrate check --data; dvmigrate snapshot", f.Stage, team, "no new class of rejects; the snapshot is verified", team)
-	add("go/no-go", "go or no-go 1: begin to load", f.GoNoGo, lead, "staged counts as expected, the estimate of the last load still fits, people are there", lead)
-	add("task", fmt.Sprintf("dvmigrate load: %s, %d records (buffer included)", b.Load.Name, b.Load.Records), load, team, "dvmigrate status: nothing waits; errors below the agreed share", team)
+	add("task", "freeze the source: read-only, interfaces stopped, jobs held", f.Freeze, source, "a test user cannot save", lead).Step = "freeze"
+	add("task", "last extract of the source", f.Extract, source, "row counts of extract and source are equal", team).Step = "extract"
+	add("task", "dvmigrate stage; dvmigrate check --data; dvmigrate snapshot", f.Stage, team, "no new class of rejects; the snapshot is verified", team).Step = "stage"
+	add("go/no-go", "go or no-go 1: begin to load", f.GoNoGo, lead, "staged counts as expected, the estimate of the last load still fits, people are there", lead).Step = "go-1"
+	add("task", fmt.Sprintf("dvmigrate load: %s, %d records (buffer included)", b.Load.Name, b.Load.Records), load, team, "dvmigrate status: nothing waits; errors below the agreed share", team).Step = "load"
 	loaded := at
-	add("task", "dvmigrate errors; mend, dvmigrate retry, dvmigrate load", f.Mend, team, "what is left is listed and agreed", business)
-	add("task", "dvmigrate reconcile", f.Reconcile, team, "nothing missing, extra or different that is not explained", team)
-	add("task", "acceptance in the target: reports, samples, processes", f.Accept, business, "the agreed list is worked off", business)
-	add("go/no-go", "go or no-go 2: switch over", f.GoNoGo, lead, "reconcile is clean, acceptance signed, rollback still possible", "steering committee")
-	add("task", "switch users and interfaces to the target; business logic and flows on again", f.Switch, target, "the first user has saved a record", lead).NoReturn = true
-	add("task", "tell everybody; keep the source read-only; dvmigrate snapshot", 0, lead, "the message is out", lead)
+	add("task", "dvmigrate errors; mend, dvmigrate retry, dvmigrate load", f.Mend, team, "what is left is listed and agreed", business).Step = "mend"
+	add("task", "dvmigrate reconcile", f.Reconcile, team, "nothing missing, extra or different that is not explained", team).Step = "reconcile"
+	add("task", "acceptance in the target: reports, samples, processes", f.Accept, business, "the agreed list is worked off", business).Step = "accept"
+	add("go/no-go", "go or no-go 2: switch over", f.GoNoGo, lead, "reconcile is clean, acceptance signed, rollback still possible", "steering committee").Step = "go-2"
+	last := add("task", "switch users and interfaces to the target; business logic and flows on again", f.Switch, target, "the first user has saved a record", lead)
+	last.Step, last.NoReturn = "switch", true
+	add("task", "tell everybody; keep the source read-only; dvmigrate snapshot", 0, lead, "the message is out", lead).Step = "close"
 	b.Rollback = Rollback{
 		Latest: b.Window.End.Add(-f.Mend - f.Reconcile - f.Accept - f.GoNoGo - f.Switch),
 		Triggers: []string{
