@@ -61,7 +61,7 @@ func trailLines() []trailLine {
 var elsewhere = map[string]string{
 	"demo":     "works on a project of its own, with the commands that are here",
 	"emulator": "a server without a project's stage or ledger",
-	"serve":    "a server that looks; its actions are in the trail as of console: serve_test.go",
+	"serve":    "looks, until it is stopped; what its operator does is in the trail: TestServe",
 	"restore":  "noted in the project that it makes: below",
 	"discard":  "takes the trail along: below",
 }

@@ -67,19 +67,20 @@ func chromium(t *testing.T) context.Context {
 const refused = "422"
 
 // serving runs a console until the test ends.
-func serving(t *testing.T, c Controller) *Server {
+func serving(t *testing.T, c Controller) (s *Server, end func()) {
 	t.Helper()
-	s := newConsole(t, c, Options{Guide: []GuidePage{{Name: "console", Title: "The web console", Text: "# The web console\n\nA `code` and **bold**; see `dvmigrate guide load`.\n\n    dvmigrate serve\n\n| a | b |\n|---|---|\n| 1 | `x\\|y` |\n\n- one\n- two\n  lines\n\n1. first\n"}, {Name: "load", Title: "Load", Text: "# Load\n"}}})
+	s = newConsole(t, c, Options{Guide: []GuidePage{{Name: "console", Title: "The web console", Text: "# The web console\n\nA `code` and **bold**; see `dvmigrate guide load`.\n\n    dvmigrate serve\n\n| a | b |\n|---|---|\n| 1 | `x\\|y` |\n\n- one\n- two\n  lines\n\n1. first\n"}, {Name: "load", Title: "Load", Text: "# Load\n"}}})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	return s
+	t.Cleanup(end)
+	return s, end
 }
 
 // step is what a test does in the page.
@@ -129,7 +130,7 @@ var everyView = []string{"overview", "tables", "errors", "graph", "records", "re
 func TestThePageInABrowser(t *testing.T) {
 	ctx := chromium(t)
 	c := newLarge()
-	s := serving(t, c)
+	s, end := serving(t, c)
 	run := func(what string, steps ...step) {
 		t.Helper()
 		if err := chromedp.Do(ctx, steps...); err != nil {
@@ -192,14 +193,19 @@ func TestThePageInABrowser(t *testing.T) {
 		}
 	})
 	t.Run("a used link says so", func(t *testing.T) {
-		other, end := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
-		defer end()
+		other, leave := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
+		defer leave()
 		if err := chromedp.Do(other, chromedp.Navigate(link), until(`document.getElementById("said").textContent.includes("used already")`)); err != nil {
 			t.Fatal(err)
 		}
 		if err := chromedp.Do(other, chromedp.Navigate(s.URL()+"/"), until(`document.getElementById("said").textContent.includes("open a link")`)); err != nil {
 			t.Fatal(err)
 		}
+	})
+	t.Run("the page hears that the console ends", func(t *testing.T) {
+		run("overview", goTo("overview"))
+		end()
+		run("end", until(`document.getElementById("trouble").textContent.startsWith("The console was stopped")`))
 	})
 }
 

@@ -79,9 +79,11 @@ export function trouble(text) {
   box.hidden = !text;
 }
 
+let source = null;
+let lost = 0;
+
 function listen() {
-  const source = new EventSource("/events");
-  let lost = 0;
+  source = new EventSource("/events");
   source.addEventListener("state", (e) => {
     lost = 0;
     take(JSON.parse(e.data));
@@ -93,14 +95,15 @@ function listen() {
   source.addEventListener("error", async () => {
     lost ||= Date.now();
     away(`No connection since ${when(lost, true)}; trying again.`);
-    if (source.readyState === EventSource.CLOSED) {
-      await comeIn().then(() => setTimeout(listen, 3000), () => setTimeout(listen, 5000));
-    }
+    if (source.readyState === EventSource.CLOSED) await comeIn().then(() => setTimeout(listen, 3000), () => {});
   });
-  document.addEventListener("out", () => {
-    source.close();
-    away("This browser is not let in any more. Open a new link of the console.");
-  });
+}
+
+// out is what happens when the console does not know this browser any more, as when it was
+// started again.
+function out() {
+  source?.close();
+  away("This browser is not let in any more, as when the console was started again. Open a new link of it.");
 }
 
 function away(text) {
@@ -130,6 +133,7 @@ async function start() {
   byId("leave").addEventListener("click", async () => { await leave(); location.replace("/enter"); });
   for (const view of Object.values(views)) view.start?.();
   addEventListener("hashchange", go);
+  document.addEventListener("out", out);
   go();
   listen();
 }

@@ -84,13 +84,15 @@ export function update(s) {
 function finish(s) {
   const c = s.summary;
   const open = c.unprocessed + c.success + c.inFlight;
-  const left = s.left ?? (s.live && s.live.total.left_seconds >= 0 && s.live.tables.length === 1 ? s.live.total.left_seconds : null);
+  const t = s.live?.total;
+  const left = t?.left_seconds >= 0 ? t.left_seconds : s.left ?? null;
+  const wide = t?.left_seconds >= 0 && t.left_high_seconds > 1.15 * t.left_low_seconds; // else the range says no more
   let text = "";
   if (!c.source) text = "Nothing is staged yet, or nothing is to be done.";
   else if (!open) text = c.error + c.held ? "All is sent; some records failed or are held back." : "All is done.";
   else if (!s.live) text = `${count(open)} records are left; no load is running.`;
   else if (s.live.paused) text = `Paused; ${count(open)} records are left.`;
-  else if (left !== null) text = `Ends in about ${duration(left)}, ${when(Date.now() + left * 1000)}.`;
+  else if (left !== null) text = `Ends in about ${duration(left)}${wide ? ` (${duration(t.left_low_seconds)} to ${duration(t.left_high_seconds)})` : ""}, ${when(Date.now() + left * 1000)}.`;
   else text = `${count(open)} records are left; the time is being measured.`;
   put(byId("finish"), text);
   let due = "";
@@ -132,15 +134,16 @@ function tiles(s, runs) {
 
 function steps(s) {
   if (!s.live) return;
-  const tables = s.live.tables.slice().reverse(); // the newest first
+  const of = (state) => s.live.tables.filter((t) => t.state === state);
+  const tables = [...of("running"), ...of("waiting"), ...of("ended").reverse()];
   byId("no-steps").hidden = tables.length > 0;
-  list(byId("steps"), tables.slice(0, 50), (t) => t.table + " " + t.pass,
+  list(byId("steps"), tables.slice(0, 200), (t) => t.table + " " + t.pass,
     () => row(["", { number: "" }, { number: "" }, { number: "" }, { number: "" }, { number: "" }], true),
     (tr, t) => {
       const running = t.state === "running";
       tr.dataset.state = t.state;
       const texts = [t.pass === "insert" ? t.table : `${t.table} (${t.pass})`, count(t.done + t.failed + t.held + t.skipped), count(t.total),
-        perSecond(running ? t.rate : t.average), count(t.failed), running && t.left_seconds >= 0 ? duration(t.left_seconds) : t.state === "ended" ? "done" : ""];
+        perSecond(running ? t.rate : t.average), count(t.failed), running && t.left_seconds >= 0 ? duration(t.left_seconds) : t.state === "ended" ? "done" : t.state];
       texts.forEach((text, i) => put(tr.children[i], text));
     });
 }
