@@ -53,7 +53,7 @@ func (p *Project) alerting(ctx context.Context, command string, snapshots time.D
 	s := p.Config.Alerts
 	a = &alerter{p: p, command: command, begun: time.Now()}
 	a.limits = progress.Limits{Errors: s.ErrorShare(), Rate: s.RateShare(), Still: s.Still, Throttled: s.ThrottledShare(), Disk: int64(s.Disk),
-		Finish: s.Deadline(a.begun), Token: s.Token, Schema: s.Schema > 0, Identity: s.Identity}
+		Finish: s.Deadline(a.begun, p.Config.Estimate.Window), Token: s.Token, Schema: s.Schema > 0, Identity: s.Identity}
 	switch {
 	case snapshots < 0:
 	case snapshots > 0 && s.Snapshot == 0:

@@ -130,6 +130,10 @@ func (p *Project) controlHandler() http.Handler {
 		stats, err := p.LedgerStats(r.Context())
 		answer(w, stats, err)
 	})
+	mux.HandleFunc("POST /figures", func(w http.ResponseWriter, r *http.Request) {
+		f, err := p.Figures(r.Context())
+		answer(w, f, err)
+	})
 	mux.HandleFunc("POST /history", func(w http.ResponseWriter, r *http.Request) {
 		h, err := p.History(r.Context())
 		answer(w, h, err)

@@ -60,6 +60,8 @@ var homes = map[string][]string{
 	"github.com/Azure/azure-sdk-for-go":                          {"appliance/dataverse/identity", "backup"},
 	"github.com/minio/minio-go":                                  {"backup"},
 	"github.com/johannesboyne/gofakes3":                          nil, // tests only
+	"github.com/prometheus/client_golang":                        {"appliance/console"},
+	"github.com/prometheus/common":                               nil, // tests only
 	"github.com/wneessen/go-mail":                                {"appliance"},
 	"gopkg.in/natefinch/lumberjack.v2":                           {"appliance"},
 	"github.com/spf13/pflag":                                     {"appliance/cli"},

@@ -87,6 +87,8 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	pulse := &pulse{tracker: tracker, gauge: newGauge(p.Config), history: progress.NewHistory(begin)}
 	p.observe = func(x dataverse.Exchange) { survey.observe(x); pulse.observe(x) }
 	defer func() { p.observe = nil }()
+	p.tally.Store(newTally())
+	defer p.tally.Store(nil)
 	target, err := p.meet(ctx, o.PerUser, o.NewTarget)
 	if err != nil {
 		return r, err

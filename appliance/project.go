@@ -71,6 +71,8 @@ type Project struct {
 
 	alerter atomic.Pointer[alerter]   // of the load or delta that runs; nil = none
 	snapped atomic.Pointer[time.Time] // when the newest snapshot of this process was taken
+	tally   atomic.Pointer[tally]     // of the load that runs; nil = none
+	newest  newest
 
 	owns        bool                             // owner.json is this process's
 	tracker     atomic.Pointer[progress.Tracker] // of a load that is running

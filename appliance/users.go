@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -71,9 +72,21 @@ func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, *ide
 	client, err := dataverse.New(dataverse.Options{
 		URL: o.Resource, Token: credential, Timeout: p.Config.Load.Timeout, Patience: patience(p.Config.Load.Patience),
 		Limiter:   pace.New(pace.Options{Max: perUser, MostRequests: l.Requests, MostExecution: l.Execution, Window: l.Window}),
-		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log, Observe: p.observe,
+		UserAgent: "dvmigrate/" + p.o.Version, Logger: p.o.Log, Observe: p.observeAs(userLabel(s, i)),
 	})
 	return client, credential, err
+}
+
+// userLabel is what a user is called in metrics: by its application, else by its place.
+func userLabel(s config.User, i int) string { return first(s.Client, strconv.Itoa(i+1)) }
+
+// observeAs is who is told of a user's requests; nil = nobody.
+func (p *Project) observeAs(user string) func(dataverse.Exchange) {
+	all, count := p.observe, p.tally.Load()
+	if all == nil || count == nil {
+		return all
+	}
+	return func(x dataverse.Exchange) { all(x); count.observe(user, x) }
 }
 
 // patience is the client's: none there is less than 0.

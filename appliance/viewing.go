@@ -26,6 +26,8 @@ type Viewer interface {
 	// CheckLedger checks the whole ledger, against the stage too.
 	CheckLedger(ctx context.Context) (LedgerReport, error)
 	LedgerStats(ctx context.Context) (LedgerStats, error)
+	// Figures are what is measured, for who collects metrics.
+	Figures(ctx context.Context) (progress.Figures, error)
 	// History is how the load that runs has done since it began.
 	History(ctx context.Context) (progress.History, error)
 	Steer(ctx context.Context, s Steer) (said string, err error)

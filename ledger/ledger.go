@@ -76,6 +76,9 @@ type Ledger struct {
 
 	ids idPages // has a lock of its own
 
+	commits    atomic.Uint64 // that succeeded
+	committing atomic.Int64  // nanoseconds that they took
+
 	// The rest belongs to the writer alone.
 	texts   map[string]uint32 // template → id
 	nextRun uint64            // id of the next Run

@@ -335,6 +335,7 @@ func (b *batch) counts() map[*table]*Counts {
 // transact runs change in one durable transaction. Any error poisons the ledger: a failed commit may
 // have left its new meta page in the page cache and not on the disk (engines.md II 3).
 func (l *Ledger) transact(change func(*bolt.Tx) error) error {
+	began := time.Now()
 	err := guard(func() (err error) {
 		tx, err := l.db.Begin(true)
 		if err != nil {
@@ -359,8 +360,17 @@ func (l *Ledger) transact(change func(*bolt.Tx) error) error {
 	if err != nil {
 		err = classify(err)
 		l.failure.Store(&err)
+	} else {
+		l.commits.Add(1)
+		l.committing.Add(int64(time.Since(began)))
 	}
 	return l.poisoned()
+}
+
+// Activity is how many transactions were made durable since the ledger was opened, how long
+// they took together, and how many requests wait for the writer.
+func (l *Ledger) Activity() (commits uint64, took time.Duration, waiting int) {
+	return l.commits.Load(), time.Duration(l.committing.Load()), len(l.queue)
 }
 
 // faulty is where tests make a commit fail.

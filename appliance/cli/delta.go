@@ -45,6 +45,7 @@ func (c *deltaCommand) Run(ctx context.Context, env *Env) error {
 	defer p.Close()
 	p.AcceptLoss = c.acceptLoss
 	defer c.load.console.beside(ctx, env, p)()
+	defer giveMetrics(ctx, env, c.load.metrics, p)()
 	meter := env.meter()
 	stop := meter.watch(ctx, p)
 	r, err := p.Delta(ctx, env.Drain, appliance.DeltaOptions{Load: c.load.options(), Window: c.window,

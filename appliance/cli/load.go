@@ -24,6 +24,7 @@ type loadCommand struct {
 	again    string // the target's address
 	dry      bool
 	console  consoleFlags
+	metrics  string // address
 }
 
 func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
@@ -46,6 +47,7 @@ func (c *loadCommand) addSending(f *pflag.FlagSet) {
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
 	c.console.addBeside(f)
+	f.StringVar(&c.metrics, "metrics", "", "give metrics to Prometheus meanwhile, at this `address` or port of this machine, such as 9464")
 }
 
 // addNewTarget declares the flag that says the target's address a second time.
@@ -70,6 +72,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer p.Close()
 	defer c.console.beside(ctx, env, p)()
+	defer giveMetrics(ctx, env, c.metrics, p)()
 	stop := env.meter().watch(ctx, p)
 	r, err := p.Load(ctx, env.Drain, c.options())
 	stop()

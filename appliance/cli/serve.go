@@ -64,7 +64,7 @@ func (c *consoleFlags) validate() error {
 
 // open takes the console's address.
 func (c *consoleFlags) open(p watched) (*console.Server, error) {
-	o := console.Options{Listen: c.listen, Cert: c.cert, Key: c.key, Hosts: c.hosts, Controller: p}
+	o := console.Options{Listen: c.listen, Cert: c.cert, Key: c.key, Hosts: c.hosts, Controller: p, Metrics: console.Metrics(p, nil)}
 	for _, page := range guide.Pages() {
 		o.Guide = append(o.Guide, console.GuidePage(page))
 	}

@@ -7,12 +7,14 @@ import (
 
 	"dvmigrate/appliance"
 	"dvmigrate/appliance/console"
+	"dvmigrate/appliance/progress"
 )
 
 // onlooker is how the console gets at a project: an appliance.Lookout, or the project that
 // this process has open.
 type onlooker interface {
 	Status(ctx context.Context) (appliance.Status, error)
+	Figures(ctx context.Context) (progress.Figures, error)
 	Look(ctx context.Context, fn func(context.Context, appliance.Viewer) error) error
 	Change(ctx context.Context, fn func(appliance.Viewer) error) error
 }

@@ -45,7 +45,7 @@ type Alerts struct {
 	Throttled string             `json:"throttled" match:"^$|^[0-9]+([.][0-9]+)?%$" doc:"Share of the last five minutes in which the service let no request through; empty for no alert."`
 	Disk      Size               `json:"disk" doc:"What has to be left on the disk of the work folder; 0 for no alert."`
 	Snapshot  time.Duration      `json:"snapshot" min:"0s" doc:"How old the newest snapshot may be; 0 for three times snapshots.every."`
-	Finish    string             `json:"finish" doc:"By when the load has to be done: a moment such as 2026-12-06T22:00:00+01:00, or a time from its begin such as 48h; empty for no alert."`
+	Finish    string             `json:"finish" doc:"By when the load has to be done: a moment such as 2026-12-06T22:00:00+01:00, a time from its begin such as 48h, or window for that of estimate.window; empty for no alert."`
 	Token     time.Duration      `json:"token" min:"0s" doc:"How long before a token ends that cannot be had anew; 0 for no alert."`
 	Schema    time.Duration      `json:"schema" min:"0s" doc:"How often the target's tables are compared with those that the mapping was checked against; 0 for never."`
 	Identity  bool               `json:"identity" doc:"Whether somebody is called when a user signs in that never loaded this project."`
@@ -85,9 +85,15 @@ func (a Alerts) ErrorShare() float64     { return share(a.Errors) }
 func (a Alerts) RateShare() float64      { return share(a.Rate) }
 func (a Alerts) ThrottledShare() float64 { return share(a.Throttled) }
 
-// Deadline is when a load that began then has to be done; zero: never. Validate has seen
-// that the setting can be read.
-func (a Alerts) Deadline(begun time.Time) time.Time {
+// planned is the word for the window that the load is planned for.
+const planned = "window"
+
+// Deadline is when a load that began then has to be done, where window is the planned one;
+// zero: never. Validate has seen that the setting can be read.
+func (a Alerts) Deadline(begun time.Time, window time.Duration) time.Time {
+	if a.Finish == planned && window > 0 {
+		return begun.Add(window)
+	}
 	if at, err := time.Parse(time.RFC3339, a.Finish); err == nil {
 		return at
 	}
@@ -111,8 +117,8 @@ func (k *checker) alerts() {
 	if k.c.Log.Size < 1<<20 {
 		k.fault("log.size", fmt.Sprintf("`log.size` is %s; the least is 1MiB", k.c.Log.Size), "")
 	}
-	if a.Finish != "" && a.Finish != "0" && a.Deadline(time.Unix(0, 0)).IsZero() {
-		k.fault("alerts.finish", fmt.Sprintf("`alerts.finish` is %q", a.Finish), "write a moment such as 2026-12-06T22:00:00+01:00, or a time from the load's begin such as 48h")
+	if a.Finish != "" && a.Finish != "0" && a.Finish != planned && a.Deadline(time.Unix(0, 0), 0).IsZero() {
+		k.fault("alerts.finish", fmt.Sprintf("`alerts.finish` is %q", a.Finish), "write a moment such as 2026-12-06T22:00:00+01:00, a time from the load's begin such as 48h, or window")
 	}
 	for _, name := range sortedNames(reflect.ValueOf(a.To)) {
 		k.channel(a.To[name], "alerts.to."+name)

@@ -113,7 +113,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"mail to nobody":                 {body("alerts: {to: {a: {smtp: \"h:25\", from: a@b}}}"), "3:15: `alerts.to.a.mail` is missing; write who gets the mail: [ops@acme.example]"},
 		"a mail to no address":           {body("alerts: {to: {a: {smtp: \"h:25\", from: a@b, mail: [ops]}}}"), "3:50: `alerts.to.a.mail[0]` is \"ops\", which is no mail address"},
 		"an alert that is none":          {body("alerts: {to: {a: {command: x, only: [erors]}}}"), "3:37: `alerts.to.a.only[0]` is \"erors\"; did you mean `errors`?"},
-		"a deadline that is none":        {body("alerts: {finish: sunday}"), "3:18: `alerts.finish` is \"sunday\"; write a moment such as 2026-12-06T22:00:00+01:00, or a time from the load's begin such as 48h"},
+		"a deadline that is none":        {body("alerts: {finish: sunday}"), "3:18: `alerts.finish` is \"sunday\"; write a moment such as 2026-12-06T22:00:00+01:00, a time from the load's begin such as 48h, or window"},
 		"a share without a percent":      {body("alerts: {errors: \"5\"}"), "3:18: `alerts.errors` is \"5\", which does not match ^$|^[0-9]+([.][0-9]+)?%$"},
 		"a log too small":                {body("log: {size: 1KB}"), "3:13: `log.size` is 1KB; the least is 1MiB"},
 		"an anchor":                      {body("load: &l {batch: 5}"), "3:7: `load` uses an anchor or alias; write the value out"},

@@ -184,7 +184,7 @@ func (s *Server) Handler() http.Handler {
 	s.questions(mux)
 	s.actions(mux)
 	if s.o.Metrics != nil {
-		mux.Handle("GET /metrics", s.o.Metrics)
+		mux.HandleFunc("GET /metrics", s.metrics)
 	}
 	return s.access.guard(http.NewCrossOriginProtection().Handler(mux))
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-//go:embed *.md
+//go:embed *.md monitoring
 var files embed.FS
 
 // names are the pages in reading order. Each is the name of a file here.
@@ -51,4 +51,27 @@ func read(name string) Page {
 	}
 	title, _, _ := strings.Cut(string(b), "\n")
 	return Page{Name: name, Title: strings.TrimPrefix(title, "# "), Text: string(b)}
+}
+
+// File is a file that ships with a page, for another program.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Files returns what ships with the page of that name, in order of name; mostly nothing.
+func Files(page string) []File {
+	var out []File
+	list, err := files.ReadDir(page)
+	if err != nil {
+		return nil
+	}
+	for _, f := range list {
+		b, err := files.ReadFile(page + "/" + f.Name())
+		if err != nil {
+			panic(err) // the file is part of the program
+		}
+		out = append(out, File{f.Name(), b})
+	}
+	return out
 }
