@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
-	"dvmigrate/appliance/progress"
 )
 
 // cutoverRunFlags are those of `cutover run`.
@@ -91,17 +90,7 @@ func (c *cutoverRunFlags) once(ctx context.Context, env *Env) (appliance.Cutover
 		runbook = p.Config.Path(filepath.Join("cutover", "runbook.json"))
 	}
 	meter := env.meter()
-	watching, stop := context.WithCancel(ctx)
-	followed := make(chan struct{})
-	go func() {
-		defer close(followed)
-		meter.follow(watching, func() (progress.Snapshot, bool) { return p.Live() })
-	}()
-	defer func() {
-		stop()
-		<-followed
-		meter.clear()
-	}()
+	defer meter.watch(ctx, p)()
 	return p.RunCutover(ctx, env.Drain, appliance.CutoverRunOptions{Runbook: runbook, Confirm: c.confirm, NoGo: c.noGo, Again: c.again, Restart: c.restart, Load: c.load.options(),
 		Watch: meter.percent,
 		Step: func(s appliance.CutoverStep) {
