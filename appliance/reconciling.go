@@ -22,6 +22,7 @@ type ReconcileOptions struct {
 	Values    bool     // compare the columns too, not only which records are there
 	Limit     int      // how many mismatches of a table are kept
 	Parallel  int      // slices of a big table that are read at once; 0 = readersEach for each user
+	Quick     bool     // counts and figures only, which the service makes
 	Sample    int64    // of a bigger table, only so many records are compared; 0 = all
 	Changed   bool     // read in full only what has changed in the target since it was found equal
 	Samples   int      // how many records of a table are shown whole
@@ -71,7 +72,7 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
 		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Anew: files.anew, Keep: keptMismatches,
-		Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, Versions: versions.of, Changed: o.Changed, Sample: o.Sample,
+		Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, Versions: versions.of, Changed: o.Changed, Sample: o.Sample, Quick: o.Quick,
 		ReadBack: func(table string) string {
 			return reconcile.ReadBackSQL(duckstage.Ident(table + load.FlagsSuffix))
 		}})
@@ -87,7 +88,7 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	if err := p.wordSamples(ctx, b, &r); err != nil {
 		return r, err
 	}
-	if o.Sample > 0 {
+	if o.Sample > 0 || o.Quick {
 		return r, nil // it is no proof of the whole, and leaves what is kept of that
 	}
 	if err := files.finish(r.Tables); err != nil {

@@ -31,8 +31,9 @@ type Query struct {
 	Filter   string // statecode eq 0
 	OrderBy  string // accountid; "": the service's order, by primary key
 	Expand   string
-	Top      int // 0: all
-	PageSize int // at most 5000; 0: the service's own, 5000
+	Apply    string // aggregate($count as n), instead of Select, Filter and Expand
+	Top      int    // 0: all
+	PageSize int    // at most 5000; 0: the service's own, 5000
 }
 
 // encode writes the query for an address. A space is %20: + is not safe everywhere.
@@ -53,6 +54,7 @@ func (q Query) encode() string {
 	add("$filter", q.Filter)
 	add("$orderby", q.OrderBy)
 	add("$expand", q.Expand)
+	add("$apply", q.Apply)
 	if q.Top > 0 {
 		add("$top", strconv.Itoa(q.Top))
 	}

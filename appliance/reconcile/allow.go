@@ -61,6 +61,7 @@ func (t *TableResult) conclude() {
 			t.Failures = append(t.Failures, fmt.Sprintf("%s: %s in the source, %s staged", f.Name, f.Source, f.Staged))
 		}
 	}
+	t.concludeQuick()
 	t.Pass = len(t.Failures) == 0
 }
 

@@ -50,6 +50,7 @@ type TableResult struct {
 	Others     int64         `json:"others"`              // rows of the target that are not of this migration
 	Unchanged  int64         `json:"unchanged,omitempty"` // that were not read in full: their version is that at which they were equal
 	Sampled    int64         `json:"sampled,omitempty"`   // of a sample: how many were chosen; the counts are of these
+	Quick      bool          `json:"quick,omitempty"`     // the service counted: target has the records of others too
 	Staged     int64         `json:"staged"`              // rows of the stage
 	NotLoaded  int64         `json:"notLoaded"`           // of these, without a record in the target, by the ledger
 	Columns    []ColumnCount `json:"columns,omitempty"`
