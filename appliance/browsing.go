@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/duckstage"
+	"dvmigrate/ledger"
 )
 
 // Browser is what somebody asks who walks about in a project, a page at a time.
@@ -116,7 +118,7 @@ func (p *Project) Rows(ctx context.Context, q RowsQuery) (RowsPage, error) {
 	if !slices.Contains(known, q.Table) {
 		return page, unknownName("table", q.Table, known)
 	}
-	q.Limit = min(max(q.Limit, 1), maxRows)
+	q.Limit, q.From = min(max(q.Limit, 1), maxRows), min(max(q.From, 0), math.MaxUint32)
 	err := p.rowStates(ctx, q, &page)
 	if err != nil || len(page.Rows) == 0 {
 		return page, err
@@ -127,33 +129,46 @@ func (p *Project) Rows(ctx context.Context, q RowsQuery) (RowsPage, error) {
 	return page, p.rowValues(ctx, q.Table, &page)
 }
 
-// rowStates finds the rows of a page and what the ledger says of them. It looks at
-// stretches of rows, not at rows, where no key is asked for.
+// rowStates finds the rows of a page and what the ledger says of them: from the ledger's
+// memory, which has stretches of rows in one state, or by a search over one column.
 func (p *Project) rowStates(ctx context.Context, q RowsQuery, page *RowsPage) error {
-	spans := fmt.Sprintf("ledger_spans(%s)", duckstage.Quote(q.Table))
-	const facts = "action, flag, pass, attempts, class, strftime(changed_at, '%Y-%m-%d %H:%M:%S')"
-	flag := ""
-	if q.Flag != "" {
-		flag = " AND flag = " + duckstage.Quote(q.Flag)
-	}
-	query := fmt.Sprintf(`WITH s AS MATERIALIZED (SELECT * FROM %s WHERE beyond > %d%s ORDER BY first LIMIT %d)
-		SELECT unnest(range(greatest(first, %[2]d), least(beyond, greatest(first, %[2]d) + %[4]d))) AS dm_seq, %s FROM s ORDER BY dm_seq LIMIT %[4]d`, spans, q.From, flag, q.Limit, facts)
-	if q.Key != "" {
-		key := duckstage.Quote(q.Key)
-		query = fmt.Sprintf(`WITH k AS MATERIALIZED (SELECT dm_seq, legacy_key FROM %s WHERE starts_with(legacy_key, %s) ORDER BY legacy_key, dm_seq LIMIT %d)
-			SELECT k.dm_seq, %s FROM k JOIN %s s ON k.dm_seq >= s.first AND k.dm_seq < s.beyond%s ORDER BY k.legacy_key, k.dm_seq`, duckstage.Ident(q.Table), key, q.Limit, facts, spans, flag)
-	}
-	_, err := p.SQL(ctx, query, func(_ []string, v []any) error {
-		if v == nil {
-			return nil
+	if q.Key == "" {
+		for span := range p.ledger.Spans(q.Table, uint32(q.From)) {
+			if q.Flag != "" && span.Flag.String() != q.Flag {
+				continue
+			}
+			for seq := max(int64(span.From), q.From); seq < int64(span.To); seq++ {
+				if len(page.Rows) == q.Limit {
+					return nil
+				}
+				page.Rows = append(page.Rows, stageRow(seq, span.Entry))
+			}
 		}
-		page.Rows = append(page.Rows, StageRow{Number: number(v[0]), Action: text(v[1]), Flag: text(v[2]), Pass: text(v[3]), Attempts: number(v[4]), Class: text(v[5]), Changed: text(v[6])})
+		return nil
+	}
+	query := fmt.Sprintf("SELECT dm_seq FROM %s WHERE starts_with(legacy_key, ?) ORDER BY legacy_key, dm_seq LIMIT %d", duckstage.Ident(q.Table), q.Limit)
+	err := p.stage.Rows(ctx, query, []any{q.Key}, func(scan func(...any) error) error {
+		var seq int64
+		if err := scan(&seq); err != nil {
+			return err
+		}
+		if e, ok := p.ledger.Entry(q.Table, uint32(seq)); ok && (q.Flag == "" || e.Flag.String() == q.Flag) {
+			page.Rows = append(page.Rows, stageRow(seq, e))
+		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("look for rows of %s: %w", q.Table, err)
 	}
 	return nil
+}
+
+func stageRow(seq int64, e ledger.Entry) StageRow {
+	r := StageRow{Values: []*string{}, Number: seq, Action: e.Action.String(), Flag: e.Flag.String(), Pass: e.Pass.String(), Attempts: int64(e.Attempts), Class: className(e)}
+	if e.Time != 0 {
+		r.Changed = e.Changed().UTC().Format("2006-01-02 15:04:05")
+	}
+	return r
 }
 
 // rowValues adds the staged values of the rows.

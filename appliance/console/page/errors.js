@@ -1,5 +1,5 @@
 // Failures by cause, the largest first.
-import { byId, h, put } from "./element.js";
+import { byId, h, list, put } from "./element.js";
 import { ask, me } from "./api.js";
 import { steer } from "./overview.js";
 import { count } from "./words.js";
@@ -15,8 +15,12 @@ export function show(rest, state) {
   look();
 }
 
+// update keeps the numbers by class, which cost nothing; causes are looked for when asked.
 export function update(s) {
   tablesOf(s);
+  const all = {};
+  for (const t of s.tables) for (const [name, n] of Object.entries(t.classes || {})) all[name] = (all[name] || 0) + n;
+  list(byId("error-classes"), Object.entries(all).sort((a, b) => b[1] - a[1]), ([name]) => name, () => h("li"), (li, [name, n]) => put(li, `${name} ${count(n)}`));
 }
 
 function tablesOf(s) {
