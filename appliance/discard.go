@@ -321,6 +321,8 @@ func kindOf(path string) string {
 		return "stage"
 	case strings.HasPrefix(name, "ledger.bolt"):
 		return "ledger"
+	case name == undoFile:
+		return "former values"
 	}
 	return "other"
 }

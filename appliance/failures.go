@@ -378,7 +378,7 @@ type RetryResult struct {
 // stay held: only a new staging can mend them. Dependants of a failed record are
 // held again by the next load if their parent still fails.
 func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, err error) {
-	if err := p.checkFilter(ctx, f); err != nil {
+	if err := errors.Join(p.refuseRollback(), p.checkFilter(ctx, f)); err != nil {
 		return r, err
 	}
 	end, err := p.record(ctx, "retry", p.o.Args)

@@ -65,6 +65,9 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	if err := p.sync(ctx); err != nil { // a staging that was killed before the ledger knew
 		return r, err
 	}
+	if err := p.refuseRollback(); err != nil {
+		return r, err
+	}
 	b, err := p.bindStaged(ctx)
 	if err != nil {
 		return r, err
@@ -110,8 +113,13 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	announce(tracker, survey.run.Predicted)
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
+	undo, err := p.openUndo()
+	if err != nil {
+		return r, err
+	}
+	defer undo.Close()
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
-		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
+		Undo: undo, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
 		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), MaxErrors: p.Config.Load.MaxErrors, Files: files, Watch: survey, Log: p.o.Log,
 	})
 	if err := p.ledger.BeginGeneration(ctx); err != nil {
@@ -244,7 +252,7 @@ func (p *Project) findBefore(ctx context.Context) error {
 
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
+	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Whole: p.wentBehind(table), Keep: p.Config.KeepsFormer(table), Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

@@ -45,12 +45,17 @@ func nextSteps(s Status) []string {
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
+	case s.Rollback != "" && s.Live == nil:
+		add("dvmigrate rollback goes on taking %s back; dvmigrate rollback --stop ends that as it is", s.Rollback)
+		return out
 	case s.Live != nil:
-		add("let it run; Ctrl-C in its terminal, or kill -INT of the process, ends it cleanly, and dvmigrate load goes on later")
+		add("let it run; Ctrl-C in its terminal, or kill -INT of the process, ends it cleanly, and dvmigrate %s goes on later", goingOn(s))
 	case c.InFlight > 0:
 		add("dvmigrate load: it looks up what became of the %d records in flight, and goes on", c.InFlight)
 	case waiting > 0 && len(s.Runs) == 0:
 		add("dvmigrate estimate says how long it will take; dvmigrate load begins")
+	case waiting > 0 && len(s.Runs) > 0 && s.Runs[0].Command == "rollback":
+		add("mend what was wrong, dvmigrate stage, dvmigrate load: what was rolled back waits, and a load at once would send the same again")
 	case waiting > 0 && stoppedByErrors(s):
 		add("see to what stopped the last load, then dvmigrate load: it goes on where it was")
 	case waiting > 0:
@@ -78,6 +83,14 @@ func nextSteps(s Status) []string {
 		add("dvmigrate delta brings over what changes in the source until the cutover (dvmigrate guide cutover)")
 	}
 	return out
+}
+
+// goingOn is the command that goes on with what runs now.
+func goingOn(s Status) string {
+	if s.Rollback != "" {
+		return "rollback"
+	}
+	return "load"
 }
 
 // stoppedByErrors reports whether the last load ended with an error.

@@ -417,7 +417,7 @@ func (g *GenerationReport) finish(r *Report) {
 
 // runStatus is a run of the ledger's log.
 func runStatus(r ledger.Run) RunStatus {
-	rs := RunStatus{Start: r.Start, Records: r.Records, Failed: r.Failed, Note: r.Note}
+	rs := RunStatus{Command: r.Command, Start: r.Start, Records: r.Records, Failed: r.Failed, Note: r.Note}
 	if !r.End.IsZero() {
 		rs.End = &r.End
 	}

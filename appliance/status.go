@@ -41,6 +41,7 @@ type TableStatus struct {
 
 // RunStatus is one start-to-stop of the loader.
 type RunStatus struct {
+	Command string     `json:"command"` // load, rollback
 	Start   time.Time  `json:"start"`
 	End     *time.Time `json:"end,omitempty"` // nil: running, or it was killed
 	Records int64      `json:"records"`
@@ -50,17 +51,18 @@ type RunStatus struct {
 
 // Status is how the whole migration stands.
 type Status struct {
-	Version int                `json:"version"`
-	Project string             `json:"project"`
-	Summary Counts             `json:"summary"`
-	Tables  []TableStatus      `json:"tables"`
-	Runs    []RunStatus        `json:"runs"`           // newest first, at most ten
-	Live    *progress.Snapshot `json:"live,omitempty"` // of a load that is running now
-	Left    *Remaining         `json:"left,omitempty"` // of that load: the estimate, corrected by what was measured
-	Pulse   *progress.Pulse    `json:"pulse,omitempty"`
-	Running *Owner             `json:"running,omitempty"`
-	Alerts  []progress.Alert   `json:"alerts,omitempty"` // that hold now, of a load that is running
-	Due     *time.Time         `json:"due,omitempty"`    // when the planned window of the newest generation ends (estimate.window)
+	Version  int                `json:"version"`
+	Project  string             `json:"project"`
+	Summary  Counts             `json:"summary"`
+	Tables   []TableStatus      `json:"tables"`
+	Runs     []RunStatus        `json:"runs"`               // newest first, at most ten
+	Rollback string             `json:"rollback,omitempty"` // the generation from which on a rollback is under way
+	Live     *progress.Snapshot `json:"live,omitempty"`     // of a load that is running now
+	Left     *Remaining         `json:"left,omitempty"`     // of that load: the estimate, corrected by what was measured
+	Pulse    *progress.Pulse    `json:"pulse,omitempty"`
+	Running  *Owner             `json:"running,omitempty"`
+	Alerts   []progress.Alert   `json:"alerts,omitempty"` // that hold now, of a load that is running
+	Due      *time.Time         `json:"due,omitempty"`    // when the planned window of the newest generation ends (estimate.window)
 
 	Target       string           `json:"target"`                 // the environment's address
 	Organization string           `json:"organization,omitempty"` // and its id, once a load has met it
@@ -119,6 +121,11 @@ func (p *Project) Status(ctx context.Context) (Status, error) {
 	}
 	for _, r := range runs {
 		s.Runs = append(s.Runs, runStatus(r))
+	}
+	if n, err := p.rolling(); err != nil {
+		return s, err
+	} else if n != nil {
+		s.Rollback = n.Name
 	}
 	if s.Generations, err = p.generations(); err != nil {
 		return s, err

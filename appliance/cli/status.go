@@ -133,11 +133,11 @@ func whatRuns(s appliance.Status) []string {
 	}
 	r := s.Runs[0]
 	if r.End == nil {
-		return append(out, fmt.Sprintf("the last load, begun %s, was killed; dvmigrate load looks up what was in flight and goes on", at(r.Start)))
+		return append(out, fmt.Sprintf("the last %[1]s, begun %[2]s, was killed; dvmigrate %[1]s looks up what was in flight and goes on", r.Command, at(r.Start)))
 	}
-	out = append(out, fmt.Sprintf("last load: %s, %s records, %s", at(r.Start), count(r.Records), firstLine(r.Note)))
+	out = append(out, fmt.Sprintf("last %s: %s, %s records, %s", r.Command, at(r.Start), count(r.Records), firstLine(r.Note)))
 	if n := s.Summary.InFlight; n > 0 {
-		out = append(out, fmt.Sprintf("it did not learn what became of %s records in flight; dvmigrate load looks them up and goes on", count(n)))
+		out = append(out, fmt.Sprintf("it did not learn what became of %s records in flight; dvmigrate %s looks them up and goes on", count(n), r.Command))
 	}
 	return out
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Guard      Guard                 `json:"guard" doc:"When a staging stops and asks, because the sources may not be whole."`
 	Load       Loading               `json:"load" doc:"How records are sent."`
 	Reconcile  map[string]Comparison `json:"reconcile" match:"^(\\*|[a-z_][a-z0-9_]*)$" doc:"How a table is compared with the target and what it may have amiss, under its logical name; * stands for the tables that are not named."`
+	Rollback   Rollback              `json:"rollback" doc:"What a way back needs."`
 	Snapshots  Snapshots             `json:"snapshots" doc:"Copies of ledger and stage made while the project works."`
 	Limits     Limits                `json:"limits" doc:"The target's service protection limits: ceilings of the load and figures of the estimate."`
 	Log        Logging               `json:"log" doc:"What is written down while a command works on the project."`
@@ -147,6 +148,7 @@ type Table struct {
 	OnMatch     string   `json:"on_match" enum:"error,update,skip" doc:"What becomes of a row whose record the target has before it is loaded, told by match: it fails (error), the record gets the row's values (update), or stays as it is (skip)."`
 	OnConflict  string   `json:"on_conflict" enum:"skip,overwrite,merge" doc:"What becomes of a changed row where somebody has changed the same columns of its record in the target since it was loaded: it is held back with the reason (skip), the record gets the row's values (overwrite), or only in the columns that nobody has changed there (merge)."`
 	Gone        string   `json:"gone" enum:"report,delete,deactivate" doc:"What becomes of a record whose row the source no longer has: it is counted and stays (report), is deleted, or gets the inactive state (deactivate)."`
+	Former      string   `json:"former" enum:",keep,drop" doc:"Whether it is kept what this table's records have before they are changed, so that a rollback gives it back: keep or drop; empty: as rollback.keep says."`
 	ShardBy     string   `json:"shard_by" doc:"Lookup column by which records are spread over the requests at once, where the database locks the record it points to: no two of them have children of the same one."`
 	Impersonate string   `json:"impersonate" enum:",createdby" doc:"createdby: each record is created as the user in the transform's column createdby. Needs prvActOnBehalfOfAnotherUser, in a role of the application user's own."`
 	Batch       Batch    `json:"batch" min:"0" max:"1000" doc:"Records in one request, or auto; 0 for load.batch."`
@@ -155,6 +157,22 @@ type Table struct {
 	Headers     Headers  `json:"headers" doc:"What is asked of the service for the records of this table; where it is given, nothing of load.headers holds for them."`
 
 	Repair map[string]Repair `json:"repair" match:"^(\\*|[a-z_][a-z0-9_]*)$" doc:"What is done about values that the target would refuse, by column; * stands for the columns that are not named."`
+}
+
+// Rollback is what a way back needs.
+type Rollback struct {
+	Keep bool `json:"keep" doc:"Whether it is kept what records have before they are changed, so that a rollback gives it back. With on_conflict: skip and merge they are read anyway; with overwrite it takes one request to read for each that writes."`
+}
+
+// KeepsFormer reports whether it is kept what a table's records have before they are changed.
+func (c *Config) KeepsFormer(table string) bool {
+	switch c.Table(table).Former {
+	case "keep":
+		return true
+	case "drop":
+		return false
+	}
+	return c.Rollback.Keep
 }
 
 // Repair says what is done about the faults of a column (method.md M7); what is left out
@@ -319,6 +337,7 @@ func (c *Config) setDefaults() {
 	c.Schema, c.Transforms, c.Files, c.Work = "schema.json", "transform", "files", "work"
 	c.Target = Target{Auth: "default", Cloud: "public"}
 	c.Stage = Stage{TempLimit: 100 * gigabyte}
+	c.Rollback = Rollback{Keep: true}
 	c.Guard = Guard{Gone: "10%", Fewer: "20%"}
 	c.Load = Loading{Batch: AutoBatch, Timeout: 150 * time.Second, Patience: 30 * time.Minute}
 	c.Snapshots = Snapshots{To: "snapshots", Every: time.Hour, Keep: Keep{Last: 6, Hourly: 24, Daily: 14}}

@@ -66,6 +66,7 @@ type Table struct {
 
 // Run is one start-to-stop of the loader.
 type Run struct {
+	Command string     `json:"command"` // load, rollback
 	Start   time.Time  `json:"start"`
 	End     *time.Time `json:"end,omitempty"`
 	Records int64      `json:"records"`

@@ -34,6 +34,7 @@ type Query struct {
 	Apply    string // aggregate($count as n), instead of Select, Filter and Expand
 	Top      int    // 0: all
 	PageSize int    // at most 5000; 0: the service's own, 5000
+	Targets  bool   // each lookup comes with the table it points to: _x_value@Microsoft.Dynamics.CRM.lookuplogicalname
 }
 
 // encode writes the query for an address. A space is %20: + is not safe everywhere.
@@ -73,6 +74,9 @@ func (c *Client) rows(ctx context.Context, set string, q Query, fn func(row json
 	r := c.reading("Read", set, set, q.encode())
 	if q.PageSize > 0 && q.Top == 0 { // with a page size the service ignores $top (10.1)
 		r.prefer = "odata.maxpagesize=" + strconv.Itoa(min(q.PageSize, maxPage))
+	}
+	if q.Targets {
+		r.prefer = strings.TrimPrefix(r.prefer+","+withTargets, ",")
 	}
 	for {
 		a, err := c.send(ctx, r)
@@ -187,7 +191,7 @@ func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUI
 // The row is valid only until fn returns.
 func (c *Client) Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error {
 	f := filter{or: " or "}
-	q := Query{Select: append([]string{t.PrimaryID}, columns...)}
+	q := Query{Select: append([]string{t.PrimaryID}, columns...), Targets: true}
 	read := func() error {
 		q.Filter = f.take()
 		return c.Rows(ctx, t, q, func(row json.RawMessage) error {

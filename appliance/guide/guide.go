@@ -13,7 +13,7 @@ var files embed.FS
 
 // names are the pages in reading order. Each is the name of a file here.
 var names = []string{
-	"start", "project", "target", "sources", "databases", "masking", "profile", "transforms", "options", "lookups", "files", "stage", "delta", "checks", "plan", "estimate", "cutover", "load", "console", "monitoring", "errors",
+	"start", "project", "target", "sources", "databases", "masking", "profile", "transforms", "options", "lookups", "files", "stage", "delta", "checks", "plan", "estimate", "cutover", "load", "console", "monitoring", "errors", "rollback",
 	"reconcile", "report", "sql", "ledger",
 	"snapshots", "emulator", "faults", "security", "json", "exit-status",
 }

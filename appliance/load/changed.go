@@ -21,6 +21,9 @@ const (
 func (w *work) beforeQuery() (names []string, from string) {
 	names = []string{changedColumn}
 	list := "dm_seq, " + changedColumn
+	if w.settings.Whole {
+		list = "dm_seq, NULL::VARCHAR AS " + changedColumn
+	}
 	if w.looksFirst() {
 		for _, c := range w.encoder.StageColumns() {
 			if c != mapping.ID {

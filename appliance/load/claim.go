@@ -89,9 +89,7 @@ func (c *claimer) begin(ctx context.Context) {
 		return
 	}
 	c.answer = make(chan error, 1)
-	go func(block []ledger.Range, answer chan<- error) {
-		answer <- c.l.book.Claim(ctx, c.w.table.Name, c.w.pass, block)
-	}(c.block, c.answer)
+	go func(block []ledger.Range, answer chan<- error) { answer <- c.l.claim(ctx, c.w, block) }(c.block, c.answer)
 }
 
 // end waits for the claim of a block.

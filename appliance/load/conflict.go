@@ -65,6 +65,7 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 	if t.Column("modifiedby") != nil && !slices.Contains(columns, modifiedBy) {
 		columns = append(columns, modifiedBy)
 	}
+	had := map[int]map[string]any{}
 	err = s.target.Records(ctx, t, ids, columns, func(id schema.GUID, row json.RawMessage) error {
 		i, ours := all[id]
 		if !ours {
@@ -74,29 +75,23 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 		if err := decode(row, &have); err != nil {
 			return err
 		}
+		had[i] = have
 		if changed := s.changedByOthers(met[i], have); len(changed) > 0 {
 			return s.conflict(i, met[i], have, changed)
 		}
 		return nil
 	})
-	return s.open(set), err
+	rest = s.open(set)
+	if err == nil && s.w.keepsFormer() {
+		err = s.noteFormer(rest, ledger.FoundNot, had)
+	}
+	return rest, err
 }
 
 // meeting reads our own record.
 func (s *sender) meeting(i int) (m meeting, err error) {
-	read := func(record []byte) (map[string]any, error) {
-		var written map[string]any
-		if err := decode(s.w.encoder.UpdateBody(nil, record), &written); err != nil {
-			return nil, fmt.Errorf("read our own record: %w", err)
-		}
-		out := make(map[string]any, len(written))
-		for name, v := range written {
-			out[s.readName(name)] = v
-		}
-		return out, nil
-	}
-	if m.want, err = read(s.j.record(i)); err == nil && s.j.was[i] != nil {
-		m.was, err = read(s.j.was[i])
+	if m.want, err = s.byReading(s.w.encoder.UpdateBody(nil, s.j.record(i))); err == nil && s.j.was[i] != nil {
+		m.was, err = s.byReading(s.w.encoder.UpdateBody(nil, s.j.was[i]))
 	}
 	return m, err
 }

@@ -79,6 +79,9 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 	if len(outcomes) < s.Len() {
 		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
 	}
+	if err := l.doubted(t, outcomes); err != nil {
+		return err
+	}
 	return l.book.Settle(ctx, t.Name, outcomes)
 }
 
@@ -130,6 +133,9 @@ func (l *Loader) settleDoubtByKey(ctx context.Context, t *mapping.Table, s ledge
 	if len(outcomes) < s.Len() {
 		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
 	}
+	if err := l.doubted(t, outcomes); err != nil {
+		return err
+	}
 	return l.book.SettleIDs(ctx, t.Name, outcomes, ids)
 }
 
@@ -141,7 +147,7 @@ func (l *Loader) settleDeleted(ctx context.Context, t *mapping.Table, s ledger.S
 			return err
 		}
 	}
-	query := fmt.Sprintf("SELECT dm_seq, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", goneTable(t), s.From, s.To)
+	query := fmt.Sprintf("SELECT dm_seq, dm_id FROM %s WHERE dm_seq >= %d AND dm_seq < %d", l.goneTable(t), s.From, s.To)
 	var outcomes []ledger.Outcome
 	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		ids := make([]schema.GUID, b.Rows)

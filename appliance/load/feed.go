@@ -74,7 +74,7 @@ func query(w *work) string {
 		}
 	}
 	if w.removing != nil {
-		from = goneTable(w.table)
+		from = w.l.goneTable(w.table)
 	}
 	if w.partial {
 		names, before := w.beforeQuery()
@@ -92,8 +92,9 @@ type feeder struct {
 	heaps   map[heap]*job // being filled
 	last    *job          // the one added to last; nil: there is none
 	lastOf  heap
-	orphans int          // rows without a parent so far
-	batch   column.Batch // the chunk's columns and the ids
+	orphans int               // rows without a parent so far
+	formers map[uint32]former // of a restoring work: what the window's records had
+	batch   column.Batch      // the chunk's columns and the ids
 	ids     column.Vector
 	parts   parts
 }
@@ -105,10 +106,16 @@ func (f *feeder) scan() error {
 		if len(spans) == 0 {
 			return nil
 		}
-		f.spans, from = cutWindow(spans)
-		f.spans = slices.DeleteFunc(f.spans, func(s ledger.Span) bool { return !slices.Contains(f.w.actions, s.Action) })
+		f.spans, from = cutWindow(spans, f.w.window())
+		f.spans = f.w.meant(f.spans)
 		if len(f.spans) == 0 {
 			continue
+		}
+		if f.w.removing != nil && f.w.removing.restores {
+			var err error
+			if f.formers, err = f.l.formers(f.w.table.Name, ledger.Range{From: f.spans[0].From, To: f.spans[len(f.spans)-1].To}); err != nil {
+				return err
+			}
 		}
 		f.at = 0
 		f.claims.window(f.spans)
@@ -123,10 +130,18 @@ func (f *feeder) scan() error {
 	return errStopping
 }
 
+// window is how many consecutive rows one scan of the work covers.
+func (w *work) window() uint64 {
+	if w.removing != nil && w.removing.restores {
+		return restoreWindow
+	}
+	return window
+}
+
 // cutWindow takes from the front of spans what lies within one window, and says
 // where the next begins.
-func cutWindow(spans []ledger.Span) (cut []ledger.Span, next uint32) {
-	end := uint64(spans[0].From) + window
+func cutWindow(spans []ledger.Span, size uint64) (cut []ledger.Span, next uint32) {
+	end := uint64(spans[0].From) + size
 	for i, s := range spans {
 		if uint64(s.From) >= end {
 			return spans[:i], s.From
@@ -256,6 +271,9 @@ func (f *feeder) take(b *column.Batch) error {
 		}
 		if part != nil {
 			j.addPart(part, f.parts.was(i))
+		}
+		if f.formers != nil {
+			j.formers = append(j.formers, f.formers[seq])
 		}
 		if why != "" {
 			j.keepBack(len(j.seqs)-1, ClassParent, why)

@@ -34,8 +34,10 @@ const (
 
 // removing is how a work treats gone records; nil: it is of rows that are staged.
 type removing struct {
-	deletes bool
-	body    []byte // of a deactivation
+	deletes  bool
+	body     []byte // of a deactivation
+	back     bool   // it is a rollback's (undo.go)
+	restores bool   // records get what they had
 }
 
 // removeGone deletes or deactivates, after all that is to be written, in the reverse order
@@ -100,8 +102,12 @@ func InactiveBody(t *schema.Table) ([]byte, error) {
 	return nil, fmt.Errorf("the table %s has no inactive state that a plain write sets", t.LogicalName)
 }
 
-// goneTable is the relation of a table's gone rows, with the columns of a scan.
-func goneTable(t *mapping.Table) string {
+// goneTable is the relation of a table's gone rows, with the columns of a scan; in a rollback, of
+// all its rows.
+func (l *Loader) goneTable(t *mapping.Table) string {
+	if l.back != nil {
+		return backTable(t)
+	}
 	ends := ""
 	if t.Link != nil {
 		ends = ", end1 AS " + mapping.Ident(t.Link.Column1) + ", end2 AS " + mapping.Ident(t.Link.Column2)
@@ -111,6 +117,16 @@ func goneTable(t *mapping.Table) string {
 
 // remove deletes or deactivates the records of the set, which are claimed.
 func (s *sender) remove(ctx context.Context, set []int, tries int) error {
+	if s.w.removing.restores {
+		return s.restore(ctx, set, tries)
+	}
+	if s.w.removing.back && tries == 0 && s.w.table.Link == nil {
+		rest, err := s.leaveOthers(ctx, set)
+		if err != nil {
+			return s.release(s.open(set), readBackError(err))
+		}
+		set = rest
+	}
 	if s.w.removing.deletes && s.w.table.Link == nil && s.w.table.Schema.Kind == schema.Elastic {
 		return s.removeMany(ctx, set, tries)
 	}
@@ -138,6 +154,17 @@ func (s *sender) removeEach(ctx context.Context, set []int, tries int) error {
 		}
 	}
 	errs, err := s.target.Batch(ctx, ops)
+	for k, err := range errs {
+		if dataverse.KindOf(err) == dataverse.NotFound {
+			errs[k] = nil
+		}
+	}
+	return s.removed(ctx, set, tries, errs, err, func(int) outcome { return outcome{result: ledger.ResultSuccess} })
+}
+
+// removed acts on the answers to a $batch of one operation a record. What is done gets its outcome; the
+// zero outcome leaves it open.
+func (s *sender) removed(ctx context.Context, set []int, tries int, errs []error, err error, done func(i int) outcome) error {
 	if err != nil {
 		return s.removeFailed(ctx, set, tries, err)
 	}
@@ -145,13 +172,13 @@ func (s *sender) removeEach(ctx context.Context, set []int, tries int) error {
 	var last, stop error
 	for k, i := range set {
 		switch err := errs[k]; {
-		case err == nil || dataverse.KindOf(err) == dataverse.NotFound:
-			s.j.results[i] = outcome{result: ledger.ResultSuccess}
+		case err == nil:
+			s.j.results[i] = done(i)
 		case dataverse.KindOf(err) == dataverse.Lost || deletedTwice(err):
 			lost, last = append(lost, i), err
 		case passesBy(err):
 			again, last = append(again, i), err
-		case refusedAlone(err):
+		case refusedAlone(err) || dataverse.KindOf(err) == dataverse.NotFound:
 			s.fail(i, err)
 		default:
 			stop = s.stop([]int{i}, err)

@@ -27,6 +27,8 @@ type job struct {
 	starts []uint32         // where record i begins in body
 	ends   []uint32         // and where it ends
 
+	formers []former // of a restoring work: what each record had
+
 	files    [][]mapping.File  // the files of each record, in the order of the work's
 	closings []mapping.Closing // where the records are closed by an action
 	instead  map[int][]byte    // records in the place of those in body

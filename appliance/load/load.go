@@ -120,6 +120,8 @@ type Settings struct {
 	Gone       Gone       // what becomes of records whose rows are no longer supplied
 	OnConflict OnConflict // what becomes of a row that changed where somebody has changed its record in the target
 	Before     bool       // the stage has the relation <table>_before: updates carry the changed columns alone
+	Whole      bool       // what that relation says of the columns is not so any more: a rollback went behind it
+	Keep       bool       // what records have before they are changed is kept in Options.Undo
 	OnMatch    OnMatch    // of a table with Match: what becomes of rows whose record the target had before
 }
 
@@ -146,6 +148,7 @@ type Options struct {
 	FirstID   func(table string) schema.GUID                             // id of row 0's record where ids are assigned: row n has n in the last four bytes, big-endian; nil = the stage tells each
 	Parallel  int                                                        // requests at once where a table does not say
 	Ours      []schema.GUID                                              // the users that sign in: what they changed last is ours
+	Undo      journal                                                    // what a rollback needs is noted there; nil = nowhere
 	Files     fs.FS                                                      // where the content of files is; needed where a table takes some
 	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit
 	Watch     Watcher
@@ -164,6 +167,7 @@ type Loader struct {
 	stopAfter, again atomic.Bool // as an operator says
 
 	kept map[string]map[string]int64 // by table and column: see Kept
+	back *Rollback                   // nil: it is no rollback
 }
 
 // New makes a loader of the parts.

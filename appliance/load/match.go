@@ -130,8 +130,17 @@ func (s *sender) lookUp(ctx context.Context, set []int, there func(i int)) (rest
 
 // readBackByKey notes as done what the target has of the set, and returns the rest. What
 // it has is ours: this or an earlier request has made it.
-func (s *sender) readBackByKey(ctx context.Context, set []int) ([]int, error) {
-	return s.lookUp(ctx, set, func(i int) { s.j.results[i] = outcome{result: ledger.ResultSuccess, matched: true} })
+func (s *sender) readBackByKey(ctx context.Context, set []int) (rest []int, err error) {
+	var found sightings
+	rest, err = s.lookUp(ctx, set, func(i int) { s.sight(&found, i) })
+	if err == nil {
+		err = s.noteFound(ctx, found)
+	}
+	if err != nil {
+		return rest, err
+	}
+	s.note(append(found.there, found.maybe...), outcome{result: ledger.ResultSuccess, matched: true})
+	return rest, nil
 }
 
 // matchesFirst reports whether the target is asked for a row's record before it is made.
@@ -144,12 +153,13 @@ func (w *work) matchesFirst() bool {
 // that was sent before and is there now was made by that request.
 func (s *sender) match(ctx context.Context, set []int) (rest []int, err error) {
 	var update []int
+	var found sightings
 	rest, err = s.lookUp(ctx, set, func(i int) {
-		e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i])
+		before := s.sight(&found, i)
 		switch {
 		case s.w.settings.OnMatch == MatchUpdate:
 			update = append(update, i)
-		case s.wasLost || e.Attempts > 1:
+		case !before:
 			s.j.results[i] = outcome{result: ledger.ResultSuccess, matched: true}
 		case s.w.settings.OnMatch == MatchSkip:
 			s.j.results[i] = outcome{result: ledger.ResultSuccess, matched: true, last: true}
@@ -158,6 +168,9 @@ func (s *sender) match(ctx context.Context, set []int) (rest []int, err error) {
 				Text: fmt.Sprintf("the target has a record with %s already, %s; on_match says what becomes of such rows", s.j.keys[i].condition, s.j.ids[i])}}
 		}
 	})
+	if err == nil {
+		err = s.noteFound(ctx, found)
+	}
 	if err != nil {
 		return rest, err
 	}

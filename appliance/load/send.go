@@ -54,6 +54,11 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if len(set) == 0 {
 		return nil
 	}
+	if tries == 0 && s.w.keepsFormer() && !s.w.looksFirst() {
+		if err := s.keepFormer(ctx, set); err != nil {
+			return s.release(set, readBackError(err))
+		}
+	}
 	if s.w.removing != nil {
 		return s.remove(ctx, set, tries)
 	}
@@ -369,13 +374,22 @@ func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error
 	if err != nil {
 		return nil, err
 	}
+	var there []int
+	var seen sightings
 	for _, i := range set {
-		if _, ok := found[s.j.ids[i]]; ok {
-			s.j.results[i] = outcome{result: ledger.ResultSuccess}
-		} else {
+		if _, ok := found[s.j.ids[i]]; !ok {
 			rest = append(rest, i)
+			continue
+		}
+		there = append(there, i)
+		if s.w.table.KeepID { // an id of our own making tells that the record is ours, the source's does not
+			s.sight(&seen, i)
 		}
 	}
+	if err := s.noteFound(ctx, seen); err != nil {
+		return nil, err
+	}
+	s.note(there, outcome{result: ledger.ResultSuccess})
 	s.looked = s.looked || len(set) == len(s.j.seqs)
 	return rest, nil
 }

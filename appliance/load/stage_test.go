@@ -36,7 +36,7 @@ var (
 		`JOIN "\w+_flags" s ON s.dm_seq = x.dm_seq AND s.flag = '(\w)' AND s.pass = '(\w+)' AND s.action <> 'N'\s+ORDER BY x.dm_seq$`)
 )
 
-var goneForm = regexp.MustCompile(`\(SELECT seq AS dm_seq, .* FROM dm.gone WHERE "table" = '(\w+)'\)`)
+var goneForm = regexp.MustCompile(`\(SELECT (?:seq AS )?dm_seq, .* FROM dm.gone WHERE "table" = '(\w+)'\)( WHERE filled AND)?`)
 
 const chunk = 2048
 
@@ -47,7 +47,7 @@ func (s *stage) Scan(ctx context.Context, query string, _ []any, fn func(*column
 	if strings.Contains(query, "dm_place") { // rows that match the same record: there are none
 		return nil
 	}
-	m := selectForm.FindStringSubmatch(goneForm.ReplaceAllString(query, `"$1"`)) // gone rows are as they were
+	m := selectForm.FindStringSubmatch(strings.ReplaceAll(goneForm.ReplaceAllString(query, `"$1"$2`), "filled AND ", "")) // gone rows are as they were
 	if m == nil {
 		return fmt.Errorf("the test's stage does not know this query: %s", query)
 	}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,7 +35,8 @@ type work struct {
 	pass     ledger.Pass
 	actions  []ledger.Action // the entries that are meant
 	update   bool
-	removing *removing // of gone records; nil: of staged rows
+	removing *removing      // of gone records; nil: of staged rows
+	only     *ledger.Ranges // the records that are meant; nil: all
 	encoder  *mapping.Encoder
 	closer   *mapping.Closer // of states that no plain write sets; nil: there are none
 	settings Settings
@@ -187,11 +189,44 @@ func (w *work) waiting(b book) int64 {
 	if w.pass != ledger.Main {
 		flag = ledger.Success
 	}
+	if w.only != nil {
+		return w.waitingOnly(b)
+	}
 	counts, n := b.Counts(w.table.Name), 0
 	for _, a := range w.actions {
 		n += counts.Of(flag, w.pass, a)
 	}
 	return int64(n)
+}
+
+// waitingOnly is waiting of a work that means some records.
+func (w *work) waitingOnly(b book) (n int64) {
+	for from := uint32(0); ; {
+		spans := b.Next(w.table.Name, w.pass, from, window)
+		if len(spans) == 0 {
+			return n
+		}
+		for _, s := range w.meant(spans) {
+			n += int64(s.Len())
+		}
+		from = spans[len(spans)-1].To
+	}
+}
+
+// meant is what of the spans the work takes up.
+func (w *work) meant(spans []ledger.Span) (out []ledger.Span) {
+	for _, s := range spans {
+		switch {
+		case !slices.Contains(w.actions, s.Action):
+		case w.only == nil:
+			out = append(out, s)
+		default:
+			for _, r := range w.only.Within(s.Range) {
+				out = append(out, ledger.Span{Range: r, Entry: s.Entry})
+			}
+		}
+	}
+	return out
 }
 
 // run sweeps over the waiting records until none waits. It comes to an end: a sweep

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"dvmigrate/appliance"
+)
+
+var rollbackEntry = entry{name: "rollback", summary: "bring the target back to before a generation: delete what was made, give back what records had",
+	long: `Takes back what a generation and all after it did to the target, or to some of its tables, a
+wave of the plan, or the rows with some legacy keys. It asks for the project's name first; --dry-run
+only counts. What somebody else has changed since stays and is listed, unless --overwrite is given.
+Killed or stopped with Ctrl-C, it goes on when it is run again; until it is finished, nothing is
+staged or loaded. Afterwards the records wait, as before they were loaded. Some did not go back:
+exit status 3. See ` + "`dvmigrate guide rollback`" + ` for what cannot be taken back.`,
+	make: func() command { return &rollbackCommand{} }}
+
+type rollbackCommand struct {
+	o    appliance.RollbackOptions
+	file string // of legacy keys
+	yes  string
+	dry  bool
+}
+
+func (c *rollbackCommand) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.o.Generation, "generation", "", "the first that goes back, with all that came after it: full, 'delta 2', its number, or last")
+	f.StringSliceVar(&c.o.Tables, "table", nil, "only these tables")
+	f.IntVar(&c.o.Wave, "wave", 0, "only the tables of this wave (see `dvmigrate plan`)")
+	f.StringArrayVar(&c.o.Keys, "key", nil, "only the rows with these legacy keys")
+	f.StringVar(&c.file, "keys", "", "a `FILE` with legacy keys, one a line")
+	f.BoolVar(&c.o.Overwrite, "overwrite", false, "also take back what somebody else has changed since")
+	f.BoolVar(&c.dry, "dry-run", false, "count what would go back; change nothing")
+	f.StringVar(&c.yes, "yes", "", "the project's name, instead of typing it")
+	f.BoolVar(&c.o.Stop, "stop", false, "end the rollback that is under way as it is; what has not gone back stays loaded")
+	f.IntVar(&c.o.Load.Parallel, "parallel", 0, "requests at once (default: as for load)")
+	addNewTarget(f, &c.o.Load.NewTarget)
+}
+
+func (c *rollbackCommand) Validate(args []string) error {
+	switch {
+	case c.o.Wave < 0 || c.o.Load.Parallel < 0:
+		return errors.New("--wave and --parallel must not be negative")
+	case c.dry && c.o.Stop:
+		return errors.New("--stop does not go with --dry-run")
+	}
+	return noArgs(args)
+}
+
+func (c *rollbackCommand) Run(ctx context.Context, env *Env) error {
+	if c.file != "" {
+		b, err := os.ReadFile(c.file)
+		if err != nil {
+			return fmt.Errorf("read the legacy keys: %w", err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if key := strings.TrimRight(line, "\r\n"); key != "" {
+				c.o.Keys = append(c.o.Keys, key)
+			}
+		}
+		if len(c.o.Keys) == 0 {
+			return fmt.Errorf("%s holds no legacy key; write one a line", c.file)
+		}
+	}
+	if c.dry {
+		return c.dryRun(ctx, env)
+	}
+	p, err := env.open(ctx, appliance.Loading, "rollback")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	c.o.Confirm = func(plan appliance.RollbackPlan) error { return c.confirm(env, p.Config.Name, plan) }
+	stop := env.meter().watch(ctx, p)
+	r, err := p.Rollback(ctx, env.Drain, c.o)
+	stop()
+	if err != nil && !errors.Is(err, appliance.ErrDrained) {
+		return err
+	}
+	if env.json {
+		if jerr := env.printJSON(r); jerr != nil {
+			return jerr
+		}
+	} else if err == nil {
+		printRollback(env, r)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; `dvmigrate rollback` goes on", err)
+	case r.Left+r.Lost > 0:
+		return rejects()
+	}
+	return nil
+}
+
+func (c *rollbackCommand) dryRun(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Viewing, "rollback --dry-run")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	plan, err := p.PlanRollback(ctx, c.o)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(plan)
+	}
+	printRollbackPlan(env, plan)
+	env.say("nothing has changed; whether others have changed a record since is looked up when it goes back")
+	return nil
+}
+
+// confirm shows what goes back and has the project's name typed.
+func (c *rollbackCommand) confirm(env *Env, project string, plan appliance.RollbackPlan) error {
+	typed := c.yes
+	if typed == "" {
+		printRollbackPlan(&Env{Stdout: env.Stderr, Stderr: env.Stderr}, plan)
+		fmt.Fprintf(env.Stderr, "type the project's name to go on: ")
+		line, _ := bufio.NewReader(env.Stdin).ReadString('\n') // the end of the input is no name
+		typed = strings.TrimSpace(line)
+	}
+	if typed != project {
+		return fmt.Errorf("nothing was rolled back: %q is not the project's name, %s", typed, project)
+	}
+	return nil
+}
+
+func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
+	if plan.Total.Delete+plan.Total.Restore == 0 {
+		env.say("nothing of %s is left in the target to roll back", strings.Join(plan.Generations, ", "))
+	} else {
+		env.say("back to before %s:", plan.Generations[len(plan.Generations)-1])
+	}
+	var rows [][]string
+	for _, t := range append(plan.Tables, plan.Total) {
+		rows = append(rows, []string{t.Name, count(t.Delete), count(t.Restore), count(t.Lost), count(t.Unknown)})
+	}
+	printTable(env.Stdout, []column{left("table"), right("to delete"), right("to give back"), right("deleted, lost"), right("not known")}, rows)
+	env.say("some %s requests", count(plan.Requests))
+	if plan.Total.Lost > 0 {
+		env.say("%s records were deleted by a load and are not made again", count(plan.Total.Lost))
+	}
+	if plan.Total.Unknown > 0 {
+		env.say("%s records were loaded before there was a journal of changes (work/undo.log) and stay", count(plan.Total.Unknown))
+	}
+}
+
+func printRollback(env *Env, r appliance.RollbackResult) {
+	if r.Plan.Total.Delete+r.Plan.Total.Restore == 0 && !r.Finished {
+		printRollbackPlan(env, r.Plan)
+		return
+	}
+	printCounts(env, r.Tables, r.Summary)
+	env.say("\n%s records went back in %s", count(r.Back), duration(r.Seconds))
+	if r.Left > 0 {
+		env.say("%s did not: others have changed them, or the target refused", count(r.Left))
+	}
+	if r.Lost > 0 {
+		env.say("%s were deleted by a load and are not made again", count(r.Lost))
+	}
+	if r.List != "" {
+		env.say("each of them with the reason: %s", r.List)
+	}
+	env.say("the records wait, as before they were loaded: mend, dvmigrate stage, dvmigrate load")
+}

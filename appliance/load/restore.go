@@ -1,0 +1,264 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/ledger"
+)
+
+// restoreWindow is how many consecutive records are restored at once: what they had is in memory.
+const restoreWindow = 65_536
+
+// former is what a record had before, and what it was given last, by column; the zero value: nothing.
+type former struct {
+	had, wrote map[string]any
+}
+
+// formers reads what the records of a range had: the oldest value of each column, since
+// it is the one from before all that goes back.
+func (l *Loader) formers(table string, r ledger.Range) (map[uint32]former, error) {
+	found := map[uint32]former{}
+	var fault error
+	err := l.back.Images(table, r, func(m ledger.Image) {
+		if len(m.Had) == 0 {
+			return
+		}
+		var had, wrote map[string]any
+		if err := decode(m.Had, &had); err != nil {
+			fault = err
+			return
+		}
+		if err := decode(m.Wrote, &wrote); err != nil {
+			fault = err
+			return
+		}
+		f, known := found[m.Seq]
+		if !known {
+			found[m.Seq] = former{had, wrote}
+			return
+		}
+		for name := range had { // a lookup's table comes with its value
+			if !strings.HasSuffix(name, targetNote) {
+				delete(f.had, name+targetNote)
+			}
+		}
+		maps.Copy(f.had, had)
+		for name, v := range wrote {
+			if _, newer := f.wrote[name]; !newer {
+				f.wrote[name] = v
+			}
+		}
+	})
+	if err == nil {
+		err = fault
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what records of %s had: %w", table, err)
+	}
+	return found, nil
+}
+
+// returning is one record on its way back.
+type returning struct {
+	first  []byte // what is sent before body; nil: nothing
+	body   []byte
+	cannot string // what is not restored, and why
+}
+
+// restore gives the records of the set, which are claimed, what they had.
+func (s *sender) restore(ctx context.Context, set []int, tries int) error {
+	for len(set) > 0 {
+		n := min(len(set), max(s.w.inBatch, fewEnough))
+		if err := s.restoreEach(ctx, set[:n], tries); err != nil {
+			return s.release(set[n:], err)
+		}
+		set = set[n:]
+	}
+	return nil
+}
+
+func (s *sender) restoreEach(ctx context.Context, set []int, tries int) error {
+	back, err := s.returns(ctx, set)
+	if err != nil {
+		return s.release(set, readBackError(err))
+	}
+	set = s.open(set)
+	early := slices.DeleteFunc(slices.Clone(set), func(i int) bool { return back[i].first == nil })
+	send := func(part []int, body func(i int) []byte, done func(i int) outcome) error {
+		if len(part) == 0 {
+			return nil
+		}
+		ops := make([]dataverse.Op, len(part))
+		for k, i := range part {
+			ops[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], body(i))
+		}
+		errs, err := s.target.Batch(ctx, ops)
+		return s.removed(ctx, part, tries, errs, err, done)
+	}
+	if err := send(early, func(i int) []byte { return back[i].first }, func(int) outcome { return outcome{} }); err != nil {
+		return s.release(without(s.open(set), early), err)
+	}
+	rest := slices.DeleteFunc(s.open(set), func(i int) bool { return back[i].body == nil })
+	return send(rest, func(i int) []byte { return back[i].body }, func(i int) outcome {
+		if back[i].cannot != "" {
+			return outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassState), Text: back[i].cannot}}
+		}
+		return outcome{result: ledger.ResultSuccess}
+	})
+}
+
+// returns reads the records as they are now and says what brings each back. Those that need nothing, or
+// are left alone, get their outcome.
+func (s *sender) returns(ctx context.Context, set []int) (map[int]returning, error) {
+	t := s.w.table.Schema
+	columns, of := map[string]bool{}, map[schema.GUID]int{}
+	var ids []schema.GUID
+	for _, i := range set {
+		ids = append(ids, s.j.ids[i])
+		of[s.j.ids[i]] = i
+		for name := range s.j.formers[i].had {
+			if !strings.HasSuffix(name, targetNote) {
+				columns[name] = true
+			}
+		}
+	}
+	for _, name := range []string{"statecode", "statuscode"} {
+		if t.Column(name) != nil {
+			columns[name] = true
+		}
+	}
+	out := map[int]returning{}
+	met := map[int]bool{}
+	err := s.target.Records(ctx, t, ids, sorted(columns), func(id schema.GUID, row json.RawMessage) error {
+		i, asked := of[id]
+		var have map[string]any
+		if err := decode(row, &have); err != nil || !asked {
+			return err
+		}
+		met[i] = true
+		r, err := s.wayBack(i, have)
+		out[i] = r
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range set {
+		if !met[i] {
+			s.j.results[i] = outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassMissing),
+				Text: "the record is not in the target any more, and cannot be made again as it was"}}
+		}
+	}
+	return out, nil
+}
+
+// wayBack says what gives a record back what it had.
+func (s *sender) wayBack(i int, have map[string]any) (r returning, err error) {
+	f := s.j.formers[i]
+	var changed, texts []string
+	back := map[string]any{}
+	for name, had := range f.had {
+		if strings.HasSuffix(name, targetNote) || s.sameStored(name, had, have[name]) {
+			continue
+		}
+		back[name] = had
+		if !s.l.back.Overwrite && !s.sameStored(name, f.wrote[name], have[name]) {
+			changed = append(changed, name)
+		}
+	}
+	if len(changed) > 0 {
+		slices.Sort(changed)
+		for _, name := range changed {
+			texts = append(texts, fmt.Sprintf("%s is %s, had %s, was given %s", plainName(name), brief(have[name]), brief(f.had[name]), brief(f.wrote[name])))
+		}
+		s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict),
+			Text: "somebody has changed the record in the target since it was loaded: " + strings.Join(texts, "; ") + "; --overwrite takes it back all the same"}}
+		return r, nil
+	}
+	state, status := map[string]any{}, map[string]any{}
+	for name, into := range map[string]map[string]any{"statecode": state, "statuscode": status} {
+		if v, goes := back[name]; goes {
+			into[name] = v
+			delete(back, name)
+		}
+	}
+	if v, goes := state["statecode"]; goes {
+		if n, ok := v.(json.Number); ok {
+			if code, _ := n.Int64(); mapping.ClosedByAction(s.w.table.Schema.LogicalName, code) {
+				r.cannot = fmt.Sprintf("the record was in state %d, which an action of its own sets: close it by hand; its other columns have what they had", code)
+				state, status = nil, nil
+			}
+		}
+	}
+	if len(state) > 0 { // a state is written with its status reason
+		if had, kept := f.had["statuscode"]; kept {
+			status = map[string]any{"statuscode": had}
+		}
+	}
+	maps.Copy(status, state)
+	return s.order(i, r, back, status)
+}
+
+// order puts the state before the other columns where it opens the record, and behind them else: a
+// record that is closed takes no change.
+func (s *sender) order(i int, r returning, back, state map[string]any) (returning, error) {
+	fields, err := s.writing(i, back)
+	if err != nil {
+		s.j.results[i] = outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassOther), Text: err.Error()}}
+		return r, nil
+	}
+	var sets []byte
+	if len(state) > 0 {
+		if sets, err = json.Marshal(state); err != nil {
+			return r, err
+		}
+	}
+	opens := state["statecode"] == json.Number("0")
+	switch {
+	case fields == nil && sets == nil && r.cannot != "":
+		s.j.results[i] = outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassState), Text: r.cannot}}
+	case fields == nil && sets == nil:
+		s.j.results[i] = outcome{result: ledger.ResultSuccess}
+	case fields == nil || sets == nil:
+		r.body = append(fields, sets...)
+	case opens:
+		r.first, r.body = sets, fields
+	default:
+		r.first, r.body = fields, sets
+	}
+	return r, nil
+}
+
+// writing is the body of an update with values that were read; nil for none.
+func (s *sender) writing(i int, values map[string]any) ([]byte, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	out := make(map[string]any, len(values))
+	for name, v := range values {
+		l := s.w.table.Lookup(plainName(name))
+		if l == nil || plainName(name) == name {
+			out[name] = v
+			continue
+		}
+		table, _ := s.j.formers[i].had[name+targetNote].(string)
+		k := slices.IndexFunc(l.Targets, func(t mapping.Target) bool { return t.Table == table || v == nil || len(l.Targets) == 1 })
+		if k < 0 {
+			return nil, fmt.Errorf("%s pointed to the record %v of %s, which the lookup cannot be given any more", l.LogicalName, v, table)
+		}
+		var bound any
+		if v != nil {
+			bound = fmt.Sprintf("%s(%v)", l.Targets[k].EntitySet, v)
+		}
+		out[l.Targets[k].Nav+"@odata.bind"] = bound
+	}
+	return json.Marshal(out)
+}

@@ -1,0 +1,326 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// A rollback is a load whose records go back: those that were changed get what they had, those
+// that were made are deleted. It is planned in the ledger before it begins (U and D), claimed,
+// sent and settled like any other, so that it can be killed at any moment and goes on. What
+// somebody else has changed since is left, held with the reason, unless Overwrite is said.
+
+// Restore and Clear are the passes of a rollback, besides Delete, as a watcher is told them.
+const (
+	Restore plan.Pass = "restore"
+	Clear   plan.Pass = "clear"
+)
+
+// Back is what a rollback does with the records of one table: they wait for it in the ledger.
+type Back struct {
+	Delete  *ledger.Ranges // made by this migration: action D
+	Maybe   *ledger.Ranges // of those: somebody else may have made them
+	Restore *ledger.Ranges // changed by it: action U
+}
+
+// Rollback says what a rollback does.
+type Rollback struct {
+	Tables    map[string]Back
+	Overwrite bool      // also what somebody else has changed since
+	Begun     time.Time // when the first load began of what goes back: what is older was made by others
+	// Images calls fn with what records of a range had, of each the newest first.
+	Images func(table string, r ledger.Range, fn func(ledger.Image)) error
+}
+
+// Settle looks up what an earlier run has left in flight, and sends nothing.
+func (l *Loader) Settle(ctx, drain context.Context) error {
+	err := l.settleDoubts(dataverse.Stopping(ctx, drain))
+	if errors.Is(err, dataverse.ErrStopping) {
+		return ErrDrained
+	}
+	return err
+}
+
+// SettleBack is Settle for what a rollback has left in flight.
+func (l *Loader) SettleBack(ctx, drain context.Context, o Rollback) error {
+	l.back = &o
+	return l.Settle(ctx, drain)
+}
+
+// RollBack takes the records back that wait for it. The tables come in an order in which nothing
+// stands in the way of what follows: first what was changed gets what it had; then lookups are cleared
+// that would keep others from being deleted; then links and children are deleted before what they
+// point to.
+func (l *Loader) RollBack(ctx, drain context.Context, o Rollback) error {
+	if err := l.SettleBack(ctx, drain, o); err != nil {
+		return err
+	}
+	do := func(step plan.Step, pass plan.Pass, one func(ctx, drain context.Context, t *mapping.Table, step plan.Step) error) error {
+		t := l.o.Tables[step.Table]
+		if passOf(step.Pass) != ledger.Main || t == nil {
+			return nil
+		}
+		if drain.Err() != nil {
+			return ErrDrained
+		}
+		if err := one(ctx, drain, t, step); err != nil {
+			return fmt.Errorf("roll back %s (%s): %w", step.Table, pass, err)
+		}
+		return nil
+	}
+	for _, step := range l.o.Plan.Steps {
+		if err := do(step, Restore, l.restoreStep); err != nil {
+			return err
+		}
+	}
+	for _, step := range l.o.Plan.Steps {
+		if err := do(step, Clear, l.clearStep); err != nil {
+			return err
+		}
+	}
+	for _, step := range slices.Backward(l.o.Plan.Steps) {
+		if err := do(step, Delete, l.unmakeStep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backWork is a work of a rollback.
+func (l *Loader) backWork(t *mapping.Table, step plan.Step, pass plan.Pass, action ledger.Action, only *ledger.Ranges) *work {
+	step.Pass = pass
+	w := l.work(t, step, ledger.Main, mapping.Gone, action)
+	w.sizer, w.only = nil, only
+	w.removing = &removing{back: true, deletes: pass == Delete, restores: pass == Restore}
+	w.settings.Batch = fallbackBatch
+	w.inBatch = fallbackBatch
+	w.batch.Store(fallbackBatch)
+	return w
+}
+
+func (l *Loader) restoreStep(ctx, drain context.Context, t *mapping.Table, step plan.Step) error {
+	only := l.back.Tables[t.Name].Restore
+	if only.Len() == 0 {
+		return nil
+	}
+	return l.run(ctx, drain, l.backWork(t, step, Restore, ledger.Update, only))
+}
+
+func (l *Loader) unmakeStep(ctx, drain context.Context, t *mapping.Table, step plan.Step) error {
+	only := l.back.Tables[t.Name].Delete
+	if only.Len() == 0 {
+		return nil
+	}
+	return l.run(ctx, drain, l.backWork(t, step, Delete, ledger.Delete, only))
+}
+
+// backTable is the relation of all rows that a record may be of, staged or gone.
+func backTable(t *mapping.Table, more ...string) string {
+	staged, gone := "", ""
+	if t.Link != nil {
+		c1, c2 := mapping.Ident(t.Link.Column1), mapping.Ident(t.Link.Column2)
+		staged, gone = ", "+c1+", "+c2, ", end1 AS "+c1+", end2 AS "+c2
+	}
+	for _, sql := range more {
+		staged, gone = staged+", "+sql, gone+", true"
+	}
+	return fmt.Sprintf(`(SELECT dm_seq, 0::UTINYINT AS dm_owed, dm_id%s FROM %s UNION ALL SELECT seq, 0::UTINYINT, dm_id%s FROM dm.gone WHERE "table" = '%s')`,
+		staged, mapping.Ident(t.Name), gone, t.Name)
+}
+
+// leaveOthers decides about records that are about to be deleted and that somebody else has changed,
+// or perhaps made, and returns the rest.
+func (s *sender) leaveOthers(ctx context.Context, set []int) (rest []int, err error) {
+	t, o := s.w.table.Schema, s.l.back
+	maybe := o.Tables[s.w.table.Name].Maybe
+	columns := map[string]string{"modifiedby": modifiedBy, "modifiedon": "modifiedon", "createdby": "_createdby_value", "createdon": "createdon"}
+	var read []string
+	for name, reading := range columns {
+		if t.Column(name) != nil {
+			read = append(read, reading)
+		}
+	}
+	slices.Sort(read)
+	of := make(map[schema.GUID]int, len(set))
+	var ids []schema.GUID
+	for _, i := range set {
+		if !o.Overwrite || maybe.Has(s.j.seqs[i]) {
+			of[s.j.ids[i]] = i
+			ids = append(ids, s.j.ids[i])
+		}
+	}
+	if len(ids) == 0 || len(read) == 0 {
+		return set, nil
+	}
+	err = s.target.Records(ctx, t, ids, read, func(id schema.GUID, row json.RawMessage) error {
+		i, asked := of[id]
+		var have map[string]any
+		if err := decode(row, &have); err != nil || !asked {
+			return err
+		}
+		text := ""
+		switch {
+		case maybe.Has(s.j.seqs[i]) && !s.madeByUs(have):
+			text = fmt.Sprintf("it is not certain that this migration made the record: it was made by %v on %v", have["_createdby_value"], have["createdon"])
+		case !o.Overwrite && s.changedBy(have):
+			text = fmt.Sprintf("somebody has changed the record in the target since it was loaded: %v on %v; --overwrite takes it back all the same", have[modifiedBy], have["modifiedon"])
+		default:
+			return nil
+		}
+		s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict), Text: text}}
+		return nil
+	})
+	return s.open(set), err
+}
+
+// changedBy reports whether somebody else has changed a record last.
+func (s *sender) changedBy(have map[string]any) bool {
+	who, err := schema.ParseGUID(fmt.Sprint(have[modifiedBy]))
+	return err == nil && !slices.Contains(s.l.o.Ours, who)
+}
+
+// clockSlack is by how much the service's clock may be behind ours.
+const clockSlack = 5 * time.Minute
+
+// madeByUs reports whether a record is of this migration by who made it and when.
+func (s *sender) madeByUs(have map[string]any) bool {
+	who, err := schema.ParseGUID(fmt.Sprint(have["_createdby_value"]))
+	when, timeErr := time.Parse(time.RFC3339, fmt.Sprint(have["createdon"]))
+	return err == nil && slices.Contains(s.l.o.Ours, who) && timeErr == nil && when.After(s.l.back.Begun.Add(-clockSlack))
+}
+
+// clearStep empties the deferred lookups of a table by which its records, which are to be deleted,
+// would keep others from being deleted before them: the table's way back would be a circle. Nothing is
+// noted of it: that the records go is, and to empty a lookup twice does no harm.
+func (l *Loader) clearStep(ctx, drain context.Context, t *mapping.Table, step plan.Step) error {
+	only := l.back.Tables[t.Name].Delete
+	body, filled := l.blocking(t, step.Deferred)
+	if only.Len() == 0 || body == nil {
+		return nil
+	}
+	w := l.backWork(t, step, Clear, ledger.Delete, only)
+	w.removing.body = body
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(w.settings.Parallel, 1))
+	j := w.jobs.Get().(*job)
+	hand := func() error {
+		full := j
+		j = w.jobs.Get().(*job)
+		if drain.Err() != nil {
+			return ErrDrained
+		}
+		group.Go(func() error {
+			s := &sender{l: l, w: w, j: full, target: w.target}
+			return s.clear(dataverse.Stopping(ctx, drain))
+		})
+		return ctx.Err()
+	}
+	list := only.List()
+	query := fmt.Sprintf("SELECT dm_seq, dm_id FROM %s WHERE filled AND dm_seq >= %d AND dm_seq < %d", backTable(t, "("+filled+") AS filled"), list[0].From, list[len(list)-1].To)
+	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		for i := range b.Rows {
+			seq := uint32(b.Columns[0].Ints[i])
+			if e, _ := l.book.Entry(t.Name, seq); !only.Has(seq) || e.Action != ledger.Delete || e.Flag != ledger.Unprocessed {
+				continue
+			}
+			id := schema.GUID(b.Columns[1].UUIDs[i])
+			if t.KeptIDs() {
+				kept, _, err := l.keptID(t.Name, id)
+				if err != nil {
+					return err
+				}
+				id = kept
+			}
+			j.places, j.seqs, j.ids, j.results = append(j.places, len(j.seqs)), append(j.seqs, seq), append(j.ids, id), append(j.results, outcome{})
+			if len(j.seqs) >= w.inBatch {
+				if err := hand(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err == nil && len(j.seqs) > 0 {
+		err = hand()
+	}
+	if waitErr := group.Wait(); waitErr != nil {
+		err = waitErr
+	}
+	if errors.Is(err, dataverse.ErrStopping) {
+		return ErrDrained
+	}
+	return err
+}
+
+// blocking is the update that empties those of the lookups which would keep what they point to from
+// being deleted, and the condition on staged rows that one of them is filled; nil: there are none.
+func (l *Loader) blocking(t *mapping.Table, deferred []string) (body []byte, filled string) {
+	var conditions []string
+	for i := range t.Lookups {
+		k := &t.Lookups[i]
+		if !slices.Contains(deferred, k.LogicalName) {
+			continue
+		}
+		for _, r := range t.Schema.ManyToOne {
+			if r.Column != k.LogicalName || r.Cascade["Delete"] != "Restrict" || l.back.Tables[r.Target].Delete.Len() == 0 {
+				continue
+			}
+			body = append(body, fmt.Sprintf(`,"%s@odata.bind":null`, r.Nav)...)
+			conditions = append(conditions, mapping.Ident(k.LogicalName)+" IS NOT NULL")
+			break
+		}
+	}
+	if body == nil {
+		return nil, ""
+	}
+	body[0] = '{'
+	return append(body, '}'), strings.Join(conditions, " OR ")
+}
+
+// clear empties the lookups of the job's records. What is refused will be met when it is deleted.
+func (s *sender) clear(ctx context.Context) error {
+	set, err := s.leaveOthers(ctx, s.j.all())
+	if err != nil {
+		return readBackError(err)
+	}
+	for tries := 0; len(set) > 0; tries++ {
+		ops := make([]dataverse.Op, len(set))
+		for k, i := range set {
+			ops[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.w.removing.body)
+		}
+		errs, err := s.target.Batch(ctx, ops)
+		switch k := dataverse.KindOf(err); {
+		case err == nil:
+		case (k == dataverse.Lost || passesBy(err)) && tries < maxTries && ctx.Err() == nil:
+			continue
+		case passesBy(err):
+			return nil
+		default:
+			return err
+		}
+		var again []int
+		for k, i := range set {
+			if err := errs[k]; err != nil && (dataverse.KindOf(err) == dataverse.Lost || passesBy(err)) {
+				again = append(again, i)
+			}
+		}
+		if set = again; tries >= maxTries {
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,273 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"dvmigrate/ledger"
+)
+
+// inTargetNow are the records of the tables of a goneProject by their keys, without what the service notes of
+// a change itself, and how many links there are.
+func inTargetNow(t *testing.T, url string) map[string]map[string]any {
+	t.Helper()
+	out := map[string]map[string]any{}
+	for set, key := range map[string]string{"accounts": "accountnumber", "contacts": "lastname", "leads": "subject"} {
+		for _, row := range plainRows(t, url, set) {
+			maps.DeleteFunc(row, func(name string, v any) bool {
+				return v == nil || strings.Contains(name, "@") || strings.HasPrefix(name, "_modifiedby") || strings.HasPrefix(name, "modifiedon") || strings.HasPrefix(name, "versionnumber")
+			})
+			if name := fmt.Sprint(row[key]); len(name) == 2 { // ours
+				out[name] = row
+			}
+		}
+	}
+	out["links"] = map[string]any{"n": len(plainRows(t, url, "contactleadscollection"))}
+	return out
+}
+
+// differences are the keys of records that are not the same.
+func differences(a, b map[string]map[string]any) (names []string) {
+	for name := range a {
+		if !reflect.DeepEqual(a[name], b[name]) {
+			names = append(names, name)
+		}
+	}
+	for name := range b {
+		if a[name] == nil {
+			names = append(names, "+"+name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// editSource replaces text in a source file.
+func editSource(t *testing.T, dir, file string, pairs ...string) {
+	t.Helper()
+	path := filepath.Join(dir, file)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := strings.NewReplacer(pairs...).Replace(string(b))
+	if after == string(b) {
+		t.Fatalf("%s has none of %v", file, pairs)
+	}
+	if err := os.WriteFile(path, []byte(after), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rollBack opens the project for it, and closes it again.
+func rollBack(t *testing.T, dir, url string, o RollbackOptions) RollbackResult {
+	t.Helper()
+	p := reopen(t, dir, Loading, url)
+	defer p.Close()
+	o.Load.SnapshotEvery = -1
+	r, err := p.Rollback(t.Context(), t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report, err := p.CheckLedger(t.Context()); err != nil || !report.Sound {
+		t.Errorf("the ledger is not sound: %v, %+v", err, report)
+	}
+	return r
+}
+
+// TestRollback: three generations make, change, deactivate and delete records; the last two go back, but for
+// what cannot or what somebody else has changed; a corrected load follows; then all goes back.
+func TestRollback(t *testing.T) {
+	for _, ids := range []string{"assign", "server, match: accountnumber"} {
+		t.Run(ids, func(t *testing.T) {
+			url := environment(t, 16, nil)
+			empty := inTargetNow(t, url)
+			dir := goneProject(t, url, "account: {gone: delete, ids: "+ids+"}\n  contact: {gone: delete}\n  contactleads: {gone: delete}\n  lead: {gone: deactivate}")
+			stageAndLoad(t, dir, url)
+			full := inTargetNow(t, url)
+
+			supply(t, dir, 9, "a3", "c3", "n3", "n5", "l6", "n6") // a8, c8, l8 and n8 are new
+			editSource(t, dir, "a.csv", "account 1,1", "first change,1", "account 2,0", "closed,1")
+			stageAndLoad(t, dir, url)
+			editSource(t, dir, "a.csv", "first change,1", "second change,0", "account 5", "changed", "account 8", "new and changed")
+			editSource(t, dir, "c.csv", "C1,A1", "C1,A2")
+			stageAndLoad(t, dir, url)
+			a5 := fmt.Sprint(full["A5"]["accountid"])
+			sendRaw(t, http.MethodPatch, url+"/api/data/v9.2/accounts("+a5+")", `{"name":"by hand"}`)
+			loaded := inTargetNow(t, url)
+
+			p := reopen(t, dir, Viewing, url)
+			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "delta 1"})
+			if want := (RollbackTable{Name: "total", Delete: 4, Restore: 5, Lost: 5}); err != nil || plan.Total != want || fmt.Sprint(plan.Generations) != "[delta 2 delta 1]" {
+				t.Errorf("plan: %v, %+v", err, plan)
+			}
+			p.Close()
+			if d := differences(loaded, inTargetNow(t, url)); len(d) > 0 {
+				t.Errorf("the plan has changed %v", d)
+			}
+
+			r := rollBack(t, dir, url, RollbackOptions{Generation: "delta 1"})
+			if d := strings.Join(differences(full, inTargetNow(t, url)), " "); d != "A3 A5 C3 links" {
+				t.Errorf("after the rollback %s are not as after the full load", d)
+			}
+			if r.Back != 8 || r.Left != 1 || r.Lost != 5 || !r.Finished {
+				t.Errorf("%+v", r)
+			}
+			list, err := os.ReadFile(r.List)
+			if err != nil || !strings.Contains(string(list), "account,A5,") || !strings.Contains(string(list), "name is 'by hand', had 'account 5', was given 'changed'") || !strings.Contains(string(list), "contact,C3,") {
+				t.Errorf("%v, %s", err, list)
+			}
+			if info, err := os.Stat(r.List); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the list is open to others: %v", info.Mode())
+			}
+
+			// The same again: what waits is sent; what is staged now goes there in every column.
+			p = reopen(t, dir, Loading, url)
+			requireAllLoaded(t, p)
+			p.Close()
+			again := inTargetNow(t, url)
+			if d := strings.Join(differences(loaded, again), " "); d != "A8 C8 L8" { // made again, later
+				t.Errorf("loaded again, %s differ", d)
+			}
+			for name, id := range map[string]string{"A8": "name", "C8": "_parentcustomerid_value"} {
+				if again[name][id] == nil || ids == "assign" && again[name][id] != loaded[name][id] {
+					t.Errorf("%s became %v, was %v", name, again[name], loaded[name])
+				}
+			}
+			r = rollBack(t, dir, url, RollbackOptions{Generation: "last", Overwrite: true})
+			if r.Left > 0 {
+				t.Errorf("with overwrite %d are left", r.Left)
+			}
+			editSource(t, dir, "a.csv", "second change", "corrected")
+			stageAndLoad(t, dir, url)
+
+			r = rollBack(t, dir, url, RollbackOptions{Generation: "full", Overwrite: true})
+			if d := differences(empty, inTargetNow(t, url)); len(d) > 0 || r.Left > 0 {
+				t.Errorf("when all went back, %v are there, %+v", d, r)
+			}
+			stageAndLoad(t, dir, url)
+		})
+	}
+}
+
+// TestRollbackOfSome: tables, keys and waves; what would take others along is refused.
+func TestRollbackOfSome(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {batch: 5}")
+	stageAndLoad(t, dir, url)
+	r := rollBack(t, dir, url, RollbackOptions{Generation: "full", Tables: []string{"lead", "contactleads"}, Keys: []string{"L2", "C2/L2"}})
+	if got := inTargetNow(t, url); r.Back != 2 || got["L2"] != nil || got["L1"] == nil || fmt.Sprint(got["links"]["n"]) != "7" {
+		t.Errorf("%+v, and the target has %d", r, len(got))
+	}
+	r = rollBack(t, dir, url, RollbackOptions{Generation: "full", Wave: waveOf(t, dir, url, "contactleads")})
+	if got := inTargetNow(t, url); r.Back != 7 || fmt.Sprint(got["links"]["n"]) != "0" || got["L1"] == nil {
+		t.Errorf("%+v, and the target has %d", r, len(got))
+	}
+	p := reopen(t, dir, Loading, url)
+	for what, o := range map[string]RollbackOptions{
+		`no table "accont"`:                     {Generation: "full", Tables: []string{"accont"}},
+		"no row with legacy key 'X'":            {Generation: "full", Keys: []string{"X"}},
+		`no generation "delta 1" was loaded`:    {Generation: "delta 1"},
+		"say from which generation on":          {Tables: []string{"account"}},
+		"in wave 99 of the plan no records are": {Generation: "full", Wave: 99},
+		"no rollback is under way":              {Stop: true},
+		"nothing was said":                      {Generation: "full", Confirm: func(RollbackPlan) error { return errors.New("nothing was said") }},
+		"say from which generation":             {},
+	} {
+		if _, err := p.Rollback(t.Context(), t.Context(), o); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%+v: %v, want %s", o, err, what)
+		}
+	}
+	requireAllLoaded(t, p)
+}
+
+func waveOf(t *testing.T, dir, url, table string) int {
+	t.Helper()
+	p := reopen(t, dir, Viewing, url)
+	defer p.Close()
+	order, err := p.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range order.Steps {
+		if s.Table == table {
+			return s.Wave + 1
+		}
+	}
+	t.Fatal("the plan lacks " + table)
+	return 0
+}
+
+// TestRollbackGoesOn: stopped at its first, second ... request it goes on; until then nothing is loaded or
+// staged; ended as it is, what went back waits and the rest is loaded.
+func TestRollbackGoesOn(t *testing.T) {
+	var left int // requests that are let through
+	url := environment(t, 16, func(w http.ResponseWriter, r *http.Request) bool {
+		if left > 0 || r.Method == http.MethodGet && strings.Contains(r.URL.Path, "WhoAmI") {
+			left--
+			return false
+		}
+		http.Error(w, `{"error":{"code":"0x80040220","message":"no privilege"}}`, http.StatusForbidden)
+		return true
+	})
+	left = 1 << 30
+	dir := goneProject(t, url, "account: {batch: 5}")
+	stageAndLoad(t, dir, url)
+	stops := 0
+	for n := 1; ; n++ {
+		p := reopen(t, dir, Loading, url)
+		left = n
+		o := RollbackOptions{Load: LoadOptions{SnapshotEvery: -1}}
+		if n == 1 {
+			o.Generation = "full"
+		}
+		r, err := p.Rollback(t.Context(), t.Context(), o)
+		left = 1 << 30
+		if err == nil {
+			if got := inTargetNow(t, url); !r.Finished || len(got) != 1 {
+				t.Errorf("%+v, and %d are left", r, len(got))
+			}
+			p.Close()
+			break
+		}
+		if stops++; n > 50 {
+			t.Fatalf("it does not come to its end: %v", err)
+		}
+		if note, _ := p.rolling(); note != nil {
+			_, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+			if err == nil || !strings.Contains(err.Error(), "`dvmigrate rollback` goes on") {
+				t.Fatalf("a load while a rollback is under way: %v", err)
+			}
+		}
+		p.Close()
+	}
+	if stops < 3 {
+		t.Errorf("%d stops: the test proves nothing", stops)
+	}
+	stageAndLoad(t, dir, url)
+
+	p := reopen(t, dir, Loading, url)
+	left = 5
+	_, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Load: LoadOptions{SnapshotEvery: -1}})
+	left = 1 << 30
+	if err == nil {
+		t.Fatal("it came to its end: the test proves nothing")
+	}
+	r, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Stop: true, Load: LoadOptions{SnapshotEvery: -1}})
+	if err != nil || !r.Finished || r.Back == 0 || r.Left == 0 || int64(len(inTargetNow(t, url)))-1 > r.Left {
+		t.Errorf("%v, %+v", err, r)
+	}
+	if n := p.ledger.Counts("account").Action(ledger.Delete); n > 0 {
+		t.Errorf("%d accounts wait to be deleted still", n)
+	}
+	p.Close()
+	stageAndLoad(t, dir, url)
+}
