@@ -196,18 +196,17 @@ func (a *alerter) finish(ctx context.Context, did string, err error) {
 		close(c.queue)
 	}
 	a.mu.Unlock()
-	grace := time.NewTimer(callGrace)
-	defer grace.Stop()
+	grace, cancel := context.WithTimeout(ctx, callGrace)
+	defer cancel()
 	for _, c := range a.callers {
-		if c.failing.Load() {
-			continue
+		if !c.failing.Load() {
+			select {
+			case <-c.idle:
+			case <-grace.Done():
+			}
 		}
-		select {
-		case <-c.idle:
-		case <-ctx.Done():
-		case <-grace.C:
-			grace.Reset(0) // the time is up for the others too
-			a.say(fmt.Sprintf("alerts by %s had not arrived when %s ended; `dvmigrate alert test %s` tries it", c.name, a.command, c.name))
+		if text := c.late(a.command); text != "" {
+			a.say(text)
 		}
 	}
 	a.stop()

@@ -31,7 +31,8 @@ type caller struct {
 	queue   chan Call
 	dropped atomic.Int64
 	failing atomic.Bool
-	idle    chan struct{} // closed when the queue was closed and is empty
+	last    atomic.Pointer[string] // why the newest try failed; nil = it did not
+	idle    chan struct{}          // closed when the queue was closed and is empty
 }
 
 func newCaller(name string, c config.Channel, ch channel, tell func(string)) *caller {
@@ -86,10 +87,33 @@ func (c *caller) judge(err error) {
 	}
 }
 
+// late says of a channel, when the work has ended, that calls have not arrived; "" = they
+// have, or it is known that it fails.
+func (c *caller) late(command string) string {
+	select {
+	case <-c.idle:
+		return ""
+	default:
+	}
+	if c.failing.Load() {
+		return ""
+	}
+	why := ""
+	if text := c.last.Load(); text != nil {
+		why = ": " + *text
+	}
+	return fmt.Sprintf("alerts by %s had not arrived when %s ended%s; `dvmigrate alert test %s` tries it", c.name, command, why, c.name)
+}
+
 // deliver tries a call several times, as long as another try may help.
 func (c *caller) deliver(ctx context.Context, x Call) (answer string, err error) {
 	for try := 1; ; try++ {
 		answer, err = c.once(ctx, x)
+		c.last.Store(nil)
+		if err != nil {
+			text := err.Error()
+			c.last.Store(&text)
+		}
 		var r *refusal
 		if err == nil || try == callTries || errors.As(err, &r) && !r.again {
 			return answer, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -201,6 +202,8 @@ func (p *program) send(ctx context.Context, c Call) (string, error) {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return "", fmt.Errorf("%s did not end in %v %s", p.args[0], callTime, said)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, exec.ErrNotFound):
+		return "", &refusal{answer: fmt.Sprintf("%s: %v", p.args[0], reasonOf(err))}
 	case err != nil:
 		return "", errors.New(strings.TrimSpace(fmt.Sprintf("%s: %v %s", p.args[0], err, said)))
 	}

@@ -268,7 +268,7 @@ func TestCommandAsChannel(t *testing.T) {
 	if _, err := newChannel(script("bad", "echo no line >&2; exit 3")).send(t.Context(), fire()); err == nil || !strings.HasSuffix(err.Error(), "exit status 3 no line") {
 		t.Error(err)
 	}
-	if _, err := newChannel(config.Channel{Command: []string{filepath.Join(dir, "none")}}).send(t.Context(), fire()); err == nil {
+	if _, err := newChannel(config.Channel{Command: []string{filepath.Join(dir, "none")}}).send(t.Context(), fire()); err == nil || !strings.HasSuffix(err.Error(), "none: no such file or directory") {
 		t.Error("a program that is not there")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -194,8 +195,12 @@ func (w *logWriter) run(out io.WriteCloser) {
 // reasonOf is an error without the path that the message names already.
 func reasonOf(err error) error {
 	var path *os.PathError
-	if errors.As(err, &path) {
+	var program *exec.Error
+	switch {
+	case errors.As(err, &path):
 		return path.Err
+	case errors.As(err, &program):
+		return program.Err
 	}
 	return err
 }
@@ -228,7 +233,11 @@ func (p *Project) logEvents(ctx context.Context, t *progress.Tracker, seen uint6
 	for _, e := range t.Since(seen) {
 		seen = e.Seq
 		if e.Kind != progress.Throttling { // each throttled request has a line of its own
-			p.o.Log.Info(e.Text, "event", string(e.Kind), "table", e.Table, "times", e.Times)
+			text := e.Text
+			if e.Table != "" {
+				text = e.Table + ": " + text
+			}
+			p.o.Log.Info(text, "event", string(e.Kind), "table", e.Table, "times", e.Times)
 		}
 	}
 	return seen

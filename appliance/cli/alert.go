@@ -76,6 +76,10 @@ func listAlerts(env *Env, c *config.Config) error {
 		return text
 	}
 	age := c.SnapshotAge()
+	finish := a.Finish
+	if finish == "window" {
+		finish = span(c.Estimate.Window) + " from its begin (estimate.window)"
+	}
 	rules := [][]string{
 		{"errors", off(a.Errors+" of the records of the last 5 min failed", a.ErrorShare() > 0)},
 		{"rate", off("less than "+a.Rate+" of the median of the same table and pass", a.RateShare() > 0)},
@@ -83,7 +87,7 @@ func listAlerts(env *Env, c *config.Config) error {
 		{"throttled", off("nothing was let through for "+a.Throttled+" of the last 5 min", a.ThrottledShare() > 0)},
 		{"disk", off("less than "+a.Disk.String()+" is left on the disk of the work folder", a.Disk > 0)},
 		{"snapshot", off("the newest snapshot is older than "+span(age), age > 0)},
-		{"finish", off("it is expected to end later than "+a.Finish, a.Finish != "")},
+		{"finish", off("it is expected to end later than "+finish, a.Finish != "")},
 		{"token", off("a token that cannot be had anew ends in "+span(a.Token), a.Token > 0)},
 		{"schema", off("the target's tables have changed; looked at every "+span(a.Schema), a.Schema > 0)},
 		{"identity", off("a user signs in that never loaded this project", a.Identity)},

@@ -85,6 +85,7 @@ func (c *cutoverRunFlags) once(ctx context.Context, env *Env) (appliance.Cutover
 	defer p.Close()
 	p.AcceptLoss = c.acceptLoss
 	defer c.load.console.beside(ctx, env, p)()
+	defer giveMetrics(ctx, env, c.load.metrics, p)()
 	runbook := c.runbook
 	if runbook == "" {
 		runbook = p.Config.Path(filepath.Join("cutover", "runbook.json"))

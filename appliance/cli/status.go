@@ -124,6 +124,9 @@ func whatRuns(s appliance.Status) []string {
 		if l := s.Left; l != nil {
 			out = append(out, fmt.Sprintf("all steps to come: %s left (estimated %s in all, so far %.2f times that)", duration(l.Seconds), duration(l.Predicted), l.Factor))
 		}
+		for _, a := range s.Alerts {
+			out = append(out, fmt.Sprintf("alert since %s: %s", at(a.Since), a.Text))
+		}
 		return out
 	case s.Running == nil:
 		out = append(out, "nothing is running")
