@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -16,8 +13,6 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
-
-	"dvmigrate/appliance/guide"
 )
 
 var versionEntry = entry{name: "version", summary: "the program's version", make: func() command { return &versionCommand{} }}
@@ -43,87 +38,6 @@ func (c *versionCommand) Run(_ context.Context, env *Env) error {
 		return env.printJSON(v)
 	}
 	env.say("dvmigrate %s (%s, %s, duckdb-go %v, bbolt %v)", env.Version, v["go"], v["platform"], v["duckdb-go"], v["bbolt"])
-	return nil
-}
-
-var guideEntry = entry{name: "guide", args: "[PAGE]", summary: "the user guide; without a page, the list of pages", make: func() command { return &guideCommand{} }}
-
-type guideCommand struct{ page, write string }
-
-func (c *guideCommand) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.write, "write", "", "write the files that ship with the page into this `folder`: those of monitoring")
-}
-
-func (c *guideCommand) Validate(args []string) error {
-	if len(args) > 1 {
-		return errors.New("say one page")
-	}
-	if len(args) == 1 {
-		c.page = args[0]
-	}
-	if c.write != "" && len(guide.Files(c.page)) == 0 {
-		return errors.New("--write goes with the page monitoring, which has files")
-	}
-	return nil
-}
-
-func (c *guideCommand) Run(_ context.Context, env *Env) error {
-	pages := guide.Pages()
-	if c.page == "" {
-		if env.json {
-			return env.printJSON(map[string]any{"version": 1, "pages": pages})
-		}
-		var rows [][]string
-		for _, p := range pages {
-			rows = append(rows, []string{p.Name, p.Title})
-		}
-		printTable(env.Stdout, []column{left("page"), left("about")}, rows)
-		env.say("\nread one with `dvmigrate guide PAGE`")
-		return nil
-	}
-	p, ok := guide.Find(c.page)
-	if !ok {
-		var known []string
-		for _, p := range pages {
-			known = append(known, p.Name)
-		}
-		return usagef("guide: no page %q%s\nrun `dvmigrate guide` for the list of pages", c.page, didYouMean(c.page, known))
-	}
-	if c.write != "" {
-		return c.writeFiles(env)
-	}
-	if env.json {
-		return env.printJSON(map[string]any{"version": 1, "page": p})
-	}
-	_, err := io.WriteString(env.Stdout, p.Text)
-	return err
-}
-
-// writeFiles writes what ships with the page, and over no file that is another one.
-func (c *guideCommand) writeFiles(env *Env) error {
-	if err := os.MkdirAll(c.write, 0o755); err != nil {
-		return err
-	}
-	var written []string
-	for _, f := range guide.Files(c.page) {
-		path := filepath.Join(c.write, f.Name)
-		switch there, err := os.ReadFile(path); {
-		case err == nil && !bytes.Equal(there, f.Data):
-			return fmt.Errorf("%s is there already and is another one; move it away, or choose another folder", path)
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
-			return err
-		}
-		written = append(written, path)
-	}
-	if env.json {
-		return env.printJSON(map[string]any{"version": 1, "files": written})
-	}
-	for _, path := range written {
-		env.say("wrote %s", path)
-	}
 	return nil
 }
 

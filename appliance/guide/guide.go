@@ -11,12 +11,50 @@ import (
 //go:embed *.md monitoring
 var files embed.FS
 
-// names are the pages in reading order. Each is the name of a file here.
+// names are the pages in reading order, one a line. Each is the name of a file here.
 var names = []string{
-	"start", "project", "target", "sources", "databases", "masking", "profile", "transforms", "options", "lookups", "files", "stage", "delta", "checks", "plan", "estimate", "cutover", "load", "console", "monitoring", "errors", "rollback",
-	"reconcile", "report", "sql", "ledger",
-	"snapshots", "emulator", "faults", "security", "json", "exit-status",
+	"start",
+	"project",
+	"target",
+	"sources",
+	"databases",
+	"masking",
+	"profile",
+	"transforms",
+	"options",
+	"lookups",
+	"patterns",
+	"files",
+	"stage",
+	"delta",
+	"checks",
+	"plan",
+	"estimate",
+	"cutover",
+	"load",
+	"performance",
+	"service",
+	"console",
+	"monitoring",
+	"errors",
+	"codes",
+	"rollback",
+	"reconcile",
+	"report",
+	"sql",
+	"ledger",
+	"snapshots",
+	"emulator",
+	"faults",
+	"security",
+	"json",
+	"formats",
+	"exit-status",
+	"developers",
 }
+
+// Generated are pages that the command line makes of its own definitions.
+var Generated = []string{"commands", "settings"}
 
 // Page is one page of the guide.
 type Page struct {
