@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -48,6 +49,11 @@ func (c *reconcileCommand) Validate(args []string) error {
 	}
 	if c.sample < 0 || c.sample > 0 && (c.changed || c.countsOnly || c.quick) || c.quick && (c.changed || c.countsOnly) {
 		return errors.New("--quick, --sample (with a number of records), --changed and --ids-only are ways to compare: give one of them")
+	}
+	for _, path := range []string{c.html, c.sheet} { // before hours of reading, not after them
+		if info, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !info.IsDir()) {
+			return fmt.Errorf("%s: there is no folder for it", path)
+		}
 	}
 	if c.sheet == "" && c.html == "" {
 		c.samples = 0 // nobody would see them
@@ -142,8 +148,9 @@ func printReconciled(env *Env, r appliance.Compared) {
 		printTable(env.Stdout, []column{left("table"), left("legacy key"), left("record id"), left("what"), left("column"), left("loaded"), left("in target")}, bad)
 		env.say("\nall of them: dvmigrate sql -c 'FROM reconcile_<table>'")
 	}
-	unchanged := int64(0)
+	unchanged, part := int64(0), false
 	for _, t := range r.Tables {
+		part = part || t.Quick || t.Sampled > 0
 		if t.Quick && t.Others > 0 {
 			env.say("\n%s has %s records more than were loaded, and figures that include them; compare row by row to know whose they are", t.Name, count(t.Others))
 		}
@@ -159,6 +166,8 @@ func printReconciled(env *Env, r appliance.Compared) {
 		env.say("\na load is running: %s records that it changed meanwhile were not judged; compare again when it is over", count(s.Moving))
 	}
 	switch {
+	case r.Pass && s.Faults() == 0 && part:
+		env.say("\nwhat was looked at is as it was loaded; only a comparison of everything proves the rest")
 	case r.Pass && s.Faults() == 0:
 		env.say("\nthe target has what was loaded")
 	case r.Pass:

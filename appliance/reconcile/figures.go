@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
-	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,19 +51,18 @@ type Group struct {
 // tally adds up one column of the records that are read.
 type tally struct {
 	field  int // among the shape's
-	sum    big.Int
+	sum    sum
 	floats float64
 	least  string
 	most   string
+	low    number // least and most as numbers
+	high   number
 	any    bool
 	seen   map[uint64]struct{} // nil: too many, or not asked
 	groups map[string]int64    // nil: not asked, or too many
 	figure bool
 	group  bool
 }
-
-// figureDigits is the scale in which numbers are added: no column has more.
-const figureDigits = 10
 
 // newTallies finds the columns that the rules name among the fields; where they name none,
 // those of money, and owner, state, status and month of creation.
@@ -119,22 +117,37 @@ func (t *tally) add(f *field, v *column.Vector, i int, got []byte, asStaged bool
 	}
 	switch f.kind {
 	case integer, decimal:
-		n, ok := scaled(text)
+		n, ok := numberOf(text)
 		if !ok {
 			return
 		}
-		t.sum.Add(&t.sum, n)
+		t.sum.add(n)
+		t.extremes(text, n)
 	case float:
 		x, err := strconv.ParseFloat(text, 64)
 		if err != nil {
 			return
 		}
 		t.floats += x
+		t.extremesOf(f, text)
 	case date, timestamp:
-		text = f.canonical(text)
-	default:
-		return
+		t.extremesOf(f, f.canonical(text))
 	}
+}
+
+// extremes takes a number into least and greatest.
+func (t *tally) extremes(text string, n number) {
+	if !t.any || n.compare(t.low) < 0 {
+		t.least, t.low = text, n
+	}
+	if !t.any || n.compare(t.high) > 0 {
+		t.most, t.high = text, n
+	}
+	t.any = true
+}
+
+// extremesOf takes another value.
+func (t *tally) extremesOf(f *field, text string) {
 	if !t.any || f.before(text, t.least) {
 		t.least = text
 	}
@@ -142,31 +155,6 @@ func (t *tally) add(f *field, v *column.Vector, i int, got []byte, asStaged bool
 		t.most = text
 	}
 	t.any = true
-}
-
-// scaled is a decimal number in units of 10^-figureDigits.
-func scaled(text string) (*big.Int, bool) {
-	if strings.ContainsAny(text, "eE") {
-		r, ok := new(big.Rat).SetString(text)
-		if !ok {
-			return nil, false
-		}
-		text = r.FloatString(figureDigits)
-	}
-	whole, fraction, _ := strings.Cut(text, ".")
-	fraction = fraction[:min(len(fraction), figureDigits)]
-	return new(big.Int).SetString(whole+fraction+strings.Repeat("0", figureDigits-len(fraction)), 10)
-}
-
-func unscaled(n *big.Int) string {
-	text, sign := new(big.Int).Abs(n).String(), ""
-	if n.Sign() < 0 {
-		sign = "-"
-	}
-	if len(text) <= figureDigits {
-		text = strings.Repeat("0", figureDigits+1-len(text)) + text
-	}
-	return sign + trimZeros(text[:len(text)-figureDigits]+"."+text[len(text)-figureDigits:])
 }
 
 // canonical is the one form of equal values.
@@ -190,19 +178,14 @@ func (f *field) canonical(text string) string {
 	return text
 }
 
-// before orders the values of a figure.
+// before orders floats, and dates and times in their canonical form.
 func (f *field) before(a, b string) bool {
-	switch f.kind {
-	case date, timestamp:
+	if f.kind != float {
 		return a < b
-	case float:
-		x, _ := strconv.ParseFloat(a, 64) // both were read before
-		y, _ := strconv.ParseFloat(b, 64)
-		return x < y
 	}
-	x, okX := scaled(a)
-	y, okY := scaled(b)
-	return okX && okY && x.Cmp(y) < 0
+	x, _ := strconv.ParseFloat(a, 64) // both were read before
+	y, _ := strconv.ParseFloat(b, 64)
+	return x < y
 }
 
 // groupOf is the group of a value: a time's month, else the value.
@@ -296,7 +279,7 @@ func (t *tally) total(f *field) string {
 	case f.kind == float:
 		return strconv.FormatFloat(t.floats, 'g', -1, 64)
 	}
-	return unscaled(&t.sum)
+	return t.sum.String()
 }
 
 func (w *comparison) figure(f *field, kind, staged, target string) {

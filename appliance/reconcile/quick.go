@@ -209,16 +209,18 @@ func (a *aggregates) take(p part) {
 		if of.kind == float {
 			x, _ := strconv.ParseFloat(f["s"], 64) // the service's own number
 			t.floats += x
-		} else if n, ok := scaled(f["s"]); ok {
-			t.sum.Add(&t.sum, n)
+			t.extremesOf(of, f["l"])
+			t.extremesOf(of, f["m"])
+			continue
 		}
-		if !t.any || of.before(f["l"], t.least) {
-			t.least = f["l"]
+		if n, ok := numberOf(f["s"]); ok {
+			t.sum.add(n)
 		}
-		if !t.any || of.before(t.most, f["m"]) {
-			t.most = f["m"]
+		for _, text := range []string{f["l"], f["m"]} {
+			if n, ok := numberOf(text); ok {
+				t.extremes(text, n)
+			}
 		}
-		t.any = true
 	}
 	for t, groups := range p.groups {
 		for value, n := range groups {
