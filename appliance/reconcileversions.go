@@ -25,7 +25,8 @@ import (
 //
 // A file with another hash begins anew. Cells are written in place while records are
 // compared, and each says the truth by itself; the header is written last, so that after a
-// kill the former one holds: what was loaded since that one is read again. Nobody but this
+// kill the former one holds: what was loaded since that one is read again. A comparison that
+// was stopped thus leaves what it did for one with --changed. Nobody but this
 // program's comparison needs it: without the file all is read.
 const (
 	versionsMagic  = "DVMVERS1"
@@ -144,7 +145,7 @@ func (v *versionFile) Since() (began uint32, count int64) { return v.since, v.co
 func (v *versionFile) close(whole bool) error {
 	v.write()
 	err := v.failed
-	if err == nil && whole {
+	if err == nil && (whole || v.since == 0) { // in a new file all is of this comparison
 		err = v.header(v.began, v.equal)
 	}
 	return errors.Join(err, v.f.Close())

@@ -71,7 +71,7 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, Changed: c.changed, Sample: c.sample, Quick: c.quick, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
-		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing")}
+		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing, and `dvmigrate reconcile --changed` is quick with the tables that were done")}
 	}
 	if err != nil {
 		return err

@@ -1,11 +1,11 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -48,14 +48,23 @@ var errManyChanged = errors.New("too many records have another version")
 // etag is the member of every row that has its version.
 const etag = "@odata.etag"
 
-// versionOf reads W/"470867".
+// versionOf reads W/"470867", as it stands in JSON; 0: it is no such text.
 func versionOf(raw []byte) uint64 {
-	digits := strings.TrimSuffix(strings.TrimPrefix(string(unquote(raw)), `W/"`), `"`)
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
+	version, digits := uint64(0), bytes.TrimPrefix(raw, []byte(`"W/\"`))
+	if len(digits) == len(raw) {
 		return 0
 	}
-	return n
+	for i, c := range digits {
+		switch {
+		case c >= '0' && c <= '9' && i < 19:
+			version = 10*version + uint64(c-'0')
+		case string(digits[i:]) == `\""`:
+			return version
+		default:
+			return 0
+		}
+	}
+	return 0
 }
 
 // byVersion reports whether the table is read by versions.

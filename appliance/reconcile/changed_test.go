@@ -118,3 +118,12 @@ func TestManyChangesAreReadInFull(t *testing.T) {
 		t.Errorf("%q, %d kept, %d unchanged", b, kept, got.Unchanged)
 	}
 }
+
+func TestVersionOf(t *testing.T) {
+	for text, want := range map[string]uint64{`"W/\"470867\""`: 470867, `"W/\"\""`: 0, ``: 0, `null`: 0, `"470867"`: 0, `"W/\"12x\""`: 0, `"W/\"470867`: 0,
+		`"W/\"9223372036854775807\""`: 1<<63 - 1, `"W/\"92233720368547758079\""`: 0} {
+		if got := versionOf([]byte(text)); got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
+	}
+}
