@@ -22,8 +22,17 @@
 // currency, state, defaults of choices, auto-numbers). Nor are images, which read
 // back as thumbnails.
 //
-// Memory is flat: a bit for each record of the table, and one group of target rows
-// with their values. The target is read in pages of 5000 by primary key, which no
-// 24-hour-old count and no 50,000-row limit spoils (dataverse-web-api.md 10.4,
-// 10.8). Whoever writes to the target or the ledger meanwhile spoils the result.
+// Beside the rows go figures of both sides (figures.go), a sample that people look at
+// (samples.go), and a verdict by what the settings allow (allow.go). There are four ways
+// to read: everything, in slices at once (slices.go); by row versions, in full only what
+// has changed since it was found equal (changed.go); a sample by id (sampling.go); and
+// not at all, where the service counts and adds (quick.go). Of an activity the parties are
+// compared too (parties.go), of a file its name, not its content.
+//
+// Memory is flat: a bit for each record of the table, for each slice that is read at once
+// one group of target rows with their values, and for each column whose distinct values
+// are counted at most a million of 16 bytes. The target is read in pages of 5000 by
+// primary key, which no 24-hour-old count and no 50,000-row limit spoils
+// (dataverse-web-api.md 10.4, 10.8). Whoever writes to the target or the ledger meanwhile
+// spoils the result.
 package reconcile
