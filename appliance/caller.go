@@ -77,7 +77,7 @@ func (c *caller) judge(err error) {
 	was := c.failing.Swap(err != nil)
 	switch {
 	case err != nil && !was:
-		c.tell(fmt.Sprintf("alerts do not arrive by %s: %v\nthe load goes on; `dvmigrate alert test %s` tries it", c.name, err, c.name))
+		c.tell(fmt.Sprintf("alerts do not arrive by %s: %v; the load goes on, `dvmigrate alert test %s` tries it", c.name, err, c.name))
 	case err == nil && was:
 		text := fmt.Sprintf("alerts arrive by %s again", c.name)
 		if n := c.dropped.Swap(0); n > 0 {

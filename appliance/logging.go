@@ -165,7 +165,7 @@ func (w *logWriter) run(out io.WriteCloser) {
 			w.lost.Add(1)
 			if !told {
 				told = true
-				w.tell(fmt.Sprintf("the log %s cannot be written, and goes on without what is lost: %v; the work is not concerned", w.name, reasonOf(err)))
+				w.tell(fmt.Sprintf("the log %s cannot be written: %v; its lines are lost until it can, and the work goes on", w.name, reasonOf(err)))
 			}
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/console"
 )
 
 var loadEntry = entry{name: "load", summary: "send what waits; Ctrl-C finishes what is begun; run again to go on",
@@ -59,7 +60,11 @@ func (c *loadCommand) Validate(args []string) error {
 	if c.parallel < 0 || c.perUser < 0 {
 		return errors.New("--parallel and --per-user must not be negative")
 	}
-	return errors.Join(c.console.validate(), noArgs(args))
+	var metrics error
+	if c.metrics != "" {
+		_, _, metrics = console.MetricsAddress(c.metrics)
+	}
+	return errors.Join(c.console.validate(), metrics, noArgs(args))
 }
 
 func (c *loadCommand) Run(ctx context.Context, env *Env) error {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -244,14 +246,9 @@ type MetricsServer struct {
 // It speaks plain HTTP and asks nobody who they are, so elsewhere than on this machine it
 // is for a network that is trusted. Errors: *InUseError.
 func ListenMetrics(address string, handler http.Handler) (*MetricsServer, error) {
-	host, port, err := net.SplitHostPort(address)
+	host, port, err := MetricsAddress(address)
 	if err != nil {
-		if host, port, err = net.SplitHostPort(":" + address); err != nil {
-			return nil, fmt.Errorf("%q is no address such as 127.0.0.1:9464, nor a port", address)
-		}
-	}
-	if host == "" {
-		host = "127.0.0.1"
+		return nil, err
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if inUse(err) {
@@ -264,6 +261,17 @@ func ListenMetrics(address string, handler http.Handler) (*MetricsServer, error)
 	mux.Handle("GET /metrics", handler)
 	return &MetricsServer{listener: l, open: !loopback(host),
 		server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: scrapeTime, WriteTimeout: 2 * scrapeTime, MaxHeaderBytes: 32 << 10}}, nil
+}
+
+// MetricsAddress reads an address for metrics.
+func MetricsAddress(address string) (host, port string, err error) {
+	if host, port, err = net.SplitHostPort(address); err != nil {
+		host, port, err = net.SplitHostPort(":" + address)
+	}
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+		return "", "", fmt.Errorf("%q is no address for metrics such as 127.0.0.1:9464, nor a port", address)
+	}
+	return cmp.Or(host, "127.0.0.1"), port, nil
 }
 
 // URL is where the metrics are.

@@ -303,7 +303,7 @@ func (a *Alarms) disk(o Observation) (verdict, string) {
 	if a.limits.Disk <= 0 || o.DiskLeft < 0 {
 		return unsure, ""
 	}
-	text := fmt.Sprintf("%s left on the disk of the work folder", gigabytes(o.DiskLeft))
+	text := fmt.Sprintf("%s left on the disk of the work folder, of the %s that it should have", gigabytes(o.DiskLeft), gigabytes(a.limits.Disk))
 	switch {
 	case o.DiskLeft < a.limits.Disk:
 		return bad, text

@@ -78,7 +78,7 @@ func TestAlarms(t *testing.T) {
 			c.goes(9, 0, 0, gb(4.9))
 			c.goes(9, 0, 0, gb(5.5))
 			c.goes(9, 0, 0, gb(7))
-		}, []string{"1 disk firing", "21 disk resolved"}, "4.9 GB left on the disk of the work folder"},
+		}, []string{"1 disk firing", "21 disk resolved"}, "4.9 GB left on the disk of the work folder, of the 5.0 GB that it should have"},
 		"no snapshot succeeds":   {Limits{Snapshot: time.Hour}, func(c *course) { c.o.Snapshot = c.begun; c.goes(90, 1, 0); c.o.Snapshot = c.o.Time; c.goes(20, 1, 0) }, []string{"60 snapshot firing", "92 snapshot resolved"}, "the newest snapshot is 1h00m old"},
 		"it ends too late":       {Limits{Finish: time.Date(2026, 12, 5, 12, 0, 0, 0, time.UTC)}, func(c *course) { c.goes(10, 1, 0, ends(3)); c.goes(20, 1, 0, ends(5)); c.goes(20, 1, 0, ends(3)) }, []string{"15 finish firing", "32 finish resolved"}, ""},
 		"the expectation wavers": {Limits{Finish: time.Date(2026, 12, 5, 12, 0, 0, 0, time.UTC)}, func(c *course) { c.goes(3, 1, 0, ends(5)); c.goes(3, 1, 0, ends(3)); c.goes(3, 1, 0, ends(5)) }, nil, ""},
@@ -122,7 +122,7 @@ func TestFiringAreThoseThatHold(t *testing.T) {
 	c := newCourse(Limits{Disk: 5e9, Still: time.Minute})
 	c.goes(5, 0, 0, func(o *Observation) { o.DiskLeft = 1 })
 	got := c.alarms.Firing()
-	if len(got) != 2 || got[0].Rule != StandsStill || got[1].Rule != DiskLow || got[1].Text != "0.0 GB left on the disk of the work folder" {
+	if len(got) != 2 || got[0].Rule != StandsStill || got[1].Rule != DiskLow || got[1].Text != "0.0 GB left on the disk of the work folder, of the 5.0 GB that it should have" {
 		t.Errorf("firing: %v", got)
 	}
 	c.goes(5, 600, 0, func(o *Observation) { o.DiskLeft = 9e9 })
