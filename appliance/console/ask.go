@@ -83,7 +83,7 @@ func (s *Server) actions(mux *http.ServeMux) {
 			return
 		}
 		a.From = fmt.Sprintf("the operator's link %d from %s", who.Number, hostOf(r.RemoteAddr))
-		said, err := s.o.Controller.Act(r.Context(), a)
+		said, err := s.o.Controller.Act(context.WithoutCancel(r.Context()), a) // also when the browser goes away
 		reply(w, said, err)
 	}))
 	mux.HandleFunc("POST /api/link", s.done(func(w http.ResponseWriter, r *http.Request, who session) {

@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -62,6 +63,7 @@ type Server struct {
 	access      *access
 	live        *hub
 	asking      chan struct{} // questions that are being answered
+	working     sync.RWMutex  // held for reading by each request but the streams, for writing at the end
 }
 
 // InUseError says that another program listens at the address.
@@ -138,13 +140,22 @@ func (s *Server) Fingerprint() string { return s.fingerprint }
 // closing is how long pages may take to hear that the console ends.
 const closing = 2 * time.Second
 
-// Serve answers until ctx ends. Then the pages are told the last state.
+// Serve answers until ctx ends. Then the pages are told the last state. When it returns
+// nobody asks the Controller any more.
 func (s *Server) Serve(ctx context.Context) error {
-	looking, stop := context.WithCancel(ctx)
-	defer stop()
-	go s.live.run(looking)
+	looking, stop := context.WithCancel(context.WithoutCancel(ctx))
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		s.live.run(looking)
+	}()
+	defer func() {
+		stop()
+		<-looked
+		s.working.Lock() // for good
+	}()
 	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)}
+		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return looking }, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(s.listener) }()
 	select {
@@ -186,5 +197,19 @@ func (s *Server) Handler() http.Handler {
 	if s.o.Metrics != nil {
 		mux.HandleFunc("GET /metrics", s.metrics)
 	}
-	return s.access.guard(http.NewCrossOriginProtection().Handler(mux))
+	return s.access.guard(http.NewCrossOriginProtection().Handler(s.counted(mux)))
+}
+
+// counted lets Serve wait for requests, but for the streams, which ask nobody.
+func (s *Server) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/events" {
+			if !s.working.TryRLock() {
+				refuse(w, http.StatusServiceUnavailable, "the console ends")
+				return
+			}
+			defer s.working.RUnlock()
+		}
+		h.ServeHTTP(w, r)
+	})
 }

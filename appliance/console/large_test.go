@@ -66,7 +66,7 @@ func newLarge() *large {
 	for i, text := range []string{"snapshot 7f3a taken, 81234567 bytes new", "31 records held back, since the account they point to failed", "the service asked to wait", "a request of 200 records was refused, looking for the guilty ones: A validation error occurred. The value 161 of 'name' exceeds the maximum length of 160."} {
 		s.Live.Events = append(s.Live.Events, progress.Event{Seq: uint64(i + 1), Time: now.Add(time.Duration(i-10) * time.Minute), Kind: []progress.Kind{progress.Noted, progress.Noted, progress.Throttling, progress.Narrowed}[i], Table: []string{"", "contact", "", "lead"}[i], Text: text, Times: i*i + 1})
 	}
-	s.Pulse = &progress.Pulse{Bottleneck: "the service's limit of execution time, for 2 users; more application users would raise it", Requests: 3.2, Latency: 5.1, Slow: 7.9, Bound: 104, Most: 104,
+	s.Pulse = &progress.Pulse{Bottleneck: "the service's limit of execution time, for 2 users; more application users would raise it", Requests: 3.2, Bytes: 91_234_567_890, Latency: 5.1, Slow: 7.9, Bound: 104, Most: 104,
 		Machine: progress.Machine{CPU: 0.23, Own: 1.4, Cores: 8, Memory: 28 << 30, Available: 19 << 30, OwnMemory: 640 << 20, Received: 210_000, Sent: 2_400_000,
 			Disks: []progress.Disk{{Use: "stage and ledger, temporary files", Path: "/data/crm/work", Left: 311 << 30, Size: 500 << 30}, {Use: "snapshots", Path: "/backup", Left: progress.Unknown}}}}
 	for i := range 2 {

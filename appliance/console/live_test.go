@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,5 +56,51 @@ func TestWatchersAreBounded(t *testing.T) {
 	}
 	if h.join() != nil {
 		t.Error("one too many was let in")
+	}
+}
+
+// endless answers no question until its context ends.
+type endless struct {
+	still
+	asked chan struct{}
+	ended atomic.Bool
+}
+
+func (e *endless) Ask(ctx context.Context, _ Question) (any, error) {
+	close(e.asked)
+	<-ctx.Done()
+	e.ended.Store(true)
+	return nil, ctx.Err()
+}
+
+// TestNobodyIsAskedAfterTheEnd: whoever ends the console may close the project at once.
+func TestNobodyIsAskedAfterTheEnd(t *testing.T) {
+	c := &endless{asked: make(chan struct{})}
+	s := newConsole(t, c, Options{})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	b := s.browse(t)
+	b.enter(s.Link(Viewer))
+	req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+"/api/ask", strings.NewReader(`{"what":"sql"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = b.header.Clone()
+	for _, cookie := range b.cookies {
+		req.AddCookie(cookie)
+	}
+	go func() {
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			res.Body.Close()
+		}
+	}()
+	<-c.asked
+	stop()
+	if err := <-ended; err != nil || !c.ended.Load() {
+		t.Errorf("serve ended with %v while a question was being answered: %v", err, !c.ended.Load())
+	}
+	if status, _ := b.ask("GET", "/api/me", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("after the end: %d", status)
 	}
 }
