@@ -69,3 +69,29 @@ func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
 		t.Errorf("reconcile: %v, %+v", err, r)
 	}
 }
+
+// TestReopenedAfterARestore: the source makes a record active again that the target has closed,
+// and the ledger was restored meanwhile, so that what the target holds is not known.
+func TestReopenedAfterARestore(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {gone: report}")
+	stageAndLoad(t, dir, url)
+	p := reopen(t, dir, Loading, url)
+	safe := t.TempDir()
+	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	restored := filepath.Join(t.TempDir(), "restored")
+	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
+		t.Fatal(err)
+	}
+	supply(t, restored, 8)
+	edit(t, filepath.Join(restored, "a.csv"), "A1,account 1,1", "A1,renamed,0")
+	stageAndLoad(t, restored, url)
+	if accounts := keysIn(t, url, "accounts", "name"); !strings.Contains(accounts, "renamed/0") {
+		t.Errorf("accounts %s", accounts)
+	}
+}

@@ -65,6 +65,13 @@ func otherProject(t *testing.T, url string, s *schema.Schema, files map[string]s
 // and may answer it.
 func environment(t *testing.T, hint int, front func(w http.ResponseWriter, r *http.Request) bool) string {
 	t.Helper()
+	url, _ := emulated(t, hint, front)
+	return url
+}
+
+// emulated is environment with the emulator itself.
+func emulated(t *testing.T, hint int, front func(w http.ResponseWriter, r *http.Request) bool) (string, *emulator.Server) {
+	t.Helper()
 	s, err := schema.Read(strings.NewReader(string(sample.Schema())))
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +86,7 @@ func environment(t *testing.T, hint int, front func(w http.ResponseWriter, r *ht
 		}
 	}))
 	t.Cleanup(func() { server.Close(); e.Close() })
-	return server.URL
+	return server.URL, e
 }
 
 func online(t *testing.T, p *Project) *Online {

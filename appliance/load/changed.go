@@ -1,6 +1,9 @@
 package load
 
 import (
+	"slices"
+
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
@@ -75,6 +78,19 @@ func (p *parts) of(i int) *mapping.Part {
 	}
 	p.last = known
 	return known
+}
+
+// reopens is the pass that makes a record active again. A new record, which is active, does not
+// owe it, and an update of the columns that changed only with its state among them; one of all
+// columns does, since the record may be in any state.
+func (w *work) reopens(part *mapping.Part) uint8 {
+	if !w.update || w.pass != ledger.Main || w.removing != nil || w.table.Link != nil || part != nil && !part.Whole() {
+		return 0
+	}
+	if slices.ContainsFunc(w.table.Columns, func(c mapping.Column) bool { return c.Type == schema.State || c.Type == schema.Status }) {
+		return mapping.OwesState
+	}
+	return 0
 }
 
 // was is the record of what the changed columns of the row last asked for had; nil where

@@ -50,6 +50,9 @@ func (e *Encoder) Whole() *Part {
 
 func stateName(name string) bool { return name == "statecode" || name == "statuscode" }
 
+// Whole reports whether it is all that the encoder writes.
+func (p *Part) Whole() bool { return p.only == nil }
+
 // Empty reports whether there is nothing to write.
 func (p *Part) Empty() bool { return p.none }
 

@@ -1,0 +1,103 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"dvmigrate/appliance/dataverse/emulator"
+)
+
+// TestPartialUpdatesWhoseAnswersAreLost: rows change while somebody changes two of the records
+// in the target, and the requests that send them are lost in every way. What changed in the
+// source arrives, the column that nobody here changed keeps what somebody made of it, and the
+// record whose own column was changed there is held, and not written over.
+func TestPartialUpdatesWhoseAnswersAreLost(t *testing.T) {
+	var cancel atomic.Pointer[context.CancelFunc] // at the next request that updates
+	url, e := emulated(t, 8, func(_ http.ResponseWriter, r *http.Request) bool {
+		if stop := cancel.Load(); stop != nil && strings.HasSuffix(r.URL.Path, "UpdateMultiple") {
+			(*stop)()
+		}
+		return false
+	})
+	dir := otherProject(t, url, nil, map[string]string{
+		"migration.yaml":        "version: 1\nname: shared\ntarget: {url: " + url + ", auth: none}\nsources: {accounts: {path: a.csv, types: text}}\nload: {timeout: 2s}\ntables: {account: {batch: 3}}\n",
+		"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name, city AS address1_city FROM accounts",
+		"a.csv":                 "key,name,city\nA0,name 0,city\nA1,name 1,city\nA2,name 2,city\nA3,name 3,city\nA4,name 4,city\nA5,name 5,city\nA6,name 6,city\n"})
+	stageAndLoad(t, dir, url)
+	ids := map[string]string{}
+	for _, row := range plainRows(t, url, "accounts") {
+		ids[fmt.Sprint(row["accountnumber"])] = fmt.Sprint(row["accountid"])
+	}
+	byHand := func(key, body string) {
+		sendRaw(t, http.MethodPatch, url+"/api/data/v9.2/accounts("+ids[key]+")", body)
+	}
+	for round, fault := range []string{"", "kind=reset-after,nth=1,message=UpdateMultiple", "kind=reset-before,nth=1,message=UpdateMultiple", "kind=cut,nth=1,message=UpdateMultiple", "stop"} {
+		was, is := fmt.Sprintf("round %d", round-1), fmt.Sprintf("round %d", round)
+		for i := range 6 {
+			from := fmt.Sprintf("A%d,%s %d", i, was, i)
+			if round == 0 {
+				from = fmt.Sprintf("A%d,name %d", i, i)
+			}
+			edit(t, filepath.Join(dir, "a.csv"), from, fmt.Sprintf("A%d,%s %d", i, is, i))
+		}
+		byHand("A4", fmt.Sprintf(`{"name":"by hand %d"}`, round))
+		byHand("A5", fmt.Sprintf(`{"address1_city":"village %d"}`, round))
+		p := reopen(t, dir, Staging, url)
+		if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		switch {
+		case fault == "stop":
+			cancel.Store(&stop)
+		case fault != "":
+			f, err := emulator.ParseFault(fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Order(f)
+		}
+		if _, err := p.Load(ctx, ctx, LoadOptions{SnapshotEvery: -1}); err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		}
+		cancel.Store(nil)
+		stop()
+		e.ClearFaults()
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p = reopen(t, dir, Loading, url)
+		r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+		if err != nil || r.Summary.Held != 1 || r.Summary.Processed != 6 {
+			t.Errorf("%s: %v, %+v", fault, err, r.Summary)
+		}
+		list, err := p.Failures(t.Context(), FailureFilter{Limit: 5})
+		if err != nil || len(list.Errors) != 1 || list.Errors[0].Class != "conflict" || list.Errors[0].LegacyKey != "A4" {
+			t.Errorf("%s: %v, %+v", fault, err, list.Errors)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range plainRows(t, url, "accounts") {
+			key, want := fmt.Sprint(row["accountnumber"]), ""
+			switch n := strings.TrimPrefix(key, "A"); n {
+			case "4":
+				want = fmt.Sprintf("by hand %d, city", round)
+			case "5":
+				want = fmt.Sprintf("%s 5, village %d", is, round)
+			case "6":
+				want = "name 6, city"
+			default:
+				want = fmt.Sprintf("%s %s, city", is, n)
+			}
+			if got := fmt.Sprint(row["name"], ", ", row["address1_city"]); got != want {
+				t.Errorf("%s: %s has %s, want %s", fault, key, got, want)
+			}
+		}
+	}
+}

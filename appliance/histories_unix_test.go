@@ -1,0 +1,389 @@
+//go:build unix
+
+package appliance
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"dvmigrate/appliance/dataverse/emulator"
+)
+
+// historiesVariable says how many random histories TestRandomHistories goes through; 3 if it is
+// not set. A history is one migration: supplies that add, change and remove rows, stagings, loads
+// that come to their end, are stopped at once, are killed, lose answers, are throttled, retries,
+// snapshots, and the loss of the disk.
+const historiesVariable = "DVMIGRATE_HISTORIES"
+
+// historyFaults strike in some loads.
+var historyFaults = []string{
+	"kind=reset-after,p=0.2,seed=%d", "kind=503-after,p=0.2,seed=%d", "kind=reset-before,p=0.2,seed=%d", "kind=deadlock,p=0.2,seed=%d",
+	"kind=half-batch,p=0.2,seed=%d", "kind=cut,p=0.2,seed=%d", "kind=429-time,nth=2,retry-after=1",
+}
+
+// TestRandomHistories: whatever happened on the way, at the end the target has exactly the rows
+// that the source has, the ledger is sound and says the same, and nothing differs.
+func TestRandomHistories(t *testing.T) {
+	n, steps := 2, 4
+	if text := os.Getenv(historiesVariable); text != "" {
+		var err error
+		steps = 10
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("%s: %v", historiesVariable, err)
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(historiesVariable + "_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	did := map[string]int{}
+	for i := range n {
+		if !t.Run(fmt.Sprint(seed+uint64(i)), func(t *testing.T) { newHistory(t, seed+uint64(i)).live(did, steps) }) {
+			return
+		}
+	}
+	t.Logf("%d histories: %v", n, did)
+}
+
+type history struct {
+	t    *testing.T
+	r    *rand.Rand
+	dir  string
+	url  string
+	e    *emulator.Server
+	safe string // of snapshots
+
+	accounts map[int]string // name and state
+	contacts map[int]int    // its account
+	links    map[[2]int]bool
+	next     int
+
+	strike  atomic.Pointer[func()] // at a request that writes
+	snaps   []string
+	story   []string
+	staged  bool // there is something to load
+	onTheGo int
+}
+
+func newHistory(t *testing.T, seed uint64) *history {
+	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 0)), safe: t.TempDir(), accounts: map[int]string{}, contacts: map[int]int{}, links: map[[2]int]bool{}}
+	h.url, h.e = emulated(t, 8, func(_ http.ResponseWriter, r *http.Request) bool {
+		// Not at links and deletes, whose lost answers are waited for as long as a request may last.
+		if strike := h.strike.Load(); strike != nil && strings.Contains(r.URL.Path, "Multiple") {
+			(*strike)()
+		}
+		return false
+	})
+	h.dir = goneProject(t, h.url, "account: {gone: delete, batch: 5}\n  contact: {gone: delete, batch: 5}\n  contactleads: {gone: delete}\n  lead: {gone: delete}\nguard: {gone: 0%, fewer: 0%}")
+	return h
+}
+
+// live goes through the history and requires its end.
+func (h *history) live(did map[string]int, most int) {
+	steps := map[string]func(){"load": h.load, "faults": h.faults, "stop": h.stop, "kill": h.kill, "snapshot": h.snapshot, "lose": h.lose, "supply": h.supply}
+	names := []string{"load", "faults", "faults", "stop", "kill", "snapshot", "lose", "supply", "supply", "supply"}
+	h.supply()
+	for range (most+1)/2 + h.r.IntN((most+1)/2) {
+		name := names[h.r.IntN(len(names))]
+		h.story = append(h.story, name)
+		did[name]++
+		began := time.Now()
+		steps[name]()
+		h.story = append(h.story, time.Since(began).Round(10*time.Millisecond).String())
+		if h.t.Failed() {
+			break
+		}
+	}
+	if !h.t.Failed() {
+		h.end()
+	}
+	if h.t.Failed() || testing.Verbose() {
+		h.t.Logf("the history: %v", h.story)
+	}
+}
+
+// supply changes the source and stages it. What was in flight is settled first, as a person
+// would who reads the refusal.
+func (h *history) supply() {
+	h.change()
+	h.stage()
+}
+
+func (h *history) change() {
+	r := h.r
+	pick := func(m map[int]string) int { keys := slices.Sorted(maps.Keys(m)); return keys[r.IntN(len(keys))] }
+	for range 4 + r.IntN(12) {
+		if len(h.accounts) < 3 || r.IntN(3) == 0 {
+			h.accounts[h.next] = fmt.Sprintf("new %d,%d", h.next, r.IntN(2))
+			h.next++
+		}
+		switch k := pick(h.accounts); r.IntN(6) {
+		case 0:
+			h.accounts[k] = fmt.Sprintf("renamed %d,%d", r.IntN(1000), r.IntN(2))
+		case 1: // gone, with who belongs to it
+			delete(h.accounts, k)
+			for c, a := range h.contacts {
+				if a == k {
+					delete(h.contacts, c)
+				}
+			}
+		case 2:
+			h.contacts[r.IntN(20)] = k
+		case 3:
+			delete(h.contacts, r.IntN(20))
+		default:
+			for c := range h.contacts {
+				l := [2]int{c, r.IntN(8)}
+				if h.links[l] = !h.links[l]; !h.links[l] {
+					delete(h.links, l)
+				}
+				break
+			}
+		}
+	}
+	for l := range h.links {
+		if _, there := h.contacts[l[0]]; !there {
+			delete(h.links, l)
+		}
+	}
+}
+
+// write writes the sources as they are now, their rows in any order.
+func (h *history) write() {
+	file := func(name string, rows [][]string) {
+		h.r.Shuffle(len(rows)-1, func(i, k int) { rows[i+1], rows[k+1] = rows[k+1], rows[i+1] })
+		f, err := os.Create(filepath.Join(h.dir, name))
+		if err == nil {
+			err = errors.Join(csv.NewWriter(f).WriteAll(rows), f.Close())
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	accounts, contacts, leads, links := [][]string{{"key", "name", "state"}}, [][]string{{"key", "parent"}}, [][]string{{"key"}}, [][]string{{"c", "l"}}
+	for _, k := range slices.Sorted(maps.Keys(h.accounts)) {
+		accounts = append(accounts, append([]string{fmt.Sprint("A", k)}, strings.Split(h.accounts[k], ",")...))
+	}
+	for _, k := range slices.Sorted(maps.Keys(h.contacts)) {
+		contacts = append(contacts, []string{fmt.Sprint("C", k), fmt.Sprint("A", h.contacts[k])})
+	}
+	for i := range 8 {
+		leads = append(leads, []string{fmt.Sprint("L", i)})
+	}
+	for c := range 20 {
+		for l := range 8 {
+			if h.links[[2]int{c, l}] {
+				links = append(links, []string{fmt.Sprint("C", c), fmt.Sprint("L", l)})
+			}
+		}
+	}
+	file("a.csv", accounts)
+	file("c.csv", contacts)
+	file("l.csv", leads)
+	file("n.csv", links)
+}
+
+func (h *history) stage() {
+	h.write()
+	p := h.open(Staging)
+	defer p.Close()
+	if p.refuseInFlight() != nil {
+		h.finish(p)
+	}
+	if _, err := p.Stage(h.t.Context(), nil, func(string, float64) {}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *history) open(mode Mode) *Project {
+	p, err := Open(h.t.Context(), h.dir, mode, Options{Env: targetAt(h.url)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+// finish loads without faults until nothing waits, and takes up what failed.
+func (h *history) finish(p *Project) {
+	for range 5 {
+		r, err := p.Load(h.t.Context(), h.t.Context(), LoadOptions{SnapshotEvery: -1})
+		if err != nil {
+			h.t.Fatalf("load: %v", err)
+		}
+		if r.Summary.Error+r.Summary.Held == 0 {
+			return
+		}
+		if _, err := p.Retry(h.t.Context(), FailureFilter{}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	list, _ := p.Failures(h.t.Context(), FailureFilter{Limit: 5})
+	h.t.Fatalf("records fail again and again: %+v", list.Errors)
+}
+
+func (h *history) load() {
+	p := h.open(Loading)
+	defer p.Close()
+	h.finish(p)
+}
+
+// faults loads once while some kinds of faults strike.
+func (h *history) faults() {
+	for range 1 + h.r.IntN(2) {
+		rule := historyFaults[h.r.IntN(len(historyFaults))]
+		if strings.Contains(rule, "%d") {
+			rule = fmt.Sprintf(rule, h.r.IntN(1000))
+		}
+		h.story = append(h.story, rule)
+		f, err := emulator.ParseFault(rule)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.e.Order(f)
+	}
+	defer h.e.ClearFaults()
+	p := h.open(Loading)
+	defer p.Close()
+	if _, err := p.Load(h.t.Context(), h.t.Context(), LoadOptions{SnapshotEvery: -1}); err != nil {
+		h.t.Fatalf("load: %v", err)
+	}
+}
+
+// at calls do at one of the next requests that write.
+func (h *history) at(do func()) (off func()) {
+	var n atomic.Int64
+	nth := int64(1 + h.r.IntN(6))
+	strike := func() {
+		if n.Add(1) == nth {
+			do()
+		}
+	}
+	h.strike.Store(&strike)
+	return func() { h.strike.Store(nil) }
+}
+
+// stop stops a load at once, so that answers go unheard.
+func (h *history) stop() {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	defer cancel()
+	defer h.at(cancel)()
+	p := h.open(Loading)
+	defer p.Close()
+	if _, err := p.Load(ctx, ctx, LoadOptions{SnapshotEvery: -1}); err != nil && ctx.Err() == nil {
+		h.t.Fatalf("load: %v", err)
+	}
+}
+
+// kill kills the process of a load.
+func (h *history) kill() {
+	c := exec.Command(os.Args[0], "-test.run=^TestHistoryChild$", "-test.count=1")
+	c.Env = append(os.Environ(), historyChildVariable+"="+h.dir+"|"+h.url)
+	defer h.at(func() { _ = c.Process.Kill() })()
+	out, err := c.CombinedOutput()
+	if err != nil && c.ProcessState.ExitCode() != -1 {
+		h.t.Fatalf("the load that was to be killed: %v\n%s", err, out)
+	}
+}
+
+const historyChildVariable = "DVMIGRATE_HISTORY_CHILD"
+
+// TestHistoryChild is a process that loads, for a history to kill.
+func TestHistoryChild(t *testing.T) {
+	dir, url, ok := strings.Cut(os.Getenv(historyChildVariable), "|")
+	if !ok {
+		t.Skip("is the child of a history")
+	}
+	p := reopen(t, dir, Loading, url)
+	if _, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *history) snapshot() {
+	p := h.open(Loading)
+	defer p.Close()
+	info, err := p.Snapshot(h.t.Context(), []string{h.safe})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.snaps = append(h.snaps, info.ID)
+}
+
+// lose loses the disk: any of the snapshots is restored, and the source as it is now is staged.
+func (h *history) lose() {
+	if len(h.snaps) == 0 {
+		return
+	}
+	id := h.snaps[h.r.IntN(len(h.snaps))]
+	h.onTheGo++
+	dest := filepath.Join(h.t.TempDir(), fmt.Sprint("restored", h.onTheGo))
+	if _, err := Restore(h.t.Context(), RestoreOptions{From: h.safe, Dest: dest, ID: id}, Options{Env: targetAt(h.url)}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.dir = dest
+	h.stage()
+}
+
+// end stages and loads once more, and requires that all is as it should be.
+func (h *history) end() {
+	h.stage()
+	p := h.open(Loading)
+	defer p.Close()
+	h.finish(p)
+	want, got := map[string]string{}, map[string]string{}
+	for k, v := range h.accounts {
+		want[fmt.Sprint("A", k)] = v
+	}
+	for k, v := range h.contacts {
+		want[fmt.Sprint("C", k)] = fmt.Sprint("A", v)
+	}
+	byID := map[string]string{}
+	for _, row := range plainRows(h.t, h.url, "accounts") {
+		key := fmt.Sprint(row["accountnumber"])
+		byID[fmt.Sprint(row["accountid"])] = key
+		if got[key] != "" {
+			h.t.Errorf("%s is there twice", key)
+		}
+		got[key] = fmt.Sprint(row["name"], ",", row["statecode"])
+	}
+	for _, row := range plainRows(h.t, h.url, "contacts") {
+		key := fmt.Sprint(row["lastname"])
+		if got[key] != "" {
+			h.t.Errorf("%s is there twice", key)
+		}
+		got[key] = byID[fmt.Sprint(row["_parentcustomerid_value"])]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		h.t.Errorf("the target is not what the source is (-want +got):\n%s", diff)
+	}
+	if n := len(plainRows(h.t, h.url, "contactleadscollection")); n != len(h.links) {
+		h.t.Errorf("%d links, want %d", n, len(h.links))
+	}
+	c, err := p.CheckLedger(h.t.Context())
+	if err != nil || !c.Sound {
+		h.t.Errorf("the ledger: %v, %+v", err, c)
+	}
+	r, err := p.Reconcile(h.t.Context(), ReconcileOptions{Values: true, Limit: 5}, func(string, float64) {})
+	if s := r.Summary; err != nil || s.Missing+s.Extra+s.Different+s.Duplicates > 0 {
+		h.t.Errorf("reconcile: %v, %+v %+v", err, s, r.Tables)
+	}
+}
