@@ -149,15 +149,19 @@ func printReconciled(env *Env, r appliance.Compared) {
 		env.say("\nall of them: dvmigrate sql -c 'FROM reconcile_<table>'")
 	}
 	unchanged, part := int64(0), false
+	var sampled []string
 	for _, t := range r.Tables {
 		part = part || t.Quick || t.Sampled > 0
 		if t.Quick && t.Others > 0 {
 			env.say("\n%s has %s records more than were loaded, and figures that include them; compare row by row to know whose they are", t.Name, count(t.Others))
 		}
 		if t.Sampled > 0 {
-			env.say("\n%s: a sample of %s records was compared, chosen at random; nothing was looked for beside them", t.Name, count(t.Sampled))
+			sampled = append(sampled, t.Name+" "+count(t.Sampled))
 		}
 		unchanged += t.Unchanged
+	}
+	if len(sampled) > 0 {
+		env.say("\nrecords chosen at random were compared, and nothing was looked for beside them: %s", strings.Join(sampled, ", "))
 	}
 	if unchanged > 0 {
 		env.say("\n%s records have the version at which they were found equal before, and were not read in full", count(unchanged))

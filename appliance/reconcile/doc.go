@@ -30,8 +30,8 @@
 // compared too (parties.go), of a file its name, not its content.
 //
 // Memory is flat: a bit for each record of the table, for each slice that is read at once
-// one group of target rows with their values, and for each column whose distinct values
-// are counted at most a million of 16 bytes. The target is read in pages of 5000 by
+// one group of target rows with their values, and a million distinct values, over all
+// columns of the table, of some 30 bytes. The target is read in pages of 5000 by
 // primary key, which no 24-hour-old count and no 50,000-row limit spoils
 // (dataverse-web-api.md 10.4, 10.8). Whoever writes to the target or the ledger meanwhile
 // spoils the result.

@@ -24,8 +24,9 @@ import (
 // does one that the load did not write.
 
 const (
-	// distinctMost bounds the memory of counting: 16 bytes a value.
-	distinctMost = 1_000_000
+	// distinctMost bounds the memory of counting: values of all columns of a table, some 30
+	// bytes each. Every column may have distinctLeast.
+	distinctMost, distinctLeast = 1_000_000, 20_000
 	// groupsMost is how many values a column may have for its groups to be counted, and
 	// groupsShown how many of them a result has, those that differ first.
 	groupsMost, groupsShown = 50_000, 500
@@ -59,6 +60,7 @@ type tally struct {
 	high   number
 	any    bool
 	seen   map[uint64]struct{} // nil: too many, or not asked
+	room   int                 // for them
 	groups map[string]int64    // nil: not asked, or too many
 	figure bool
 	group  bool
@@ -89,6 +91,9 @@ func newTallies(fields []field, r Rules) []*tally {
 			out = append(out, t)
 		}
 	}
+	for _, t := range out {
+		t.room = max(distinctMost/len(out), distinctLeast)
+	}
 	return out
 }
 
@@ -111,7 +116,7 @@ func (t *tally) add(f *field, v *column.Vector, i int, got []byte, asStaged bool
 		return
 	}
 	if t.seen != nil {
-		if t.seen[maphash.String(seed, f.canonical(text))] = struct{}{}; len(t.seen) > distinctMost {
+		if t.seen[maphash.String(seed, f.canonical(text))] = struct{}{}; len(t.seen) > t.room {
 			t.seen = nil
 		}
 	}

@@ -245,3 +245,18 @@ func TestSample(t *testing.T) {
 		t.Errorf("a sample as big as the table is the whole table: %q", brief(all)[0])
 	}
 }
+
+// TestDistinctIsBounded: beyond the room that a column has its values are not counted, and
+// the other figures are.
+func TestDistinctIsBounded(t *testing.T) {
+	f := &field{name: "employees", kind: integer}
+	for room, counted := range map[int]bool{99: false, 100: true} {
+		x := &tally{figure: true, seen: map[uint64]struct{}{}, room: room}
+		for i := range 300 {
+			x.add(f, nil, 0, fmt.Appendf(nil, "%d", i%100), false)
+		}
+		if (x.seen != nil) != counted || x.total(f) != "14850" || x.most != "99" {
+			t.Errorf("room for %d: counted %v, sum %s, greatest %s", room, x.seen != nil, x.total(f), x.most)
+		}
+	}
+}
