@@ -173,9 +173,8 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 	if err := p.identify(mode); err != nil {
 		return err
 	}
-	var err error
 	// The ledger's lock is the project's: it is taken first and given back last.
-	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), ledger.Options{Set: p.set, Logger: p.o.Log, ReadOnly: mode == Viewing, LockTimeout: p.patience(mode)})
+	err := p.openLedger(ctx, mode)
 	if errors.Is(err, ledger.ErrLocked) {
 		return p.inUse()
 	}
@@ -215,12 +214,22 @@ func (p *Project) open(ctx context.Context, mode Mode) error {
 // a console does: they do not keep the files for long.
 const readersTime = 10 * time.Second
 
-// patience is how long to wait for the ledger: long when nobody answers who works on it.
-func (p *Project) patience(mode Mode) time.Duration {
-	if mode == Viewing || findControl(p.work()) != nil {
-		return 0
+// openLedger opens the ledger, for which it waits longer when only readers have it.
+func (p *Project) openLedger(ctx context.Context, mode Mode) error {
+	o := ledger.Options{Set: p.set, Logger: p.o.Log, ReadOnly: mode == Viewing}
+	var err error
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), o)
+	if !errors.Is(err, ledger.ErrLocked) || o.ReadOnly {
+		return err
 	}
-	return readersTime
+	look := o
+	look.ReadOnly, look.LockTimeout = true, time.Millisecond
+	if l, second := ledger.Open(ctx, p.ledgerPath(), look); second != nil || l.Close() != nil {
+		return err // somebody writes
+	}
+	o.LockTimeout = readersTime
+	p.ledger, err = ledger.Open(ctx, p.ledgerPath(), o)
+	return err
 }
 
 // halfGone says that stage or ledger is missing beside the other: alone, the other
