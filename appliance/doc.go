@@ -12,7 +12,8 @@
 // The ledger, a bbolt file, says for every row what is to be done and how far that
 // is. plan orders the tables; load streams the rows out of the stage as JSON to the
 // Web API (dataverse), noting each intent and each outcome in the ledger. backup
-// copies ledger, stage and settings while all that goes on. reconcile compares the
+// copies ledger, stage and settings while all that goes on. A journal beside the
+// ledger says what records had before, for the way back. reconcile compares the
 // end with the beginning. dataverse/emulator stands in for Dataverse.
 //
 // A Project is one folder:
@@ -21,7 +22,7 @@
 //	schema.json      the target's tables and columns (dataverse/schema)
 //	transform/       one <table>.sql a target table
 //	sources/, maps/  what is migrated, wherever migration.yaml says
-//	work/            stage.duckdb, ledger.bolt, project.json, target.json, temp/: ours
+//	work/            stage.duckdb, ledger.bolt, undo.log, project.json, target.json, temp/: ours
 //	snapshots/       copies
 //
 // One process at a time works on a project; whoever else wants to look at it

@@ -94,6 +94,7 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 		w.Parallel = f.a.Limits.Concurrent * f.a.Limits.Users
 	}
 	f.message(&w, t, settings.Message, auto)
+	w.ReadFirst = w.ReadFirst || action == "update" && t.Link == nil && f.readsFirst(step)
 	w.Sharded = settings.ShardBy != "" && w.Parallel > 1 && w.Pass != plan.Delete && w.Pass != plan.Deactivate
 	if action == "insert" {
 		w.Parents = parentsOf(t, step)
@@ -104,6 +105,18 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	}
 	f.cost(&w, rate.Insert, rate.Update)
 	return w
+}
+
+// readsFirst reports whether records are read before they are updated: to see what others have changed, or to
+// keep what a rollback gives back.
+func (f *forecast) readsFirst(step plan.Step) bool {
+	switch step.Pass {
+	case plan.Insert:
+		return f.p.Config.KeepsFormer(step.Table) || onConflict[f.p.Config.Table(step.Table).OnConflict] != load.ConflictOverwrite
+	case plan.Deactivate:
+		return f.p.Config.KeepsFormer(step.Table)
+	}
+	return false
 }
 
 // fileCost is the cost of the content of files: one record after the other, few at once.

@@ -50,20 +50,11 @@ func differences(a, b map[string]map[string]any) (names []string) {
 	return names
 }
 
-// editSource replaces text in a source file.
+// editSource replaces text in a source file, pair by pair.
 func editSource(t *testing.T, dir, file string, pairs ...string) {
 	t.Helper()
-	path := filepath.Join(dir, file)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	after := strings.NewReplacer(pairs...).Replace(string(b))
-	if after == string(b) {
-		t.Fatalf("%s has none of %v", file, pairs)
-	}
-	if err := os.WriteFile(path, []byte(after), 0o600); err != nil {
-		t.Fatal(err)
+	for i := 0; i < len(pairs); i += 2 {
+		edit(t, filepath.Join(dir, file), pairs[i], pairs[i+1])
 	}
 }
 
@@ -270,4 +261,100 @@ func TestRollbackGoesOn(t *testing.T) {
 	}
 	p.Close()
 	stageAndLoad(t, dir, url)
+}
+
+// TestRollbackTakesNobodyAlong: where the target deletes children with their parents, the parents alone do not
+// go back.
+func TestRollbackTakesNobodyAlong(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {batch: 5}")
+	stageAndLoad(t, dir, url)
+	p := reopen(t, dir, Loading, url)
+	for i := range p.Schema.Table("contact").ManyToOne {
+		if r := &p.Schema.Table("contact").ManyToOne[i]; r.Column == "parentcustomerid" {
+			r.Cascade = map[string]string{"Delete": "Cascade"}
+		}
+	}
+	load := LoadOptions{SnapshotEvery: -1}
+	for _, o := range []RollbackOptions{{Tables: []string{"account"}}, {Keys: []string{"A1"}}, {Keys: []string{"A1", "A2", "C2"}}} {
+		o.Generation, o.Load = "full", load
+		if _, err := p.Rollback(t.Context(), t.Context(), o); err == nil || !strings.Contains(err.Error(), "together with the account that parentcustomerid points to") {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	r, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A1", "C1"}, Load: load})
+	if err != nil || r.Back != 2 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+// TestRollbackAfterARestore: snapshots hold what a rollback needs, discard destroys it. After a restore the
+// target is looked at first.
+func TestRollbackAfterARestore(t *testing.T) {
+	url := environment(t, 16, nil)
+	empty := inTargetNow(t, url)
+	dir := goneProject(t, url, "account: {batch: 5}")
+	stageAndLoad(t, dir, url)
+	p := reopen(t, dir, Loading, url)
+	safe := t.TempDir()
+	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	restored := filepath.Join(t.TempDir(), "restored")
+	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
+		t.Fatal(err)
+	}
+	p = reopen(t, restored, Loading, url)
+	o := RollbackOptions{Generation: "full", Load: LoadOptions{SnapshotEvery: -1}}
+	if _, err := p.Rollback(t.Context(), t.Context(), o); err == nil || !strings.Contains(err.Error(), "the ledger comes from a snapshot") {
+		t.Errorf("at once: %v", err)
+	}
+	requireAllLoaded(t, p)
+	if r, err := p.Rollback(t.Context(), t.Context(), o); err != nil || r.Left > 0 || len(differences(empty, inTargetNow(t, url))) > 0 {
+		t.Errorf("%v, %+v, and %v are left", err, r, differences(empty, inTargetNow(t, url)))
+	}
+	p.Close()
+	d, err := Discard(t.Context(), restored, DiscardOptions{Force: true, Confirm: func(string) error { return nil }}, Options{Env: targetAt(url)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo := filepath.Join(restored, "work", undoFile)
+	if exists(undo) || !slices.ContainsFunc(d.Certificate.Destroyed, func(f DestroyedFile) bool { return f.Path == undo && f.Kind == "former values" }) {
+		t.Errorf("the former values are there still, or the certificate does not name them: %+v", d.Certificate.Destroyed)
+	}
+}
+
+// TestEstimateKnowsWhatIsRead: before an update the records are read, for what others have changed or for the
+// way back; where neither is asked for, the estimate has half the requests.
+func TestEstimateKnowsWhatIsRead(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {batch: 4}")
+	stageAndLoad(t, dir, url)
+	editSource(t, dir, "a.csv", "account", "changed")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]int64{"skip, keep": 4, "overwrite, keep": 4, "skip, drop": 4, "overwrite, drop": 2} {
+		table := p.Config.Tables["account"]
+		table.OnConflict, table.Former, _ = strings.Cut(what, ", ")
+		p.Config.Tables["account"] = table
+		e, err := p.Estimate(t.Context(), EstimateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got int64
+		for _, r := range e.Rows {
+			if r.Table == "account" && r.Action == "update" && r.Pass == "insert" {
+				got += r.Requests
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %d requests, want %d", what, got, want)
+		}
+	}
 }

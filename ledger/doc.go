@@ -34,6 +34,9 @@
 // is sent or when. Of record ids it keeps only those that the stage cannot compute (ids.go). One process at a time may open a
 // ledger for writing (flock); network file systems are not supported.
 //
+// Undo is a second file, of its own: the journal of what each generation made and changed, for a
+// rollback (undo.go, UNDO.md).
+//
 // # How it is built
 //
 // One bbolt file, described byte by byte in FORMAT.md. Entries are stored as run-length pages of 4096

@@ -343,3 +343,96 @@ func (w *world) update(table string, seq int, body string) {
 		w.t.Fatal(err)
 	}
 }
+
+// TestRollbackOfMatchedRecords: what was there before the load is never deleted, whatever answers are lost and
+// whoever assigns the ids; it gets back what it had, and all that the load made goes.
+func TestRollbackOfMatchedRecords(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy load.OnMatch
+		server bool
+	}{
+		{"get the row's values", load.MatchUpdate, false}, {"stay", load.MatchSkip, false},
+		{"get the row's values, ids of the service", load.MatchUpdate, true}, {"stay, ids of the service", load.MatchSkip, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for n := range 12 {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, 16, func(w *world, o *emulator.Options) {
+						w.tables["account"].Match, w.tables["account"].ServerIDs = []string{"accountnumber"}, c.server
+						matching(w, o)
+					}, settings(load.Settings{Batch: 5, Parallel: 2, OnMatch: c.policy, Keep: true}))
+					for _, seq := range []int{3, 4, 11} {
+						body := fmt.Appendf(nil, `{"name":"old","accountnumber":"n-%05d ","telephone1":"1","revenue":7.25}`, seq)
+						if _, err := w.client.CreateID(t.Context(), w.tables["account"].Schema, body); err != nil {
+							t.Fatal(err)
+						}
+					}
+					before := w.exportAll()
+					u := w.journaled(1)
+					if n > 0 {
+						w.server.Order(emulator.Fault{Kind: emulator.FaultResetAfter, Nth: n})
+					}
+					for runs, err := 0, errors.New("not yet"); err != nil && runs < 3; runs++ {
+						if err = w.run(); err != nil {
+							w.reopen()
+						}
+					}
+					if len(w.export("account")) != 16 {
+						t.Fatalf("%d accounts were loaded: %v", len(w.export("account")), w.reasons("account"))
+					}
+					back := w.wayBack(u, 1)
+					if back.Begun = time.Now().Add(-time.Minute); back.Tables["account"].Restore.Len() != 3 {
+						t.Errorf("%v are known to have been there", back.Tables["account"].Restore.List())
+					}
+					if err := w.rollBack(back); err != nil {
+						t.Fatal(err)
+					}
+					w.wantSame(before, w.exportAll())
+					if f := w.flags("account"); f["P"] != 16 {
+						t.Errorf("%v, %v", f, w.reasons("account"))
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestRollbackOfKeptIDs: a record whose id is the source's own may have been there before; where that is not
+// certain, who made it and when decides.
+func TestRollbackOfKeptIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 16, func(w *world, _ *emulator.Options) { w.tables["product"].KeepID = true }, settings(load.Settings{Batch: 5, Keep: true}))
+		product := w.tables["product"].Schema
+		if err := w.client.Create(t.Context(), product, fmt.Appendf(nil, `{"%s":"%s","name":"old","productnumber":"old"}`, product.PrimaryID, guid("product", 2))); err != nil {
+			t.Fatal(err)
+		}
+		before := w.exportAll()
+		u := w.journaled(1)
+		w.mustRun()
+		if c := u.Since(1, "product"); !c.There.Has(2) || c.Made.Has(2) || c.Maybe.Len() != 0 {
+			t.Fatalf("found %v, perhaps %v", c.There.List(), c.Maybe.List())
+		}
+		// What an earlier run, of which nothing is known, may have made.
+		if err := u.Keep("product", ledger.FoundMaybe, []ledger.Image{{Seq: 0}, {Seq: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		back := w.wayBack(u, 1)
+		back.Begun = time.Now().Add(time.Hour)
+		if err := w.rollBack(back); err != nil {
+			t.Fatal(err)
+		}
+		if f, text := w.flags("product"), w.reasons("product")[1].Text; f["H"] != 2 || !strings.Contains(text, "not certain that this migration made the record") {
+			t.Errorf("%v, %s", f, text)
+		}
+		if _, err := w.ledger.Retry(t.Context(), "product", ledger.Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		back.Begun = time.Now().Add(-time.Hour)
+		if err := w.rollBack(back); err != nil {
+			t.Fatal(err)
+		}
+		w.wantSame(before, w.exportAll())
+	})
+}
