@@ -193,12 +193,3 @@ func (r *remote) Figures(ctx context.Context) (f progress.Figures, err error) {
 	err = r.ask(ctx, "figures", nil, &f)
 	return f, err
 }
-
-// Figures are those of the project, by whoever has it open.
-func (l *Lookout) Figures(ctx context.Context) (f progress.Figures, err error) {
-	err = l.Look(ctx, func(ctx context.Context, v Viewer) error {
-		f, err = v.Figures(ctx)
-		return err
-	})
-	return f, err
-}

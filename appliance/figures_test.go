@@ -52,6 +52,15 @@ func TestFiguresOfALoad(t *testing.T) {
 	if flags["P"] != r.Summary.Processed || flags["H"] != r.Summary.Held || after.Commits == 0 || after.Live != nil || len(after.Requests) > 0 {
 		t.Errorf("afterwards: %v of %+v, %+v", flags, r.Summary, after)
 	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := NewLookout(staged, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	for range 2 { // from the files, then from what is kept
+		if f, err := l.Figures(t.Context()); err != nil || len(f.Records) != len(after.Records) || f.Commits != 0 {
+			t.Errorf("from outside: %v, %+v", err, f)
+		}
+	}
 	if asked.Project != "sample-crm" || asked.Live == nil || asked.Live.Phase != "load" || len(asked.Requests) == 0 || len(asked.Answers) == 0 || len(asked.Live.Events) > 0 {
 		t.Errorf("while it ran: %+v", asked)
 	}

@@ -24,6 +24,9 @@ type Lookout struct {
 	last  Status     // as the files were then
 	gauge *gauge
 	when  fileState // of the ledger, then
+
+	figures  progress.Figures // the same, for metrics
+	measured fileState
 }
 
 // NewLookout looks at the project in dir. It opens nothing yet.
@@ -97,10 +100,7 @@ func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
 		l.gauge = newGauge(c)
 	}
 	machine := &progress.Pulse{Machine: l.gauge.read()}
-	now := fileState{mtime: time.Unix(0, 0)}
-	if info, err := os.Stat(filepath.Join(c.Path(c.Work), "ledger.bolt")); err == nil {
-		now = fileState{info.Size(), info.ModTime()}
-	}
+	now := ledgerState(c)
 	if now == l.when {
 		s = l.last
 		s.Pulse = machine
@@ -115,4 +115,39 @@ func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
 		s.Pulse = machine
 	}
 	return s, err
+}
+
+// ledgerState is by what it is told that the ledger has changed.
+func ledgerState(c *config.Config) fileState {
+	if info, err := os.Stat(filepath.Join(c.Path(c.Work), "ledger.bolt")); err == nil {
+		return fileState{info.Size(), info.ModTime()}
+	}
+	return fileState{mtime: time.Unix(0, 0)}
+}
+
+// Figures are those of the project, by whoever has it open; while nobody has, they are read
+// again only when the ledger has changed, however often metrics are collected.
+func (l *Lookout) Figures(ctx context.Context) (f progress.Figures, err error) {
+	if r := attach(l.dir, l.o); r != nil {
+		defer r.Close()
+		return r.Figures(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, err := config.Load(l.dir, l.o.Env)
+	if err != nil {
+		return f, err
+	}
+	now := ledgerState(c)
+	if now == l.measured {
+		return l.figures, nil
+	}
+	err = l.Look(ctx, func(ctx context.Context, v Viewer) error {
+		f, err = v.Figures(ctx)
+		return err
+	})
+	if err == nil && f.Live == nil {
+		l.figures, l.measured = f, now
+	}
+	return f, err
 }
