@@ -117,7 +117,7 @@ func (g *GenerationReport) Total() (t ReportStep) {
 }
 
 func (r *Report) runs() Sheet {
-	s := Sheet{Name: "runs", Title: "Runs", None: "Nothing was loaded yet.", Head: []string{"load", "begun", "time", "outcomes", "refused", "users", "how it ended"}}
+	s := Sheet{Name: "runs", Title: "Runs", None: "Nothing was loaded yet.", Head: []string{"load", "command", "begun", "time", "outcomes", "refused", "users", "how it ended"}}
 	for _, g := range r.Generations {
 		for _, x := range g.Runs {
 			ended := x.Note
@@ -127,10 +127,10 @@ func (r *Report) runs() Sheet {
 					ended = "killed, or still running"
 				}
 			}
-			s.add(g.Name, x.Start, Seconds(x.Seconds), x.Records, x.Failed, int64(x.Users), ended)
+			s.add(g.Name, x.Command, x.Start, Seconds(x.Seconds), x.Records, x.Failed, int64(x.Users), ended)
 		}
 		if g.Throttled > 0 || g.Waited > 0 {
-			s.add(g.Name, time.Time{}, Seconds(g.Waited), "", "", "", fmt.Sprintf("waited, since the service sent %d requests away (429)", g.Throttled))
+			s.add(g.Name, "", time.Time{}, Seconds(g.Waited), "", "", "", fmt.Sprintf("waited, since the service sent %d requests away (429)", g.Throttled))
 		}
 	}
 	return s
@@ -163,7 +163,7 @@ func (r *Report) commands(s Sheet, of func(*GenerationReport) []ReportedCommand)
 }
 
 func (r *Report) mended() Sheet {
-	return r.commands(Sheet{Name: "mended", Title: "What was done about failures"}, func(g *GenerationReport) []ReportedCommand { return g.Mended })
+	return r.commands(Sheet{Name: "mended", Title: "What was mended or taken back"}, func(g *GenerationReport) []ReportedCommand { return g.Mended })
 }
 
 func (r *Report) compared() Sheet {

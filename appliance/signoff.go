@@ -187,7 +187,7 @@ func (r *Report) reported(e ledger.AuditEntry) {
 		g.Snapshots = append(g.Snapshots, c)
 	case e.Command == "reconcile":
 		g.Reconciled = &c
-	case e.Command == "retry", e.Command == "options plan", e.Command == "users plan":
+	case e.Command == "retry", e.Command == "rollback", e.Command == "options plan", e.Command == "users plan":
 		g.Mended = append(g.Mended, c)
 	}
 }

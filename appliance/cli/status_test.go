@@ -46,18 +46,18 @@ func statuses() []struct {
 		})},
 		{"killed", with(func(s *appliance.Status) {
 			s.Summary.InFlight, s.Summary.Unprocessed = 100, 2900
-			s.Runs = []appliance.RunStatus{{Start: at}}
+			s.Runs = []appliance.RunStatus{{Command: "load", Start: at}}
 		})},
 		{"stopped by an error, with failures", with(func(s *appliance.Status) {
 			s.Summary = appliance.Counts{Source: 3000, Processed: 1749, Error: 46, Held: 1205}
-			s.Runs = []appliance.RunStatus{{Start: at, End: &end, Records: 1795, Failed: 46, Note: "too many errors: 46\nmend them"}}
+			s.Runs = []appliance.RunStatus{{Command: "load", Start: at, End: &end, Records: 1795, Failed: 46, Note: "too many errors: 46\nmend them"}}
 			s.Failures = failed
 			s.Next = []string{"dvmigrate errors --groups", "then dvmigrate stage"}
 		})},
 		{"a delta, compared before", with(func(s *appliance.Status) {
 			s.Summary = appliance.Counts{Source: 1_000_000, Processed: 999_999, Held: 1}
 			s.Generations = append(s.Generations, appliance.GenerationStatus{Number: 2, Kind: "delta", Name: "delta 1", Update: 12, Begun: &at, Finished: &end})
-			s.Runs = []appliance.RunStatus{{Start: at, End: &end, Records: 12, Note: "done"}}
+			s.Runs = []appliance.RunStatus{{Command: "load", Start: at, End: &end, Records: 12, Note: "done"}}
 			s.Failures = failed[2:3]
 			s.Compared = &appliance.ComparedBriefly{Time: at, Pass: true, Mismatches: 7}
 		})},
