@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/guide"
 	"dvmigrate/appliance/progress"
 )
 
@@ -70,6 +71,19 @@ func TestWebhook(t *testing.T) {
 				t.Errorf("sent %s as %s", got, authorization)
 			}
 		})
+	}
+}
+
+// TestGuideShowsACall: the example of the guide is what is sent.
+func TestGuideShowsACall(t *testing.T) {
+	page, _ := guide.Find("monitoring")
+	_, text, _ := strings.Cut(page.Text, "    {\"version\":1,")
+	text, _, _ = strings.Cut(text, "\n\n")
+	var got Call
+	d := json.NewDecoder(strings.NewReader("{\"version\":1," + text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&got); err != nil || got != fire() {
+		t.Errorf("%v: %+v", err, got)
 	}
 }
 

@@ -2,6 +2,8 @@ package guide
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -87,4 +89,29 @@ func TestTheSettingsPageHasEveryKey(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[config.Config]())
+}
+
+// TestSettingsOfMonitoringAreRead: the page's examples are settings that are taken as they stand.
+func TestSettingsOfMonitoringAreRead(t *testing.T) {
+	page, _ := Find("monitoring")
+	var blocks []string
+	for block := range strings.SplitSeq(page.Text, "\n\n") {
+		if strings.HasPrefix(block, "    log:") || strings.HasPrefix(block, "    alerts:") {
+			blocks = append(blocks, strings.ReplaceAll("\n"+block, "\n    ", "\n"))
+		}
+	}
+	if len(blocks) != 2 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, config.File), []byte("version: 1\nname: x"+strings.Join(blocks, "")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(dir, func(name string) (string, bool) { return "https://h.example/x", !strings.HasPrefix(name, "DVMIGRATE_") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Log.Format != "json" || len(c.Alerts.To) != 4 || c.Alerts.Finish != "window" {
+		t.Errorf("read as %+v %+v", c.Log, c.Alerts)
+	}
 }
