@@ -124,6 +124,7 @@ func (h *history) live(did map[string]int, most int) {
 // supply changes the source and stages it. What was in flight is settled first, as a person
 // would who reads the refusal.
 func (h *history) supply() {
+	h.snaps = nil // those before the last staging bring back less than what the target was given
 	h.change()
 	h.stage()
 }
@@ -328,7 +329,8 @@ func (h *history) snapshot() {
 	h.snaps = append(h.snaps, info.ID)
 }
 
-// lose loses the disk: any of the snapshots is restored, and the source as it is now is staged.
+// lose loses the disk: any of the snapshots since the last staging is restored, and the source is
+// staged again.
 func (h *history) lose() {
 	if len(h.snaps) == 0 {
 		return

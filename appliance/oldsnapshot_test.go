@@ -71,12 +71,17 @@ func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
 }
 
 // TestReopenedAfterARestore: the source makes a record active again that the target has closed,
-// and the ledger was restored meanwhile, so that what the target holds is not known.
+// and the ledger was restored before that was sent, so that what the target holds is not known:
+// nothing is staged before that was looked at.
 func TestReopenedAfterARestore(t *testing.T) {
 	url := environment(t, 16, nil)
 	dir := goneProject(t, url, "account: {gone: report}")
 	stageAndLoad(t, dir, url)
-	p := reopen(t, dir, Loading, url)
+	edit(t, filepath.Join(dir, "a.csv"), "A1,account 1,1", "A1,renamed,0")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
 	safe := t.TempDir()
 	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
 		t.Fatal(err)
@@ -89,8 +94,11 @@ func TestReopenedAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	supply(t, restored, 8)
-	edit(t, filepath.Join(restored, "a.csv"), "A1,account 1,1", "A1,renamed,0")
-	stageAndLoad(t, restored, url)
+	p = reopen(t, restored, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err == nil || !strings.Contains(err.Error(), "was restored from a snapshot, and the target may be ahead of it") {
+		t.Errorf("staged before the target was looked at: %v", err)
+	}
+	requireAllLoaded(t, p)
 	if accounts := keysIn(t, url, "accounts", "name"); !strings.Contains(accounts, "renamed/0") {
 		t.Errorf("accounts %s", accounts)
 	}

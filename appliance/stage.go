@@ -218,9 +218,15 @@ func percent(done, total int64) float64 {
 }
 
 // refuseInFlight keeps a new staging from an unfinished load: records whose answer
-// was lost must be looked up first, with the rows that were sent.
+// was lost must be looked up first, with the rows that were sent. So must all of a restored
+// ledger, which the target may be ahead of: a record that it has already, with the values of
+// the row as it was, would else be taken for one with the new values, or, if the row is gone,
+// for one that was never made.
 func (p *Project) refuseInFlight() error {
 	for _, t := range p.ledger.Tables() {
+		if p.ledger.Behind(t.Name) {
+			return fmt.Errorf("the ledger of %s was restored from a snapshot, and the target may be ahead of it; run `dvmigrate load` first, which looks up what the target has", t.Name)
+		}
 		n := 0
 		for _, s := range p.ledger.InFlight(t.Name) {
 			n += s.Len()

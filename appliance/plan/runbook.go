@@ -134,7 +134,8 @@ func (b *Runbook) write(f Fixed) {
 		},
 		Steps: []string{
 			fmt.Sprintf("until task %d (the point of no return) nothing of the source has changed: open it for writing again (%s)", 10, short(f.Rollback)),
-			"stop the load with Ctrl-C; the ledger and the loaded records stay and are the base of the next delta",
+			"stop the load with Ctrl-C; call the cutover off: dvmigrate cutover run --no-go with the reason",
+			"the loaded records may stay, as the base of the next delta; or they are taken back: dvmigrate rollback --generation last --dry-run counts them, and without --dry-run it does it",
 			"tell everybody that was told of the freeze; set the next window",
 		},
 	}
