@@ -80,7 +80,10 @@ func (c *rollbackCommand) Run(ctx context.Context, env *Env) error {
 	stop := env.meter().watch(ctx, p)
 	r, err := p.Rollback(ctx, env.Drain, c.o)
 	stop()
-	if err != nil && !errors.Is(err, appliance.ErrDrained) {
+	switch {
+	case errors.Is(err, appliance.ErrLeftOver): // a load's words, and this is none
+		return errors.New(strings.ReplaceAll(err.Error(), "run load again", "run rollback again"))
+	case err != nil && !errors.Is(err, appliance.ErrDrained):
 		return err
 	}
 	if env.json {
@@ -92,7 +95,7 @@ func (c *rollbackCommand) Run(ctx context.Context, env *Env) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; `dvmigrate rollback` goes on", err)
+		return &exitError{status: Interrupted, err: errors.New("stopped on request; `dvmigrate rollback` goes on, `dvmigrate rollback --stop` ends it as it is")}
 	case r.Left+r.Lost > 0:
 		return rejects()
 	}
