@@ -115,7 +115,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	defer p.tracker.Store(nil)
 	undo, err := p.openUndo()
 	if err != nil {
-		return r, err
+		return r, p.explainTarget(err)
 	}
 	defer undo.Close()
 	loader := load.New(p.stage, p.ledger, routes[""], load.Options{

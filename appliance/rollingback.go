@@ -112,7 +112,7 @@ func (p *Project) openBack(ctx context.Context, o RollbackOptions) (g *goingBack
 		return g, err
 	}
 	if g.undo, err = p.openUndo(); err != nil {
-		return g, err
+		return g, p.explainTarget(err)
 	}
 	if g.target, err = p.meet(ctx, o.Load.PerUser, o.Load.NewTarget); err != nil {
 		return g, err

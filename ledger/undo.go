@@ -94,7 +94,7 @@ func OpenUndo(path string, set [16]byte, generation uint32) (*Undo, error) {
 	u := &Undo{path: path, generation: generation, file: f}
 	if err := u.begin(set); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("open the journal of changes %s: %w", path, err)
+		return nil, fmt.Errorf("open the journal of changes %s: %w", path, classify(err))
 	}
 	return u, nil
 }
@@ -278,8 +278,7 @@ func (u *Undo) write(f undoFrame, b []byte) (end int64, err error) {
 		return 0, ErrReadOnly
 	}
 	if _, err := u.file.WriteAt(b, u.size); err != nil {
-		u.err = fmt.Errorf("write the journal of changes %s: %w", u.path, classify(err))
-		return 0, u.err
+		return 0, u.poison(err)
 	}
 	f.at = u.size
 	u.frames = append(u.frames, f)
@@ -291,7 +290,16 @@ func (u *Undo) write(f undoFrame, b []byte) (end int64, err error) {
 func (u *Undo) fail(err error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.err = fmt.Errorf("write the journal of changes %s: %w", u.path, classify(err))
+	return u.poison(err)
+}
+
+// poison ends the journal as a failed commit ends the ledger: nothing is added after what
+// may be half written. With mu held.
+func (u *Undo) poison(err error) error {
+	if err = classify(err); !errors.Is(err, ErrFull) {
+		err = fmt.Errorf("%w: %w", ErrPoisoned, err)
+	}
+	u.err = fmt.Errorf("write the journal of changes %s: %w", u.path, err)
 	return u.err
 }
 

@@ -1,9 +1,6 @@
 package load
 
 import (
-	"slices"
-
-	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
@@ -87,7 +84,7 @@ func (w *work) reopens(part *mapping.Part) uint8 {
 	if !w.update || w.pass != ledger.Main || w.removing != nil || w.table.Link != nil || part != nil && !part.Whole() {
 		return 0
 	}
-	if slices.ContainsFunc(w.table.Columns, func(c mapping.Column) bool { return c.Type == schema.State || c.Type == schema.Status }) {
+	if w.table.HasState() {
 		return mapping.OwesState
 	}
 	return 0

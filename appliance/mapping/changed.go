@@ -38,15 +38,8 @@ func (e *Encoder) Part(names string, deferred []string) *Part {
 	return p
 }
 
-// Whole is all that the encoder writes. What state the record is in is not known then, so that it owes
-// its own, also the one that a new record has.
-func (e *Encoder) Whole() *Part {
-	p := &Part{parties: len(e.parties) > 0}
-	if e.table.HasState() {
-		p.owes = OwesState
-	}
-	return p
-}
+// Whole is all that the encoder writes.
+func (e *Encoder) Whole() *Part { return &Part{parties: len(e.parties) > 0} }
 
 func stateName(name string) bool { return name == "statecode" || name == "statuscode" }
 
@@ -60,7 +53,7 @@ func (p *Part) Empty() bool { return p.none }
 // one that makes a record active again, which a new record does not owe.
 func (p *Part) Owed(owed uint8) uint8 {
 	if p.only == nil {
-		return owed | p.owes
+		return owed
 	}
 	return owed&p.owes | p.owes&OwesState
 }
