@@ -43,7 +43,7 @@ func (l *Ledger) defined(want Table) (*table, error) {
 		if want.Count < old.Count {
 			return nil, fmt.Errorf("define table %s: %w: it has %d records, not %d", want.Name, ErrConflict, old.Count, want.Count)
 		}
-		t.behind = old.behind
+		t.behind, t.restoredIn = old.behind, old.restoredIn
 		copy(t.pages, old.pages)
 		*t.counts = *old.counts
 		t.counts.Total = want.Count

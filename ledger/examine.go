@@ -241,7 +241,7 @@ func (l *Ledger) examineMemory(stored map[uint16]*table, p *Part) {
 
 // equal compares a table as stored with the one in memory.
 func (t *table) equal(memory *table) error {
-	if memory == nil || t.Table != memory.Table || t.behind != memory.behind || *t.counts != *memory.counts {
+	if memory == nil || t.Table != memory.Table || t.behind != memory.behind || t.restoredIn != memory.restoredIn || *t.counts != *memory.counts {
 		return fmt.Errorf("table %s differs between memory and file", t.Name)
 	}
 	for n, p := range t.pages {

@@ -87,9 +87,10 @@ type Ledger struct {
 // table is what is known of one table. Its pages are replaced, never changed.
 type table struct {
 	Table
-	behind bool
-	pages  []page
-	counts *Counts // replaced, never changed
+	behind     bool
+	restoredIn string // the generation of the last restored snapshot
+	pages      []page
+	counts     *Counts // replaced, never changed
 }
 
 // Open opens the ledger at path, creating it when there is none (not if ReadOnly). It checks the whole
@@ -234,14 +235,14 @@ func (l *Ledger) load(ctx context.Context, tx *bolt.Tx) error {
 func newTable(r tableRecord, number uint16) *table {
 	return &table{
 		Table:  Table{Name: r.Name, Number: number, Count: r.Count, Generation: r.Generation},
-		behind: r.Behind,
+		behind: r.Behind, restoredIn: r.RestoredIn,
 		pages:  make([]page, (int(r.Count)+pageSize-1)>>pageBits),
 		counts: &Counts{Total: r.Count},
 	}
 }
 
 func (t *table) record() tableRecord {
-	return tableRecord{Name: t.Name, Count: t.Count, Generation: t.Generation, Behind: t.behind}
+	return tableRecord{Name: t.Name, Count: t.Count, Generation: t.Generation, Behind: t.behind, RestoredIn: t.restoredIn}
 }
 
 // loadPages reads the bucket pages.

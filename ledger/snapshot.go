@@ -156,7 +156,7 @@ func (l *Ledger) markRestored(ctx context.Context) error {
 		return l.transact(func(tx *bolt.Tx) error {
 			for _, t := range l.tables {
 				r := t.record()
-				r.Behind = true
+				r.Behind, r.RestoredIn = true, r.Generation
 				if err := putJSON(tx.Bucket(bucketTables), tableKey(t.Number), r); err != nil {
 					return err
 				}
@@ -177,6 +177,16 @@ func (l *Ledger) Behind(name string) bool {
 	defer l.mu.RUnlock()
 	t := l.tables[name]
 	return t != nil && t.behind
+}
+
+// Reused reports that the table was staged anew after a snapshot was restored. The numbers, and so the
+// ids, of the rows that are new since then may be those of other rows, which were new between the snapshot
+// and the loss: a record with such an id is ours, but not what the row says.
+func (l *Ledger) Reused(name string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	t := l.tables[name]
+	return t != nil && !l.restored.IsZero() && t.Generation != t.restoredIn
 }
 
 // CaughtUp ends Behind for a table, durably.

@@ -105,7 +105,8 @@ type tableRecord struct {
 	Name       string `json:"name"`
 	Count      uint32 `json:"count"`
 	Generation string `json:"generation,omitempty"`
-	Behind     bool   `json:"behind,omitempty"` // restored, and not compared with the target since
+	Behind     bool   `json:"behind,omitempty"`     // restored, and not compared with the target since
+	RestoredIn string `json:"restoredIn,omitempty"` // the generation that the last restored snapshot had
 }
 
 // restoredRecord is the value of keyRestored.

@@ -66,7 +66,7 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 		}
 		for i, id := range ids {
 			o := ledger.Outcome{Range: ledger.One(uint32(seqs.Ints[i])), Result: ledger.ResultReleased, Counted: true}
-			if _, ok := found[id]; ok {
+			if _, ok := found[id]; ok && !l.book.Reused(t.Name) { // else it is given the row's values
 				o.Result, o.Counted, o.Next = ledger.ResultSuccess, false, owedAfter(uint8(owed.Ints[i]), ledger.Main)
 			}
 			outcomes = append(outcomes, o)

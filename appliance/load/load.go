@@ -60,6 +60,7 @@ type book interface {
 	Entry(table string, seq uint32) (ledger.Entry, bool)
 	Behind(table string) bool
 	CaughtUp(ctx context.Context, table string) error
+	Reused(table string) bool
 }
 
 // Target is where the records go; *dataverse.Client is one. It is exported so that

@@ -9,6 +9,7 @@ import (
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
 	"dvmigrate/ledger"
 )
 
@@ -272,7 +273,7 @@ func (s *sender) tooBig(ctx context.Context, set []int, tries int, err error) er
 
 // duplicate is a create of which some record is there already: an earlier request
 // whose answer was lost, or a target that is ahead of a restored ledger. Our ids are
-// our own, so a record with one of them is ours.
+// our own, so a record with one of them is ours (readBack knows the exception).
 func (s *sender) duplicate(ctx context.Context, set []int, tries int, err error) error {
 	switch {
 	case s.w.table.Link != nil: // linked already
@@ -389,9 +390,34 @@ func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error
 	if err := s.noteFound(ctx, seen); err != nil {
 		return nil, err
 	}
-	s.note(there, outcome{result: ledger.ResultSuccess})
+	if s.l.book.Reused(s.w.table.Name) {
+		if err := s.overwrite(ctx, there); err != nil {
+			return rest, s.release(rest, err)
+		}
+	} else {
+		s.note(there, outcome{result: ledger.ResultSuccess})
+	}
 	s.looked = s.looked || len(set) == len(s.j.seqs)
 	return rest, nil
+}
+
+// overwrite gives records that were found by our ids the values of the rows that have these ids now,
+// their state too: after the restore of a snapshot and a new staging they may have been other rows'.
+func (s *sender) overwrite(ctx context.Context, set []int) error {
+	for len(set) > 0 {
+		n := min(len(set), max(s.w.inBatch, fewEnough))
+		if err := s.updateMatched(ctx, set[:n]); err != nil {
+			return s.release(set[n:], err)
+		}
+		for _, i := range set[:n] {
+			s.j.results[i].matched = false // the id is the row's own
+			if s.w.table.HasState() {
+				s.j.owed[i] |= mapping.OwesState
+			}
+		}
+		set = set[n:]
+	}
+	return nil
 }
 
 // partial is a bulk request to an elastic table, where each record stands alone.
@@ -402,9 +428,11 @@ func (s *sender) partial(ctx context.Context, set []int, tries int, err error) e
 	for _, r := range e.Rows {
 		bad[r.Index] = r.Status
 	}
-	var retry []int
+	var retry, taken []int
 	for k, i := range set {
 		switch status, failed := bad[k]; {
+		case failed && status == http.StatusConflict && !s.w.update && s.l.book.Reused(s.w.table.Name):
+			taken = append(taken, i)
 		case !failed || status == http.StatusConflict && !s.w.update:
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 		case status == http.StatusTooManyRequests || status >= 500:
@@ -412,6 +440,9 @@ func (s *sender) partial(ctx context.Context, set []int, tries int, err error) e
 		default:
 			s.fail(i, err)
 		}
+	}
+	if err := s.overwrite(ctx, taken); err != nil {
+		return s.release(retry, err)
 	}
 	return s.again(ctx, retry, tries, err)
 }
