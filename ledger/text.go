@@ -50,13 +50,17 @@ func splitText(text string) (template string, params []string, ok bool) {
 }
 
 // Template is text without its ids, numbers and quoted values, in place of which stands an ellipsis: the same
-// for all texts of one kind. A text that holds the character U+0001 is its own template.
+// for all texts of one kind; one for a list of them. A text that holds the character U+0001 is its own template.
 func Template(text string) string {
 	template, _, ok := splitText(text)
 	if !ok {
 		return text
 	}
-	return strings.ReplaceAll(template, string(slot), "…")
+	template = strings.ReplaceAll(template, string(slot), "…")
+	for strings.Contains(template, "…, …") {
+		template = strings.ReplaceAll(template, "…, …", "…")
+	}
+	return template
 }
 
 // variablePart looks for a variable part at the start of s: n bytes, between before and after bytes that

@@ -80,3 +80,17 @@ func FuzzFailure(f *testing.F) {
 		}
 	})
 }
+
+func TestTemplate(t *testing.T) {
+	for text, want := range map[string]string{
+		"no account with legacy key 'A1'":                             "no account with legacy key '…'",
+		"longer than 160 characters: 'Acme' has 161":                  "longer than … characters: '…' has …",
+		"-3 is not an option; known are 1, 2, 33, 4":                  "-… is not an option; known are …",
+		"account 5f0c2a3e-1111-4222-8333-944445555666 Does Not Exist": "account … Does Not Exist",
+		"it doesn't matter":                                           "it doesn't matter",
+	} {
+		if got := Template(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
