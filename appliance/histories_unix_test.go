@@ -28,7 +28,7 @@ import (
 // historiesVariable says how many random histories TestRandomHistories goes through; 3 if it is
 // not set. A history is one migration: supplies that add, change and remove rows, stagings, loads
 // that come to their end, are stopped at once, are killed, lose answers, are throttled, retries,
-// snapshots, and the loss of the disk.
+// snapshots, the loss of the disk, and rollbacks, some of which are stopped and go on.
 const historiesVariable = "DVMIGRATE_HISTORIES"
 
 // historyFaults strike in some loads.
@@ -99,8 +99,8 @@ func newHistory(t *testing.T, seed uint64) *history {
 
 // live goes through the history and requires its end.
 func (h *history) live(did map[string]int, most int) {
-	steps := map[string]func(){"load": h.load, "faults": h.faults, "stop": h.stop, "kill": h.kill, "snapshot": h.snapshot, "lose": h.lose, "supply": h.supply}
-	names := []string{"load", "faults", "faults", "stop", "kill", "snapshot", "lose", "supply", "supply", "supply"}
+	steps := map[string]func(){"load": h.load, "faults": h.faults, "stop": h.stop, "kill": h.kill, "snapshot": h.snapshot, "lose": h.lose, "supply": h.supply, "rollback": h.rollback}
+	names := []string{"load", "faults", "faults", "stop", "kill", "snapshot", "lose", "supply", "supply", "supply", "rollback"}
 	h.supply()
 	for range (most+1)/2 + h.r.IntN((most+1)/2) {
 		name := names[h.r.IntN(len(names))]
@@ -343,6 +343,35 @@ func (h *history) lose() {
 	}
 	h.dir = dest
 	h.stage()
+}
+
+// rollback takes the last generation back, or all; what it took back waits for a load.
+func (h *history) rollback() {
+	p := h.open(Loading)
+	defer p.Close()
+	h.finish(p)
+	o := RollbackOptions{Generation: []string{"last", "full"}[h.r.IntN(2)]}
+	o.Load.SnapshotEvery = -1
+	h.story = append(h.story, o.Generation)
+	if h.r.IntN(2) == 0 {
+		ctx, cancel := context.WithCancel(h.t.Context())
+		off := h.at(cancel)
+		_, err := p.Rollback(ctx, ctx, o)
+		off()
+		stopped := ctx.Err() != nil
+		cancel()
+		if err == nil {
+			return
+		}
+		if !stopped {
+			h.t.Fatalf("rollback: %v", err)
+		}
+		h.story = append(h.story, "stopped")
+		o = RollbackOptions{Load: o.Load}
+	}
+	if _, err := p.Rollback(h.t.Context(), h.t.Context(), o); err != nil {
+		h.t.Fatalf("rollback: %v", err)
+	}
 }
 
 // end stages and loads once more, and requires that all is as it should be.
