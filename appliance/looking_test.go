@@ -120,18 +120,25 @@ func stagedSample(t *testing.T, url string) string {
 	return dir
 }
 
-// TestLookingWhileALoadRuns: another process plans, estimates, checks and compares with the
-// target while records are on their way; what the load changes meanwhile is no mismatch.
-func TestLookingWhileALoadRuns(t *testing.T) {
-	inflight, release := make(chan struct{}), make(chan struct{})
+// environmentThatHolds is an environment that answers nothing sent to contacts until release is
+// closed; inflight is, once such a request is there.
+func environmentThatHolds(t *testing.T) (url string, inflight, release chan struct{}) {
+	inflight, release = make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	url := environment(t, 4, func(_ http.ResponseWriter, r *http.Request) bool {
+	url = environment(t, 4, func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, "contacts") {
 			once.Do(func() { close(inflight) })
 			<-release
 		}
 		return false
 	})
+	return url, inflight, release
+}
+
+// TestLookingWhileALoadRuns: another process plans, estimates, checks and compares with the
+// target while records are on their way; what the load changes meanwhile is no mismatch.
+func TestLookingWhileALoadRuns(t *testing.T) {
+	url, inflight, release := environmentThatHolds(t)
 	dir := stagedSample(t, url)
 	p, err := Open(t.Context(), dir, Loading, Options{Command: "load", Env: targetAt(url)})
 	if err != nil {

@@ -1,12 +1,9 @@
 package appliance
 
 import (
-	"archive/zip"
 	"encoding/binary"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -225,26 +222,7 @@ func sheet(t *testing.T, r reconcile.Result) {
 	if err := WriteSignOff(path, "https://acme.crm4.dynamics.com/", r); err != nil {
 		t.Fatal(err)
 	}
-	z, err := zip.OpenReader(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	all := ""
-	for _, f := range z.File {
-		part, err := f.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(part)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := xml.Unmarshal(b, new(struct{})); err != nil {
-			t.Errorf("%s is no XML: %v", f.Name, err)
-		}
-		all += string(b)
-	}
+	all := workbookText(t, path)
 	s := r.Tables[0].Samples[0]
 	for _, want := range []string{`<sheet name="tables"`, `<sheet name="account"`, "FAIL", "3 different", s.LegacyKey,
 		"HYPERLINK(&#34;https://acme.crm4.dynamics.com/main.aspx?pagetype=entityrecord&amp;etn=account&amp;id=" + s.RecordID + "&#34;"} {

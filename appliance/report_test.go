@@ -111,12 +111,25 @@ func TestTheWorkbookOfAReportIsXMLWithNumbers(t *testing.T) {
 	if err := r.WriteWorkbook(path); err != nil {
 		t.Fatal(err)
 	}
+	all := workbookText(t, path)
+	for _, want := range []string{`<v>1234567</v>`, `=cmd()&amp;&lt;x&gt;</t>`, `sheet name="errors"`, `sheet name="sign-off"`, `Nobody has signed`} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the workbook lacks %s", want)
+		}
+	}
+	if strings.Contains(all, `sheet name="options"`) {
+		t.Error("a list of labels where there are none")
+	}
+}
+
+// workbookText is all parts of a workbook, one after the other, each of which must be XML.
+func workbookText(t *testing.T, path string) (all string) {
+	t.Helper()
 	z, err := zip.OpenReader(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer z.Close()
-	all := ""
 	for _, f := range z.File {
 		in, err := f.Open()
 		if err != nil {
@@ -127,18 +140,11 @@ func TestTheWorkbookOfAReportIsXMLWithNumbers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := xml.Unmarshal(b, new(struct{ XMLName xml.Name })); err != nil {
-			t.Errorf("%s: %v", f.Name, err)
+			t.Errorf("%s is no XML: %v", f.Name, err)
 		}
 		all += string(b)
 	}
-	for _, want := range []string{`<v>1234567</v>`, `=cmd()&amp;&lt;x&gt;</t>`, `sheet name="errors"`, `sheet name="sign-off"`, `Nobody has signed`} {
-		if !strings.Contains(all, want) {
-			t.Errorf("the workbook lacks %s", want)
-		}
-	}
-	if strings.Contains(all, `sheet name="options"`) {
-		t.Error("a list of labels where there are none")
-	}
+	return all
 }
 
 func TestEveryClassSaysWhatToDo(t *testing.T) {

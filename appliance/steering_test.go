@@ -3,25 +3,15 @@ package appliance
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
 // TestALoadIsSteeredFromAnotherProcess: an operator's actions reach the load through the
 // control socket, each is in the audit trail, and what needs a load says so when none runs.
 func TestALoadIsSteeredFromAnotherProcess(t *testing.T) {
-	inflight, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	url := environment(t, 4, func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, "contacts") {
-			once.Do(func() { close(inflight) })
-			<-release
-		}
-		return false
-	})
+	url, inflight, release := environmentThatHolds(t)
 	dir := stagedSample(t, url)
 	l := NewLookout(dir, Options{Command: "serve", Env: targetAt(url)})
 	steer := func(s Steer) (said string, err error) {
