@@ -174,14 +174,7 @@ func (s *sender) match(ctx context.Context, set []int) (rest []int, err error) {
 	if err != nil {
 		return rest, err
 	}
-	for len(update) > 0 {
-		n := min(len(update), max(s.w.inBatch, fewEnough))
-		if err := s.updateMatched(ctx, update[:n]); err != nil {
-			return rest, s.release(update[n:], err)
-		}
-		update = update[n:]
-	}
-	return rest, nil
+	return rest, s.updateMatched(ctx, update)
 }
 
 // identify notes as done what the target has of the set that was refused for being there,
@@ -215,9 +208,22 @@ func (s *sender) readBackLost(ctx context.Context, set []int) (rest []int, err e
 	return s.readBack(ctx, rest)
 }
 
-// updateMatched gives records that the target had before the values of their rows. An
-// update is absolute: one without an answer simply waits for another sweep.
+// updateMatched gives records that the target had before the values of their rows, by
+// requests as large as the work's batches.
 func (s *sender) updateMatched(ctx context.Context, set []int) error {
+	for len(set) > 0 {
+		n := min(len(set), max(s.w.inBatch, fewEnough))
+		if err := s.updateSome(ctx, set[:n]); err != nil {
+			return s.release(set[n:], err)
+		}
+		set = set[n:]
+	}
+	return nil
+}
+
+// updateSome is one request of updateMatched. An update is absolute: one without an
+// answer simply waits for another sweep.
+func (s *sender) updateSome(ctx context.Context, set []int) error {
 	ops := make([]dataverse.Op, len(set))
 	for n, i := range set {
 		body := s.w.encoder.CreateBody

@@ -404,20 +404,14 @@ func (s *sender) readBack(ctx context.Context, set []int) (rest []int, err error
 // overwrite gives records that were found by our ids the values of the rows that have these ids now,
 // their state too: after the restore of a snapshot and a new staging they may have been other rows'.
 func (s *sender) overwrite(ctx context.Context, set []int) error {
-	for len(set) > 0 {
-		n := min(len(set), max(s.w.inBatch, fewEnough))
-		if err := s.updateMatched(ctx, set[:n]); err != nil {
-			return s.release(set[n:], err)
+	err := s.updateMatched(ctx, set)
+	for _, i := range set {
+		s.j.results[i].matched = false // the id is the row's own
+		if s.w.table.HasState() {
+			s.j.owed[i] |= mapping.OwesState
 		}
-		for _, i := range set[:n] {
-			s.j.results[i].matched = false // the id is the row's own
-			if s.w.table.HasState() {
-				s.j.owed[i] |= mapping.OwesState
-			}
-		}
-		set = set[n:]
 	}
-	return nil
+	return err
 }
 
 // partial is a bulk request to an elastic table, where each record stands alone.
