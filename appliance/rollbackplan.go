@@ -1,0 +1,275 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// RollbackPlan is what a rollback would do, by the ledger and the journal of changes.
+type RollbackPlan struct {
+	Version     int             `json:"version"`
+	Generations []string        `json:"generations"` // that go back, the newest first
+	Tables      []RollbackTable `json:"tables"`      // in the order in which they are deleted
+	Total       RollbackTable   `json:"total"`
+	Requests    int64           `json:"requests"` // about, with those that look who changed a record last
+	UnderWay    bool            `json:"underWay,omitempty"`
+}
+
+// RollbackTable is what a rollback does with one table.
+type RollbackTable struct {
+	Name    string `json:"name"`
+	Delete  int64  `json:"delete"`  // records that were made
+	Restore int64  `json:"restore"` // records that were changed
+	Lost    int64  `json:"lost"`    // records that were deleted: they are not made again
+	Unknown int64  `json:"unknown"` // records that a load made which kept no journal of changes: they stay
+	Maybe   int64  `json:"maybe"`   // of Delete: their maker is looked up first
+}
+
+func (t *RollbackTable) add(o RollbackTable) {
+	t.Delete, t.Restore, t.Lost, t.Unknown, t.Maybe = t.Delete+o.Delete, t.Restore+o.Restore, t.Lost+o.Lost, t.Unknown+o.Unknown, t.Maybe+o.Maybe
+}
+
+// backSets are the records of one table that go back.
+type backSets struct {
+	load.Back
+	There   *ledger.Ranges // records that were there when they were to be made
+	Lost    *ledger.Ranges
+	Unknown *ledger.Ranges
+}
+
+// resolve finds the generation and the tables that are meant.
+func (p *Project) resolveRollback(ctx context.Context, o RollbackOptions, b *bound) (*rollbackNote, []string, error) {
+	all, err := p.ledger.Generations()
+	if err != nil {
+		return nil, nil, err
+	}
+	n := &rollbackNote{Version: 1, Begun: time.Now().UTC().Truncate(time.Second), Overwrite: o.Overwrite, Stage: rollbackPlanning}
+	var names []string
+	for _, g := range slices.Backward(all) {
+		if g.Begun.IsZero() {
+			continue
+		}
+		names = append(names, g.Name())
+		if o.Generation == "last" || o.Generation == g.Name() || o.Generation == fmt.Sprint(g.Number) || strings.ReplaceAll(g.Name(), " ", "-") == o.Generation {
+			n.Since, n.Name = g.Number, g.Name()
+			break
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return nil, nil, errors.New("nothing was loaded yet, so there is nothing to roll back")
+	case o.Generation == "":
+		return nil, nil, fmt.Errorf("say from which generation on: --generation full takes all back, --generation last the newest (there are %s)", strings.Join(names, ", "))
+	case n.Since == 0:
+		return nil, nil, fmt.Errorf("no generation %q was loaded; there are %s", o.Generation, strings.Join(names, ", "))
+	}
+	if err := p.rollbackTables(o, b, n); err != nil {
+		return nil, nil, err
+	}
+	if len(o.Keys) > 0 {
+		if err := p.knownKeys(ctx, FailureFilter{Tables: n.Tables, Keys: o.Keys}); err != nil {
+			return nil, nil, err
+		}
+		n.Keyed, n.Keys = true, map[string][]ledger.Range{}
+		for _, t := range n.Tables {
+			found, err := p.keySeqs(ctx, t, o.Keys)
+			if err != nil {
+				return nil, nil, err
+			}
+			var set ledger.Ranges
+			for _, seq := range found {
+				set.Add([]ledger.Range{ledger.One(seq)})
+			}
+			n.Keys[t] = set.List()
+		}
+	}
+	return n, names, nil
+}
+
+// rollbackTables chooses the tables, those first that are deleted first.
+func (p *Project) rollbackTables(o RollbackOptions, b *bound, n *rollbackNote) error {
+	for _, t := range o.Tables {
+		if _, known := p.ledger.Table(t); !known {
+			var names []string
+			for _, t := range p.ledger.Tables() {
+				names = append(names, t.Name)
+			}
+			return unknownName("table", t, names)
+		}
+	}
+	var waves []string // in which records are made
+	for _, s := range slices.Backward(b.plan.Steps) {
+		if s.Pass != plan.Insert && s.Pass != plan.Link {
+			continue
+		}
+		if w := fmt.Sprint(s.Wave + 1); !slices.Contains(waves, w) {
+			waves = append(waves, w)
+		}
+		if _, known := p.ledger.Table(s.Table); !known || len(o.Tables) > 0 && !slices.Contains(o.Tables, s.Table) || o.Wave > 0 && s.Wave+1 != o.Wave {
+			continue
+		}
+		n.Tables = append(n.Tables, s.Table)
+	}
+	switch {
+	case o.Wave > 0 && !slices.Contains(waves, fmt.Sprint(o.Wave)):
+		return fmt.Errorf("in wave %d of the plan no records are made; they are in %s (dvmigrate plan)", o.Wave, strings.Join(waves, ", "))
+	case len(n.Tables) == 0:
+		return errors.New("no table is left that is meant; its transform has to be there, too")
+	}
+	for _, t := range o.Tables {
+		if !slices.Contains(n.Tables, t) && o.Wave == 0 {
+			return fmt.Errorf("table %s has no transform any more, and without one it is not known what its columns are; put it back first", t)
+		}
+	}
+	return nil
+}
+
+// backSetsOf finds the records of a table that go back. Before the ledger is told, that is what
+// the target has; afterwards, what waits or is done.
+func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) backSets {
+	c, ever := u.Since(n.Since, table), u.Since(0, table)
+	s := backSets{Back: load.Back{Delete: &ledger.Ranges{}, Maybe: c.Maybe, Restore: &ledger.Ranges{}}, There: c.There, Lost: &ledger.Ranges{}, Unknown: &ledger.Ranges{}}
+	meant := &ledger.Ranges{}
+	meant.Add([]ledger.Range{{From: 0, To: 1<<32 - 1}})
+	if n.Keyed {
+		meant = &ledger.Ranges{}
+		meant.Add(n.Keys[table])
+	}
+	put := func(into, from *ledger.Ranges, span ledger.Span) {
+		for _, r := range meant.Within(span.Range) {
+			into.Add(from.Within(r))
+		}
+	}
+	for span := range p.ledger.Spans(table, 0) {
+		switch {
+		case n.Stage != rollbackPlanning:
+			if span.Action == ledger.Delete {
+				put(s.Delete, c.Made, span)
+			} else if span.Action == ledger.Update {
+				put(s.Restore, c.Changed, span)
+			}
+		case inTarget(span.Entry):
+			put(s.Delete, c.Made, span)
+			put(s.Restore, c.Changed, span)
+			if span.Action == ledger.Insert {
+				known := &ledger.Ranges{}
+				known.Add(meant.Within(span.Range))
+				known.Remove(ever.Made.List())
+				known.Remove(ever.There.List())
+				s.Unknown.Add(known.List())
+			}
+		case span.Action == ledger.Delete:
+			put(s.Lost, c.Deleted, span)
+		}
+	}
+	s.Restore.Remove(c.Made.List())
+	return s
+}
+
+// backRequest is how many records a request takes back.
+const backRequest = 100
+
+func (p *Project) rollbackPlan(n *rollbackNote, names []string, sets map[string]backSets) RollbackPlan {
+	r := RollbackPlan{Version: 1, Generations: names, Tables: []RollbackTable{}, Total: RollbackTable{Name: "total"}}
+	for _, name := range n.Tables {
+		s := sets[name]
+		maybe := &ledger.Ranges{}
+		for _, x := range s.Delete.List() {
+			maybe.Add(s.Maybe.Within(x))
+		}
+		t := RollbackTable{Name: name, Delete: int64(s.Delete.Len()), Restore: int64(s.Restore.Len()), Lost: int64(s.Lost.Len()), Unknown: int64(s.Unknown.Len()), Maybe: int64(maybe.Len())}
+		if t.Delete+t.Restore+t.Lost+t.Unknown == 0 {
+			continue
+		}
+		r.Requests += 2 * ((t.Delete+backRequest-1)/backRequest + (t.Restore+backRequest-1)/backRequest)
+		r.Tables = append(r.Tables, t)
+		r.Total.add(t)
+	}
+	return r
+}
+
+// PlanRollback counts what a rollback would do. It changes nothing and asks nobody.
+func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions) (RollbackPlan, error) {
+	b, err := p.bindStaged(ctx)
+	if err != nil {
+		return RollbackPlan{}, err
+	}
+	u, err := ledger.ReadUndo(p.workFile(undoFile), p.set)
+	if err != nil {
+		return RollbackPlan{}, err
+	}
+	n, err := p.rolling()
+	if err != nil {
+		return RollbackPlan{}, err
+	}
+	names := []string{}
+	underWay := n != nil
+	if n != nil {
+		names = append(names, n.Name)
+	} else if n, names, err = p.resolveRollback(ctx, o, b); err != nil {
+		return RollbackPlan{}, err
+	}
+	sets := p.allSets(u, n)
+	r := p.rollbackPlan(n, names, sets)
+	r.UnderWay = underWay
+	return r, p.refuseOrphans(ctx, b, n, sets)
+}
+
+func (p *Project) allSets(u *ledger.Undo, n *rollbackNote) map[string]backSets {
+	sets := map[string]backSets{}
+	for _, t := range n.Tables {
+		sets[t] = p.backSetsOf(u, n, t)
+	}
+	return sets
+}
+
+// refuseOrphans refuses to delete records that the target would delete others with which this migration
+// made and which do not go back: the ledger would say that they are there.
+func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, sets map[string]backSets) error {
+	for _, child := range b.tables {
+		if child.Schema == nil {
+			continue
+		}
+		for _, r := range child.Schema.ManyToOne {
+			parent := sets[r.Target].Delete
+			if r.Cascade["Delete"] != "Cascade" || parent.Len() == 0 || child.Lookup(r.Column) == nil || b.byName[r.Target] == nil {
+				continue
+			}
+			found, err := p.orphans(ctx, child, r.Column, r.Target, parent, sets[child.Name].Delete)
+			if err != nil {
+				return fmt.Errorf("look for records of %s below those of %s: %w", child.Name, r.Target, err)
+			}
+			if found > 0 {
+				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; add --table %s, or their keys",
+					child.Name, r.Target, r.Column, found, child.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// orphans counts rows whose record is in the target and is not to be deleted, while what it points to is.
+func (p *Project) orphans(ctx context.Context, child *mapping.Table, name, parent string, gone, deleted *ledger.Ranges) (found int64, err error) {
+	query := fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM %s c JOIN %s p ON p.dm_id = c.%s", duckstage.Ident(child.Name), duckstage.Ident(parent), duckstage.Ident(name))
+	err = p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		for i := range b.Rows {
+			seq := uint32(b.Columns[0].Ints[i])
+			if e, _ := p.ledger.Entry(child.Name, seq); gone.Has(uint32(b.Columns[1].Ints[i])) && !deleted.Has(seq) && e.Action != ledger.Nothing && inTarget(e) {
+				found++
+			}
+		}
+		return nil
+	})
+	return found, err
+}
