@@ -62,7 +62,7 @@ func (a *alteration) table(name string) *schema.Table {
 // adopt puts the altered schema in force. Rows stay; those of a table whose
 // encoding is no longer the same are encoded anew.
 func (s *Server) adopt(a *alteration) error {
-	sch, err := schema.New(a.Tables, a.ManyToMany)
+	sch, err := schema.New(withAttachments(a.Tables), a.ManyToMany)
 	if err != nil {
 		return errorf(http.StatusBadRequest, "0x80044363", "%v", err)
 	}

@@ -101,7 +101,7 @@ func (w *writer) create(rec *record) (schema.GUID, error) {
 
 // refusesCreate names the tables that have no Create (sections 5.1, 4.8, trap 36).
 func (t *table) refusesCreate() *apiError {
-	if t.intersect != nil || t.Kind == schema.Intersect || t.Kind == schema.Virtual || t.activities != nil {
+	if t.intersect != nil || t.Kind == schema.Intersect || t.Kind == schema.Virtual || t.activities != nil || t.LogicalName == attachmentsTable {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Create' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", t.LogicalName)
 	}
 	return nil

@@ -301,6 +301,9 @@ func (c *call) storeFile(t *table, key string, col *column, f *file) (id schema.
 		} else {
 			vals[col.idx] = guidValue(id)
 			w.tx.setFile(id, f)
+			if err := w.tx.attach(t, old.id, col, id, f); err != nil {
+				return err
+			}
 		}
 		if n := t.byName[col.LogicalName+"_name"]; n != nil && n.storage == storeText {
 			vals[n.idx] = textValue(f.name)

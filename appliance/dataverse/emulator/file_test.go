@@ -182,3 +182,47 @@ func TestFileRefusals(t *testing.T) {
 	e.want(204, "", "PATCH", row, `{"entityimage":null}`)
 	e.has(e.do("GET", with, ""), `"entityimage_url":null`, `"entityimage_timestamp":null`, `"entityimageid":null`)
 }
+
+// TestFileAttachments: what is kept of a file beside its row is there with the upload, is
+// found by every query, cannot be written, outlives a restart, and goes with the file, its
+// successor and its row (13.1; Web API reference, fileattachment).
+func TestFileAttachments(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	e := librarian(t, func(o *Options) { o.StatePath = path })
+	doc := "accounts(" + acc1 + ")/contoso_doc"
+	upload := func(content, name string) string {
+		e.want(204, "", "PATCH", doc, content, "Content-Type", bytesType, "x-ms-file-name", name)
+		return field1(t, e.want(200, "", "GET", "accounts("+acc1+")?$select=contoso_doc", ""), "contoso_doc")
+	}
+	all := "fileattachments?$select=filename,filesizeinbytes,mimetype,regardingfieldname,objecttypecode,_objectid_value&$filter=objecttypecode%20eq%20'account'"
+	first := upload("hello", "a.txt")
+	e.has(e.want(200, "", "GET", all, ""), `"fileattachmentid":"`+first+`"`, `"filesizeinbytes":5`, `"filename":"a.txt"`, `"mimetype":"text/plain; charset=utf-8"`,
+		`"regardingfieldname":"contoso_doc"`, `"objecttypecode":"account"`, `"_objectid_value":"`+acc1+`"`)
+	e.has(e.want(200, "", "GET", "accounts("+acc1+")?$select=accountid&$expand=account_FileAttachments($select=filesizeinbytes)", ""), `"account_FileAttachments":[{`, `"filesizeinbytes":5`)
+	e.has(e.want(200, "", "GET", "$metadata", ""), `<EntityType Name="fileattachment"`, `Property Name="filesizeinbytes" Type="Edm.Int64"`, `NavigationProperty Name="objectid_account"`, `EntitySet Name="fileattachments"`)
+	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"name":"another version, the same file"}`)
+	one := "fileattachments(" + first + ")"
+	e.want(200, "", "GET", one, "")
+	e.want(400, "0x80040800", "POST", "fileattachments", `{"filename":"x"}`)
+	e.want(400, "0x80040800", "PATCH", one, `{"filename":"x"}`)
+	e.want(400, "0x80040800", "DELETE", one, "")
+
+	second := upload("hello again", "b.txt")
+	if a := e.want(200, "", "GET", all, ""); strings.Contains(a.body, first) || !strings.Contains(a.body, second) || !strings.Contains(a.body, `"filesizeinbytes":11`) {
+		t.Errorf("after another upload: %s", a.body)
+	}
+	e.srv.Close()
+	e = start(t, func(o *Options) { o.Schema, o.StatePath = library(t), path })
+	e.has(e.want(200, "", "GET", all, ""), second)
+	e.want(204, "", "DELETE", doc, "")
+	none := func(when string) {
+		t.Helper()
+		if a := e.want(200, "", "GET", "fileattachments", ""); !strings.Contains(a.body, `"value":[]`) {
+			t.Errorf("%s: %s", when, a.body)
+		}
+	}
+	none("the file is deleted")
+	upload("third", "c.txt")
+	e.want(204, "", "DELETE", "accounts("+acc1+")", "")
+	none("its row is deleted")
+}

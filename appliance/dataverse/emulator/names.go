@@ -156,7 +156,7 @@ func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, 
 
 // noBulk names tables that take no bulk actions although others of their kind do
 // (section 6.2, traps 36, 37, 42).
-var noBulk = []string{"activityparty", "activitypointer", "asyncoperation", "bulkdeleteoperation", "businessunit", "organization", "queue", "role", "systemuser", "team"}
+var noBulk = []string{"activityparty", "activitypointer", "asyncoperation", "bulkdeleteoperation", "businessunit", "fileattachment", "organization", "queue", "role", "systemuser", "team"}
 
 // bulkOf lists the bulk actions of a table: what the schema says; all four where the
 // table is elastic; with assume, what section 6.2 lets expect where it says nothing.

@@ -175,11 +175,11 @@ func (tx *tx) another(t *table, id schema.GUID, is func(row) bool) (found bool) 
 	return found
 }
 
-// mayGo refuses to delete a user, a default team, or a business unit with others below.
+// mayGo refuses to delete a user, what is kept of a file, a default team, or a business unit with others below.
 func (w *writer) mayGo(old row) error {
 	switch {
-	case old.t.LogicalName == "systemuser":
-		return errorf(http.StatusBadRequest, "0x80040800", "The 'Delete' method does not support entities of type 'systemuser'. MessageProcessorCache returned MessageProcessor.Empty.")
+	case old.t.LogicalName == "systemuser", old.t.LogicalName == attachmentsTable:
+		return errorf(http.StatusBadRequest, "0x80040800", "The 'Delete' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", old.t.LogicalName)
 	case isDefaultTeam(old):
 		return errorf(http.StatusBadRequest, "0x8004830C", "The default business unit team (TeamId = %s) cannot be deleted.", old.id)
 	case old.t.LogicalName == "businessunit":

@@ -130,6 +130,9 @@ func (tx *tx) put(t *table, id schema.GUID, old, data []byte) {
 	if !tx.writable {
 		panic("emulator: write in a read transaction")
 	}
+	if len(t.files) > 0 {
+		tx.detach(t, old, data)
+	}
 	tx.undo = append(tx.undo, undoStep{t: t, id: id, old: old})
 	tx.s.swap(t, id, old, data)
 	if tx.logging {

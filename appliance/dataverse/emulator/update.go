@@ -12,7 +12,7 @@ func (w *writer) update(old row, rec *record) error {
 	if !rec.id.IsZero() && rec.id != old.id {
 		return errorf(http.StatusBadRequest, "0x80040203", "Entity Id must be the same as the value set in property bag.")
 	}
-	if t.intersect != nil || t.activities != nil {
+	if t.intersect != nil || t.activities != nil || t.LogicalName == attachmentsTable {
 		return errorf(http.StatusBadRequest, "0x80040800", "The 'Update' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", t.LogicalName)
 	}
 	if err := w.c.srv.faults.plugin(w.c, rec); err != nil {
