@@ -77,17 +77,20 @@ func (p *parts) of(i int) *mapping.Part {
 	return known
 }
 
-// reopens is the pass that makes a record active again. A new record, which is active, does not
-// owe it, and an update of the columns that changed only with its state among them; one of all
-// columns does, since the record may be in any state.
-func (w *work) reopens(part *mapping.Part) uint8 {
-	if !w.update || w.pass != ledger.Main || w.removing != nil || w.table.Link != nil || part != nil && !part.Whole() {
+// owes are the passes that an update of all columns owes whatever its row has: the record may be
+// in any state, and what it has of a file goes when the row has it no more. A new record owes
+// neither, and an update of the columns that changed only what these ask for (Part.Owed).
+func (w *work) owes(action ledger.Action, part *mapping.Part) (owed uint8) {
+	if action != ledger.Update || w.removing != nil || w.table.Link != nil || part != nil && !part.Whole() {
 		return 0
 	}
 	if w.table.HasState() {
-		return mapping.OwesState
+		owed = mapping.OwesState
 	}
-	return 0
+	if w.table.HasFiles() {
+		owed |= mapping.OwesFiles
+	}
+	return owed
 }
 
 // was is the record of what the changed columns of the row last asked for had; nil where
@@ -112,5 +115,10 @@ func (j *job) addPart(p *mapping.Part, was []byte) {
 	}
 }
 
-// withParties reports whether a record's update has parties that may have changed.
+// withParties reports whether a record's update has parties that may have changed; withFields,
+// columns of the record itself; withFile, the content of a file.
 func (j *job) withParties(i int) bool { return len(j.parts) == 0 || j.parts[i].Parties() }
+func (j *job) withFields(i int) bool  { return len(j.parts) == 0 || j.parts[i].Fields() }
+func (j *job) withFile(i int, c mapping.Column) bool {
+	return len(j.parts) == 0 || j.parts[i].File(c.LogicalName)
+}

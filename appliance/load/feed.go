@@ -258,7 +258,7 @@ func (f *feeder) take(b *column.Batch) error {
 			closing, h.closes = closings.Closing(i)
 		}
 		j := f.job(h)
-		j.add(seq, uint8(owed.Ints[i])|f.w.reopens(part), rows, i)
+		j.add(seq, uint8(owed.Ints[i])|f.w.owes(f.spans[f.at].Action, part), rows, i)
 		if len(f.w.files) > 0 {
 			row, err := files.Row(i)
 			if err != nil {

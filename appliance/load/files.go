@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"mime"
 	"path"
+	"slices"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
@@ -18,6 +19,9 @@ import (
 
 // The content of files is sent record by record, few at once: after the record is there,
 // in a pass of its own, or together with it where it is an attachment (mapping.File).
+// What the target has of a file the staging before says, by path, name, size and time, as of any
+// other column (changed.go): a changed row's files that are the same are not sent again.
+//
 // A file in a column and a note's body are absolute: what was sent once may be sent again
 // and takes the place of itself, so that no record need stay in flight. After a lost answer
 // the target is asked for the file first, to spare it a large one that has arrived; but not
@@ -38,18 +42,9 @@ func filesOf(t *mapping.Table, pass ledger.Pass) []mapping.Column {
 	return out
 }
 
-// owesFiles is the pass that a record owes after an update whatever its row has: what the
-// target has of a file goes when the row has it no more.
-func (w *work) owesFiles() uint8 {
-	if w.update && w.pass == ledger.Main && w.removing == nil && w.table.HasFiles() {
-		return mapping.OwesFiles
-	}
-	return 0
-}
-
-// hasFile reports whether a record is an attachment whose body comes from a file.
+// hasFile reports whether a record is an attachment whose body is to be sent beside it.
 func (s *sender) hasFile(i int) bool {
-	return s.w.pass == ledger.Main && len(s.w.files) > 0 && s.j.files[i][0].Path != ""
+	return s.w.pass == ledger.Main && len(s.w.files) > 0 && (s.j.files[i][0].Path != "" || s.w.update) && s.j.withFile(i, s.w.files[0])
 }
 
 // sendFiles sends the files of the records in the set.
@@ -93,7 +88,7 @@ func unreadable(err error) bool {
 // go where the row has none; ask, that what has arrived need not be sent again.
 func (s *sender) putFiles(ctx context.Context, i int, before, ask bool) error {
 	t, id := s.w.table.Schema, s.j.ids[i]
-	if body := s.w.encoder.UpdateBody(nil, s.j.record(i)); !s.w.encoder.Empty() && (before || !mapping.ClearsAll(body)) {
+	if body := s.w.encoder.UpdateBody(nil, s.j.record(i)); !s.w.encoder.Empty() && s.j.withFields(i) && (before || !mapping.ClearsAll(body)) {
 		if err := s.target.Update(ctx, t, id, body); err != nil {
 			return err
 		}
@@ -102,6 +97,7 @@ func (s *sender) putFiles(ctx context.Context, i int, before, ask bool) error {
 		f, column := s.j.files[i][k], c.LogicalName
 		var err error
 		switch {
+		case !s.j.withFile(i, c): // the target has it
 		case f.Path != "" && ask && c.Type == schema.File:
 			name, size, there, readErr := s.target.FileOf(ctx, t, id, column)
 			if err = readErr; err == nil && (!there || name != f.Name || size != f.Size) {
@@ -146,14 +142,34 @@ func (s *sender) createAttachment(ctx context.Context, i int, body []byte) error
 	})
 }
 
-// updateAttachment changes an attachment and its body.
+// updateAttachment changes an attachment and its body. Whether the service lets it lose that is not
+// documented; it is asked to, and says.
 func (s *sender) updateAttachment(ctx context.Context, i int) error {
-	if err := s.target.Update(ctx, s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i))); err != nil {
-		return err
+	t, body, f := s.w.table.Schema, s.w.encoder.UpdateBody(nil, s.j.record(i)), s.j.files[i][0]
+	if f.Path == "" {
+		for _, name := range []string{s.w.files[0].LogicalName, "filename"} {
+			if s.followsFile(name) {
+				if body = body[:len(body)-1]; len(body) > 1 {
+					body = append(body, ',')
+				}
+				body = fmt.Appendf(body, "%q:null}", name)
+			}
+		}
+		return s.target.Update(ctx, t, s.j.ids[i], body)
 	}
-	return s.withFile(s.j.files[i][0], func(content dataverse.Content) error {
-		return s.target.UpdateAttachment(ctx, s.w.table.Schema, s.j.ids[i], content)
-	})
+	if s.j.withFields(i) {
+		if err := s.target.Update(ctx, t, s.j.ids[i], body); err != nil {
+			return err
+		}
+	}
+	return s.withFile(f, func(content dataverse.Content) error { return s.target.UpdateAttachment(ctx, t, s.j.ids[i], content) })
+}
+
+// followsFile reports whether a column of a note or an attachment gets its value from the file:
+// the SELECT does not yield it otherwise.
+func (s *sender) followsFile(name string) bool {
+	column := s.w.table.Schema.Column(name)
+	return column != nil && column.Writable(s.w.pass != ledger.Main) && !slices.ContainsFunc(s.w.table.Columns, func(c mapping.Column) bool { return c.LogicalName == name && !c.File })
 }
 
 // withFile opens a file for fn. One that cannot be read, or is not as it was staged, is a
@@ -182,14 +198,8 @@ func (s *sender) withFile(f mapping.File, fn func(dataverse.Content) error) erro
 func (s *sender) fileFields(f mapping.File) []byte {
 	var out []byte
 	add := func(name string, value any) {
-		column := s.w.table.Schema.Column(name)
-		if column == nil || !column.Writable(s.w.pass != ledger.Main) || value == "" {
+		if value == "" || !s.followsFile(name) {
 			return
-		}
-		for _, c := range s.w.table.Columns {
-			if c.LogicalName == name {
-				return
-			}
 		}
 		text, err := json.Marshal(value)
 		if err == nil { // of texts and truths: always

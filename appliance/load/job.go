@@ -154,7 +154,7 @@ func (j *job) appendOutcomes(out []ledger.Outcome) []ledger.Outcome {
 			continue
 		case ledger.ResultSuccess:
 			j.done++
-			o.Next = owedAfter(j.owed[i]|j.w.owesFiles(), j.w.pass)
+			o.Next = owedAfter(j.owed[i], j.w.pass)
 			if r.last || j.w.removing != nil {
 				o.Next = ledger.Main
 			}

@@ -95,7 +95,7 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		w.ids = &id
 	}
 	// Where the target is ahead of a restored ledger, what changed is not known.
-	w.partial = w.update && write != mapping.Gone && write != mapping.Files && t.Link == nil && w.settings.Before && !l.book.Behind(t.Name)
+	w.partial = w.update && write != mapping.Gone && t.Link == nil && w.settings.Before && !l.book.Behind(t.Name)
 	w.jobs.New = func() any { return &job{w: w} }
 	w.files = filesOf(t, pass)
 	auto := w.settings.Batch == 0

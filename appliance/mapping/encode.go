@@ -33,6 +33,7 @@ type Encoder struct {
 	state  bool // state and status reason alone
 
 	parties []string // the columns of an activity's parties
+	files   []string // the columns whose content comes from files and is sent beside the write
 }
 
 // field is one column on its way to JSON.
@@ -75,6 +76,9 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 		}
 	}
 	for _, c := range t.Columns {
+		if c.File && (w == Files || w == Update) && c.Late == (w == Files) {
+			e.files = append(e.files, c.LogicalName)
+		}
 		if w == Gone || isState(c) != (w == State) || c.Late != (w == Files) || c.File || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
 			continue
 		}

@@ -1,0 +1,126 @@
+package appliance
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
+)
+
+// papersSchema has contracts with two file columns, an image that no new record takes and
+// a state; notes, and attachments.
+func papersSchema(t *testing.T) *schema.Schema {
+	t.Helper()
+	text := func(name string, most int) string {
+		return fmt.Sprintf(`{"name":%q,"schemaName":%[1]q,"type":"text","maxLength":%d}`, name, most)
+	}
+	file := func(name string) string {
+		return fmt.Sprintf(`{"name":%q,"schemaName":%[1]q,"type":"file","noCreate":true,"noUpdate":true,"maxSizeKB":10240},`, name) + text(name+"_name", 255)
+	}
+	table := func(name, set string, columns ...string) string {
+		columns = append(columns, fmt.Sprintf(`{"name":"%sid","schemaName":"Id","type":"uniqueid","required":"system","noUpdate":true}`, name))
+		return fmt.Sprintf(`{"name":%[1]q,"schemaName":%[1]q,"entitySet":%[2]q,"primaryId":"%[1]sid","primaryName":"name","kind":"standard","ownership":"organization","bulk":["create","update"],"columns":[%[3]s]}`, name, set, strings.Join(columns, ","))
+	}
+	s, err := schema.Read(strings.NewReader(`{"version":1,"source":"test","tables":[` + strings.Join([]string{
+		table("contract", "contracts", text("name", 100), file("paper"), file("draft"), `{"name":"scan","schemaName":"Scan","type":"image","maxSizeKB":1024}`,
+			`{"name":"statecode","schemaName":"StateCode","type":"state","noCreate":true,"default":0,"options":[{"value":0,"label":"Open","defaultStatus":1},{"value":1,"label":"Closed","defaultStatus":2}]}`,
+			`{"name":"statuscode","schemaName":"StatusCode","type":"status","options":[{"value":1,"label":"Open","state":0},{"value":2,"label":"Closed","state":1}]}`),
+		table("annotation", "annotations", text("subject", 100), text("filename", 255), text("mimetype", 255), text("documentbody", 1<<28)),
+		table("activitymimeattachment", "activitymimeattachments", text("subject", 100), text("filename", 255), text("body", 1<<28)),
+	}, ",") + `]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+var recordOf = regexp.MustCompile(`\([0-9a-f-]{36}\)`)
+
+// TestOnlyChangedFilesAreSentAgain: of a row whose file alone has changed that file is sent and
+// nothing else; of one that has changed otherwise, none of its files; one that has lost a file
+// clears that column alone; and a record that is made active again is so, though it has files.
+func TestOnlyChangedFilesAreSentAgain(t *testing.T) {
+	s := papersSchema(t)
+	e, err := emulator.New(emulator.Options{Schema: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var mu sync.Mutex
+	var writes []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && !strings.HasSuffix(r.URL.Path, "$batch") {
+			mu.Lock()
+			writes = append(writes, r.Method+" "+recordOf.ReplaceAllString(strings.TrimPrefix(r.URL.Path, "/api/data/v9.2/"), ""))
+			mu.Unlock()
+		}
+		e.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	dir := otherProject(t, server.URL, s, map[string]string{
+		"migration.yaml":                       "version: 1\nname: papers\ntarget: {url: " + server.URL + ", auth: none}\nsources: {c: {path: c.csv, types: text}}\n",
+		"c.csv":                                "key,name,paper,draft,scan,state\nC1,one,1.pdf,1.txt,1.png,0\nC2,two,2.pdf,2.txt,2.png,1\n",
+		"transform/contract.sql":               "SELECT key AS legacy_key, name, file(paper) AS paper, file(draft) AS draft, file(scan) AS scan, state::INTEGER AS statecode, 1 + state::INTEGER AS statuscode FROM c",
+		"transform/annotation.sql":             "SELECT key AS legacy_key, name AS subject, file(paper) AS documentbody FROM c",
+		"transform/activitymimeattachment.sql": "SELECT key AS legacy_key, name AS subject, file(draft) AS body FROM c"})
+	folder := filepath.Join(dir, "files")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2 {
+		for kind, head := range map[string]string{"pdf": "pdf", "txt": "txt", "png": "\x89PNG"} {
+			put(fmt.Sprintf("%d.%s", i+1, kind), fmt.Sprint(head, i+1))
+		}
+	}
+	stageAndLoad(t, dir, server.URL)
+	for _, c := range []struct {
+		name   string
+		change func()
+		want   []string
+	}{
+		{"files alone", func() {
+			put("1.pdf", "another") // of a contract and a note
+			put("2.png", "\x89PNG other")
+			put("2.txt", "another") // of a contract and an attachment
+		}, []string{"PATCH activitymimeattachments", "PATCH annotations", "PATCH contracts/draft", "PATCH contracts/paper", "PATCH contracts/scan"}},
+		{"names alone", func() { edit(t, filepath.Join(dir, "c.csv"), "one", "eins") }, []string{"PATCH activitymimeattachments", "POST annotations/Microsoft.Dynamics.CRM.UpdateMultiple", "POST contracts/Microsoft.Dynamics.CRM.UpdateMultiple"}},
+		{"a file is gone", func() { edit(t, filepath.Join(dir, "c.csv"), "1.pdf,1.txt", "1.pdf,") }, []string{"DELETE contracts/draft", "PATCH activitymimeattachments"}},
+		{"another state", func() { edit(t, filepath.Join(dir, "c.csv"), "2.png,1", "2.png,0") }, []string{"POST contracts/Microsoft.Dynamics.CRM.UpdateMultiple"}},
+		{"a name, a file and the state", func() {
+			put("2.pdf", "another")
+			edit(t, filepath.Join(dir, "c.csv"), "two,2.pdf,2.txt,2.png,0", "zwei,2.pdf,2.txt,2.png,1")
+		}, []string{"PATCH activitymimeattachments", "PATCH annotations", "PATCH contracts/paper", "POST annotations/Microsoft.Dynamics.CRM.UpdateMultiple",
+			"POST contracts/Microsoft.Dynamics.CRM.UpdateMultiple", "POST contracts/Microsoft.Dynamics.CRM.UpdateMultiple"}},
+	} {
+		writes = nil
+		c.change()
+		stageAndLoad(t, dir, server.URL)
+		if slices.Sort(writes); !slices.Equal(writes, c.want) {
+			t.Errorf("%s: sent %q, want %q", c.name, writes, c.want)
+		}
+	}
+	rows := plainRows(t, server.URL, "contracts")
+	for _, row := range rows {
+		if one := row["name"] == "eins"; (row["draft"] == nil) != one || row["paper"] == nil || row["scan"] == nil || fmt.Sprint(row["statecode"]) != map[bool]string{true: "0", false: "1"}[one] {
+			t.Errorf("contract %v", row)
+		}
+	}
+	if len(rows) != 2 {
+		t.Errorf("%d contracts", len(rows))
+	}
+}
