@@ -1,10 +1,14 @@
 package appliance
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -76,6 +80,52 @@ func TestDecision(t *testing.T) {
 		if err != nil || got != c.want || decided == c.open {
 			t.Errorf("%s: %q %v %v", c.name, got, decided, err)
 		}
+	}
+}
+
+// TestOwnersInPartyLists: who occurs in no lookup is compared too, with the columns named,
+// and needs neither a stub nor to be enabled.
+func TestOwnersInPartyLists(t *testing.T) {
+	url := environment(t, 0, nil)
+	dir := otherProject(t, url, mailSchema(t), map[string]string{
+		"migration.yaml": "version: 1\nname: x\ntarget: {auth: none}\nsources: {x: x.csv}\n", "x.csv": "a\n1\n2\n",
+		"transform/account.sql": "SELECT a AS legacy_key, 'x' AS name, owner('Andrea Keller') AS ownerid FROM x",
+		"transform/email.sql": `SELECT a AS legacy_key, 'm' AS subject, owner(' andrea KELLER') AS "from",
+			[owner('Gone Person'), existing('systemuser', 'fullname', 'Andrea Keller'), owner('Hans Meier'), party_address('x@y.z')] AS "to", [owner(NULL), owner('Gone Person')] AS cc FROM x`})
+	p, err := Open(t.Context(), dir, Staging, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	quiet := func(string, float64) {}
+	if _, err := p.Pull(t.Context(), nil, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Stage(t.Context(), nil, quiet); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := p.PlanOwners(t.Context(), true, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range plan.Owners {
+		slices.Sort(plan.Owners[i].Columns)
+	}
+	if diff := cmp.Diff([]DataOwner{
+		{Owner: "Andrea Keller", Rows: 4, Tables: []string{"account", "email"}, Columns: []string{"account.ownerid", "email.from"}, State: OwnerFound, Name: "Andrea Keller"},
+		{Owner: "Gone Person", Rows: 4, Tables: []string{"email"}, Columns: []string{"email.cc", "email.to"}, Party: true, State: OwnerMissing, Why: "no user or team is like it"},
+		{Owner: "Hans Meier", Rows: 2, Tables: []string{"email"}, Columns: []string{"email.to"}, Party: true, State: OwnerFound, Name: "Hans Meier"},
+	}, plan.Owners, cmpopts.IgnoreUnexported(DataOwner{})); diff != "" {
+		t.Error(diff)
+	}
+	for file, want := range map[string]string{OwnersSheet: "email.to", checklistFile: "`Gone Person` (email."} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v\n%s", file, err, text)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, stubsFile)); err != nil || strings.Contains(string(text), "Gone") {
+		t.Errorf("a stub for who owns nothing: %v\n%s", err, text)
 	}
 }
 

@@ -61,10 +61,10 @@ func (c *targetCommand) Run(ctx context.Context, env *Env) error {
 }
 
 var usersEntry = entry{name: "users", args: "[plan]", summary: "who owns the rows, and who that is in the target: what is found, proposed, open",
-	long: `Compares what transforms hand to owner() with the users and teams that ` + "`target pull`" + ` read. With
-plan it writes maps/owners.csv, on which people say who gets whose records and which staging
-reads; users/stub-users.csv, an import file for people who have left; and users/checklist.md,
-with what the Web API cannot do. See ` + "`dvmigrate guide lookups`.",
+	long: `Compares what transforms hand to owner(), for lookups and in lists of parties, with the users and
+teams that ` + "`target pull`" + ` read. With plan it writes maps/owners.csv, on which people say who gets
+whose records and which staging reads; users/stub-users.csv, an import file for people who have
+left; and users/checklist.md, with what the Web API cannot do. See ` + "`dvmigrate guide lookups`.",
 	make: func() command { return &usersCommand{} }}
 
 type usersCommand struct{ plan bool }
@@ -96,13 +96,13 @@ func (c *usersCommand) Run(ctx context.Context, env *Env) error {
 	}
 	var rows [][]string
 	for _, o := range plan.Owners {
-		rows = append(rows, []string{o.Owner, count(o.Rows), o.State, o.Target, o.Name, strings.Join(o.Tables, " "), cut(o.Why, 60)})
+		rows = append(rows, []string{o.Owner, count(o.Rows), o.State, o.Target, o.Name, cut(strings.Join(o.Columns, " "), 60), cut(o.Why, 60)})
 	}
 	if len(rows) == 0 {
 		env.say("no transform hands anything to owner(), so there is nobody to compare")
 		return nil
 	}
-	printTable(env.Stdout, []column{left("owner"), right("rows"), left("state"), left("in the target"), left("name"), left("tables"), left("why")}, rows)
+	printTable(env.Stdout, []column{left("owner"), right("rows"), left("state"), left("in the target"), left("name"), left("in"), left("why")}, rows)
 	env.say("\n%d found, %d proposed, %d open with %s rows; the target has %s users and %s teams", plan.Found, plan.Proposed, plan.Open, count(plan.OpenRows), count(plan.Users), count(plan.Teams))
 	switch {
 	case len(plan.Files) > 0:
