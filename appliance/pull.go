@@ -65,11 +65,9 @@ type pulledState struct {
 // pulledKey is the stage's own fact with it.
 const pulledKey = "pulled from the target"
 
-// Both ways in which a transform names pulled records.
-var (
-	namedRelation = regexp.MustCompile(`(?i)\b` + transform.PulledPrefix + `([a-z][a-z0-9_]*)`)
-	namedColumn   = regexp.MustCompile(`(?i)\bexisting\s*\(\s*'([a-z0-9_]+)'\s*,\s*'([a-z0-9_, ]+)'\s*,`)
-)
+// namedRelation is one of the ways in which a transform names pulled records; the other is
+// existing('table', 'column', value).
+var namedRelation = regexp.MustCompile(`(?i)\b` + transform.PulledPrefix + `([a-z][a-z0-9_]*)`)
 
 // pulls lists the tables that are pulled, with their columns; nil columns are all: those
 // that are usual, and what the transforms name.
@@ -99,13 +97,16 @@ func (p *Project) pulls() (map[string][]string, error) {
 				out[table] = nil
 			}
 		}
-		for _, m := range namedColumn.FindAllStringSubmatch(text, -1) {
-			table := strings.ToLower(m[1])
+		for _, call := range duckstage.Calls(text, "existing") {
+			if len(call.Args) < 2 || len(call.Args) == 2 && !call.More { // by GUID
+				continue
+			}
+			table := strings.ToLower(call.Args[0].Value)
 			columns, known := out[table]
 			if known && columns == nil {
 				continue // all
 			}
-			for c := range strings.SplitSeq(m[2], ",") {
+			for c := range strings.SplitSeq(call.Args[1].Value, ",") {
 				if c = strings.ToLower(strings.TrimSpace(c)); !slices.Contains(columns, c) {
 					columns = append(columns, c)
 				}

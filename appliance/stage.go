@@ -432,7 +432,11 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		}
 		out = append(out, spec)
 	}
-	if len(faults) > 0 {
+	found, err := p.referenceFaults(out)
+	if err != nil {
+		return nil, err
+	}
+	if faults = append(faults, found...); len(faults) > 0 {
 		return nil, faults
 	}
 	return out, nil
