@@ -3,7 +3,7 @@
 //
 //   - every error says what became of the request, in its Kind: refused, undone,
 //     never sent, or Lost, when that cannot be known. Nothing Lost is sent again
-//     here: who knows the records' ids reads them back (Existing, Linked) and decides;
+//     here: who knows the records' ids reads them back (Existing, Records) and decides;
 //   - a throttle is absorbed: pace holds all requests of the user and the request goes
 //     out again, without counting as an attempt;
 //   - what was certainly not applied, or only reads, is tried again a few times; a
@@ -21,6 +21,5 @@
 // N:N relationship's pair of records.
 //
 // Facts are from dataverse-web-api.md, whose sections the comments name. The package
-// does not make bodies, choose ids, order records or remember outcomes, and does
-// not upload files.
+// does not make bodies, choose ids, order records or remember outcomes.
 package dataverse

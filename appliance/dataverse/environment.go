@@ -2,8 +2,6 @@ package dataverse
 
 import (
 	"context"
-	"net/url"
-	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -35,29 +33,4 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 	var v struct{ Version string }
 	err := c.get(ctx, "RetrieveVersion", "RetrieveVersion()", "", &v)
 	return v.Version, err
-}
-
-// Counts are the numbers of records in tables, by logical name, from a snapshot of
-// the service that may be a day old (dataverse-web-api.md 10.4): for estimates, not
-// for verification.
-func (c *Client) Counts(ctx context.Context, tables []string) (map[string]int64, error) {
-	names := `["` + strings.Join(tables, `","`) + `"]`
-	var v struct {
-		EntityRecordCountCollection struct {
-			Keys   []string
-			Values []int64
-		}
-	}
-	query := "@p1=" + url.QueryEscape(names)
-	if err := c.get(ctx, "RetrieveTotalRecordCount", "RetrieveTotalRecordCount(EntityNames=@p1)", query, &v); err != nil {
-		return nil, err
-	}
-	all := v.EntityRecordCountCollection
-	counts := make(map[string]int64, len(all.Keys))
-	for i, name := range all.Keys {
-		if i < len(all.Values) {
-			counts[name] = all.Values[i]
-		}
-	}
-	return counts, nil
 }

@@ -73,17 +73,6 @@ func (k Kind) String() string {
 // Certain reports whether it is certain that nothing of the request was applied.
 func (k Kind) Certain() bool { return k != 0 && k != Lost && k != Partial }
 
-// StopsAll reports whether other requests of the same sort will end the same way, so
-// that there is no use in sending them; else the error is of this request alone.
-// Unsupported is not among them, as another way is open.
-func (k Kind) StopsAll() bool {
-	switch k {
-	case SignIn, Setup, Unreachable, Stopped, Throttled:
-		return true
-	}
-	return false
-}
-
 // RowStatus is one record that an elastic table refused (dataverse-web-api.md 6.3).
 type RowStatus struct {
 	Index  int // place in Targets

@@ -77,12 +77,12 @@ func entityID(address []byte) (schema.GUID, bool) {
 // the columns that are named and the primary key. The conditions are OData's, each with
 // so many comparisons; they are asked for as many at once as one address takes.
 func (c *Client) Matching(ctx context.Context, t *schema.Table, columns, conditions []string, fn func(row json.RawMessage) error) error {
-	f := filter{or: " or "}
+	var f filter
 	read := func() error {
 		return c.Rows(ctx, t, Query{Select: append([]string{t.PrimaryID}, columns...), Filter: f.take()}, fn)
 	}
 	for _, condition := range conditions {
-		if f.terms > 0 && (f.full(len(columns)) || Query{Filter: string(f.text) + f.or + condition}.tooLong()) {
+		if f.terms > 0 && (f.full(len(columns)) || Query{Filter: string(f.text) + or + condition}.tooLong()) {
 			if err := read(); err != nil {
 				return err
 			}

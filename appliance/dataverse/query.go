@@ -160,7 +160,7 @@ func (c *Client) nextPage(r *request, link string) (path, query string, err erro
 // text values only (dataverse-web-api.md 10.1), and its `in` operator is unconfirmed.
 func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error) {
 	found := make(map[schema.GUID]struct{}, len(ids))
-	f := filter{or: " or "}
+	var f filter
 	read := func() error {
 		q := Query{Select: []string{t.PrimaryID}, Filter: f.take()}
 		return c.Rows(ctx, t, q, func(row json.RawMessage) error {
@@ -190,7 +190,7 @@ func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUI
 // Records reads some columns of the records that are there, under their names for reading.
 // The row is valid only until fn returns.
 func (c *Client) Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error {
-	f := filter{or: " or "}
+	var f filter
 	q := Query{Select: append([]string{t.PrimaryID}, columns...), Targets: true}
 	read := func() error {
 		q.Filter = f.take()
@@ -216,38 +216,11 @@ func (c *Client) Records(ctx context.Context, t *schema.Table, ids []schema.GUID
 	return read()
 }
 
-// Linked tells which of the pairs are linked, by reading the intersect table.
-func (c *Client) Linked(ctx context.Context, l Link, pairs []Pair) (map[Pair]struct{}, error) {
-	found := make(map[Pair]struct{}, len(pairs))
-	f := filter{or: " or "}
-	read := func() error {
-		q := Query{Select: []string{l.col1, l.col2}, Filter: f.take()}
-		return c.rows(ctx, l.intersect, q, func(row json.RawMessage) error {
-			id1, err1 := guidMember(row, l.col1)
-			id2, err2 := guidMember(row, l.col2)
-			found[Pair{id1, id2}] = struct{}{}
-			return errors.Join(err1, err2)
-		})
-	}
-	for _, p := range pairs {
-		f.pair(l.col1, p.ID1, l.col2, p.ID2)
-		if f.full(2) {
-			if err := read(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if f.terms > 0 {
-		if err := read(); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
+// or stands between a filter's conditions.
+const or = " or "
 
 // filter grows a chain of conditions up to what one address takes.
 type filter struct {
-	or    string
 	text  []byte
 	terms int
 	last  int // length of the last condition
@@ -256,7 +229,7 @@ type filter struct {
 func (f *filter) begin() int {
 	at := len(f.text)
 	if f.terms > 0 {
-		f.text = append(f.text, f.or...)
+		f.text = append(f.text, or...)
 	}
 	f.terms++
 	return at
@@ -265,14 +238,6 @@ func (f *filter) begin() int {
 func (f *filter) term(column string, id schema.GUID) {
 	at := f.begin()
 	f.text = id.Append(append(append(f.text, column...), " eq "...))
-	f.last = len(f.text) - at
-}
-
-func (f *filter) pair(c1 string, id1 schema.GUID, c2 string, id2 schema.GUID) {
-	at := f.begin()
-	f.text = id1.Append(append(append(append(f.text, '('), c1...), " eq "...))
-	f.text = id2.Append(append(append(append(f.text, " and "...), c2...), " eq "...))
-	f.text = append(f.text, ')')
 	f.last = len(f.text) - at
 }
 

@@ -127,33 +127,6 @@ func TestFilterStaysShort(t *testing.T) {
 	if _, err := c.Existing(t.Context(), long, ids); err != nil || longest > 32_000 || requests > 10 {
 		t.Errorf("longest address %d in %d requests, %v", longest, requests, err)
 	}
-	l := newLink(t)
-	longest, requests = 0, 0
-	if _, err := c.Linked(t.Context(), l, make([]Pair, 1000)); err != nil || longest > 32_000 || requests != 8 {
-		t.Errorf("longest address %d in %d requests, %v", longest, requests, err)
-	}
-}
-
-// TestLinked: only pairs that are there come back.
-func TestLinked(t *testing.T) {
-	p := Pair{id(1), id(2)}
-	c := newClient(t, "", transport(func(*http.Request) (*http.Response, error) {
-		return respond(200, fmt.Sprintf(`{"value":[{"contoso_orderid":"%s","contactid":"%s","id":"x"}]}`, p.ID1, p.ID2)), nil
-	}))
-	found, err := c.Linked(t.Context(), newLink(t), []Pair{p, {id(2), id(1)}})
-	if _, ok := found[p]; err != nil || len(found) != 1 || !ok {
-		t.Errorf("found %v, %v", found, err)
-	}
-}
-
-func TestCounts(t *testing.T) {
-	c := newClient(t, "", transport(func(*http.Request) (*http.Response, error) {
-		return respond(200, `{"EntityRecordCountCollection":{"Count":2,"IsReadOnly":false,"Keys":["account","contact"],"Values":[9,12]}}`), nil
-	}))
-	counts, err := c.Counts(t.Context(), []string{"account", "contact"})
-	if err != nil || counts["account"] != 9 || counts["contact"] != 12 {
-		t.Errorf("%v, %v", counts, err)
-	}
 }
 
 // TestNewLink: a relationship whose tables are not all in the schema cannot be used.

@@ -76,26 +76,11 @@ func (c *Client) ReplaceParties(ctx context.Context, t *schema.Table, id schema.
 	return c.done(ctx, r)
 }
 
-// Delete deletes one record. A Delete that is Lost must not be sent again before
-// the record was read back (dataverse-web-api.md 3.5).
-func (c *Client) Delete(ctx context.Context, t *schema.Table, id schema.GUID) error {
-	r := c.writing(http.MethodDelete, "Delete", t.EntitySet, nil)
-	r.path = recordPath(t.EntitySet, id)
-	return c.done(ctx, r)
-}
-
 // Associate links two records; Duplicate means that they are linked already.
 func (c *Client) Associate(ctx context.Context, l Link, p Pair) error {
 	r := c.writing(http.MethodPost, "Associate", l.set1, nil)
 	r.path = recordPath(l.set1, p.ID1) + "/" + l.nav1 + "/$ref"
 	r.body = appendRef(nil, c.base, l.set2, p.ID2)
-	return c.done(ctx, r)
-}
-
-// Disassociate unlinks two records; NotFound means that they are not linked.
-func (c *Client) Disassociate(ctx context.Context, l Link, p Pair) error {
-	r := c.writing(http.MethodDelete, "Disassociate", l.set1, nil)
-	r.path = recordPath(l.set1, p.ID1) + "/" + recordPath(l.nav1, p.ID2) + "/$ref"
 	return c.done(ctx, r)
 }
 

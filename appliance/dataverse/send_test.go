@@ -342,7 +342,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		if err := c.CreateMany(t.Context(), orders, oneOrder, 1); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, c.Delete(t.Context(), orders, id(1)), NotFound)
+		wantError(t, c.Do(t.Context(), DeleteOp(orders, id(1))), NotFound)
 	}
 	if got := conns.Load(); got != 1 {
 		t.Errorf("%d connections for requests one after another", got)

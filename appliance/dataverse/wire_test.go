@@ -67,7 +67,7 @@ func TestWireSendsLikeNetHTTP(t *testing.T) {
 					func() error { return c.CreateMany(t.Context(), orders, oneOrder, 1) },
 					func() error { return c.CreateMany(t.Context(), orders, big, 1) },
 					func() error { return c.Update(t.Context(), orders, c.run, oneOrder) },
-					func() error { return c.Delete(t.Context(), orders, c.run) },
+					func() error { return c.Do(t.Context(), DeleteOp(orders, c.run)) },
 					func() error {
 						_, err := c.Batch(t.Context(), []Op{CreateOp(orders, oneOrder)})
 						if KindOf(err) == Lost || err == nil { // a 204 is no answer to a batch

@@ -233,7 +233,7 @@ func TestUpdates(t *testing.T) {
 		plan("account", 12, 13, 75)
 		plan("contact", 5, 6, 7)
 		plan("opportunity", 7, 8, 11) // 7 and 11 are closed; 11 has not changed
-		if err := w.client.Delete(ctx, w.tables["contact"].Schema, id("contact", 6)); err != nil {
+		if err := w.client.Do(ctx, dataverse.DeleteOp(w.tables["contact"].Schema, id("contact", 6))); err != nil {
 			t.Fatal(err)
 		}
 		w.mustRun()

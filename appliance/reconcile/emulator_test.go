@@ -103,7 +103,7 @@ func TestPages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Delete(t.Context(), contacts.Schema, id("contact", n-2)); err != nil {
+	if err := c.Do(t.Context(), dataverse.DeleteOp(contacts.Schema, id("contact", n-2))); err != nil {
 		t.Fatal(err)
 	}
 	book := entries{"contact": many(loaded, n), "member": many(loaded, 30)}

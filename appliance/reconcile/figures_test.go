@@ -152,7 +152,7 @@ func TestSlices(t *testing.T) {
 			}
 			table := bind(t, w, "account", columns...)
 			insert(t, s, c, table)
-			if err := c.Delete(t.Context(), table.Schema, id("account", 7)); err != nil {
+			if err := c.Do(t.Context(), dataverse.DeleteOp(table.Schema, id("account", 7))); err != nil {
 				t.Fatal(err)
 			}
 			book := entries{"account": many(loaded, n)}

@@ -81,7 +81,7 @@ func TestQuick(t *testing.T) {
 		t.Errorf("%d aggregates, %d refused, %d intervals read", target.applied, target.refused, target.read)
 	}
 
-	if err := c.Delete(t.Context(), table.Schema, id("account", 1)); err != nil {
+	if err := c.Do(t.Context(), dataverse.DeleteOp(table.Schema, id("account", 1))); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Update(t.Context(), table.Schema, id("account", 200), []byte(`{"revenue":0,"category":2}`)); err != nil {

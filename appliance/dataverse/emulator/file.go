@@ -146,7 +146,7 @@ type uploads struct {
 type upload struct {
 	set, key, column string // the row's set and key; empty for a note or attachment
 	target           []byte // of a note or attachment: the row's JSON
-	name, mime       string
+	name             string
 	data             []byte
 	blocks           map[string][]byte
 	download         bool
