@@ -80,7 +80,6 @@ type history struct {
 	strike  atomic.Pointer[func()] // at a request that writes
 	snaps   []string
 	story   []string
-	staged  bool // there is something to load
 	onTheGo int
 }
 

@@ -19,9 +19,6 @@ const (
 	// nearEnough is the round trip that two machines of one region have at the most, with
 	// room to spare: the service's own part of WhoAmI is some milliseconds.
 	nearEnough = 30 * time.Millisecond
-	// bypassSteps is how many steps may be bypassed unless the environment is set up for
-	// more (dataverse-web-api.md 9).
-	bypassSteps = 3
 )
 
 // Online is what a check found in the environment. It only reads there.

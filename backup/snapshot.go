@@ -63,12 +63,6 @@ type restorer interface {
 	RestoreFrom(ctx context.Context, r io.Reader) error
 }
 
-// Parts is a list of parts for a caller that collects them before Take.
-type Parts []part
-
-// Targets is a list of restorers for a caller that collects them before Restore.
-type Targets []restorer
-
 // Options say where snapshots are and which ones stay.
 type Options struct {
 	Dir    string       // the folder; made when missing, open to its owner only

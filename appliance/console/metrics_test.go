@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -111,11 +112,14 @@ func nameOf(m metric) string {
 // TestGuideAndFilesNameWhatThereIs: every metric is in the guide, and the dashboard and the
 // rules use no other.
 func TestGuideAndFilesNameWhatThereIs(t *testing.T) {
-	page, _ := guide.Find("monitoring")
+	page, err := os.ReadFile("../guide/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	known := map[string]bool{}
 	for _, d := range descriptions {
 		known[nameOf(d)] = true
-		if !strings.Contains(page.Text, "`"+strings.TrimPrefix(nameOf(d), "dvmigrate_")) {
+		if !strings.Contains(string(page), "`"+strings.TrimPrefix(nameOf(d), "dvmigrate_")) {
 			t.Errorf("the guide lacks %s", nameOf(d))
 		}
 	}

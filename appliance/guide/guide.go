@@ -72,16 +72,6 @@ func Pages() []Page {
 	return pages
 }
 
-// Find returns the page of that name; false when there is none.
-func Find(name string) (Page, bool) {
-	for _, n := range names {
-		if n == name {
-			return read(name), true
-		}
-	}
-	return Page{}, false
-}
-
 func read(name string) Page {
 	b, err := files.ReadFile(name + ".md")
 	if err != nil {

@@ -98,13 +98,6 @@ type Fault struct {
 	Known   []string // the names to suggest from
 }
 
-func (f Fault) Error() string {
-	if f.Column == "" {
-		return fmt.Sprintf("table %s: %s", f.Table, f.Message)
-	}
-	return fmt.Sprintf("table %s: column %s: %s", f.Table, f.Column, f.Message)
-}
-
 // Bind maps the columns that a transform for table yields. staged says which
 // tables are part of this migration. Every fault is returned, not only the first;
 // the Table is usable only when there is none.

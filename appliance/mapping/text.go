@@ -8,11 +8,6 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends s, which must be UTF-8, as a JSON string.
-func AppendString(dst, s []byte) []byte {
-	return append(appendEscaped(append(dst, '"'), s), '"')
-}
-
 // appendEscaped appends s as it stands between the quotes of a JSON string.
 func appendEscaped(dst, s []byte) []byte {
 	for {

@@ -7,6 +7,11 @@ import (
 	"time"
 )
 
+// quoted is s as a JSON string.
+func quoted(s string) []byte {
+	return append(appendEscaped([]byte{'"'}, []byte(s)), '"')
+}
+
 // TestEscapesAtEveryPlace puts every byte that may need an escape at every place of a
 // text, beside bytes that look like one when eight are compared at once.
 func TestEscapesAtEveryPlace(t *testing.T) {
@@ -16,7 +21,7 @@ func TestEscapesAtEveryPlace(t *testing.T) {
 			for at := range 20 {
 				for _, rest := range []int{0, 1, 20 - at} {
 					s := strings.Repeat("x", at) + a + b + strings.Repeat("y", rest)
-					got := AppendString(nil, []byte(s))
+					got := quoted(s)
 					var back string
 					if err := json.Unmarshal(got, &back); err != nil || back != s {
 						t.Fatalf("%q is written as %s: %v", s, got, err)

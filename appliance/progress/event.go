@@ -10,8 +10,7 @@ const (
 	PhaseBegan Kind = "phase"
 	TableEnded Kind = "table"     // a pass of a table is over
 	Throttling Kind = "throttled" // the service asked to wait
-	Retrying   Kind = "retry"
-	Narrowed   Kind = "narrowed" // a refused request is being searched for the guilty records
+	Narrowed   Kind = "narrowed"  // a refused request is being searched for the guilty records
 	Noted      Kind = "note"
 )
 

@@ -67,9 +67,6 @@ type TableResult struct {
 	Samples    []Sample   `json:"samples,omitempty"`
 }
 
-// Faults is how many mismatches there are, allowed or not.
-func (t *TableResult) Faults() int64 { return t.Missing + t.Extra + t.Different + t.Duplicates }
-
 // Summary adds up all tables.
 type Summary struct {
 	Source     int64 `json:"source"`

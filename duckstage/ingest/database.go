@@ -93,14 +93,6 @@ type dbColumn struct {
 	decode   any    // what the server needs to know to read it
 }
 
-// errTable says that there is no such table.
-type tableError struct {
-	err   error
-	known []string
-}
-
-func (e *tableError) Error() string { return e.err.Error() }
-
 // dbSupply reads one relation of a database.
 type dbSupply struct {
 	of      *Database

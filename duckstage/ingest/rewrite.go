@@ -110,7 +110,7 @@ func (w *rewriter) setAside(in input, rows *splitter, message string) {
 
 // appendField writes a field, quoted where it must be or was.
 func appendField(dst, value []byte, quoted bool) []byte {
-	if !quoted && bytes.IndexAny(value, ",\"\r\n") < 0 {
+	if !quoted && !bytes.ContainsAny(value, ",\"\r\n") {
 		return append(dst, value...)
 	}
 	dst = append(dst, '"')

@@ -41,9 +41,6 @@ const (
 	Blank   = "blank"   // no value
 )
 
-// Kinds are all kinds.
-var Kinds = []string{Name, Company, Address, Email, Phone, Text, Number, ID, Date, Blank}
-
 // MinKey is the least length of a key in bytes.
 const MinKey = 16
 

@@ -148,7 +148,7 @@ func TestDatesMoveByPerson(t *testing.T) {
 }
 
 func FuzzMask(f *testing.F) {
-	for _, kind := range Kinds {
+	for _, kind := range []string{Name, Company, Address, Email, Phone, Text, Number, ID, Date, Blank} {
 		f.Add(kind, "Anna Müller +49 221 30@x.de")
 	}
 	m := New(testKey)

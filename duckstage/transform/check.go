@@ -74,21 +74,6 @@ func Read(ctx context.Context, stage *duckstage.Stage, scripts []Script, sql str
 	})
 }
 
-// Verify looks at every table's SELECT, checks and expressions without running them, and
-// returns what Run would refuse: a TableError for each table that has a fault, with a
-// duckstage.SQLError inside where SQL is wrong.
-func Verify(ctx context.Context, stage *duckstage.Stage, scripts []Script, tables []Table) []error {
-	var faults []error
-	err := within(ctx, stage, scripts, func(c *duckstage.Conn) error {
-		_, faults = build(ctx, c, tables)
-		return nil
-	})
-	if err != nil {
-		faults = append(faults, err)
-	}
-	return faults
-}
-
 // job is a table on its way through Run.
 type job struct {
 	Table

@@ -221,7 +221,18 @@ func TestRepeatedKeysChangeNothing(t *testing.T) {
 	expect(t, s, "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'dm' AND (table_name LIKE 'new%' OR table_name LIKE 'data%')", "1")
 }
 
-func TestVerifyFindsEveryFault(t *testing.T) {
+// refused are the faults for which Run does not begin.
+func refused(t *testing.T, s *duckstage.Stage, tables ...Table) []error {
+	t.Helper()
+	_, err := Run(t.Context(), s, nil, tables, nil)
+	faults, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("error = %v", err)
+	}
+	return faults.Unwrap()
+}
+
+func TestRunFindsEveryFault(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a (id VARCHAR, name VARCHAR)")
 	for _, c := range []struct {
@@ -243,13 +254,13 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.table.Name, c.table.File = "t", "t.sql"
-			faults := Verify(t.Context(), s, nil, []Table{c.table})
+			faults := refused(t, s, c.table)
 			if len(faults) != 1 || !strings.Contains(faults[0].Error(), c.want) || !strings.HasPrefix(faults[0].Error(), "table t (t.sql): ") {
 				t.Errorf("faults = %v, want %q", faults, c.want)
 			}
 		})
 	}
-	both := Verify(t.Context(), s, nil, []Table{{Name: "t", SQL: "x"}, {Name: "u", SQL: "y"}, {Name: "v", SQL: "SELECT id AS legacy_key FROM a"}})
+	both := refused(t, s, Table{Name: "t", SQL: "x"}, Table{Name: "u", SQL: "y"}, Table{Name: "v", SQL: "SELECT id AS legacy_key FROM a"})
 	if len(both) != 2 {
 		t.Errorf("faults = %v, want two", both)
 	}
