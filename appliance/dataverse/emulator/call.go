@@ -86,12 +86,12 @@ func (c *call) view(fn func(*tx) error) error {
 	return c.srv.store.view(fn)
 }
 
-// set adds a response header.
+// set adds a response header, spelt as the service spells it.
 func (c *call) set(name, value string) {
 	if c.res.header == nil {
 		c.res.header = http.Header{}
 	}
-	c.res.header.Set(name, value)
+	c.res.header[name] = []string{value}
 }
 
 // applied adds a Preference-Applied header.

@@ -10,7 +10,7 @@ import (
 func servePreflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Allow"], h["Public"] = verbs, verbs
-	h.Set("OData-Version", "4.0")
+	h["OData-Version"] = []string{"4.0"}
 	if r.Header.Get("Origin") != "" {
 		h.Set("Access-Control-Allow-Origin", "*")
 		if methods := r.Header.Get("Access-Control-Request-Method"); methods != "" {

@@ -72,6 +72,10 @@ func (w *csdl) document() {
 	for _, t := range w.m.tables {
 		w.entityType(t)
 	}
+	for _, s := range w.m.made() {
+		w.madeType(s)
+	}
+	w.definitions()
 	w.operations()
 	w.container()
 	w.b.WriteString(`</Schema></edmx:DataServices></edmx:Edmx>`)
@@ -142,7 +146,15 @@ func (w *csdl) entityType(t *table) {
 			}
 		}
 	}
-	w.alternateKeys(t)
+	var keys [][]string
+	for _, k := range t.keys[:len(t.Table.Keys)] {
+		var names []string
+		for _, c := range k.cols {
+			names = append(names, c.wire)
+		}
+		keys = append(keys, names)
+	}
+	w.alternateKeys(keys)
 	w.close("EntityType")
 }
 
@@ -178,11 +190,18 @@ func (w *csdl) property(t *table, c *column) {
 	w.close("Property")
 }
 
+// ownedBy reports whether a relationship is one of those of an owner's lookup that name
+// users or teams instead of what they derive from.
+func (w *csdl) ownedBy(t *table, r schema.Relationship) bool {
+	c := t.byName[r.Column]
+	return c != nil && c.Type == schema.Owner && r.Target != "owner" && w.hasPrincipal()
+}
+
 // parent writes a lookup's navigation property.
 func (w *csdl) parent(t *table, r schema.Relationship) {
 	c := t.byName[r.Column]
 	target, key := r.Target, ""
-	if c != nil && c.Type == schema.Owner && r.Target != "owner" && w.hasPrincipal() {
+	if w.ownedBy(t, r) {
 		if slices.ContainsFunc(t.ManyToOne, func(o schema.Relationship) bool {
 			return o.Nav == r.Nav && (o.Target == "owner" || o.Target < r.Target)
 		}) {
@@ -206,7 +225,7 @@ func (w *csdl) parent(t *table, r schema.Relationship) {
 // collections writes the 1:N collections of a table.
 func (w *csdl) collections(t *table) {
 	for _, rel := range t.incoming {
-		if rel.Collection != "" && t.collections[rel.Collection] == rel {
+		if rel.Collection != "" && t.collections[rel.Collection] == rel && !w.ownedBy(rel.from, rel.Relationship) {
 			w.empty("NavigationProperty", "Name", rel.Collection, "Type", "Collection(mscrm."+rel.from.LogicalName+")", "Partner", rel.Nav)
 		}
 	}
@@ -216,7 +235,7 @@ func (w *csdl) ownerCollections() {
 	seen := map[string]bool{}
 	for _, t := range w.m.tables {
 		for _, r := range t.ManyToOne {
-			if r.Target == "owner" && r.Collection != "" && !seen[r.Collection] {
+			if (r.Target == "owner" || w.ownedBy(t, r)) && r.Collection != "" && !seen[r.Collection] && !w.inheritsNav(t, r.Nav) {
 				seen[r.Collection] = true
 				w.empty("NavigationProperty", "Name", r.Collection, "Type", "Collection(mscrm."+t.LogicalName+")", "Partner", r.Nav)
 			}
@@ -224,20 +243,20 @@ func (w *csdl) ownerCollections() {
 	}
 }
 
-func (w *csdl) alternateKeys(t *table) {
-	if len(t.Table.Keys) == 0 {
+func (w *csdl) alternateKeys(keys [][]string) {
+	if len(keys) == 0 {
 		return
 	}
 	w.open("Annotation", "Term", "OData.Community.Keys.V1.AlternateKeys")
 	w.open("Collection")
-	for _, k := range t.keys[:len(t.Table.Keys)] {
+	for _, names := range keys {
 		w.open("Record", "Type", "OData.Community.Keys.V1.AlternateKey")
 		w.open("PropertyValue", "Property", "Key")
 		w.open("Collection")
-		for _, c := range k.cols {
+		for _, name := range names {
 			w.open("Record", "Type", "OData.Community.Keys.V1.PropertyRef")
-			w.empty("PropertyValue", "Property", "Alias", "String", c.wire)
-			w.empty("PropertyValue", "Property", "Name", "PropertyPath", c.wire)
+			w.empty("PropertyValue", "Property", "Alias", "String", name)
+			w.empty("PropertyValue", "Property", "Name", "PropertyPath", name)
 			w.close("Record")
 		}
 		w.b.WriteString("</Collection></PropertyValue></Record>")
@@ -258,11 +277,14 @@ func (w *csdl) container() {
 				w.empty("NavigationPropertyBinding", "Path", nav, "Target", to.EntitySet)
 			}
 		}
+		owned := false
 		for _, r := range t.ManyToOne {
-			if r.Target == "owner" && r.Nav != "" && w.hasPrincipal() {
-				w.empty("NavigationPropertyBinding", "Path", r.Nav, "Target", "owners")
+			if r.Target != "owner" && !w.ownedBy(t, r) {
+				bind(r.Nav, w.m.byName[r.Target])
+			} else if r.Nav != "" && w.hasPrincipal() && !owned {
+				owned = true
+				w.empty("NavigationPropertyBinding", "Path", r.Nav, "Target", "owners") // which the service does not declare either
 			}
-			bind(r.Nav, w.m.byName[r.Target])
 		}
 		for _, rel := range t.incoming {
 			if t.collections[rel.Collection] == rel {
@@ -283,6 +305,12 @@ func (w *csdl) container() {
 			w.b.WriteString("</Record></Annotation>")
 		}
 		w.close("EntitySet")
+	}
+	for _, s := range w.m.made() {
+		w.madeSet(s)
+	}
+	for _, s := range definitionSets {
+		w.definitionSet(s.name, s.typ, s.bindings)
 	}
 	for _, o := range csdlOperations {
 		if !o.bound && w.knows(o) {
@@ -316,7 +344,7 @@ func (w *csdl) operation(o csdlOperation, of string) {
 
 func (w *csdl) typed(element, list, nullable string) {
 	for item := range strings.SplitSeq(list, ",") {
-		name, typ, _ := strings.Cut(item, " ")
+		name, typ, _ := strings.Cut(strings.TrimSpace(item), " ")
 		nullable, unicode := nullable, ""
 		if bare, may := strings.CutSuffix(typ, "?"); may {
 			typ, nullable = bare, ""

@@ -88,10 +88,11 @@ func (c *call) decodeRow(t *table, update bool) (*record, error) {
 func (c *call) checkContentType() error {
 	c.body = bytes.TrimPrefix(c.body, []byte("\ufeff")) // as a reader of .NET's does
 	ct := strings.ToLower(c.header.Get("Content-Type"))
+	media, _, _ := strings.Cut(ct, ";")
 	switch {
 	case ct == "":
 		return errPayload(c.setName(), "Microsoft.OData.ODataContentTypeException: A missing or empty content type header was found when trying to read a message. The content type header is required.")
-	case !strings.HasPrefix(ct, "application/json"):
+	case strings.TrimSpace(media) != "application/json":
 		return errorf(http.StatusUnsupportedMediaType, "0x80060888", "The content type '%s' is not supported when reading a message.", ct)
 	}
 	return nil

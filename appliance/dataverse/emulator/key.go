@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -135,6 +136,20 @@ func splitPairs(text string) ([]param, bool) {
 		}
 	}
 	return pairs, len(pairs) > 0
+}
+
+// escapeKey encodes what may not stand in a URL as it is: blanks, # and all that is not
+// ASCII among it.
+func escapeKey(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		if c := key[i]; c > ' ' && c < 0x7f && strings.IndexByte(`#"%<>?\^`+"`{|}", c) < 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // literalEnd is where the literal at the start of s ends: after the closing quote,

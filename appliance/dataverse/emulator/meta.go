@@ -23,6 +23,7 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 		"RetrieveMetadataChanges":           (*call).retrieveMetadataChanges,
 		"sdkmessages":                       (*call).getMessages,
 		"sdkmessagefilters":                 (*call).getMessageFilters,
+		"sdkmessageprocessingsteps":         (*call).getSteps,
 		"CalculateRollupField":              (*call).calculateRollupField,
 		"RetrieveSharedPrincipalsAndAccess": (*call).retrieveShares,
 		"organizations":                     (*call).getOrganizations,
@@ -39,10 +40,19 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 // getServiceDocument answers the list of entity sets (section 1.1).
 func (c *call) getServiceDocument() error {
 	sets := make([]object, 0, len(c.srv.model.tables))
-	for _, t := range c.srv.model.tables {
-		if t.EntitySet != "" {
-			sets = append(sets, object{{"name", t.EntitySet}, {"kind", "EntitySet"}, {"url", t.EntitySet}})
+	add := func(name string) {
+		if name != "" {
+			sets = append(sets, object{{"name", name}, {"kind", "EntitySet"}, {"url", name}})
 		}
+	}
+	for _, t := range c.srv.model.tables {
+		add(t.EntitySet)
+	}
+	for _, s := range c.srv.model.made() {
+		add(s.set)
+	}
+	for _, s := range definitionSets {
+		add(s.name)
 	}
 	body := appendString([]byte(`{"@odata.context":`), c.api+"/$metadata")
 	body = append(body, `,"value":`...)
@@ -234,6 +244,11 @@ func (c *call) getMessages() error {
 	return c.answerRows("sdkmessage", "sdkmessageid", rows)
 }
 
+// getSteps answers the plug-ins that are registered: none.
+func (c *call) getSteps() error {
+	return c.answerRows("sdkmessageprocessingstep", "sdkmessageprocessingstepid", nil)
+}
+
 // getOrganizations answers the environment's one organisation (section 12.8).
 func (c *call) getOrganizations() error {
 	return c.answerRows("organization", "organizationid", []object{{
@@ -278,6 +293,9 @@ func (c *call) answerRows(typ, key string, rows []object) error {
 	}
 	kept := []object{}
 	for _, r := range rows {
+		if len(kept) == opts.top {
+			break
+		}
 		if opts.filter != nil {
 			ok, err := r.holds(opts.filter, typ)
 			if err != nil {
@@ -291,9 +309,7 @@ func (c *call) answerRows(typ, key string, rows []object) error {
 		if err != nil {
 			return err
 		}
-		if kept = append(kept, shown); len(kept) == opts.top {
-			break
-		}
+		kept = append(kept, shown)
 	}
 	body := c.contextOf(c.segs[0].name)
 	if opts.count {

@@ -176,7 +176,11 @@ func attributeDetails(t *table, c *column) object {
 		if c.Default != nil {
 			form = int(*c.Default)
 		}
-		return object{{"DefaultFormValue", form}, {"ParentPicklistLogicalName", nil}, {"ChildPicklistLogicalNames", []string{}}, {"FormulaDefinition", ""}, {"SourceTypeMask", 0}}
+		o := object{{"DefaultFormValue", form}}
+		if c.Type == schema.Choice || c.Type == schema.Choices {
+			o = append(o, field{"ParentPicklistLogicalName", nil}, field{"ChildPicklistLogicalNames", []string{}}, field{"FormulaDefinition", ""}, field{"SourceTypeMask", 0})
+		}
+		return o
 	case schema.UniqueID:
 		return object{}
 	}

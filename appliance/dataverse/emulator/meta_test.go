@@ -282,7 +282,7 @@ func TestProbes(t *testing.T) {
 		t.Errorf("organizations: %v", org)
 	}
 	sets := e.values("")
-	if d := cmp.Diff(map[string]any{"name": "accounts", "kind": "EntitySet", "url": "accounts"}, sets[0]); d != "" || len(sets) != len(worldTables()) {
+	if d := cmp.Diff(map[string]any{"name": "accounts", "kind": "EntitySet", "url": "accounts"}, sets[0]); d != "" {
 		t.Errorf("1.1 service document: %v", sets)
 	}
 }
@@ -348,7 +348,10 @@ func checkDocument(t *testing.T, doc string, want *schema.Schema) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(want.TableNames(), got.TableNames()); d != "" {
+	names := slices.DeleteFunc(got.TableNames(), func(name string) bool { // what every environment has
+		return want.Table(name) == nil && slices.ContainsFunc(madeSets, func(s madeSet) bool { return s.typ == name })
+	})
+	if d := cmp.Diff(want.TableNames(), names); d != "" {
 		t.Fatalf("tables (-want +got):\n%s", d)
 	}
 	for _, w := range want.Tables {

@@ -27,7 +27,7 @@ func (c *call) answerValue(at string, v value, col *column, raw bool) error {
 		return c.noContent()
 	case raw:
 		c.set("Content-Type", "text/plain")
-		c.res.status, c.res.body = http.StatusOK, v.appendText(nil)
+		c.res.status, c.res.body = http.StatusOK, v.appendRaw(nil, col)
 		return nil
 	}
 	body := appendString([]byte(`{"@odata.context":`), c.api+"/$metadata#"+at+"/"+col.wire)

@@ -102,7 +102,7 @@ func (o *options) set(name, text string, aliases map[string]string, nested bool)
 		return err
 	case "$top":
 		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 0 || !nested && n == 0 {
+		if err != nil || n < 0 {
 			return errURL("Invalid value '%s' for $top query option found. The $top query option requires a non-negative integer value.", text)
 		}
 		o.top = n
@@ -220,9 +220,9 @@ func splitTop(s string, sep byte) []string {
 		case c == '\'':
 			quoted = !quoted
 		case quoted:
-		case c == '(' || c == '[':
+		case c == '(' || c == '[' || c == '{':
 			depth++
-		case c == ')' || c == ']':
+		case c == ')' || c == ']' || c == '}':
 			depth--
 		case c == sep && depth == 0:
 			parts = append(parts, s[start:i])

@@ -55,8 +55,9 @@ func (c *call) newProjection(t *table, o options, nested bool) (*projection, err
 }
 
 // choose binds $select. The primary key comes along in any case, and a money
-// column brings the row's currency (section 1.5). A navigation property may be
-// named and adds nothing.
+// column brings the row's currency (section 1.5). A lookup's navigation property stands
+// for the lookup, as in the list of columns that the service makes of $select; one of a
+// collection adds nothing.
 func (p *projection) choose(names []string) error {
 	t := p.t
 	if names == nil {
@@ -78,6 +79,9 @@ func (p *projection) choose(names []string) error {
 		c := t.find(name)
 		if !known || c != nil && (c.NoRead || c.hidden()) {
 			return errNoProperty(t, name)
+		}
+		if rel := t.navs[name]; c == nil && rel != nil {
+			c = rel.col
 		}
 		add(c)
 		if prop.col != nil && c.Type == schema.Money {

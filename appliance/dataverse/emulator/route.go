@@ -87,16 +87,16 @@ func (s *Server) makeRoutes() map[shape]map[string]route {
 
 const namespace = "Microsoft.Dynamics.CRM."
 
-// splitPath cuts the escaped path after the service root into segments.
+// splitPath cuts the escaped path after the service root into segments. Slashes that
+// have nothing between them, or behind them, count once, as for the OData library.
 func splitPath(path string) ([]segment, error) {
-	path = strings.TrimSuffix(path, "/")
-	if path == "" {
-		return nil, nil
-	}
 	var segs []segment
 	for part := range strings.SplitSeq(path, "/") {
+		if part == "" {
+			continue
+		}
 		plain, err := url.PathUnescape(part)
-		if err != nil || plain == "" {
+		if err != nil {
 			return nil, errURL("Bad Request - Error in query syntax.")
 		}
 		name, key, hasKey := strings.Cut(plain, "(")
@@ -153,10 +153,11 @@ func (c *call) shapeOf() (shape, error) {
 	}
 	first := c.segs[0]
 	switch first.name {
-	case "$metadata":
-		return shapeMetadata, nil
-	case "$batch":
-		return shapeBatch, nil
+	case "$metadata", "$batch":
+		if len(c.segs) > 1 {
+			return "", errSegment(c.segs[1].name)
+		}
+		return shape(first.name), nil
 	case "EntityDefinitions", "GlobalOptionSetDefinitions", "RelationshipDefinitions":
 		return shapeDefinitions, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -214,10 +215,9 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 	}
 	c := &call{srv: s, method: method, header: r.Header, prefer: parsePrefer(r.Header), level: levelOf(r.Header.Get("Accept")), user: UserID, caller: UserID, message: "Unknown"}
 	c.other = c.otherService(r.URL.Path)
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), apiPrefix)
-	version, path, slash := strings.Cut(rest, "/")
+	version, path := cutAPI(r.URL.EscapedPath())
 	if c.other != nil {
-		ok, version, path, slash = true, "v9.2", strings.TrimPrefix(r.URL.Path, "/"), true
+		version, path = "v9.2", strings.TrimPrefix(r.URL.Path, "/")
 	}
 	c.api = scheme + r.Host + apiPrefix + version
 	c.path = path
@@ -226,7 +226,7 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 		return c, errUnauthorized()
 	}
 	c.token = token
-	if !ok || !slash && version == "" || !apiVersion(version) {
+	if !slices.Contains(apiVersions, version) {
 		return c, errorf(http.StatusNotFound, "", "No HTTP resource was found that matches the request URI '%s%s%s'.", scheme, r.Host, r.URL.Path)
 	}
 	if len(r.URL.EscapedPath())+len(r.URL.RawQuery) > 32768 {
@@ -243,8 +243,21 @@ func (s *Server) newCall(r *http.Request) (*call, error) {
 	return c, err
 }
 
-// apiVersion reports whether the service has the version: 9.0 to 9.2.
-func apiVersion(v string) bool { return v == "v9.0" || v == "v9.1" || v == "v9.2" }
+// apiVersions are those that the service has. Old ones keep working (section 1.1), and
+// old clients ask for them; what they did otherwise is not imitated.
+var apiVersions = []string{"v9.2", "v9.1", "v9.0", "v8.2", "v8.1", "v8.0"}
+
+// cutAPI cuts an escaped path into the version and what follows it. The way to the
+// service is found as web servers of that kind find one: in any case, and with slashes
+// to spare, which clients make that put a slash behind the environment's address.
+func cutAPI(path string) (version, rest string) {
+	path = "/" + strings.TrimLeft(path, "/")
+	if len(path) < len(apiPrefix) || !strings.EqualFold(path[:len(apiPrefix)], apiPrefix) {
+		return "", ""
+	}
+	version, rest, _ = strings.Cut(path[len(apiPrefix):], "/")
+	return strings.ToLower(version), rest
+}
 
 // impersonate makes the user of CallerObjectId or, without it, of MSCRMCallerID the one
 // who acts (section 9).

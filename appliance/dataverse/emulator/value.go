@@ -87,7 +87,7 @@ func (v value) appendJSON(dst []byte, c *column) []byte {
 	return append(dst, "null"...)
 }
 
-// appendText appends the value as bare text, as in $value and in key URLs.
+// appendText appends the value as bare text, as in key URLs.
 func (v value) appendText(dst []byte) []byte {
 	switch v.kind {
 	case kindText:
@@ -102,6 +102,14 @@ func (v value) appendText(dst []byte) []byte {
 		return dst
 	}
 	return v.appendJSON(dst, nil)
+}
+
+// appendRaw appends the value as $value answers it: money with its four decimals.
+func (v value) appendRaw(dst []byte, c *column) []byte {
+	if v.kind == kindDecimal {
+		return v.appendJSON(dst, c)
+	}
+	return v.appendText(dst)
 }
 
 func (v value) String() string { return string(v.appendText(nil)) }

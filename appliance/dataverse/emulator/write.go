@@ -86,7 +86,7 @@ func (c *call) patchRow() error {
 		}
 		return c.represent(ref, http.StatusOK)
 	}
-	c.res.entityID = c.api + "/" + c.table.EntitySet + "(" + c.segs[0].key + ")"
+	c.res.entityID = c.api + "/" + c.table.EntitySet + "(" + escapeKey(c.segs[0].key) + ")"
 	if key.key == nil {
 		c.res.entityID = c.api + "/" + ref
 	}
