@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"dvmigrate/duckstage"
@@ -15,14 +17,17 @@ type LedgerReport struct {
 	Version int  `json:"version"`
 	Sound   bool `json:"sound"`
 	ledger.Report
-	Audit  string `json:"audit"`            // number and hash of the newest audit entry
-	Advice string `json:"advice,omitempty"` // what to do, where it is not sound
+	Audit     string `json:"audit"`            // number and hash of the newest audit entry
+	UndoSound bool   `json:"undoSound"`        // of the journal of changes, which a rollback needs and a load does not
+	UndoBytes int64  `json:"undoBytes"`        // its size
+	Advice    string `json:"advice,omitempty"` // what to do, where it is not sound
 }
 
 // LedgerStats is what takes how much room in the ledger.
 type LedgerStats struct {
-	Version int    `json:"version"`
-	Path    string `json:"path"`
+	Version   int    `json:"version"`
+	Path      string `json:"path"`
+	UndoBytes int64  `json:"undoBytes"` // size of the journal of changes, beside it
 	ledger.Stats
 }
 
@@ -51,7 +56,10 @@ func CheckLedger(ctx context.Context, dir string, o Options) (LedgerReport, erro
 		return LedgerReport{}, err
 	}
 	if fault := found.Err(); fault != nil && !errors.Is(fault, ledger.ErrTampered) {
-		return p.ledgerReport(found), nil
+		r := p.ledgerReport(found)
+		r.UndoSound, r.UndoBytes = true, p.undoSize()
+		r.Parts = append(r.Parts, &ledger.Part{Name: "journal of changes", Unit: "entries", Faults: []string{}, Skipped: "the ledger cannot be read"})
+		return r, nil
 	}
 	whole, err := Open(ctx, dir, Viewing, o)
 	if err != nil {
@@ -61,7 +69,7 @@ func CheckLedger(ctx context.Context, dir string, o Options) (LedgerReport, erro
 	if err := whole.compareStage(ctx, &found); err != nil {
 		return LedgerReport{}, err
 	}
-	return p.ledgerReport(found), nil
+	return whole.checkUndo(p.ledgerReport(found)), nil
 }
 
 // CheckLedger implements Viewer.
@@ -70,7 +78,42 @@ func (p *Project) CheckLedger(ctx context.Context) (LedgerReport, error) {
 	if err == nil {
 		err = p.compareStage(ctx, &found)
 	}
-	return p.ledgerReport(found), err
+	return p.checkUndo(p.ledgerReport(found)), err
+}
+
+// checkUndo adds the journal of changes: its checksums, that the ledger knows the records of each entry, and that
+// it knows of each record that was loaded, which is said and is no fault: a project may have lived without.
+func (p *Project) checkUndo(r LedgerReport) LedgerReport {
+	u, err := p.readUndo() // before the tables are listed, so that none of its records is new to them
+	if err != nil {
+		u = &ledger.Undo{}
+	}
+	part := u.Examine(p.ledger.Tables())
+	r.Parts, r.UndoBytes = append(r.Parts, part), u.Size()
+	if err != nil {
+		part.Faults = append(part.Faults, err.Error())
+	}
+	var unknown int64
+	for _, t := range p.ledger.Tables() {
+		s := p.backSetsOf(u, &rollbackNote{Stage: rollbackPlanning}, t.Name)
+		unknown += int64(s.Unknown.Len())
+	}
+	switch {
+	case unknown > 0 && u.Began().IsZero():
+		part.Note = fmt.Sprintf("there is none; the %d records that were loaded cannot be rolled back", unknown)
+	case unknown > 0:
+		part.Note = fmt.Sprintf("it does not know of %d records that were loaded; they cannot be rolled back", unknown)
+	case u.Torn() > 0:
+		part.Note = fmt.Sprintf("a kill has left %d bytes half written at its end, which do not count", u.Torn())
+	}
+	switch r.UndoSound = len(part.Faults) == 0; {
+	case r.UndoSound:
+	case err != nil:
+		r.Advice = strings.TrimPrefix(r.Advice+"\nput back the project's own journal of changes, or put it away to go on without: what was loaded until now can then not be rolled back", "\n")
+	default:
+		r.Advice = strings.TrimPrefix(r.Advice+"\nwhat is damaged in "+p.workFile(undoFile)+" is lost to a rollback and to nothing else: loads go on, and dvmigrate rollback --dry-run counts what stays", "\n")
+	}
+	return r
 }
 
 func (p *Project) ledgerReport(found ledger.Report) LedgerReport {
@@ -137,7 +180,16 @@ func (p *Project) compareStage(ctx context.Context, r *ledger.Report) error {
 // LedgerStats implements Viewer.
 func (p *Project) LedgerStats(context.Context) (LedgerStats, error) {
 	s, err := p.ledger.Stats()
-	return LedgerStats{Version: 1, Path: p.ledgerPath(), Stats: s}, err
+	return LedgerStats{Version: 1, Path: p.ledgerPath(), UndoBytes: p.undoSize(), Stats: s}, err
+}
+
+// undoSize is how much room the journal of changes takes; 0 where there is none.
+func (p *Project) undoSize() int64 {
+	info, err := os.Stat(p.workFile(undoFile))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // Compaction is what compacting a ledger gave back.

@@ -409,7 +409,7 @@ func (h *history) end() {
 		h.t.Errorf("%d links, want %d", n, len(h.links))
 	}
 	c, err := p.CheckLedger(h.t.Context())
-	if err != nil || !c.Sound {
+	if err != nil || !c.Sound || !c.UndoSound {
 		h.t.Errorf("the ledger: %v, %+v", err, c)
 	}
 	r, err := p.Reconcile(h.t.Context(), ReconcileOptions{Values: true, Limit: 5}, func(string, float64) {})

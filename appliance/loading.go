@@ -113,7 +113,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	announce(tracker, survey.run.Predicted)
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
-	undo, err := p.openUndo()
+	undo, err := p.openUndo(survey.Note)
 	if err != nil {
 		return r, p.explainTarget(err)
 	}

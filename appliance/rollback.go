@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"dvmigrate/ledger"
@@ -29,21 +30,68 @@ const (
 
 func (p *Project) workFile(name string) string { return filepath.Join(p.work(), name) }
 
-// openUndo opens the journal of changes, for what the newest generation does.
-func (p *Project) openUndo() (*ledger.Undo, error) {
+// openUndo opens the journal of changes, for what the newest generation does. What is wrong with it, short of
+// what makes it another file, does not keep a load from going on: note is told.
+func (p *Project) openUndo(note func(table, text string)) (*ledger.Undo, error) {
 	all, err := p.ledger.Generations()
 	if err != nil {
 		return nil, err
 	}
-	newest := uint32(0)
-	if n := len(all); n > 0 {
-		newest = all[n-1].Number
+	newest, loaded := uint32(0), false
+	for _, g := range all {
+		newest, loaded = max(newest, g.Number), loaded || !g.Begun.IsZero()
 	}
-	u, err := ledger.OpenUndo(p.workFile(undoFile), p.set, newest)
-	if errors.Is(err, ledger.ErrDamaged) || errors.Is(err, ledger.ErrOtherSet) || errors.Is(err, ledger.ErrNotLedger) {
-		err = fmt.Errorf("%w\nput it away to go on without: what was loaded until now can then not be rolled back", err)
+	path := p.workFile(undoFile)
+	missing := loaded && !exists(path)
+	u, err := ledger.OpenUndo(path, p.set, newest)
+	if err != nil {
+		return nil, p.explainUndo(err)
 	}
-	return u, err
+	if missing {
+		note("", "the journal of changes, "+path+", was missing and begins anew: what was loaded until now cannot be rolled back")
+	}
+	if damage := p.undoDamage(u); len(damage) > 0 {
+		note("", fmt.Sprintf("the journal of changes is damaged (%s): some of what was loaded cannot be rolled back; see dvmigrate ledger check. What is loaded now is kept as always", strings.Join(damage, "; ")))
+	}
+	return u, nil
+}
+
+// readUndo reads the journal of changes, to look at it.
+func (p *Project) readUndo() (*ledger.Undo, error) {
+	u, err := ledger.ReadUndo(p.workFile(undoFile), p.set)
+	return u, p.explainUndo(err)
+}
+
+func (p *Project) explainUndo(err error) error {
+	if errors.Is(err, ledger.ErrOtherSet) || errors.Is(err, ledger.ErrNotLedger) || errors.Is(err, ledger.ErrFormat) {
+		err = fmt.Errorf("%w\nit is not this project's journal of changes, or its beginning is damaged; put back the project's own, or put it away to go on without: what was loaded until now can then not be rolled back", err)
+	}
+	return err
+}
+
+// undoDamage says what of the journal of changes is damaged, and what of that is lost.
+func (p *Project) undoDamage(u *ledger.Undo) (out []string) {
+	name := func(number uint32) string { return fmt.Sprint("generation ", number) }
+	if all, err := p.ledger.Generations(); err == nil {
+		name = func(number uint32) string {
+			for _, g := range all {
+				if g.Number >= number {
+					return g.Name()
+				}
+			}
+			return "the newest generation"
+		}
+	}
+	for _, d := range u.Damages() {
+		text := d.String()
+		if first, last := name(d.First), name(d.Last); first != last {
+			text += " (" + first + " to " + last + ")"
+		} else {
+			text += " (" + first + ")"
+		}
+		out = append(out, text)
+	}
+	return out
 }
 
 // rollbackNote is work/rollback.json.

@@ -68,7 +68,7 @@ func rollBack(t *testing.T, dir, url string, o RollbackOptions) RollbackResult {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report, err := p.CheckLedger(t.Context()); err != nil || !report.Sound {
+	if report, err := p.CheckLedger(t.Context()); err != nil || !report.Sound || !report.UndoSound {
 		t.Errorf("the ledger is not sound: %v, %+v", err, report)
 	}
 	return r

@@ -33,6 +33,7 @@ func (g *goingBack) gather(ctx context.Context, n *rollbackNote) error {
 			}
 			into.Add(s.Delete.Within(span.Range))
 			into.Add(s.Restore.Within(span.Range))
+			into.Add(s.Damaged.Within(span.Range))
 		}
 		n.Done[t], n.Left[t] = done.List(), left.List()
 		lost := p.lostOf(g.undo, n, t)

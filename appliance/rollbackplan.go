@@ -22,7 +22,8 @@ type RollbackPlan struct {
 	Generations []string        `json:"generations"` // that go back, the newest first
 	Tables      []RollbackTable `json:"tables"`      // in the order in which they are deleted
 	Total       RollbackTable   `json:"total"`
-	Requests    int64           `json:"requests"` // about, with those that look who changed a record last
+	Requests    int64           `json:"requests"`         // about, with those that look who changed a record last
+	Damage      []string        `json:"damage,omitempty"` // of the journal of changes, in words
 	UnderWay    bool            `json:"underWay,omitempty"`
 }
 
@@ -32,12 +33,14 @@ type RollbackTable struct {
 	Delete  int64  `json:"delete"`  // records that were made
 	Restore int64  `json:"restore"` // records that were changed
 	Lost    int64  `json:"lost"`    // records that were deleted: they are not made again
-	Unknown int64  `json:"unknown"` // records that a load made which kept no journal of changes: they stay
+	Unknown int64  `json:"unknown"` // records of which the journal of changes does not tell: they stay
+	Damaged int64  `json:"damaged"` // records whose former values cannot be read any more: they stay
 	Maybe   int64  `json:"maybe"`   // of Delete: their maker is looked up first
 }
 
 func (t *RollbackTable) add(o RollbackTable) {
-	t.Delete, t.Restore, t.Lost, t.Unknown, t.Maybe = t.Delete+o.Delete, t.Restore+o.Restore, t.Lost+o.Lost, t.Unknown+o.Unknown, t.Maybe+o.Maybe
+	t.Delete, t.Restore, t.Lost = t.Delete+o.Delete, t.Restore+o.Restore, t.Lost+o.Lost
+	t.Unknown, t.Damaged, t.Maybe = t.Unknown+o.Unknown, t.Damaged+o.Damaged, t.Maybe+o.Maybe
 }
 
 // backSets are the records of one table that go back.
@@ -46,6 +49,7 @@ type backSets struct {
 	There   *ledger.Ranges // records that were there when they were to be made
 	Lost    *ledger.Ranges
 	Unknown *ledger.Ranges
+	Damaged *ledger.Ranges // changed, and what they had cannot be read
 }
 
 // resolve finds the generation and the tables that are meant.
@@ -139,7 +143,7 @@ func (p *Project) rollbackTables(o RollbackOptions, b *bound, n *rollbackNote) e
 // the target has; afterwards, what waits or is done.
 func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) backSets {
 	c, ever := u.Since(n.Since, table), u.Since(0, table)
-	s := backSets{Back: load.Back{Delete: &ledger.Ranges{}, Maybe: c.Maybe, Restore: &ledger.Ranges{}}, There: c.There, Lost: &ledger.Ranges{}, Unknown: &ledger.Ranges{}}
+	s := backSets{Back: load.Back{Delete: &ledger.Ranges{}, Maybe: c.Maybe, Restore: &ledger.Ranges{}}, There: c.There, Lost: &ledger.Ranges{}, Unknown: &ledger.Ranges{}, Damaged: &ledger.Ranges{}}
 	meant := &ledger.Ranges{}
 	meant.Add([]ledger.Range{{From: 0, To: 1<<32 - 1}})
 	if n.Keyed {
@@ -151,6 +155,7 @@ func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) back
 			into.Add(from.Within(r))
 		}
 	}
+	begun := p.begun(n.Since)
 	for span := range p.ledger.Spans(table, 0) {
 		switch {
 		case n.Stage != rollbackPlanning:
@@ -162,34 +167,69 @@ func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) back
 		case inTarget(span.Entry):
 			put(s.Delete, c.Made, span)
 			put(s.Restore, c.Changed, span)
-			if span.Action == ledger.Insert {
-				known := &ledger.Ranges{}
-				known.Add(meant.Within(span.Range))
+			known := &ledger.Ranges{}
+			known.Add(meant.Within(span.Range))
+			switch {
+			case span.Changed().Before(begun):
+				continue
+			case span.Action == ledger.Insert:
 				known.Remove(ever.Made.List())
 				known.Remove(ever.There.List())
-				s.Unknown.Add(known.List())
+			case span.Action == ledger.Update && (u.Began().IsZero() || span.Changed().Before(u.Began())):
+				known.Remove(c.Made.List())
+				known.Remove(c.Changed.List())
+			default:
+				continue
 			}
+			s.Unknown.Add(known.List())
 		case span.Action == ledger.Delete:
 			put(s.Lost, c.Deleted, span)
 		}
 	}
 	s.Restore.Remove(c.Made.List())
+	s.distrust(c.Damaged, u.Incomplete(n.Since))
 	return s
+}
+
+// distrust takes out of what goes back what a damaged journal does not prove. Where it is not known what is
+// missing, a record may have been there before, so that its maker is looked up, and what is told first of what
+// it had may not be what it had first. Of a link nobody knows who made it: it goes by what is left.
+func (s *backSets) distrust(damaged *ledger.Ranges, incomplete bool) {
+	if incomplete {
+		damaged, s.Maybe = &ledger.Ranges{}, &ledger.Ranges{}
+		damaged.Add(s.Restore.List())
+		s.Maybe.Add(s.Delete.List())
+	}
+	for _, r := range damaged.List() {
+		s.Damaged.Add(s.Restore.Within(r))
+	}
+	s.Restore.Remove(s.Damaged.List())
+}
+
+// begun is when the first load of a generation began.
+func (p *Project) begun(generation uint32) time.Time {
+	all, err := p.ledger.Generations()
+	for _, g := range all {
+		if err == nil && g.Number == generation {
+			return g.Begun.Truncate(time.Second) // as entries are
+		}
+	}
+	return time.Time{}
 }
 
 // backRequest is how many records a request takes back.
 const backRequest = 100
 
-func (p *Project) rollbackPlan(n *rollbackNote, names []string, sets map[string]backSets) RollbackPlan {
-	r := RollbackPlan{Version: 1, Generations: names, Tables: []RollbackTable{}, Total: RollbackTable{Name: "total"}}
+func (p *Project) rollbackPlan(u *ledger.Undo, n *rollbackNote, names []string, sets map[string]backSets) RollbackPlan {
+	r := RollbackPlan{Version: 1, Generations: names, Tables: []RollbackTable{}, Total: RollbackTable{Name: "total"}, Damage: p.undoDamage(u)}
 	for _, name := range n.Tables {
 		s := sets[name]
 		maybe := &ledger.Ranges{}
 		for _, x := range s.Delete.List() {
 			maybe.Add(s.Maybe.Within(x))
 		}
-		t := RollbackTable{Name: name, Delete: int64(s.Delete.Len()), Restore: int64(s.Restore.Len()), Lost: int64(s.Lost.Len()), Unknown: int64(s.Unknown.Len()), Maybe: int64(maybe.Len())}
-		if t.Delete+t.Restore+t.Lost+t.Unknown == 0 {
+		t := RollbackTable{Name: name, Delete: int64(s.Delete.Len()), Restore: int64(s.Restore.Len()), Lost: int64(s.Lost.Len()), Unknown: int64(s.Unknown.Len()), Damaged: int64(s.Damaged.Len()), Maybe: int64(maybe.Len())}
+		if t.Delete+t.Restore+t.Lost+t.Unknown+t.Damaged == 0 {
 			continue
 		}
 		r.Requests += 2 * ((t.Delete+backRequest-1)/backRequest + (t.Restore+backRequest-1)/backRequest)
@@ -205,7 +245,7 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions) (Rollback
 	if err != nil {
 		return RollbackPlan{}, err
 	}
-	u, err := ledger.ReadUndo(p.workFile(undoFile), p.set)
+	u, err := p.readUndo()
 	if err != nil {
 		return RollbackPlan{}, err
 	}
@@ -221,7 +261,7 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions) (Rollback
 		return RollbackPlan{}, err
 	}
 	sets := p.allSets(u, n)
-	r := p.rollbackPlan(n, names, sets)
+	r := p.rollbackPlan(u, n, names, sets)
 	r.UnderWay = underWay
 	return r, p.refuseOrphans(ctx, b, n, sets)
 }

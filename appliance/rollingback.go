@@ -64,7 +64,7 @@ func (p *Project) Rollback(ctx, drain context.Context, o RollbackOptions) (r Rol
 		}
 	} else {
 		n.Overwrite = n.Overwrite || o.Overwrite
-		r.Plan = p.rollbackPlan(n, []string{n.Name}, p.allSets(back.undo, n))
+		r.Plan = p.rollbackPlan(back.undo, n, []string{n.Name}, p.allSets(back.undo, n))
 	}
 	err = back.run(ctx, drain, n, o, &r)
 	s, statusErr := p.Status(ctx)
@@ -104,7 +104,7 @@ func (p *Project) openBack(ctx context.Context, o RollbackOptions) (g *goingBack
 	if err != nil {
 		return g, err
 	}
-	if g.undo, err = p.openUndo(); err != nil {
+	if g.undo, err = p.openUndo(g.tracker.Note); err != nil {
 		return g, p.explainTarget(err)
 	}
 	if g.target, err = p.meet(ctx, o.Load.PerUser, o.Load.NewTarget); err != nil {
@@ -151,7 +151,7 @@ func (g *goingBack) begin(ctx, drain context.Context, o RollbackOptions, r *Roll
 		return nil, err
 	}
 	sets := p.allSets(g.undo, n)
-	if r.Plan = p.rollbackPlan(n, names, sets); r.Plan.Total.Delete+r.Plan.Total.Restore == 0 {
+	if r.Plan = p.rollbackPlan(g.undo, n, names, sets); r.Plan.Total.Delete+r.Plan.Total.Restore == 0 {
 		return nil, nil
 	}
 	if err := p.refuseOrphans(ctx, g.b, n, sets); err != nil {
@@ -225,7 +225,7 @@ func (g *goingBack) plan(ctx context.Context, n *rollbackNote) error {
 		for _, one := range []struct {
 			set    *ledger.Ranges
 			action ledger.Action
-		}{{s.Delete, ledger.Delete}, {s.Restore, ledger.Update}} {
+		}{{s.Delete, ledger.Delete}, {s.Restore, ledger.Update}, {s.Damaged, ledger.Update}} {
 			for ranges := range slices.Chunk(one.set.List(), syncPiece) {
 				var plan []ledger.Planned
 				for _, r := range ranges {
@@ -245,21 +245,15 @@ func (g *goingBack) plan(ctx context.Context, n *rollbackNote) error {
 func (g *goingBack) send(ctx, drain context.Context, n *rollbackNote, stop bool) error {
 	p := g.p
 	sets := p.allSets(g.undo, n)
-	back := load.Rollback{Tables: map[string]load.Back{}, Overwrite: n.Overwrite,
+	back := load.Rollback{Tables: map[string]load.Back{}, Overwrite: n.Overwrite, Begun: p.begun(n.Since),
 		Images: func(table string, r ledger.Range, fn func(ledger.Image)) error {
 			return g.undo.Images(n.Since, table, r, fn)
 		}}
-	all, err := p.ledger.Generations()
-	if err != nil {
-		return err
-	}
-	for _, one := range all {
-		if one.Number == n.Since {
-			back.Begun = one.Begun
-		}
-	}
 	for t, s := range sets {
 		back.Tables[t] = s.Back
+		if err := g.hold(ctx, t, "what the record had is in a part of the journal of changes that is damaged (dvmigrate ledger check)", s.Damaged); err != nil {
+			return err
+		}
 	}
 	g.tracker.Phase("rollback")
 	p.tracker.Store(g.tracker)
@@ -294,31 +288,38 @@ func (g *goingBack) send(ctx, drain context.Context, n *rollbackNote, stop bool)
 func (g *goingBack) stop(ctx context.Context, n *rollbackNote) error {
 	for _, t := range n.Tables {
 		s := g.p.backSetsOf(g.undo, n, t)
-		var holdings []ledger.Holding
-		flush := func() error {
-			if len(holdings) == 0 {
-				return nil
-			}
-			err := g.p.ledger.Hold(ctx, t, holdings)
-			holdings = holdings[:0]
-			return err
-		}
-		for span := range g.p.ledger.Spans(t, 0) {
-			if span.Flag != ledger.Unprocessed {
-				continue
-			}
-			for _, r := range append(s.Delete.Within(span.Range), s.Restore.Within(span.Range)...) {
-				holdings = append(holdings, ledger.Holding{Range: r, Reason: ledger.Reason{Class: uint8(load.ClassOther), Text: "the rollback was stopped before it"}})
-			}
-			if len(holdings) >= syncPiece {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-		if err := flush(); err != nil {
+		if err := g.hold(ctx, t, "the rollback was stopped before it", s.Delete, s.Restore); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hold holds those of the records that wait.
+func (g *goingBack) hold(ctx context.Context, table, reason string, sets ...*ledger.Ranges) error {
+	var holdings []ledger.Holding
+	flush := func() error {
+		if len(holdings) == 0 {
+			return nil
+		}
+		err := g.p.ledger.Hold(ctx, table, holdings)
+		holdings = holdings[:0]
+		return err
+	}
+	for span := range g.p.ledger.Spans(table, 0) {
+		if span.Flag != ledger.Unprocessed {
+			continue
+		}
+		for _, set := range sets {
+			for _, r := range set.Within(span.Range) {
+				holdings = append(holdings, ledger.Holding{Range: r, Reason: ledger.Reason{Class: uint8(load.ClassOther), Text: reason}})
+			}
+		}
+		if len(holdings) >= syncPiece {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
 }

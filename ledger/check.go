@@ -27,6 +27,7 @@ type Part struct {
 	Faults  []string `json:"faults"`            // the first maxFaults
 	More    int64    `json:"more"`              // faults beyond these
 	Skipped string   `json:"skipped,omitempty"` // why it could not be checked
+	Note    string   `json:"note,omitempty"`    // what is to be known of it and no fault
 	err     error    // of the first fault
 }
 

@@ -1,15 +1,14 @@
 package ledger
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Undo is the journal of what each generation did to the target, and of what records had before it
@@ -27,16 +26,20 @@ type Undo struct {
 	path       string
 	generation uint32
 
-	mu     sync.Mutex // guards what follows, and the order of the file
-	file   *os.File   // nil: open for reading only
-	size   int64
-	err    error
-	frames []undoFrame
-	made   map[string]*Ranges // of this generation: records that were claimed to be made
-	found  map[string]*Ranges // and of them those that were there before
+	mu      sync.Mutex // guards what follows, and the order of the file
+	file    *os.File   // nil: open for reading only
+	began   time.Time  // when the file was made
+	size    int64
+	synced  int64 // what lies before is on the disk
+	marked  int64 // and the file itself says so of what lies before
+	torn    int64 // bytes at the end that a crash left half written
+	err     error
+	frames  []undoFrame
+	damages []Damage
+	made    map[string]*Ranges // of this generation: records that were claimed to be made
+	found   map[string]*Ranges // and of them those that were there before
 
-	syncing sync.Mutex // taken before mu
-	synced  int64      // guarded by syncing
+	syncing sync.Mutex // one at a time; taken before mu
 }
 
 // Image is what a record had before it was changed.
@@ -64,11 +67,13 @@ const (
 	undoMaybe                       // the same, of records that may have been there before
 	undoThere                       // the same, of records that were
 	undoBack                        // what generations from this one on did to records is undone
+	undoMark                        // how much of the file is on the disk
 )
 
 // undoFrame is one addition to the journal.
 type undoFrame struct {
 	at         int64 // of the frame in the file
+	damaged    bool  // its images cannot be read; what records they are of is known
 	kind       undoKind
 	action     Action // of undoClaimed
 	generation uint32
@@ -77,9 +82,9 @@ type undoFrame struct {
 }
 
 const (
-	undoMagic  = "dvmundo1"
-	undoHead   = len(undoMagic) + 16 // the project's id follows
-	frameHead  = 8                   // length and checksum
+	undoMagic  = "dvmundo2"
+	undoHead   = len(undoMagic) + 16 + 8 // the project's id and when the file was made follow
+	frameHead  = 8                       // length and checksum
 	maxFrame   = 1 << 28
 	tornAtMost = 1 << 26 // what a crash may leave at the end that was never said to be durable
 )
@@ -99,23 +104,6 @@ func OpenUndo(path string, set [16]byte, generation uint32) (*Undo, error) {
 	return u, nil
 }
 
-// ReadUndo reads the journal at path, without changing it. One that is not there is empty.
-func ReadUndo(path string, set [16]byte) (*Undo, error) {
-	u := &Undo{path: path}
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return u, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the journal of changes: %w", err)
-	}
-	defer f.Close()
-	if _, err := u.read(f, set); err != nil {
-		return nil, fmt.Errorf("read the journal of changes %s: %w", path, err)
-	}
-	return u, nil
-}
-
 // begin reads what is there and goes on behind it.
 func (u *Undo) begin(set [16]byte) error {
 	end, err := u.read(u.file, set)
@@ -123,8 +111,9 @@ func (u *Undo) begin(set [16]byte) error {
 		return err
 	}
 	if end == 0 {
+		u.began = time.Now()
 		head := append([]byte(undoMagic), set[:]...)
-		if _, err := u.file.WriteAt(head, 0); err != nil {
+		if _, err := u.file.WriteAt(binary.BigEndian.AppendUint64(head, uint64(u.began.Unix())), 0); err != nil {
 			return err
 		}
 		end = int64(undoHead)
@@ -132,71 +121,12 @@ func (u *Undo) begin(set [16]byte) error {
 	if err := errors.Join(u.file.Truncate(end), u.file.Sync(), syncDir(u.path)); err != nil {
 		return err
 	}
-	u.size, u.synced = end, end
+	u.size, u.synced, u.torn = end, end, 0
 	u.made, u.found = map[string]*Ranges{}, map[string]*Ranges{}
 	for _, f := range u.frames {
 		u.remember(f)
 	}
 	return nil
-}
-
-// read lists the frames and says where they end; 0 where not even the head is whole.
-func (u *Undo) read(f *os.File, set [16]byte) (end int64, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	r := bufio.NewReaderSize(f, 1<<20)
-	head := make([]byte, undoHead)
-	switch _, err := io.ReadFull(r, head); {
-	case (err == io.EOF || err == io.ErrUnexpectedEOF) && info.Size() < int64(undoHead):
-		return 0, nil
-	case err != nil:
-		return 0, err
-	case string(head[:len(undoMagic)]) != undoMagic:
-		return 0, ErrNotLedger
-	case [16]byte(head[len(undoMagic):]) != set && set != [16]byte{}:
-		return 0, ErrOtherSet
-	}
-	end = int64(undoHead)
-	var buf []byte
-	for {
-		payload, err := readFrame(r, buf, info.Size()-end)
-		var frame undoFrame
-		if err == nil {
-			frame, _, err = parseFrame(payload)
-		}
-		if err != nil {
-			if left := info.Size() - end; left > tornAtMost {
-				return 0, fmt.Errorf("%w: %v at byte %d, and %d more follow", ErrDamaged, err, end, left)
-			}
-			return end, nil
-		}
-		buf = payload
-		frame.at = end
-		u.frames = append(u.frames, frame)
-		end += frameHead + int64(len(payload))
-	}
-}
-
-// readFrame reads a frame's payload, of which at most left bytes with the head can be there.
-func readFrame(r io.Reader, buf []byte, left int64) ([]byte, error) {
-	var head [frameHead]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n == 0 || n > maxFrame || int64(n) > left-frameHead {
-		return nil, fmt.Errorf("a frame of %d bytes", n)
-	}
-	buf = slices.Grow(buf[:0], int(n))[:n]
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return nil, err
-	}
-	if crc32.Checksum(buf, crcTable) != binary.BigEndian.Uint32(head[4:]) {
-		return nil, errors.New("a checksum that is wrong")
-	}
-	return buf, nil
 }
 
 // Claimed notes that records are about to be made (Insert) or deleted (Delete).
@@ -243,31 +173,35 @@ func (u *Undo) add(f undoFrame, body []byte) error {
 	if f.kind != undoBack {
 		f.generation = u.generation
 	}
-	payload := append(f.encode(), body...)
-	head := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))
-	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(payload, crcTable))
-	end, err := u.write(f, append(head, payload...))
+	end, err := u.write(f, framed(append(f.encode(), body...)))
 	if err != nil {
 		return err
 	}
 	u.syncing.Lock()
 	defer u.syncing.Unlock()
-	if u.synced >= end {
-		return nil
-	}
 	u.mu.Lock()
-	end, err = u.size, u.err
+	written, done, err := u.size, u.synced >= end, u.err
 	u.mu.Unlock()
-	if err != nil {
+	if done || err != nil {
 		return err
 	}
 	if err := u.file.Sync(); err != nil {
 		return u.fail(err)
 	}
-	u.synced = end
+	u.mu.Lock()
+	u.synced = written
+	u.mu.Unlock()
 	return nil
 }
 
+// framed puts length and checksum before a payload.
+func framed(payload []byte) []byte {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, frameHead+len(payload)), uint32(len(payload)))
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(payload, crcTable))
+	return append(b, payload...)
+}
+
+// write puts a frame behind the others, and before it how much is on the disk where that has become more.
 func (u *Undo) write(f undoFrame, b []byte) (end int64, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -277,14 +211,24 @@ func (u *Undo) write(f undoFrame, b []byte) (end int64, err error) {
 	case u.file == nil:
 		return 0, ErrReadOnly
 	}
-	if _, err := u.file.WriteAt(b, u.size); err != nil {
+	mark := u.mark()
+	if _, err := u.file.WriteAt(append(mark, b...), u.size); err != nil {
 		return 0, u.poison(err)
 	}
-	f.at = u.size
+	f.at = u.size + int64(len(mark))
 	u.frames = append(u.frames, f)
 	u.remember(f)
-	u.size += int64(len(b))
+	u.size += int64(len(mark) + len(b))
 	return u.size, nil
+}
+
+// mark is a frame that says how much is on the disk; empty where the file says it already. With mu held.
+func (u *Undo) mark() []byte {
+	if u.marked >= u.synced {
+		return nil
+	}
+	u.marked = u.synced
+	return framed(markPayload(u.generation, u.synced))
 }
 
 func (u *Undo) fail(err error) error {
@@ -323,10 +267,17 @@ func (u *Undo) remember(f undoFrame) {
 	}
 }
 
-// Close closes the file. What was added is durable already.
+// Close closes the file. What was added is durable already; the file says so then.
 func (u *Undo) Close() error {
 	if u.file == nil {
 		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if mark := u.mark(); u.err == nil && mark != nil {
+		if _, err := u.file.WriteAt(mark, u.size); err == nil { // without it nothing is lost
+			_ = u.file.Sync()
+		}
 	}
 	return u.file.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -26,7 +27,30 @@ func (f *undoFrame) encode() []byte {
 		b = binary.AppendUvarint(b, uint64(r.Len()))
 		last = r.To
 	}
+	if f.kind.hasImages() { // so that it is known whose images cannot be read
+		b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crcTable))
+	}
 	return b
+}
+
+func (k undoKind) hasImages() bool { return k == undoImages || k == undoMaybe || k == undoThere }
+
+// markPayload says that what lies before end is on the disk. The magic in it is what is looked for behind a
+// damaged place.
+func markPayload(generation uint32, end int64) []byte {
+	f := undoFrame{kind: undoMark, generation: generation}
+	return binary.BigEndian.AppendUint64(append(f.encode(), undoMagic...), uint64(end))
+}
+
+// markMagicAt is where in a mark, with its head, the magic is.
+const markMagicAt = frameHead + 6 + 2
+
+// markEnd reads what a mark says.
+func markEnd(body []byte) (int64, error) {
+	if len(body) != len(undoMagic)+8 || string(body[:len(undoMagic)]) != undoMagic {
+		return 0, errFrame
+	}
+	return int64(binary.BigEndian.Uint64(body[len(undoMagic):])), nil
 }
 
 // parseFrame reads a frame; images are its packed images.
@@ -37,7 +61,7 @@ func parseFrame(b []byte) (f undoFrame, images []byte, err error) {
 	f.kind, f.action, f.generation = undoKind(b[0]), Action(b[1]), binary.BigEndian.Uint32(b[2:])
 	r := bytes.NewReader(b[6:])
 	n, err := binary.ReadUvarint(r)
-	if err != nil || n > uint64(r.Len()) || f.kind == 0 || f.kind > undoBack || f.action >= numActions {
+	if err != nil || n > uint64(r.Len()) || f.kind == 0 || f.kind > undoMark || f.action >= numActions {
 		return f, nil, errFrame
 	}
 	name := make([]byte, n)
@@ -61,7 +85,14 @@ func parseFrame(b []byte) (f undoFrame, images []byte, err error) {
 		last = from + int64(length)
 		f.ranges = append(f.ranges, Range{uint32(from), uint32(last)})
 	}
-	return f, b[len(b)-r.Len():], nil
+	images = b[len(b)-r.Len():]
+	if f.kind.hasImages() {
+		if len(images) < 4 || binary.BigEndian.Uint32(images) != crc32.Checksum(b[:len(b)-r.Len()], crcTable) {
+			return f, nil, errFrame
+		}
+		images = images[4:]
+	}
+	return f, images, nil
 }
 
 // packImages writes images, which ascend, as one compressed text: neighbours have much in common.
@@ -162,11 +193,12 @@ type Changes struct {
 	Changed *Ranges // records that they changed, or were about to, and of which it is kept what they had
 	There   *Ranges // records that were there when they were to be made
 	Deleted *Ranges // records that they deleted, or were about to
+	Damaged *Ranges // of Changed: what some of them had cannot be read any more
 }
 
 // Since is what the generations from since on did to a table's records and what is not undone.
 func (u *Undo) Since(since uint32, table string) Changes {
-	c := Changes{&Ranges{}, &Ranges{}, &Ranges{}, &Ranges{}, &Ranges{}}
+	c := Changes{&Ranges{}, &Ranges{}, &Ranges{}, &Ranges{}, &Ranges{}, &Ranges{}}
 	u.live(since, table, func(f undoFrame) {
 		switch {
 		case f.kind == undoClaimed && f.action == Delete:
@@ -182,6 +214,9 @@ func (u *Undo) Since(since uint32, table string) Changes {
 		default:
 			c.Changed.Add(f.ranges)
 		}
+		if f.damaged {
+			c.Damaged.Add(f.ranges)
+		}
 	})
 	c.Made.Remove(c.There.List())
 	c.Maybe.Remove(c.There.List())
@@ -193,7 +228,7 @@ func (u *Undo) Since(since uint32, table string) Changes {
 func (u *Undo) Images(since uint32, table string, r Range, fn func(Image)) error {
 	var frames []undoFrame
 	u.live(since, table, func(f undoFrame) {
-		if f.kind != undoClaimed && f.ranges[0].From < r.To && f.ranges[len(f.ranges)-1].To > r.From {
+		if f.kind != undoClaimed && !f.damaged && f.ranges[0].From < r.To && f.ranges[len(f.ranges)-1].To > r.From {
 			frames = append(frames, f)
 		}
 	})

@@ -13,9 +13,10 @@ import (
 
 var ledgerEntry = entry{name: "ledger", args: "check | stats | compact", summary: "check every invariant of the ledger; what takes how much room; give back free room",
 	long: `check reads all of the ledger and proves that it contradicts itself nowhere: page structure,
-checksums, entries, kept counts, failures, error texts, runs, generations, audit trail, and the
-rows of the stage. It changes nothing, works on a damaged file and while a load runs, and ends
-with exit status 1 if something is wrong, saying what and what to do.
+checksums, entries, kept counts, failures, error texts, runs, generations, audit trail, the rows
+of the stage, and the journal of changes, which a rollback needs. It changes nothing, works on a
+damaged file and while a load runs, and ends with exit status 1 if something is wrong, saying what
+and what to do.
 stats says what takes how much room. compact writes the file anew without its free pages, as
 after mass retries; the file never shrinks by itself. Nobody else may work on the project then.`,
 	make: func() command { return &ledgerCommand{} }}
@@ -62,7 +63,7 @@ func checkLedger(ctx context.Context, env *Env) error {
 	} else {
 		printLedgerReport(env, r)
 	}
-	if !r.Sound {
+	if !r.Sound || !r.UndoSound {
 		return &exitError{status: Failed}
 	}
 	return nil
@@ -80,6 +81,8 @@ func printLedgerReport(env *Env, r appliance.LedgerReport) {
 			found = count(n) + " faults"
 		} else if p.Skipped != "" {
 			found = "not looked at: " + p.Skipped
+		} else if p.Note != "" {
+			found += "; " + p.Note
 		}
 		rows = append(rows, []string{p.Name, count(p.Checked) + " " + p.Unit, found})
 	}
@@ -92,11 +95,14 @@ func printLedgerReport(env *Env, r appliance.LedgerReport) {
 			env.say("  %s: and %s more", p.Name, count(p.More))
 		}
 	}
-	if r.Sound {
+	switch {
+	case r.Sound && r.UndoSound:
 		env.say("the ledger is sound")
-		return
+	case r.Sound:
+		env.say("\nthe ledger is sound; the journal of changes is not\n%s", r.Advice)
+	default:
+		env.say("\nthe ledger is not sound\n%s", r.Advice)
 	}
-	env.say("\nthe ledger is not sound\n%s", r.Advice)
 }
 
 func ledgerStats(ctx context.Context, env *Env) error {
@@ -124,6 +130,7 @@ func ledgerStats(ctx context.Context, env *Env) error {
 	}
 	env.say("")
 	printTable(env.Stdout, []column{left("part"), right("keys"), right("used"), right("pages")}, rows)
+	env.say("\nthe journal of changes, which a rollback needs: %s", size(s.UndoBytes))
 	if s.File > 1<<20 && s.Free > s.File/2 {
 		env.say("\nmore than half is free: `dvmigrate ledger compact` gives it back")
 	}

@@ -143,7 +143,7 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 	}
 	var rows [][]string
 	for _, t := range append(plan.Tables, plan.Total) {
-		rows = append(rows, []string{t.Name, count(t.Delete), count(t.Restore), count(t.Lost), count(t.Unknown)})
+		rows = append(rows, []string{t.Name, count(t.Delete), count(t.Restore), count(t.Lost), count(t.Unknown + t.Damaged)})
 	}
 	printTable(env.Stdout, []column{left("table"), right("to delete"), right("to give back"), right("deleted, lost"), right("not known")}, rows)
 	env.say("some %s requests", count(plan.Requests))
@@ -151,7 +151,16 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 		env.say("%s records were deleted by a load and are not made again", count(plan.Total.Lost))
 	}
 	if plan.Total.Unknown > 0 {
-		env.say("%s records were loaded before there was a journal of changes (work/undo.log) and stay", count(plan.Total.Unknown))
+		env.say("%s records were loaded without a journal of changes (work/undo.log), or the file was lost since: they stay", count(plan.Total.Unknown))
+	}
+	for _, d := range plan.Damage {
+		env.say("the journal of changes is damaged: %s", d)
+	}
+	if plan.Total.Damaged > 0 {
+		env.say("%s records stay because what they had is in a damaged part of it, or may be", count(plan.Total.Damaged))
+	}
+	if n := plan.Total.Maybe; n > 0 {
+		env.say("of %s records that are to be deleted it is looked up first who made them, and when", count(n))
 	}
 }
 
@@ -163,7 +172,7 @@ func printRollback(env *Env, r appliance.RollbackResult) {
 	printCounts(env, r.Tables, r.Summary)
 	env.say("\n%s records went back in %s", count(r.Back), duration(r.Seconds))
 	if r.Left > 0 {
-		env.say("%s did not: others have changed them, or the target refused", count(r.Left))
+		env.say("%s did not: others have changed them, the target refused, or what they had cannot be read", count(r.Left))
 	}
 	if r.Lost > 0 {
 		env.say("%s were deleted by a load and are not made again", count(r.Lost))
