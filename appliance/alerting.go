@@ -117,7 +117,7 @@ func (a *alerter) observe(now time.Time) progress.Observation {
 	if u := a.target.Load(); u != nil {
 		o.TokenEnds = u.tokenEnds()
 	}
-	live, ok := a.p.Live()
+	live, ok := a.p.live()
 	if !ok {
 		return o
 	}
@@ -350,16 +350,13 @@ type AlertTried struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// ErrNobodyToCall says that the settings name no channel.
-var ErrNobodyToCall = errors.New("the settings name nobody to call: write channels under alerts.to in migration.yaml (`dvmigrate guide monitoring`)")
-
 // TestAlerts sends a test by the channels of that name; all when none is given. Each is
 // tried once.
 func (p *Project) TestAlerts(ctx context.Context, only []string) ([]AlertTried, error) {
 	all := p.Config.Alerts.To
 	names := slices.Sorted(maps.Keys(all))
 	if len(names) == 0 {
-		return nil, ErrNobodyToCall
+		return nil, errors.New("the settings name nobody to call: write channels under alerts.to in migration.yaml (`dvmigrate guide monitoring`)")
 	}
 	for _, name := range only {
 		if _, there := all[name]; !there {

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -97,13 +96,10 @@ func VerifyCertificate(path string) (c Certificate, print string, err error) {
 		return c, "", fmt.Errorf("%s is not a certificate of dvmigrate discard", path)
 	}
 	if !ed25519.Verify(s.PublicKey, text.Bytes(), s.Signature) {
-		return c, "", fmt.Errorf("%s: %w", path, ErrForged)
+		return c, "", fmt.Errorf("%s: the signature does not fit: the certificate was changed after it was written", path)
 	}
 	if err := json.Unmarshal(text.Bytes(), &c); err != nil {
 		return c, "", fmt.Errorf("%s: %w", path, err)
 	}
 	return c, fingerprint(s.PublicKey), nil
 }
-
-// ErrForged says that a certificate is not as it was signed.
-var ErrForged = errors.New("the signature does not fit: the certificate was changed after it was written")

@@ -31,7 +31,7 @@ type CheckResult struct {
 func (p *Project) Check(ctx context.Context, online bool) (CheckResult, error) {
 	r, b, err := p.checkOffline(ctx)
 	if err == nil {
-		secure := p.Security()
+		secure := p.security()
 		r.Secure = &secure
 		if _, err := p.snapshotKeys(); err != nil {
 			r.Faults = append(r.Faults, config.Fault{Key: "snapshots.encrypt", Message: err.Error()})
@@ -84,7 +84,7 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	}
 	r.Faults = append(r.Faults, p.unknownChecks()...)
 	r.Tables = len(b.tables)
-	if r.Notes, err = p.DecisionNotes(ctx); err != nil {
+	if r.Notes, err = p.decisionNotes(ctx); err != nil {
 		return r, nil, err
 	}
 	r.Faults = append(r.Faults, p.unusedTables(b)...)

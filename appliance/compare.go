@@ -28,9 +28,6 @@ type ComparedStep struct {
 	Note      string    `json:"note,omitempty"`
 }
 
-// ErrNothingToCompare says that no load has been made since estimates are kept.
-var ErrNothingToCompare = errors.New("there is nothing to compare yet: a load or a rehearsal keeps what was predicted and what it took; run `dvmigrate load` or `dvmigrate rehearse`")
-
 // Compare sets the newest load, or rehearsal, beside what was predicted when it began.
 func (p *Project) Compare() (Comparison, error) {
 	f, err := p.LoadProfile()
@@ -42,7 +39,7 @@ func (p *Project) Compare() (Comparison, error) {
 			return compare(r), nil
 		}
 	}
-	return Comparison{}, ErrNothingToCompare
+	return Comparison{}, errors.New("there is nothing to compare yet: a load or a rehearsal keeps what was predicted and what it took; run `dvmigrate load` or `dvmigrate rehearse`")
 }
 
 func compare(r ProfileRun) Comparison {

@@ -183,14 +183,14 @@ func (e *AtGateError) Error() string {
 
 func cutoverPath(c *config.Config) string { return filepath.Join(c.Path(c.Work), "cutover.json") }
 
-// ErrNoCutover says that none was begun.
-var ErrNoCutover = errors.New("no cutover has been begun; `dvmigrate cutover run` begins one by the runbook that `dvmigrate cutover plan` writes")
+// errNoCutover says that none was begun.
+var errNoCutover = errors.New("no cutover has been begun; `dvmigrate cutover run` begins one by the runbook that `dvmigrate cutover plan` writes")
 
 // ReadCutover reads how far the cutover of a project is. It may be read beside a run.
 func ReadCutover(c *config.Config) (r CutoverRun, err error) {
 	b, err := os.ReadFile(cutoverPath(c))
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, ErrNoCutover
+		return r, errNoCutover
 	}
 	if err == nil {
 		err = json.Unmarshal(b, &r)

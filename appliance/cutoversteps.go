@@ -69,7 +69,7 @@ func (p *Project) RunCutover(ctx, drain context.Context, o CutoverRunOptions) (r
 // takeUpCutover reads how far the cutover is, or begins one.
 func (p *Project) takeUpCutover(o CutoverRunOptions) (CutoverRun, error) {
 	r, err := ReadCutover(p.Config)
-	begins := errors.Is(err, ErrNoCutover)
+	begins := errors.Is(err, errNoCutover)
 	switch {
 	case err != nil && !begins:
 		return r, err

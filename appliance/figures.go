@@ -100,7 +100,7 @@ func (p *Project) Figures(ctx context.Context) (progress.Figures, error) {
 			}
 		}
 	}
-	if live, ok := p.Live(); ok {
+	if live, ok := p.live(); ok {
 		live.Events = nil
 		f.Live = &live
 		if left := p.remaining(live); left != nil {

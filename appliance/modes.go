@@ -32,10 +32,10 @@ func closed(mode fs.FileMode) string {
 	return "600"
 }
 
-// OpenToOthers lists what holds the customers' data, or what protects it, and is open to
+// openToOthers lists what holds the customers' data, or what protects it, and is open to
 // others than its owner, with the command that closes it: the work folder and all in it,
 // and the snapshot folders.
-func (p *Project) OpenToOthers() []string {
+func (p *Project) openToOthers() []string {
 	return openToOthers(p.work(), append([]string{p.Config.Path(p.Config.Snapshots.To)}, p.copies()...))
 }
 

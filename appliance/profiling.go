@@ -18,9 +18,9 @@ import (
 	"dvmigrate/duckstage/transform"
 )
 
-// ProfileFile is the sheet on which the owners of the data decide, column by column, in
+// profileFile is the sheet on which the owners of the data decide, column by column, in
 // the project's folder. A profile writes it; stage and check read it.
-const ProfileFile = "profile.csv"
+const profileFile = "profile.csv"
 
 // sparse is the share of filled rows below which a column is proposed to be dropped.
 const sparse = 0.05
@@ -142,7 +142,7 @@ var sheetHead = []string{"source", "column", "type", "rows", "filled %", "distin
 // WriteProfile writes the sheet into the project's folder. Decisions and comments that stand in it already are kept,
 // also of columns that are no longer there.
 func WriteProfile(ctx context.Context, dir string, s SourceProfile) (string, error) {
-	path := filepath.Join(dir, ProfileFile)
+	path := filepath.Join(dir, profileFile)
 	former, err := readSheet(ctx, path)
 	if err != nil {
 		return "", err
@@ -241,7 +241,7 @@ func decisions(path string, sheet map[string]map[string]string) (map[string]stri
 
 // decided reads the sheet and what it says.
 func (p *Project) decided(ctx context.Context) (sheet map[string]map[string]string, decided map[string]string, err error) {
-	path := filepath.Join(p.Config.Dir, ProfileFile)
+	path := filepath.Join(p.Config.Dir, profileFile)
 	if sheet, err = readSheet(ctx, path); err != nil {
 		return nil, nil, err
 	}
@@ -249,9 +249,9 @@ func (p *Project) decided(ctx context.Context) (sheet map[string]map[string]stri
 	return sheet, decided, err
 }
 
-// DecisionNotes compares the sheet with the transforms: columns that were to be left
+// decisionNotes compares the sheet with the transforms: columns that were to be left
 // behind and are used, and columns that were to be brought and are not.
-func (p *Project) DecisionNotes(ctx context.Context) ([]string, error) {
+func (p *Project) decisionNotes(ctx context.Context) ([]string, error) {
 	sheet, decisions, err := p.decided(ctx)
 	if err != nil || len(sheet) == 0 {
 		return nil, err
@@ -266,9 +266,9 @@ func (p *Project) DecisionNotes(ctx context.Context) ([]string, error) {
 		used := usedBy(files, row["column"])
 		switch d := decisions[key]; {
 		case (d == Drop || d == Archive) && len(used) > 0:
-			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as %s, and its name stands in transform/%s.sql", ProfileFile, row["line"], row["source"], row["column"], d, used[0]))
+			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as %s, and its name stands in transform/%s.sql", profileFile, row["line"], row["source"], row["column"], d, used[0]))
 		case d == Bring && len(used) == 0:
-			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as bring, and no transform uses it", ProfileFile, row["line"], row["source"], row["column"]))
+			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as bring, and no transform uses it", profileFile, row["line"], row["source"], row["column"]))
 		}
 	}
 	return notes, nil

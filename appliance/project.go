@@ -155,7 +155,7 @@ func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, erro
 		return nil, err
 	}
 	if o.Warn != nil {
-		for _, w := range p.OpenToOthers() {
+		for _, w := range p.openToOthers() {
 			o.Warn(w)
 		}
 	}

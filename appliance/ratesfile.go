@@ -28,8 +28,8 @@ type RatesFile struct {
 
 const ratesKind = "dvmigrate rates"
 
-// ErrNothingMeasured says that there is nothing to export yet.
-var ErrNothingMeasured = errors.New("nothing was measured yet: a load or `dvmigrate calibrate` does; a rehearsal measures the emulator only")
+// errNothingMeasured says that there is nothing to export yet.
+var errNothingMeasured = errors.New("nothing was measured yet: a load or `dvmigrate calibrate` does; a rehearsal measures the emulator only")
 
 // ExportRates writes what loads and calibrations measured to a file that another project's
 // estimate can take (`estimate --rates-from`).
@@ -56,7 +56,7 @@ func (p *Project) ExportRates(path string) (RatesFile, error) {
 		}
 	}
 	if len(out.Runs) == 0 {
-		return out, ErrNothingMeasured
+		return out, errNothingMeasured
 	}
 	b, err := json.MarshalIndent(out, "", " ")
 	if err != nil {

@@ -118,7 +118,7 @@ func TestFilesThatAreNoRates(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
-	if _, err := unstaged(t, "https://x.example", measuredAt(plan.Rehearsed, "https://x.example", 1)).ExportRates(filepath.Join(dir, "r")); err != ErrNothingMeasured {
+	if _, err := unstaged(t, "https://x.example", measuredAt(plan.Rehearsed, "https://x.example", 1)).ExportRates(filepath.Join(dir, "r")); err != errNothingMeasured {
 		t.Errorf("a rehearsal alone is exported: %v", err)
 	}
 }

@@ -55,11 +55,6 @@ func (p *Project) Reconciled() (*Reconciliation, error) {
 	return readReconciliation(filepath.Join(p.work(), reconciledFile))
 }
 
-// ReconciledOf is the last one of a staging; nil where there was none.
-func (p *Project) ReconciledOf(generation string) (*Reconciliation, error) {
-	return readReconciliation(p.generationFile(generation))
-}
-
 // Holds reports whether nothing was staged or loaded since.
 func (r *Reconciliation) Holds(generation string, s Counts) bool {
 	return r.Generation == generation && r.Summary == s

@@ -138,8 +138,8 @@ func percentOf(verb string, watch StageWatch) func(table string, done, total int
 	}
 }
 
-// Live is the state of a load that is running in this process; false when none is.
-func (p *Project) Live() (progress.Snapshot, bool) {
+// live is the state of a load that is running in this process; false when none is.
+func (p *Project) live() (progress.Snapshot, bool) {
 	t := p.tracker.Load()
 	if t == nil {
 		return progress.Snapshot{}, false

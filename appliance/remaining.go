@@ -26,7 +26,7 @@ func (p *Project) remaining(live progress.Snapshot) *Remaining {
 // Look is what a person watches of a load that is running in this process: its state, with
 // the time left of all its steps where the estimate knows it, and its pulse.
 func (p *Project) Look() (s progress.Snapshot, pulse *progress.Pulse, ok bool) {
-	s, ok = p.Live()
+	s, ok = p.live()
 	if !ok {
 		return s, nil, false
 	}

@@ -140,7 +140,7 @@ func (p *Project) Status(ctx context.Context) (Status, error) {
 		s.Running = &owner
 	}
 	s.Alerts = p.alerts()
-	if live, ok := p.Live(); ok {
+	if live, ok := p.live(); ok {
 		s.Live = &live
 		s.Left = p.remaining(live)
 		s.Pulse = p.feelPulse()

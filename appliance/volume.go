@@ -14,9 +14,9 @@ type Security struct {
 	Snapshots    bool     `json:"snapshotsEncrypted"`
 }
 
-// Security looks at the modes of the project's files and at the disk below them.
-func (p *Project) Security() Security {
-	s := Security{OpenToOthers: p.OpenToOthers(), Snapshots: !p.Config.Snapshots.Encrypt.IsZero()}
+// security looks at the modes of the project's files and at the disk below them.
+func (p *Project) security() Security {
+	s := Security{OpenToOthers: p.openToOthers(), Snapshots: !p.Config.Snapshots.Encrypt.IsZero()}
 	dir := p.work()
 	if !exists(dir) {
 		dir = p.Config.Dir

@@ -17,8 +17,8 @@ type Retention struct {
 	Weekly int
 }
 
-// DefaultRetention is what Options get that ask for nothing.
-var DefaultRetention = Retention{Last: 6, Hourly: 24, Daily: 14}
+// defaultRetention is what Options get that ask for nothing.
+var defaultRetention = Retention{Last: 6, Hourly: 24, Daily: 14}
 
 // prune removes the snapshots that o.Keep does not ask for, and what crashes have left,
 // and returns the IDs of the snapshots it has removed. The folder must be locked.
@@ -44,7 +44,7 @@ func prune(store *archive.Store, o *Options) (removed []string, err error) {
 // to be damaged: one that this release or this moment cannot read stays.
 func (r Retention) surplus(all []Snapshot) []string {
 	if r == (Retention{}) {
-		r = DefaultRetention
+		r = defaultRetention
 	}
 	r.Last = max(r.Last, 1)
 	rules := []struct {

@@ -66,7 +66,7 @@ type restorer interface {
 // Options say where snapshots are and which ones stay.
 type Options struct {
 	Dir    string       // the folder; made when missing, open to its owner only
-	Keep   Retention    // DefaultRetention when zero
+	Keep   Retention    // when zero the newest 6, and one of each of 24 hours and 14 days
 	Keys   *Keyring     // nothing is encrypted when nil
 	Meta   any          // kept with the snapshot as JSON, up to 1 MiB; may be nil
 	Logger *slog.Logger // what was taken and removed; nothing is logged when nil

@@ -133,7 +133,7 @@ type Reason struct {
 	Class uint8  // the loader's class of error
 	HTTP  uint16 // status of the answer; 0: there was none
 	Code  uint32 // Dataverse error code, e.g. 0x80040237; 0: none
-	Text  string // message; beyond MaxText bytes it is cut
+	Text  string // message; beyond 8 KiB it is cut
 }
 
 // Outcome is the result of a stretch of claimed records.

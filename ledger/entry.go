@@ -71,15 +71,15 @@ func letter(letters string, i uint8) string {
 	return letters[i : i+1]
 }
 
-// MaxAttempts is where Entry.Attempts stops counting.
-const MaxAttempts = 63
+// maxAttempts is where Entry.Attempts stops counting.
+const maxAttempts = 63
 
 // Entry is what the ledger knows of one record.
 type Entry struct {
 	Action   Action
 	Flag     Flag
 	Pass     Pass   // Main for Processed
-	Attempts uint8  // claims since the record was planned, less those released uncounted; stops at MaxAttempts
+	Attempts uint8  // claims since the record was planned, less those released uncounted; stops at 63
 	Class    uint8  // class of error, meaningful for Failed and Held only; the loader defines the classes
 	Time     uint32 // unix seconds of the last change; 0: never changed
 }
@@ -143,7 +143,7 @@ func (w word) entry(t uint32) Entry {
 		Flag:     w.flag(),
 		Action:   Action(w >> 3 & 3),
 		Pass:     Pass(w >> 5 & 3),
-		Attempts: uint8(w >> 7 & MaxAttempts),
+		Attempts: uint8(w >> 7 & maxAttempts),
 		Class:    w.class(),
 		Time:     t,
 	}

@@ -11,7 +11,7 @@ func randomRuns(r *rand.Rand) []run {
 	var out []run
 	for lo := 0; lo < pageSize; {
 		n := 1 + r.IntN(1+r.IntN(pageSize))
-		e := Entry{Action: Insert, Flag: Failed, Attempts: uint8(r.IntN(MaxAttempts + 1)), Class: uint8(r.IntN(256))}
+		e := Entry{Action: Insert, Flag: Failed, Attempts: uint8(r.IntN(maxAttempts + 1)), Class: uint8(r.IntN(256))}
 		next := run{end: uint16(min(lo+n, pageSize)), word: e.word(), time: r.Uint32()}
 		if k := len(out); k > 0 && out[k-1].word == next.word && out[k-1].time == next.time {
 			continue

@@ -166,9 +166,6 @@ func (l *Ledger) markRestored(ctx context.Context) error {
 	}})
 }
 
-// Restored is when the ledger was last restored from a snapshot; the zero time when it never was.
-func (l *Ledger) Restored() time.Time { return l.restored }
-
 // Behind reports that the ledger was restored and the table has not been compared with the target since:
 // records that the ledger calls Unprocessed, in flight or waiting may have been applied already. Look
 // them up before sending (as with InFlight), then call CaughtUp.

@@ -12,16 +12,16 @@ import (
 // slot stands in a template for a part that was taken out.
 const slot = '\x01'
 
-// MaxText is the longest error text kept, in bytes; a longer one is cut at a character's end.
-const MaxText = 8 << 10
+// maxText is the longest error text kept, in bytes; a longer one is cut at a character's end.
+const maxText = 8 << 10
 
-// cutText shortens text to MaxText.
+// cutText shortens text to maxText.
 func cutText(text string) string {
-	if len(text) <= MaxText {
+	if len(text) <= maxText {
 		return text
 	}
-	n := MaxText
-	for n > MaxText-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+	n := maxText
+	for n > maxText-utf8.UTFMax && !utf8.RuneStart(text[n]) {
 		n--
 	}
 	return text[:n]

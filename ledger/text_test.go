@@ -39,13 +39,13 @@ func TestSplitTextTakesOutWhatDiffersBetweenRecords(t *testing.T) {
 
 func TestCutTextKeepsWholeCharacters(t *testing.T) {
 	for n := range 4 {
-		text := strings.Repeat("x", n) + strings.Repeat("€", MaxText)
+		text := strings.Repeat("x", n) + strings.Repeat("€", maxText)
 		got := cutText(text)
-		if len(got) > MaxText || len(got) < MaxText-3 || !utf8.ValidString(got) || !strings.HasPrefix(text, got) {
+		if len(got) > maxText || len(got) < maxText-3 || !utf8.ValidString(got) || !strings.HasPrefix(text, got) {
 			t.Errorf("offset %d: %d bytes, valid %v", n, len(got), utf8.ValidString(got))
 		}
 	}
-	if broken := strings.Repeat("\x80", MaxText+9); len(cutText(broken)) > MaxText {
+	if broken := strings.Repeat("\x80", maxText+9); len(cutText(broken)) > maxText {
 		t.Error("bytes that are no text are not cut")
 	}
 }

@@ -88,7 +88,7 @@ func next(e Entry, ev event) (Entry, error) {
 			return e, illegal("does not wait for this pass")
 		}
 		e.Flag = InFlight
-		e.Attempts = min(e.Attempts+1, MaxAttempts)
+		e.Attempts = min(e.Attempts+1, maxAttempts)
 		return e, nil
 	case stepHold:
 		if e.Action == Nothing {
@@ -150,7 +150,7 @@ func nextSettle(e Entry, ev event) (Entry, error) {
 		e.Flag, e.Class = Held, ev.class
 	case stepRelease:
 		e.Flag = waiting(e.Pass)
-		if !ev.counted && e.Attempts > 0 && e.Attempts < MaxAttempts {
+		if !ev.counted && e.Attempts > 0 && e.Attempts < maxAttempts {
 			e.Attempts--
 		}
 	default:
@@ -170,7 +170,7 @@ func waiting(p Pass) Flag {
 // checkEntry says what makes e an entry that no sequence of steps can reach; nil for the others.
 func checkEntry(e Entry) error {
 	switch {
-	case e.Flag >= numFlags || e.Action >= numActions || e.Pass >= numPasses || e.Attempts > MaxAttempts:
+	case e.Flag >= numFlags || e.Action >= numActions || e.Pass >= numPasses || e.Attempts > maxAttempts:
 		return illegal("value out of range")
 	case e.Action == Nothing && (e.Flag != Unprocessed || e.Attempts != 0):
 		return illegal("has a state and no action")

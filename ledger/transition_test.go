@@ -72,7 +72,7 @@ func allEntries(yield func(Entry) bool) {
 	for f := range Flag(numFlags) {
 		for p := range Pass(numPasses) {
 			for a := range Action(numActions) {
-				for _, attempts := range []uint8{0, 1, 2, MaxAttempts - 1, MaxAttempts} {
+				for _, attempts := range []uint8{0, 1, 2, maxAttempts - 1, maxAttempts} {
 					for _, class := range []uint8{0, 1, 255} {
 						if !yield(Entry{Action: a, Flag: f, Pass: p, Attempts: attempts, Class: class, Time: 7}) {
 							return

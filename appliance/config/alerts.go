@@ -97,7 +97,7 @@ func (a Alerts) Deadline(begun time.Time, window time.Duration) time.Time {
 	if at, err := time.Parse(time.RFC3339, a.Finish); err == nil {
 		return at
 	}
-	if d, err := ParseDuration(a.Finish); err == nil && d > 0 {
+	if d, err := parseDuration(a.Finish); err == nil && d > 0 {
 		return begun.Add(d)
 	}
 	return time.Time{}

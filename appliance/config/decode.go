@@ -230,13 +230,13 @@ func setScalar(v reflect.Value, text string) error {
 	case v.Type() == secretType:
 		v.Set(reflect.ValueOf(NewSecret(text)))
 	case v.Type() == durationType:
-		t, err := ParseDuration(text)
+		t, err := parseDuration(text)
 		if err != nil {
 			return err
 		}
 		v.SetInt(int64(t))
 	case v.Type() == sizeType:
-		size, err := ParseSize(text)
+		size, err := parseSize(text)
 		if err != nil {
 			return err
 		}

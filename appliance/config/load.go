@@ -21,13 +21,13 @@ const File = "migration.yaml"
 // maxFile is the most that a settings file may hold, in bytes.
 const maxFile = 1 << 20
 
-// ErrNoFile means that the project folder has no migration.yaml.
-var ErrNoFile = errors.New("no " + File)
+// errNoFile means that the project folder has no migration.yaml.
+var errNoFile = errors.New("no " + File)
 
 // Load reads the settings of the project in dir, with the defaults below and the
 // environment above them, and validates them. env looks up an environment variable,
 // as os.LookupEnv does. The error is a Faults with everything that is wrong, wraps
-// ErrNoFile, or says why the file cannot be read.
+// errNoFile, or says why the file cannot be read.
 func Load(dir string, env func(string) (string, bool)) (*Config, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -36,7 +36,7 @@ func Load(dir string, env func(string) (string, bool)) (*Config, error) {
 	name := filepath.Join(dir, File)
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w in %s: `dvmigrate init` makes one, -C DIR names another folder", ErrNoFile, dir)
+		return nil, fmt.Errorf("%w in %s: `dvmigrate init` makes one, -C DIR names another folder", errNoFile, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)

@@ -325,7 +325,7 @@ tables:
 
 func TestMissingFileSaysWhatToDo(t *testing.T) {
 	_, err := Load(t.TempDir(), env())
-	if !errors.Is(err, ErrNoFile) || !strings.Contains(err.Error(), "dvmigrate init") || !strings.Contains(err.Error(), "-C DIR") {
+	if !errors.Is(err, errNoFile) || !strings.Contains(err.Error(), "dvmigrate init") || !strings.Contains(err.Error(), "-C DIR") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -40,12 +40,12 @@ func TestDistance(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]Size{"0": 0, "0B": 0, "1B": 1, "4GB": 4e9, "4 gb": 4e9, "1.5KiB": 1536, "512MiB": 512 << 20, "100GiB": 100 << 30, "2TB": 2e12} {
-		got, err := ParseSize(text)
+		got, err := parseSize(text)
 		if err != nil || got != want {
-			t.Errorf("ParseSize(%q) = %d, %v; want %d", text, got, err, want)
+			t.Errorf("parseSize(%q) = %d, %v; want %d", text, got, err, want)
 			continue
 		}
-		if again, err := ParseSize(got.String()); err != nil || again != got {
+		if again, err := parseSize(got.String()); err != nil || again != got {
 			t.Errorf("%d is shown as %s, which reads as %d, %v", got, got, again, err)
 		}
 	}
@@ -55,19 +55,19 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "4", "-1GB", "GB", "4G", "4 XB", "1e3B", "999999999999TB"} {
-		if got, err := ParseSize(text); err == nil {
-			t.Errorf("ParseSize(%q) = %d", text, got)
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("parseSize(%q) = %d", text, got)
 		}
 	}
 }
 
 func TestDurations(t *testing.T) {
 	for text, want := range map[string]time.Duration{"0": 0, "0s": 0, "150s": 150 * time.Second, "1h30m": 90 * time.Minute, "60ms": 60 * time.Millisecond, "2d": 48 * time.Hour, "1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour} {
-		got, err := ParseDuration(text)
+		got, err := parseDuration(text)
 		if err != nil || got != want {
-			t.Errorf("ParseDuration(%q) = %v, %v; want %v", text, got, err, want)
+			t.Errorf("parseDuration(%q) = %v, %v; want %v", text, got, err, want)
 		}
-		if again, err := ParseDuration(durationText(got)); err != nil || again != got {
+		if again, err := parseDuration(durationText(got)); err != nil || again != got {
 			t.Errorf("%v is shown as %s, which reads as %v, %v", got, durationText(got), again, err)
 		}
 	}
@@ -77,8 +77,8 @@ func TestDurations(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "5", "-5s", "1h-5m", "5y", "1h2d", "9999999d", "999999999h", "s"} {
-		if got, err := ParseDuration(text); err == nil {
-			t.Errorf("ParseDuration(%q) = %v", text, got)
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("parseDuration(%q) = %v", text, got)
 		}
 	}
 }

@@ -66,9 +66,9 @@ var (
 	dayPattern      = regexp.MustCompile(`^([0-9.]+)d`)
 )
 
-// ParseSize reads a size such as 4GB, 512 MB, 1.5GiB or 0. A number other than 0 needs
+// parseSize reads a size such as 4GB, 512 MB, 1.5GiB or 0. A number other than 0 needs
 // its unit.
-func ParseSize(text string) (Size, error) {
+func parseSize(text string) (Size, error) {
 	if !sizePattern.MatchString(text) {
 		return 0, fmt.Errorf("%q is not a size such as 512MB, 4GB or 2GiB", text)
 	}
@@ -92,7 +92,7 @@ func ParseSize(text string) (Size, error) {
 }
 
 // String returns the size in the largest unit that needs no fraction, a text that
-// ParseSize and DuckDB both read: 4GB, 512MiB, 0.
+// parseSize and DuckDB both read: 4GB, 512MiB, 0.
 func (s Size) String() string {
 	if s == 0 {
 		return "0"
@@ -109,9 +109,9 @@ func (s Size) String() string {
 // MarshalText returns String.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// ParseDuration reads a duration such as 150s, 1h30m, 60ms, 2d or 0; it is
+// parseDuration reads a duration such as 150s, 1h30m, 60ms, 2d or 0; it is
 // time.ParseDuration with days of 24 hours in front and nothing negative.
-func ParseDuration(text string) (time.Duration, error) {
+func parseDuration(text string) (time.Duration, error) {
 	if !durationPattern.MatchString(text) {
 		return 0, fmt.Errorf("%q is not a duration such as 90s, 15m, 1h30m or 2d", text)
 	}

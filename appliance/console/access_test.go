@@ -50,7 +50,7 @@ func newConsole(t *testing.T, c Controller, o Options) *Server {
 }
 
 func (s *Server) browse(t *testing.T) *browser {
-	return &browser{t: t, h: s.Handler(), header: http.Header{"Sec-Fetch-Site": {"same-origin"}}, host: "127.0.0.1:8790"}
+	return &browser{t: t, h: s.handler(), header: http.Header{"Sec-Fetch-Site": {"same-origin"}}, host: "127.0.0.1:8790"}
 }
 
 func (b *browser) ask(method, path, body string) (int, string) {

@@ -154,7 +154,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		<-looked
 		s.working.Lock() // for good
 	}()
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return looking }, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(s.listener) }()
@@ -174,8 +174,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return nil
 }
 
-// Handler is all that the console answers.
-func (s *Server) Handler() http.Handler {
+// handler is all that the console answers.
+func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	static, err := fs.Sub(files, "page")
 	if err != nil {

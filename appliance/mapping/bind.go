@@ -11,7 +11,7 @@ import (
 // The columns of a stage table that are ours, not the target's.
 const (
 	LegacyKey = "legacy_key"    // the source's own id of the row
-	CreatedAt = "dm_created_at" // when the row arrived in the stage
+	createdAt = "dm_created_at" // when the row arrived in the stage
 	Seq       = "dm_seq"        // the row's number in its table
 	ID        = "dm_id"         // the record id
 	CreatedBy = "createdby"     // who created the record: not sent, but the user to send it as
@@ -111,7 +111,7 @@ func Bind(s *schema.Schema, table string, selected []Selected, staged func(strin
 	}
 	for _, c := range selected {
 		switch {
-		case c.Name == LegacyKey || c.Name == CreatedAt:
+		case c.Name == LegacyKey || c.Name == createdAt:
 		case strings.HasPrefix(c.Name, "dm_") || strings.HasSuffix(c.Name, TargetSuffix):
 			b.fault(c.Name, "names that begin with dm_ or end in __table are kept for dvmigrate's own columns")
 		case b.out.Link != nil:

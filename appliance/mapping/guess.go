@@ -39,7 +39,7 @@ func GuessTables(s *schema.Schema, source string, columns []string) []GuessedTab
 		if t.Kind == schema.Intersect {
 			continue
 		}
-		g := GuessedTable{Table: t, Columns: GuessColumns(t, columns)}
+		g := GuessedTable{Table: t, Columns: guessColumns(t, columns)}
 		name := max(likeness(words, wordsOf(bare(t.LogicalName))), likeness(words, wordsOf(t.SchemaName)))
 		matched := 0.0
 		for _, c := range g.Columns {
@@ -57,9 +57,9 @@ func GuessTables(s *schema.Schema, source string, columns []string) []GuessedTab
 	return out
 }
 
-// GuessColumns matches source columns to those of a table, each at most once, the most
+// guessColumns matches source columns to those of a table, each at most once, the most
 // alike first.
-func GuessColumns(t *schema.Table, columns []string) map[string]Guess {
+func guessColumns(t *schema.Table, columns []string) map[string]Guess {
 	type pair struct {
 		source string
 		guess  Guess

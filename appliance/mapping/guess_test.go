@@ -48,7 +48,7 @@ func TestGuessTables(t *testing.T) {
 }
 
 func TestGuessColumns(t *testing.T) {
-	got := GuessColumns(guessSchema(t).Table("account"), []string{"KDNR", "FIRMA", "STRASSE", "PLZ", "ORT", "TEL", "E-Mail", "WEB", "BEMERKUNG", "ANGELEGT", "XYZ"})
+	got := guessColumns(guessSchema(t).Table("account"), []string{"KDNR", "FIRMA", "STRASSE", "PLZ", "ORT", "TEL", "E-Mail", "WEB", "BEMERKUNG", "ANGELEGT", "XYZ"})
 	want := map[string]string{"KDNR": "accountnumber", "FIRMA": "name", "STRASSE": "address1_line1", "PLZ": "address1_postalcode", "ORT": "address1_city", "TEL": "telephone1",
 		"E-Mail": "emailaddress1", "WEB": "websiteurl", "BEMERKUNG": "description", "ANGELEGT": "overriddencreatedon"}
 	for source, column := range want {

@@ -62,7 +62,7 @@ func Propose(work []Work, a Assumptions, whole Estimate, change map[string]float
 		if last {
 			at = goLive
 		}
-		s := Delta(work, a, change, at.Sub(since).Hours()/week.Hours())
+		s := changed(work, a, change, at.Sub(since).Hours()/week.Hours())
 		s.Name, s.Start, s.Frozen = fmt.Sprintf("delta %d", n), at, last
 		if last {
 			s.Name = "last delta"
@@ -74,15 +74,15 @@ func Propose(work []Work, a Assumptions, whole Estimate, change map[string]float
 			break
 		}
 	}
-	weekly := Delta(work, a, change, 1)
+	weekly := changed(work, a, change, 1)
 	p.Change = float64(weekly.Records) / max(float64(whole.Operations), 1)
 	return p
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// Delta is the load of what has changed in so many weeks.
-func Delta(work []Work, a Assumptions, change map[string]float64, weeks float64) Supply {
+// changed is the load of what has changed in so many weeks.
+func changed(work []Work, a Assumptions, change map[string]float64, weeks float64) Supply {
 	work = cloneWork(work)
 	for i, w := range work {
 		share := 1 - math.Pow(1-min(change[w.Table], 1), weeks)

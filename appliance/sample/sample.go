@@ -24,13 +24,13 @@ import (
 //go:embed files begin
 var files embed.FS
 
-// ProjectFile is the file that makes a folder a project.
-const ProjectFile = "migration.yaml"
+// projectFile is the file that makes a folder a project.
+const projectFile = "migration.yaml"
 
 // The bounds of Options.Records, and what 0 stands for.
 const (
-	MinRecords     = 50
-	MaxRecords     = 5_000_000
+	minRecords     = 50
+	maxRecords     = 5_000_000
 	DefaultRecords = 2000
 )
 
@@ -75,13 +75,13 @@ func Write(dir string, o Options) (Summary, error) {
 	if o.Records == 0 {
 		o.Records = DefaultRecords
 	}
-	if o.Records < MinRecords || o.Records > MaxRecords {
-		return Summary{}, fmt.Errorf("write sample: %d records; from %d to %d are possible", o.Records, MinRecords, MaxRecords)
+	if o.Records < minRecords || o.Records > maxRecords {
+		return Summary{}, fmt.Errorf("write sample: %d records; from %d to %d are possible", o.Records, minRecords, maxRecords)
 	}
 	if o.Faults < 0 || o.Faults > o.Records/10 {
 		return Summary{}, fmt.Errorf("write sample: %d faults; at most a tenth of the %d records", o.Faults, o.Records)
 	}
-	if _, err := os.Stat(filepath.Join(dir, ProjectFile)); err == nil && !o.Force {
+	if _, err := os.Stat(filepath.Join(dir, projectFile)); err == nil && !o.Force {
 		return Summary{}, fmt.Errorf("write sample: %s: %w", dir, ErrExists)
 	}
 	s, err := write(dir, newPlan(o))
@@ -94,7 +94,7 @@ func Write(dir string, o Options) (Summary, error) {
 // WriteBegin writes into dir what a project of one's own begins with: settings to
 // fill in, and folders for sources and transforms. It refuses as Write does.
 func WriteBegin(dir string, force bool) error {
-	if _, err := os.Stat(filepath.Join(dir, ProjectFile)); err == nil && !force {
+	if _, err := os.Stat(filepath.Join(dir, projectFile)); err == nil && !force {
 		return fmt.Errorf("write project: %s: %w", dir, ErrExists)
 	}
 	for _, sub := range []string{"sources", "transform"} {
@@ -142,7 +142,7 @@ func writeStatic(dir, from string) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		if path.Base(name) == ProjectFile {
+		if path.Base(name) == projectFile {
 			project = name
 			return nil
 		}

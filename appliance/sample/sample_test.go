@@ -114,7 +114,7 @@ func TestAProjectIsNotOverwrittenUnlessForced(t *testing.T) {
 }
 
 func TestImpossibleNumbersAreRefused(t *testing.T) {
-	for _, o := range []Options{{Records: 49}, {Records: -1}, {Records: MaxRecords + 1}, {Records: 100, Faults: 11}, {Records: 100, Faults: -1}} {
+	for _, o := range []Options{{Records: 49}, {Records: -1}, {Records: maxRecords + 1}, {Records: 100, Faults: 11}, {Records: 100, Faults: -1}} {
 		dir := t.TempDir()
 		if _, err := Write(dir, o); err == nil {
 			t.Errorf("%+v was accepted", o)
@@ -178,12 +178,12 @@ func TestTheSettingsAreValid(t *testing.T) {
 	}
 	for path := range s.Sources {
 		if !used[path] {
-			t.Errorf("%s is not in %s", path, ProjectFile)
+			t.Errorf("%s is not in %s", path, projectFile)
 		}
 	}
 	for name := range c.Tables {
 		if s.Tables[name] == 0 {
-			t.Errorf("%s has settings for the table %s, which gets no rows", ProjectFile, name)
+			t.Errorf("%s has settings for the table %s, which gets no rows", projectFile, name)
 		}
 	}
 	if name := "emulator-seed.json"; contents(t, dir)[name] != string(Seed()) || !bytes.Equal(Schema(), []byte(contents(t, dir)["schema.json"])) {

@@ -51,7 +51,7 @@ func NewKeyring(k Keys) (*Keyring, error) {
 		return nil, errors.New("snapshots are encrypted to recipients or with a passphrase, not both")
 	}
 	for _, s := range k.Recipients {
-		to, err := ParseRecipient(s)
+		to, err := parseRecipient(s)
 		if err != nil {
 			return nil, err
 		}
@@ -84,8 +84,8 @@ func NewKeyring(k Keys) (*Keyring, error) {
 	return r, nil
 }
 
-// ParseRecipient checks one public key.
-func ParseRecipient(s string) (age.Recipient, error) {
+// parseRecipient checks one public key.
+func parseRecipient(s string) (age.Recipient, error) {
 	if strings.HasPrefix(strings.ToUpper(s), "AGE-SECRET-KEY-") {
 		return nil, errors.New("recipient: this is a secret key; a recipient is a public key (age1...), and the secret one is to be kept elsewhere")
 	}
@@ -105,8 +105,8 @@ func NewIdentity() (secret, public string, err error) {
 	return i.String(), i.Recipient().String(), nil
 }
 
-// Encrypts says whether new snapshots are encrypted.
-func (r *Keyring) Encrypts() bool { return r != nil && len(r.to) > 0 }
+// encrypts says whether new snapshots are encrypted.
+func (r *Keyring) encrypts() bool { return r != nil && len(r.to) > 0 }
 
 // unlock returns the data key of a snapshot. The error wraps ErrEncrypted when no key
 // was given, ErrWrongKey when none given opens it.
@@ -142,7 +142,7 @@ func (r *Keyring) unlock(id KeyID, wrapped []byte) (*dataKey, error) {
 // writing returns the data key for a new snapshot in a folder whose newest encrypted
 // snapshot has that outline, which may be nil.
 func (r *Keyring) writing(newest *Manifest) (*dataKey, error) {
-	if !r.Encrypts() {
+	if !r.encrypts() {
 		return nil, nil
 	}
 	if r.passphrase && newest != nil {
@@ -197,7 +197,7 @@ func (r *Keyring) kept() (*dataKey, error) {
 	if err := json.Unmarshal(b, &f); err != nil || f.Version != 1 || len(f.Key) != keySize {
 		return nil, fmt.Errorf("%s is damaged; remove it: the next snapshot begins with a new data key", r.keep)
 	}
-	if r.Encrypts() && !slices.Equal(f.Recipients, r.recipients) {
+	if r.encrypts() && !slices.Equal(f.Recipients, r.recipients) {
 		return nil, nil // who may restore has changed: a new key
 	}
 	return deriveKey(f.Key, f.Wrapped)

@@ -120,8 +120,8 @@ func digest(chunks []Chunk) Hash {
 	return Hash(h.Sum(nil))
 }
 
-// ValidName says whether name can name a part: 1 to 255 bytes of printable UTF-8.
-func ValidName(name string) bool {
+// validName says whether name can name a part: 1 to 255 bytes of printable UTF-8.
+func validName(name string) bool {
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
 		return false
 	}
@@ -387,7 +387,7 @@ func (m *Manifest) validate() error {
 	names := make(map[string]bool, len(m.Parts))
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		if !ValidName(p.Name) || names[p.Name] {
+		if !validName(p.Name) || names[p.Name] {
 			return fmt.Errorf("names a part %q twice or not as allowed", p.Name)
 		}
 		names[p.Name] = true

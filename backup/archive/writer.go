@@ -29,7 +29,7 @@ type Writer struct {
 
 // PartSpec says what a part is called and how it is cut.
 type PartSpec struct {
-	Name        string // see ValidName
+	Name        string // 1 to 255 bytes of printable UTF-8
 	Fingerprint string // up to 255 bytes; kept for the caller, see ReusePart
 	// FirstChunk is the length of the first chunk in bytes, ChunkSize if zero. A
 	// DuckDB file has 12,288 bytes before its first block, and its chunks are its
@@ -132,7 +132,7 @@ func (w *Writer) WritePart(ctx context.Context, spec PartSpec, fill func(io.Writ
 }
 
 func (w *Writer) checkSpec(spec PartSpec) error {
-	if !ValidName(spec.Name) {
+	if !validName(spec.Name) {
 		return fmt.Errorf("write part: name %q is not allowed", spec.Name)
 	}
 	if _, err := w.m.Part(spec.Name); err == nil {

@@ -15,7 +15,7 @@ func (m *Masker) date(text, person string, most int) (string, bool) {
 	for _, layout := range layouts {
 		t, err := time.Parse(layout, text[:end])
 		if err == nil {
-			return t.AddDate(0, 0, m.Days(person, most)).Format(layout) + text[end:], true
+			return t.AddDate(0, 0, m.days(person, most)).Format(layout) + text[end:], true
 		}
 	}
 	return "", false

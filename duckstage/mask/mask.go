@@ -91,8 +91,8 @@ func (m *Masker) Mask(kind, value string, keep int) string {
 	return w.whole('n', value, spelling, nil)
 }
 
-// Days is by how many days a person's dates move: from 1 to most, to and fro.
-func (m *Masker) Days(person string, most int) int {
+// days is by how many days a person's dates move: from 1 to most, to and fro.
+func (m *Masker) days(person string, most int) int {
 	w := m.pool.Get().(*work)
 	defer m.pool.Put(w)
 	w.begin('d', 0, len(person))
@@ -244,7 +244,7 @@ func (m *Masker) Call(value, how, person string) (string, bool) {
 	n, _ := strconv.Atoi(limit)
 	switch kind {
 	case "days":
-		return strconv.Itoa(m.Days(person, n)), true
+		return strconv.Itoa(m.days(person, n)), true
 	case Date:
 		return m.date(value, person, n)
 	}

@@ -126,7 +126,7 @@ func TestDatesMoveByPerson(t *testing.T) {
 	m := New(testKey)
 	for n := range 1000 {
 		person := fmt.Sprint("p", n)
-		if days := m.Days(person, 30); days == 0 || days < -30 || days > 30 || days != m.Days(person, 30) {
+		if days := m.days(person, 30); days == 0 || days < -30 || days > 30 || days != m.days(person, 30) {
 			t.Fatalf("%s moves by %d", person, days)
 		}
 	}

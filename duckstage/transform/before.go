@@ -9,12 +9,12 @@ import (
 	"dvmigrate/duckstage"
 )
 
-// BeforeSuffix names the relation that says of the rows which wait for an update what the
+// beforeSuffix names the relation that says of the rows which wait for an update what the
 // target is known to hold of them: <table>_before. Its columns are dm_seq; dm_written, when
 // the record was last written; dm_changed, the names of the columns in which the row differs
 // from that, with commas between, or null when all of them may; and the relation's own, null
 // where dm_changed is.
-const BeforeSuffix = "_before"
+const beforeSuffix = "_before"
 
 // Known are SELECTs that say what the target holds of a table's rows, beside the former
 // staging. The zero value: nobody knows, and nothing is kept.
@@ -79,7 +79,7 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 	parts := []string{compare("SELECT k.dm_seq, k.dm_written, k.dm_whole, "+strings.Join(columns, ", ")+" FROM "+sent+" k JOIN main."+duckstage.Ident(j.Name)+" p ON p.dm_seq = k.dm_seq",
 		"(SELECT * FROM "+j.data+" WHERE dm_change = 'U')")}
 	if old != nil {
-		view := "main." + duckstage.Ident(j.Name+BeforeSuffix) + " o"
+		view := "main." + duckstage.Ident(j.Name+beforeSuffix) + " o"
 		parts = append(parts, compare(
 			"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL AS dm_whole, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq UNION ALL "+
 				"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq",
@@ -99,16 +99,16 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 // there is none.
 func (s *staging) formerBefore(ctx context.Context, j *job) ([]duckstage.ColumnInfo, error) {
 	var n int64
-	err := s.c.Row(ctx, []any{&n}, "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND view_name = ?", j.Name+BeforeSuffix)
+	err := s.c.Row(ctx, []any{&n}, "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND view_name = ?", j.Name+beforeSuffix)
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	return s.c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name+BeforeSuffix))
+	return s.c.Describe(ctx, "SELECT * FROM main."+duckstage.Ident(j.Name+beforeSuffix))
 }
 
 // swapBefore makes the new relation visible and drops the former one.
 func (s *staging) swapBefore(ctx context.Context, j *job) error {
-	view := "main." + duckstage.Ident(j.Name+BeforeSuffix)
+	view := "main." + duckstage.Ident(j.Name+beforeSuffix)
 	queries := []string{"DROP VIEW IF EXISTS " + view}
 	keep := beforeName(j.number, s.generation)
 	if j.before {

@@ -49,7 +49,7 @@ func (m *mends) text(j *job, i int) {
 	col, bad := j.Columns[i], textName(i)+" IS NOT NULL"
 	switch missing := col.Texts.Missing; {
 	case missing != "":
-		m.add(col.Name, bad, "("+missing+"\n)", duckstage.Quote(FaultText+" "+col.Name+": ")+" || "+j.noValue(i)+" || "+duckstage.Quote(": "+setTo(missing)))
+		m.add(col.Name, bad, "("+missing+"\n)", duckstage.Quote(faultText+" "+col.Name+": ")+" || "+j.noValue(i)+" || "+duckstage.Quote(": "+setTo(missing)))
 	case slices.ContainsFunc(m.repairs, func(r Repair) bool { return strings.EqualFold(r.Column, col.Name) }):
 		m.add(col.Name, bad, duckstage.Ident(col.Name), "NULL")
 	}

@@ -19,8 +19,8 @@ type Texts struct {
 	Missing string            // SQL expression that takes the place of texts without a value; "": such rows are held
 }
 
-// FaultText is the fault of a text that has no value.
-const FaultText = "DVM-MAP"
+// faultText is the fault of a text that has no value.
+const faultText = "DVM-MAP"
 
 // mostUnmapped is how many texts of a column without a value are listed, the most frequent.
 const mostUnmapped = 10_000
@@ -62,7 +62,7 @@ func (j *job) textValues(i int, value string) (of, missing string) {
 
 // textFault is the fault of a text in column i that has no value.
 func (j *job) textFault(i int) string {
-	return "WHEN " + textName(i) + " IS NOT NULL THEN " + duckstage.Quote(FaultText+" "+j.Columns[i].Name+": ") + " || " + j.noValue(i)
+	return "WHEN " + textName(i) + " IS NOT NULL THEN " + duckstage.Quote(faultText+" "+j.Columns[i].Name+": ") + " || " + j.noValue(i)
 }
 
 func (j *job) noValue(i int) string {

@@ -17,9 +17,9 @@ const (
 	csdlMaxFields = 5_000 // properties, or navigation properties, of one type
 )
 
-// ErrCSDL is wrapped by every error that ReadCSDL returns for a document that is
+// errCSDL is wrapped by every error that ReadCSDL returns for a document that is
 // not the metadata of a Dataverse environment.
-var ErrCSDL = errors.New("not a Dataverse $metadata document")
+var errCSDL = errors.New("not a Dataverse $metadata document")
 
 // ReadCSDL reads the $metadata document of an environment (EDMX 4.0,
 // dataverse-web-api.md 12.6) into a Schema.
@@ -53,7 +53,7 @@ func ReadCSDL(r io.Reader) (*Schema, error) {
 	doc, err := decodeCSDL(limited)
 	if err != nil {
 		if limited.N <= 0 {
-			err = fmt.Errorf("larger than %d bytes: %w", int64(csdlMaxBytes), ErrCSDL)
+			err = fmt.Errorf("larger than %d bytes: %w", int64(csdlMaxBytes), errCSDL)
 		}
 		return nil, fmt.Errorf("read metadata: %w", err)
 	}
@@ -135,7 +135,7 @@ func decodeCSDL(r io.Reader) (*csdlDoc, error) {
 		}
 	}
 	if !c.seen || len(c.doc.types) == 0 {
-		return nil, fmt.Errorf("no entity types in it: %w", ErrCSDL)
+		return nil, fmt.Errorf("no entity types in it: %w", errCSDL)
 	}
 	return c.doc, nil
 }
@@ -147,12 +147,12 @@ func (c *csdlReader) next() (*xml.StartElement, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, io.EOF
 		}
-		return nil, fmt.Errorf("%w: %w", ErrCSDL, err)
+		return nil, fmt.Errorf("%w: %w", errCSDL, err)
 	}
 	switch t := tok.(type) {
 	case xml.StartElement:
 		if c.depth++; c.depth > csdlMaxDepth {
-			return nil, fmt.Errorf("elements nest deeper than %d: %w", csdlMaxDepth, ErrCSDL)
+			return nil, fmt.Errorf("elements nest deeper than %d: %w", csdlMaxDepth, errCSDL)
 		}
 		return &t, nil
 	case xml.EndElement:
@@ -167,7 +167,7 @@ func (c *csdlReader) children(visit func(xml.StartElement) error) error {
 	for outside := c.depth - 1; c.depth > outside; {
 		start, err := c.next()
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("the document ends early: %w", ErrCSDL)
+			return fmt.Errorf("the document ends early: %w", errCSDL)
 		}
 		if err != nil {
 			return err
@@ -185,13 +185,13 @@ func (c *csdlReader) children(visit func(xml.StartElement) error) error {
 func (c *csdlReader) entityType(e xml.StartElement) error {
 	t := &csdlType{name: attr(e, "Name"), base: local(attr(e, "BaseType")), abstract: attr(e, "Abstract") == "true"}
 	if t.name == "" {
-		return fmt.Errorf("an entity type has no name: %w", ErrCSDL)
+		return fmt.Errorf("an entity type has no name: %w", errCSDL)
 	}
 	if c.doc.byName[t.name] != nil {
-		return fmt.Errorf("entity type %s is there twice: %w", t.name, ErrCSDL)
+		return fmt.Errorf("entity type %s is there twice: %w", t.name, errCSDL)
 	}
 	if len(c.doc.types) == csdlMaxTypes {
-		return fmt.Errorf("more than %d entity types: %w", csdlMaxTypes, ErrCSDL)
+		return fmt.Errorf("more than %d entity types: %w", csdlMaxTypes, errCSDL)
 	}
 	c.doc.types = append(c.doc.types, t)
 	c.doc.byName[t.name] = t
@@ -215,7 +215,7 @@ func (c *csdlReader) entityType(e xml.StartElement) error {
 func (c *csdlReader) property(t *csdlType, e xml.StartElement) error {
 	p := csdlProperty{name: attr(e, "Name"), typ: attr(e, "Type"), fixed: attr(e, "ConcurrencyMode") == "Fixed"}
 	if p.name == "" || len(t.props) == csdlMaxFields {
-		return fmt.Errorf("entity type %s: a property has no name, or there are more than %d: %w", t.name, csdlMaxFields, ErrCSDL)
+		return fmt.Errorf("entity type %s: a property has no name, or there are more than %d: %w", t.name, csdlMaxFields, errCSDL)
 	}
 	permissions := false
 	err := c.children(func(e xml.StartElement) error {
@@ -248,7 +248,7 @@ func readPermission(s string) bool {
 func (c *csdlReader) text() (string, error) {
 	tok, err := c.d.Token()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrCSDL, err)
+		return "", fmt.Errorf("%w: %w", errCSDL, err)
 	}
 	switch t := tok.(type) {
 	case xml.CharData:
@@ -268,7 +268,7 @@ func (c *csdlReader) navigation(t *csdlType, e xml.StartElement) error {
 	}
 	n.target = local(n.target)
 	if n.name == "" || len(t.navs) == csdlMaxFields {
-		return fmt.Errorf("entity type %s: a navigation property has no name, or there are more than %d: %w", t.name, csdlMaxFields, ErrCSDL)
+		return fmt.Errorf("entity type %s: a navigation property has no name, or there are more than %d: %w", t.name, csdlMaxFields, errCSDL)
 	}
 	err := c.children(func(e xml.StartElement) error {
 		if e.Name.Local == "ReferentialConstraint" && n.property == "" {

@@ -187,7 +187,7 @@ func TestReadCSDLRefuses(t *testing.T) {
 	}
 	for name, doc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if _, err := ReadCSDL(strings.NewReader(doc)); !errors.Is(err, ErrCSDL) {
+			if _, err := ReadCSDL(strings.NewReader(doc)); !errors.Is(err, errCSDL) {
 				t.Errorf("error is %v", err)
 			}
 		})
@@ -316,7 +316,7 @@ func FuzzReadCSDL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		s, err := ReadCSDL(bytes.NewReader(doc))
 		if err != nil {
-			if !errors.Is(err, ErrCSDL) {
+			if !errors.Is(err, errCSDL) {
 				t.Fatalf("untyped error %v", err)
 			}
 			return

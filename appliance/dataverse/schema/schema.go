@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// FileVersion is the version of the schema file that Write writes and Read accepts.
-const FileVersion = 1
+// fileVersion is the version of the schema file that Write writes and Read accepts.
+const fileVersion = 1
 
 // Schema is the picture of one environment. Build it with New or Read, which
 // index it; the zero value finds nothing.
 type Schema struct {
-	Version int    `json:"version"`          // of the file format, FileVersion
+	Version int    `json:"version"`          // of the file format
 	Source  string `json:"source,omitempty"` // where it was read from: an environment's URL, a file
 	Taken   string `json:"taken,omitempty"`  // RFC 3339 time of reading
 	Release string `json:"release,omitempty"`
@@ -221,7 +221,7 @@ type ManyToMany struct {
 // New indexes the tables and relationships into a Schema. Two tables of one name
 // are an error, and so are two columns of one name in a table.
 func New(tables []*Table, links []ManyToMany) (*Schema, error) {
-	s := &Schema{Version: FileVersion, Tables: tables, ManyToMany: links}
+	s := &Schema{Version: fileVersion, Tables: tables, ManyToMany: links}
 	if err := s.index(); err != nil {
 		return nil, err
 	}
@@ -236,8 +236,8 @@ func Read(r io.Reader) (*Schema, error) {
 	if err := d.Decode(s); err != nil {
 		return nil, fmt.Errorf("read schema: %w", err)
 	}
-	if s.Version != FileVersion {
-		return nil, fmt.Errorf("read schema: version %d, this program reads version %d", s.Version, FileVersion)
+	if s.Version != fileVersion {
+		return nil, fmt.Errorf("read schema: version %d, this program reads version %d", s.Version, fileVersion)
 	}
 	if err := s.index(); err != nil {
 		return nil, fmt.Errorf("read schema: %w", err)
