@@ -14,6 +14,15 @@ var errNoObject = errors.New("it is not a JSON object")
 // eachMember calls fn with the members of a JSON object, which must be valid; names as they
 // stand there, with their quotes.
 func eachMember(object []byte, fn func(name, value []byte) error) error {
+	return members(object, func(name []byte, from int) (int, error) {
+		end := valueEnd(object, from)
+		return end, fn(name, object[from:end])
+	})
+}
+
+// members calls fn with each member's name and where its value begins; fn says where that
+// ends.
+func members(object []byte, fn func(name []byte, from int) (end int, err error)) error {
 	at := blanks(object, 0)
 	if at >= len(object) || object[at] != '{' {
 		return errNoObject
@@ -37,19 +46,19 @@ func eachMember(object []byte, fn func(name, value []byte) error) error {
 		if from >= len(object) || object[from] != ':' {
 			return errNoObject
 		}
-		from = blanks(object, from+1)
-		at = valueEnd(object, from)
-		if err := fn(name, object[from:at]); err != nil {
+		var err error
+		if at, err = fn(name, blanks(object, from+1)); err != nil {
 			return err
 		}
 	}
 }
 
-// eachElement calls fn with the elements of a JSON array, which must be valid.
-func eachElement(list []byte, fn func(value []byte) error) error {
+// eachElement calls fn with the elements of a JSON array, which must be valid, and tells
+// where it ends: what follows is not looked at.
+func eachElement(list []byte, fn func(value []byte) error) (end int, err error) {
 	for at := blanks(list, 0) + 1; ; {
 		if at = blanks(list, at); at >= len(list) || list[at] == ']' {
-			return nil
+			return min(at+1, len(list)), nil
 		}
 		if list[at] == ',' {
 			at++
@@ -57,18 +66,28 @@ func eachElement(list []byte, fn func(value []byte) error) error {
 		}
 		from := at
 		if at = valueEnd(list, from); at == from {
-			return errNoObject
+			return at, errNoObject
 		}
 		if err := fn(list[from:at]); err != nil {
-			return err
+			return at, err
 		}
 	}
 }
 
-// Splitter finds wanted members of rows, without a map a row.
+// Splitter finds wanted members of rows, without a map a row. The rows of a page have the
+// same members in the same order, so each is first taken for the one that stood there in the
+// row before.
 type Splitter struct {
 	slots map[string]int
 	found [][]byte
+	order []placed
+}
+
+// placed is the member at one place of a row: its name with quotes and colon, and its slot;
+// negative where nobody wants it.
+type placed struct {
+	name []byte
+	slot int
 }
 
 // NewSplitter makes one that finds the members with these names.
@@ -86,16 +105,49 @@ func NewSplitter(names []string) *Splitter {
 // Split finds the members of one row, which must be valid JSON.
 func (s *Splitter) Split(row []byte) error {
 	clear(s.found)
-	return eachMember(row, func(name, value []byte) error {
-		if slot, wanted := s.slots[string(name[1:len(name)-1])]; wanted {
-			s.found[slot] = value
+	at, place := blanks(row, 0), 0
+	if at >= len(row) || row[at] != '{' {
+		return errNoObject
+	}
+	for at++; ; place++ {
+		for at = blanks(row, at); at < len(row) && row[at] == ','; at = blanks(row, at+1) {
 		}
-		return nil
-	})
+		if at < len(row) && row[at] == '}' {
+			return nil
+		}
+		var from int
+		if place < len(s.order) && bytes.HasPrefix(row[at:], s.order[place].name) {
+			from = at + len(s.order[place].name)
+		} else {
+			if at >= len(row) || row[at] != '"' {
+				return errNoObject
+			}
+			end := stringEnd(row, at)
+			if from = blanks(row, end) + 1; from > len(row) || row[from-1] != ':' {
+				return errNoObject
+			}
+			slot, wanted := s.slots[string(row[at+1:end-1])]
+			if !wanted {
+				slot = -1
+			}
+			s.order = append(s.order[:place], placed{append(bytes.Clone(row[at:end]), ':'), slot})
+		}
+		from = blanks(row, from)
+		at = valueEnd(row, from)
+		if slot := s.order[place].slot; slot >= 0 {
+			s.found[slot] = row[from:at]
+		}
+	}
 }
 
-// Member is a member of the row that was split last, as it stands there; nil where the row
-// has none. It points into the row.
+// Slot is the number of a member, one of those that the splitter was made with.
+func (s *Splitter) Slot(name string) int { return s.slots[name] }
+
+// At is the member with that number of the row that was split last, as it stands there; nil
+// where the row has none. It points into the row.
+func (s *Splitter) At(slot int) []byte { return s.found[slot] }
+
+// Member is At for a name.
 func (s *Splitter) Member(name string) []byte { return s.found[s.slots[name]] }
 
 // blanks skips white space.
@@ -142,19 +194,16 @@ func valueEnd(b []byte, at int) int {
 
 // stringEnd is behind the string that begins at at.
 func stringEnd(b []byte, at int) int {
-	for at++; at < len(b); {
-		next := bytes.IndexByte(b[at:], '"')
-		if next < 0 {
+	for at++; ; {
+		if at = special(b, at); at >= len(b) {
 			return len(b)
 		}
-		quote, slashes := at+next, 0
-		for k := quote - 1; k >= at && b[k] == '\\'; k-- {
-			slashes++
+		switch b[at] {
+		case '"':
+			return at + 1
+		case '\\':
+			at++ // what it stands before is no end
 		}
-		at = quote + 1
-		if slashes%2 == 0 {
-			return at
-		}
+		at++
 	}
-	return len(b)
 }

@@ -21,7 +21,7 @@ func FuzzMembers(f *testing.F) {
 			return nil
 		})
 		var elements []string
-		_ = eachElement(text, func(value []byte) error { // what is no list is seen by its callers
+		_, _ = eachElement(text, func(value []byte) error { // what is no list is seen by its callers
 			elements = append(elements, string(value))
 			return nil
 		})
@@ -48,6 +48,7 @@ func FuzzMembers(f *testing.F) {
 			if !maps.Equal(found, want) {
 				t.Errorf("%s: found %q, want %q", text, found, want)
 			}
+			split(t, text, members)
 		}
 		var list []json.RawMessage
 		if json.Unmarshal(text, &list) == nil && list != nil {
@@ -61,4 +62,29 @@ func FuzzMembers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// split has a Splitter find all members but the first, of a row of others, twice of this one,
+// and of an empty one.
+func split(t *testing.T, text []byte, members [][2]string) {
+	var names []string
+	want := map[string]string{}
+	for i, m := range members {
+		name := m[0][1 : len(m[0])-1]
+		if want[name] = m[1]; i > 0 {
+			names = append(names, name)
+		}
+	}
+	s := NewSplitter(names)
+	for _, row := range []string{`{"x":1,"":[]}`, string(text), string(text), "{}"} {
+		if err := s.Split([]byte(row)); err != nil {
+			t.Fatalf("%s: %v", row, err)
+		}
+		for _, name := range names {
+			switch got := string(s.Member(name)); {
+			case row == string(text) && got != want[name], row == "{}" && got != "":
+				t.Fatalf("%s: %s is %s, want %s", row, name, got, want[name])
+			}
+		}
+	}
 }

@@ -109,24 +109,29 @@ func (c *Client) pageWith(r *request, a *answer, fn func(row json.RawMessage) er
 	}
 	found := false
 	var stopped error // of fn
-	err = eachMember(a.body(), func(name, value []byte) error {
-		switch string(name) {
-		case `"value"`:
-			if len(value) == 0 || value[0] != '[' {
-				return errors.New("its value is not a list")
+	body := a.body()
+	err = members(body, func(name []byte, from int) (int, error) {
+		if string(name) == `"value"` { // its end is seen when its rows have been
+			if from >= len(body) || body[from] != '[' {
+				return from, errors.New("its value is not a list")
 			}
 			found = true
-			stopped = eachElement(value, func(row []byte) error { return fn(row) })
-			return stopped
-		case `"@odata.nextLink"`:
-			return json.Unmarshal(value, &next)
+			end, err := a.eachRow(from, fn)
+			stopped = err
+			return end, err
 		}
-		if member := string(name[1 : len(name)-1]); more != nil {
+		end := valueEnd(body, from)
+		value := body[from:end]
+		if string(name) == `"@odata.nextLink"` {
+			return end, json.Unmarshal(value, &next)
+		}
+		if more != nil {
+			member := string(name[1 : len(name)-1])
 			if _, wanted := more[member]; wanted {
 				more[member] = bytes.Clone(value)
 			}
 		}
-		return nil
+		return end, nil
 	})
 	if stopped != nil {
 		return "", stopped
@@ -138,6 +143,23 @@ func (c *Client) pageWith(r *request, a *answer, fn func(row json.RawMessage) er
 		return "", strayed(errors.New("it has no value"))
 	}
 	return next, nil
+}
+
+// eachRow calls fn with the elements of the list that begins at from, and tells where that
+// ends.
+func (a *answer) eachRow(from int, fn func(row json.RawMessage) error) (end int, err error) {
+	body := a.body()
+	if len(a.rows) == 0 || a.rows[0] != blanks(body, from+1) { // none, or not seen when it came
+		end, err := eachElement(body[from:], func(row []byte) error { return fn(row) })
+		return from + end, err
+	}
+	for i := 0; i < len(a.rows); i += 2 {
+		end = a.rows[i+1]
+		if err := fn(body[a.rows[i]:end]); err != nil {
+			return end, err
+		}
+	}
+	return blanks(body, end) + 1, nil // behind the bracket
 }
 
 // nextPage takes path and query of a next link as they are, and nothing else of it:

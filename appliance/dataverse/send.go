@@ -3,7 +3,6 @@ package dataverse
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +61,7 @@ type answer struct {
 	header http.Header
 	buf    *bytes.Buffer
 	cut    error // the body broke off; only with keepCut
+	rows   []int // of a page: where each begins and ends
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -361,10 +361,13 @@ func (c *Client) strange(r *request, a *answer) *Error {
 		return nil
 	}
 	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
-	if r.read && media == "application/json" && !json.Valid(a.body()) {
-		e := r.fail(Lost, nil, "the answer is broken JSON")
-		e.Status = a.status
-		return e
+	if r.read && media == "application/json" {
+		var ok bool
+		if a.rows, ok = checked(a.body()); !ok {
+			e := r.fail(Lost, nil, "the answer is broken JSON")
+			e.Status = a.status
+			return e
+		}
 	}
 	if media == "application/json" || media == "text/plain" || strings.HasPrefix(media, "multipart/") {
 		return nil

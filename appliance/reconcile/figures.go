@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -61,7 +61,8 @@ type tally struct {
 	any    bool
 	seen   map[uint64]struct{} // nil: too many, or not asked
 	room   int                 // for them
-	groups map[string]int64    // nil: not asked, or too many
+	groups map[string]*int64   // nil: not asked, or too many
+	text   []byte              // of the value that is added
 	figure bool
 	group  bool
 }
@@ -85,7 +86,7 @@ func newTallies(fields []field, r Rules) []*tally {
 			t.seen = map[uint64]struct{}{}
 		}
 		if t.group {
-			t.groups = map[string]int64{}
+			t.groups = map[string]*int64{}
 		}
 		if t.figure || t.group {
 			out = append(out, t)
@@ -99,44 +100,63 @@ func newTallies(fields []field, r Rules) []*tally {
 
 var seed = maphash.MakeSeed()
 
-// add takes the value of one record: the staged one in row i, or what was read.
+// add takes the value of one record: the staged one in row i, or what was read. It is called
+// for each record and makes no text that nobody keeps.
 func (t *tally) add(f *field, v *column.Vector, i int, got []byte, asStaged bool) {
-	text := ""
+	text := t.text[:0]
 	if asStaged {
-		text = f.wantText(v, i)
+		text = f.appendWant(text, v, i)
 	} else if !isNull(got) {
-		text = string(unquote(got))
+		text = append(text, unquote(got)...)
 	}
+	t.text = text
 	if t.groups != nil {
-		if t.groups[groupOf(f, text)]++; len(t.groups) > groupsMost {
-			t.groups = nil
-		}
+		t.count(groupOf(f, text), 1)
 	}
-	if !t.figure || text == "" {
+	if !t.figure || len(text) == 0 {
 		return
 	}
+	one := f.canonical(text)
 	if t.seen != nil {
-		if t.seen[maphash.String(seed, f.canonical(text))] = struct{}{}; len(t.seen) > t.room {
+		if t.seen[maphash.Bytes(seed, one)] = struct{}{}; len(t.seen) > t.room {
 			t.seen = nil
 		}
 	}
 	switch f.kind {
 	case integer, decimal:
-		n, ok := numberOf(text)
+		n, ok := plainNumber(text)
+		if !ok {
+			n, ok = numberOf(string(text))
+		}
 		if !ok {
 			return
 		}
 		t.sum.add(n)
-		t.extremes(text, n)
+		if !t.any || n.compare(t.low) < 0 || n.compare(t.high) > 0 {
+			t.extremes(string(text), n)
+		}
 	case float:
-		x, err := strconv.ParseFloat(text, 64)
+		x, err := strconv.ParseFloat(string(text), 64)
 		if err != nil {
 			return
 		}
 		t.floats += x
-		t.extremesOf(f, text)
+		t.extremesOf(f, string(text))
 	case date, timestamp:
-		t.extremesOf(f, f.canonical(text))
+		if !t.any || string(one) < t.least || string(one) > t.most {
+			t.extremesOf(f, string(one))
+		}
+	}
+}
+
+// count adds to a group.
+func (t *tally) count(value []byte, n int64) {
+	if have := t.groups[string(value)]; have != nil {
+		*have += n
+		return
+	}
+	if t.groups[string(value)] = &n; len(t.groups) > groupsMost {
+		t.groups = nil
 	}
 }
 
@@ -162,23 +182,26 @@ func (t *tally) extremesOf(f *field, text string) {
 	t.any = true
 }
 
-// canonical is the one form of equal values.
-func (f *field) canonical(text string) string {
+// canonical is the one form of equal values; it may be a part of the text.
+func (f *field) canonical(text []byte) []byte {
 	switch f.kind {
 	case integer, decimal:
 		return trimZeros(text)
 	case float:
-		if x, err := strconv.ParseFloat(text, 64); err == nil {
-			return strconv.FormatFloat(x+0, 'f', -1, 64) // + 0 makes 0 of -0
+		if x, err := strconv.ParseFloat(string(text), 64); err == nil {
+			return strconv.AppendFloat(nil, x+0, 'f', -1, 64) // + 0 makes 0 of -0
 		}
 	case date:
 		return text[:min(len(text), len(time.DateOnly))]
 	case timestamp:
-		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			return at.UTC().Format(time.RFC3339)
+		if len(text) == len("2006-01-02T15:04:05Z") && text[len(text)-1] == 'Z' {
+			return text
+		}
+		if at, err := time.Parse(time.RFC3339, string(text)); err == nil {
+			return at.UTC().AppendFormat(nil, time.RFC3339)
 		}
 	case guid:
-		return strings.ToLower(text)
+		return bytes.ToLower(text)
 	}
 	return text
 }
@@ -194,7 +217,7 @@ func (f *field) before(a, b string) bool {
 }
 
 // groupOf is the group of a value: a time's month, else the value.
-func groupOf(f *field, text string) string {
+func groupOf(f *field, text []byte) []byte {
 	if f.kind == date || f.kind == timestamp {
 		return text[:min(len(text), len("2006-01"))]
 	}
@@ -204,9 +227,7 @@ func groupOf(f *field, text string) string {
 // tallyRow takes one record into the figures.
 func (r *records) tallyRow(p pending, v []*column.Vector, i int) {
 	for _, t := range r.tallies {
-		f, staged, got := &r.shape.fields[t.field], v[t.field+2], r.value(p.row, t.field)
-		asStaged := p.same || !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got)
-		t.add(f, staged, i, got, asStaged)
+		t.add(&r.shape.fields[t.field], v[t.field+2], i, r.value(p.row, t.field), r.same[t.field])
 	}
 }
 
@@ -288,7 +309,7 @@ func (t *tally) total(f *field) string {
 }
 
 func (w *comparison) figure(f *field, kind, staged, target string) {
-	x := Figure{Column: f.shownAs(), Kind: kind, Staged: f.canonical(staged), Target: f.canonical(target)}
+	x := Figure{Column: f.shownAs(), Kind: kind, Staged: string(f.canonical([]byte(staged))), Target: string(f.canonical([]byte(target)))}
 	if kind == "distinct" {
 		x.Staged, x.Target = staged, target
 	}
@@ -320,13 +341,13 @@ func (w *comparison) columnGroups(ctx context.Context, f *field, t *tally) error
 	query := fmt.Sprintf("SELECT coalesce(%s, '') AS of, count(*)::BIGINT AS n FROM %s GROUP BY ALL LIMIT %d", value, w.expected(), groupsMost+1)
 	err := w.scan(ctx, query, nil, []string{"of", "n"}, func(v []*column.Vector, rows int) error {
 		for i := range rows {
-			text := string(v[0].TextAt(i))
-			if f.lookup && text != "" {
-				if id, err := schema.ParseGUID(text); err == nil {
-					text = w.o.Kept(id).String()
+			text := v[0].TextAt(i)
+			if f.lookup && len(text) > 0 {
+				if id, err := schema.ParseGUID(string(text)); err == nil {
+					text = w.o.Kept(id).Append(nil)
 				}
 			}
-			at(groupOf(f, text)).Staged += v[1].Ints[i]
+			at(string(groupOf(f, text))).Staged += v[1].Ints[i]
 		}
 		return nil
 	})
@@ -334,7 +355,7 @@ func (w *comparison) columnGroups(ctx context.Context, f *field, t *tally) error
 		return err
 	}
 	for value, n := range t.groups {
-		at(value).Target = n
+		at(value).Target = *n
 	}
 	groups := make([]Group, 0, len(found))
 	for _, g := range found {

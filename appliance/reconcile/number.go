@@ -46,6 +46,37 @@ func numberOf(text string) (n number, ok bool) {
 	return number{w, f}, true
 }
 
+// plainNumber reads the numbers that nearly all are: no exponent, no more digits than a whole
+// part and a fraction have. What it does not take numberOf may.
+func plainNumber(text []byte) (n number, ok bool) {
+	negative := len(text) > 0 && text[0] == '-'
+	if negative {
+		text = text[1:]
+	}
+	at := 0
+	for ; at < len(text) && text[at] != '.'; at++ {
+		if text[at] < '0' || text[at] > '9' || at == 18 {
+			return number{}, false
+		}
+		n.whole = 10*n.whole + int64(text[at]-'0')
+	}
+	if at == 0 || at == len(text)-1 || len(text)-at-1 > figureDigits {
+		return number{}, false
+	}
+	unit := int64(figureUnit)
+	for at++; at < len(text); at++ {
+		if text[at] < '0' || text[at] > '9' {
+			return number{}, false
+		}
+		unit /= 10
+		n.fraction += unit * int64(text[at]-'0')
+	}
+	if negative {
+		n.whole, n.fraction = -n.whole, -n.fraction
+	}
+	return n, true
+}
+
 // tooLong keeps an exponent that nobody means from being written out.
 func tooLong(text string) bool {
 	_, exponent, _ := strings.Cut(strings.ToLower(text), "e")

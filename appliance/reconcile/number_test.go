@@ -25,6 +25,9 @@ func TestSumIsExact(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is no number", text)
 		}
+		if plain, ok := plainNumber([]byte(text)); ok && plain != n || !ok && len(text) < 17 {
+			t.Fatalf("%s reads %v, and in short %v", text, n, plain)
+		}
 		s.add(n)
 		want.Add(want, x)
 	}
@@ -40,6 +43,9 @@ func TestSumIsExact(t *testing.T) {
 	for _, text := range []string{"", "x", "1.x", "1e999999999", "99999999999999999999", "1.2.3"} {
 		if got, ok := numberOf(text); ok {
 			t.Errorf("%q reads %v", text, got)
+		}
+		if got, ok := plainNumber([]byte(text)); ok {
+			t.Errorf("%q reads %v in short", text, got)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func (a *aggregates) aggregate(ctx context.Context, i interval) error {
 			n, err := strconv.ParseInt(string(r["n"]), 10, 64)
 			value := ""
 			if raw := r[f.read]; !isNull(raw) {
-				value = groupOf(f, string(unquote(raw)))
+				value = string(groupOf(f, unquote(raw)))
 			}
 			p.groups[t][value] += n
 			return err
@@ -224,7 +224,7 @@ func (a *aggregates) take(p part) {
 	}
 	for t, groups := range p.groups {
 		for value, n := range groups {
-			t.groups[value] += n
+			t.count([]byte(value), n)
 		}
 	}
 	a.o.Watch(a.table.Name, min(a.count, a.result.Source), a.result.Source)
@@ -257,7 +257,7 @@ func (a *aggregates) read(ctx context.Context, i interval) error {
 			if of.groups != nil {
 				value := ""
 				if !isNull(got) {
-					value = groupOf(f, string(unquote(got)))
+					value = string(groupOf(f, unquote(got)))
 				}
 				p.groups[of][value]++
 			}

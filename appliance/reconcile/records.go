@@ -29,6 +29,8 @@ const (
 type records struct {
 	*comparison
 	split *dataverse.Splitter
+	slots []int  // of the fields in a row that was split
+	same  []bool // of the fields of the row that is compared: what was staged, or what was not written
 	group group
 }
 
@@ -90,6 +92,9 @@ func newRecords(w *comparison) *records {
 		names = append(names, f.read)
 	}
 	r.split = dataverse.NewSplitter(names)
+	for _, f := range w.shape.fields {
+		r.slots = append(r.slots, r.split.Slot(f.read))
+	}
 	return r
 }
 
@@ -116,8 +121,8 @@ func (r *records) add(raw []byte) error {
 	if err := r.split.Split(raw); err != nil {
 		return fmt.Errorf("read a row of the target: %w", err)
 	}
-	id, err := schema.ParseGUID(string(unquote(r.split.Member(r.table.Schema.PrimaryID))))
-	if err != nil {
+	var id schema.GUID
+	if err := id.UnmarshalText(unquote(r.split.Member(r.table.Schema.PrimaryID))); err != nil {
 		return fmt.Errorf("read a row of the target: %s: %w", r.table.Schema.PrimaryID, err)
 	}
 	row := targetRow{id: id, version: versionOf(r.split.Member(etag))}
@@ -126,9 +131,9 @@ func (r *records) add(raw []byte) error {
 	}
 	g := &r.group
 	g.rows = append(g.rows, row)
-	for i := range r.shape.fields {
+	for _, slot := range r.slots {
 		from := uint32(len(g.arena))
-		g.arena = append(g.arena, r.split.Member(r.shape.fields[i].read)...)
+		g.arena = append(g.arena, r.split.At(slot)...)
 		g.values = append(g.values, extent{from, uint32(len(g.arena))})
 	}
 	return nil
@@ -207,38 +212,34 @@ func (r *records) meetRow(row int, seq uint32) (p pending, ok bool) {
 
 // compareAssigned compares the rows whose number is in their id.
 func (r *records) compareAssigned(ctx context.Context, rows []int) error {
-	wanted := map[uint32]pending{}
-	var first, last uint32
+	var wanted []pending
+	var full []int
+	first, last := ^uint32(0), uint32(0)
 	for _, row := range rows {
 		seq := r.group.rows[row].seq
 		p, ok := r.meetRow(row, seq)
 		if !ok {
 			continue
 		}
-		if len(wanted) == 0 {
-			first, last = seq, seq
-		}
 		first, last = min(first, seq), max(last, seq)
-		wanted[seq] = p
+		wanted = append(wanted, p)
+		if !p.same {
+			full = append(full, row)
+		}
 	}
 	if len(wanted) == 0 {
 		return nil
 	}
-	var full []int
-	for _, p := range wanted {
-		if !p.same {
-			full = append(full, p.row)
-		}
-	}
 	if err := r.readInFull(ctx, full); err != nil {
 		return err
 	}
+	at := r.index(wanted, first, last)
 	query := selectFrom(r.table.Name, r.shape.stored) + " WHERE " + mapping.Ident(mapping.Seq) + " BETWEEN ? AND ?"
 	args := []any{int64(first), int64(last)}
 	if uint64(last-first) > 8*uint64(len(wanted)) { // mostly rows that are not wanted
 		seqs := make([]string, 0, len(wanted))
-		for seq := range wanted {
-			seqs = append(seqs, strconv.FormatUint(uint64(seq), 10))
+		for _, p := range wanted {
+			seqs = append(seqs, strconv.FormatUint(uint64(r.group.rows[p.row].seq), 10))
 		}
 		query += " AND " + isIn(mapping.Seq, "UINTEGER")
 		args = append(args, strings.Join(seqs, separator))
@@ -246,14 +247,36 @@ func (r *records) compareAssigned(ctx context.Context, rows []int) error {
 	return r.scan(ctx, query, args, r.shape.stored, func(v []*column.Vector, n int) error {
 		for i := range n {
 			seq := uint32(v[0].Ints[i])
-			if p, ok := wanted[seq]; ok {
-				if err := r.compareRow(p, seq, v, i); err != nil {
+			if k := at(seq); k >= 0 {
+				if err := r.compareRow(wanted[k], seq, v, i); err != nil {
 					return err
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// index finds a row among the wanted by its number, which is between first and last: in a
+// list where they lie close, as they do unless few of a range are read. None: negative.
+func (r *records) index(wanted []pending, first, last uint32) func(seq uint32) int {
+	if uint64(last-first) > 32*uint64(len(wanted)) {
+		at := make(map[uint32]int, len(wanted))
+		for k, p := range wanted {
+			at[r.group.rows[p.row].seq] = k
+		}
+		return func(seq uint32) int {
+			if k, ok := at[seq]; ok {
+				return k
+			}
+			return -1
+		}
+	}
+	places := make([]uint32, last-first+1) // one more than the place; 0: none
+	for k, p := range wanted {
+		places[r.group.rows[p.row].seq-first] = uint32(k) + 1
+	}
+	return func(seq uint32) int { return int(places[seq-first]) - 1 }
 }
 
 // compareKept finds the rows whose id was kept from the source, and compares them.
@@ -310,6 +333,11 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 			staged.UUIDs[i] = r.o.Kept(staged.UUIDs[i]) // the scan's rows are ours
 		}
 	}
+	r.same = r.same[:0]
+	for k := range r.shape.fields {
+		f := &r.shape.fields[k]
+		r.same = append(r.same, p.same || f.party == nil && r.equal(f, p, v[k+2], i, r.value(p.row, k)))
+	}
 	r.tallyRow(p, v, i)
 	if err := r.sample(p, seq, v, i); err != nil {
 		return err
@@ -320,11 +348,14 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 	}
 	differs := false
 	for k := range r.shape.fields {
-		f, staged, got := &r.shape.fields[k], v[k+2], r.value(p.row, k)
-		if !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) {
+		if r.same[k] {
 			continue
 		}
+		f, staged, got := &r.shape.fields[k], v[k+2], r.value(p.row, k)
 		if f.party != nil {
+			if !f.written(p.action, p.expect) {
+				continue
+			}
 			same, want, have, err := r.compareParties(f, staged, i, got)
 			if err != nil {
 				return err
@@ -336,9 +367,6 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 				m.Want, m.Got = excerpt(want, have)
 				r.found(example{Mismatch: m, seq: seq, staged: true})
 			}
-			continue
-		}
-		if f.same(staged, i, got) {
 			continue
 		}
 		differs = true
@@ -354,4 +382,9 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 	}
 	r.noteEqual(p, seq, !differs)
 	return nil
+}
+
+// equal reports whether a value counts as staged; so does one that the load did not write.
+func (r *records) equal(f *field, p pending, staged *column.Vector, i int, got []byte) bool {
+	return !f.written(p.action, p.expect) || f.lookup && !p.expect.lookups && isNull(got) || f.same(staged, i, got)
 }

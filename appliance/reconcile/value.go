@@ -42,20 +42,22 @@ func (f *field) same(v *column.Vector, i int, got []byte) bool {
 		n, err := strconv.ParseInt(string(unquote(got)), 10, 64)
 		return err == nil && n == v.Ints[i]
 	case decimal:
-		return f.sameDecimal(column.AppendDecimal(nil, v.Wide[i], int(v.Scale)), unquote(got))
+		var text [48]byte
+		return f.sameDecimal(column.AppendDecimal(text[:0], v.Wide[i], int(v.Scale)), unquote(got))
 	case float:
 		return f.sameFloat(v.Floats[i], unquote(got))
 	case boolean:
 		return string(got) == strconv.FormatBool(v.Ints[i] != 0)
 	case date:
 		have := unquote(got)
-		return len(have) >= len(time.DateOnly) && string(have[:len(time.DateOnly)]) == dateText(v, i)
+		var text [len(time.DateOnly) + 4]byte
+		return len(have) >= len(time.DateOnly) && bytes.Equal(have[:len(time.DateOnly)], appendDate(text[:0], v, i))
 	case timestamp:
 		have, err := time.Parse(time.RFC3339, string(unquote(got)))
 		return err == nil && have.Unix() == seconds(v, i)
 	case guid:
-		id, err := schema.ParseGUID(string(unquote(got)))
-		return err == nil && id == schema.GUID(v.UUIDs[i])
+		var id schema.GUID
+		return id.UnmarshalText(unquote(got)) == nil && id == schema.GUID(v.UUIDs[i])
 	}
 	return false
 }
@@ -97,7 +99,16 @@ func optionSet(s []byte) ([]int64, bool) {
 
 // sameDecimal compares by value, exactly but for the rounding to the precision.
 func (f *field) sameDecimal(want, got []byte) bool {
-	g := string(got)
+	a, ok := plainNumber(want)
+	b, ok2 := plainNumber(got)
+	if ok && ok2 && a == b {
+		return true
+	}
+	return f.sameRounded(want, string(got))
+}
+
+// sameRounded is sameDecimal for what is not the same as it stands.
+func (f *field) sameRounded(want []byte, g string) bool {
 	if strings.ContainsAny(g, "eE") {
 		x, err := strconv.ParseFloat(g, 64)
 		if err != nil {
@@ -147,47 +158,52 @@ func pow10(n int) int64 {
 }
 
 // trimZeros drops the zeros after the last digit of a fraction.
-func trimZeros(s string) string {
-	if strings.Contains(s, ".") {
-		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+func trimZeros[T string | []byte](s T) T {
+	end := len(s)
+	if point := strings.IndexByte(string(s), '.'); point >= 0 {
+		for end > point && (s[end-1] == '0' || end-1 == point) {
+			end--
+		}
 	}
-	if s == "-0" {
-		return "0"
+	if s = s[:end]; string(s) == "-0" {
+		return s[1:]
 	}
 	return s
 }
 
-func dateText(v *column.Vector, i int) string {
-	return time.Unix(v.Ints[i]*86400, 0).UTC().Format(time.DateOnly)
+func appendDate(dst []byte, v *column.Vector, i int) []byte {
+	return time.Unix(v.Ints[i]*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
 }
 
 // seconds is a staged time in whole seconds since 1970: what is sent of it.
 func seconds(v *column.Vector, i int) int64 { return time.UnixMicro(v.Ints[i]).Unix() }
 
 // wantText shows a staged value the way it would read back.
-func (f *field) wantText(v *column.Vector, i int) string {
+func (f *field) wantText(v *column.Vector, i int) string { return string(f.appendWant(nil, v, i)) }
+
+func (f *field) appendWant(dst []byte, v *column.Vector, i int) []byte {
 	if v.Null(i) {
-		return ""
+		return dst
 	}
 	switch f.kind {
 	case fileName, fileSize:
-		return f.fileText(v, i)
+		return append(dst, f.fileText(v, i)...)
 	case text, choices:
-		return string(v.TextAt(i))
+		return append(dst, v.TextAt(i)...)
 	case integer:
-		return strconv.FormatInt(v.Ints[i], 10)
+		return strconv.AppendInt(dst, v.Ints[i], 10)
 	case decimal:
-		return string(column.AppendDecimal(nil, v.Wide[i], int(v.Scale)))
+		return column.AppendDecimal(dst, v.Wide[i], int(v.Scale))
 	case float:
-		return strconv.FormatFloat(v.Floats[i], 'f', -1, 64)
+		return strconv.AppendFloat(dst, v.Floats[i], 'f', -1, 64)
 	case boolean:
-		return strconv.FormatBool(v.Ints[i] != 0)
+		return strconv.AppendBool(dst, v.Ints[i] != 0)
 	case date:
-		return dateText(v, i)
+		return appendDate(dst, v, i)
 	case timestamp:
-		return time.Unix(seconds(v, i), 0).UTC().Format(time.RFC3339)
+		return time.Unix(seconds(v, i), 0).UTC().AppendFormat(dst, time.RFC3339)
 	}
-	return schema.GUID(v.UUIDs[i]).String()
+	return schema.GUID(v.UUIDs[i]).Append(dst)
 }
 
 // gotText shows a value that was read back.
