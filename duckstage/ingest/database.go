@@ -107,7 +107,7 @@ func openDatabase(ctx context.Context, src *Source) (supply, error) {
 	var err error
 	switch d.of.Kind {
 	case Postgres:
-		d.server, err = openPostgres(ctx, d.of.DSN)
+		d.server, err = openPostgres(ctx, d.of.DSN, src.declared)
 	case MySQL:
 		d.server, err = openMySQL(ctx, d.of.DSN, src.declared)
 	case SQLServer:
@@ -128,9 +128,9 @@ func (d *dbSupply) close()          { d.server.close() }
 // relations describes what is to be read.
 func (d *dbSupply) relations(ctx context.Context, src *Source) (_ []*relation, err error) {
 	if d.of.Table != "" {
-		parts := strings.Split(d.of.Table, ".")
+		parts := nameParts(d.of.Table)
 		for i, p := range parts {
-			parts[i] = d.server.quote(strings.Trim(p, "\"`[] "))
+			parts[i] = d.server.quote(p)
 		}
 		d.from = strings.Join(parts, ".")
 	} else {
@@ -149,7 +149,7 @@ func (d *dbSupply) relations(ctx context.Context, src *Source) (_ []*relation, e
 		fmt.Fprintf(h, "%s %s %s\x00", c.name, c.stored, c.selected)
 	}
 	if err := checkNames(names); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.of.shown(), err)
+		return nil, fmt.Errorf("%s: %w: give a query with other names, such as query: SELECT a AS b FROM ...", d.of.shown(), err)
 	}
 	if d.of.Key != "" && d.keyColumn() < 0 {
 		return nil, fmt.Errorf("%s has no column %q to read by: its columns are %s", d.of.shown(), d.of.Key, shownList(names))
@@ -158,6 +158,38 @@ func (d *dbSupply) relations(ctx context.Context, src *Source) (_ []*relation, e
 		rel.extract = hex.EncodeToString(h.Sum(nil))
 	}
 	return []*relation{rel}, nil
+}
+
+// nameParts cuts a name such as sales.invoices, "Sales.eu"."My Table" or [dbo].[a.b] at the
+// dots that are not within quotes, and takes the quotes off.
+func nameParts(name string) []string {
+	var parts []string
+	var part strings.Builder
+	closing := rune(0)
+	runes := []rune(strings.TrimSpace(name))
+	for i := 0; i < len(runes); i++ {
+		r := runes[i]
+		switch {
+		case closing != 0 && r == closing && i+1 < len(runes) && runes[i+1] == closing:
+			part.WriteRune(r)
+			i++
+		case closing != 0 && r == closing:
+			closing = 0
+		case closing != 0:
+			part.WriteRune(r)
+		case r == '.':
+			parts = append(parts, strings.TrimSpace(part.String()))
+			part.Reset()
+		case strings.TrimSpace(part.String()) == "" && strings.ContainsRune("\"`[", r):
+			part.Reset()
+			if closing = r; r == '[' {
+				closing = ']'
+			}
+		default:
+			part.WriteRune(r)
+		}
+	}
+	return append(parts, strings.TrimSpace(part.String()))
 }
 
 // keyColumn is the place of the key among the columns; -1 when there is none.
@@ -280,7 +312,13 @@ func (d *dbSupply) bounds(ctx context.Context, c dbColumn, rows, n int64) ([]str
 	var bounds []string
 	for _, row := range found {
 		b := row[0]
-		if !strings.Contains(c.stored, "INT") {
+		switch {
+		case strings.Contains(c.stored, "INT"):
+		case c.stored == "BLOB" && d.of.Kind == SQLServer:
+			b = "0x" + hex.EncodeToString([]byte(b))
+		case c.stored == "BLOB" && d.of.Kind != Postgres: // which gives it as a text
+			b = "x'" + hex.EncodeToString([]byte(b)) + "'"
+		default:
 			b = d.server.literal(b)
 		}
 		if len(bounds) == 0 || bounds[len(bounds)-1] != b {

@@ -234,8 +234,8 @@ func checkNames(names []string) error {
 		switch {
 		case name == "":
 			return fmt.Errorf("column %d has no name", i+1)
-		case low == "dm_created_at" || low == "dm_file":
-			return fmt.Errorf("column %d is called %s, a name that the stage adds itself", i+1, name)
+		case low == "dm_created_at" || low == "dm_file" || low == "dm_source":
+			return fmt.Errorf("column %d is called %s, a name that the stage gives itself", i+1, name)
 		case !utf8.ValidString(name):
 			return fmt.Errorf("the name of column %d, %q, is not UTF-8: set the encoding", i+1, name)
 		case seen[low] > 0:

@@ -90,7 +90,7 @@ func (r *run) run(ctx context.Context, stage *duckstage.Stage) (rows int64, err 
 
 // bring reads what is prepared.
 func (r *run) bring(ctx context.Context, stage *duckstage.Stage) (rows int64, err error) {
-	if err := r.src.registerMask(ctx, stage); err != nil {
+	if err := errors.Join(r.src.typeNames(ctx, stage), r.src.registerMask(ctx, stage)); err != nil {
 		return 0, err
 	}
 	if err := r.formerMask(ctx, stage); err != nil {

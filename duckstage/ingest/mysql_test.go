@@ -12,7 +12,7 @@ import (
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
 	dsn := startMaria(t)
-	maria(t, `DROP TABLE IF EXISTS kinds, many; CREATE TABLE kinds (id int unsigned PRIMARY KEY, flag tinyint(1), tiny tinyint, u8 bigint unsigned, d decimal(20,4), wide decimal(60,2), f float, x double, one bit(1), bits bit(12),
+	maria(t, `DROP TABLE IF EXISTS kinds, many, guids; CREATE TABLE guids (id binary(16) PRIMARY KEY); INSERT INTO guids SELECT unhex(md5(seq)) FROM seq_1_to_12000; CREATE TABLE kinds (id int unsigned PRIMARY KEY, flag tinyint(1), tiny tinyint, u8 bigint unsigned, d decimal(20,4), wide decimal(60,2), f float, x double, one bit(1), bits bit(12),
 		day date, ts timestamp NULL, dt datetime(6), t time, y year, e enum('a','b'), s set('x','y'), j json, c char(3), txt text, raw varbinary(8), u uuid);
 		SET time_zone = '+02:00', sql_mode = '';
 		INSERT INTO kinds VALUES (4294967295, 1, -5, 18446744073709551615, -1234567890123456.7891, 1e50, 0.1, 0.1, b'1', b'100000000001', '2024-02-29', '2024-06-01 12:00:00', '1000-01-01 00:00:00.000001', '-26:00:00', 2024,
@@ -46,6 +46,10 @@ func TestMariaDB(t *testing.T) {
 	if got := table(t, s, "SELECT bool_and(id::BIGINT = rowid + 1) FROM (SELECT id, row_number() OVER () - 1 AS rowid FROM source.many)"); got[0] != "true" {
 		t.Error("the rows are not in the order of the key")
 	}
+	guids := Source{Name: "guids", Database: &Database{Kind: MySQL, DSN: dsn, Table: "guids", Key: "id", Parallel: 3}}
+	if res := ingest(t, s, guids); res.Rows != 12000 {
+		t.Errorf("result = %+v", res)
+	}
 	// Who may lock nothing reads with one connection, and is told.
 	many.Database.DSN = strings.Replace(dsn, "mover:"+testPassword, "guest:x", 1)
 	if res := ingest(t, s, many); res.Rows != 30000 || len(res.Notes) != 1 || !strings.Contains(res.Notes[0], "grant RELOAD") {
@@ -53,7 +57,7 @@ func TestMariaDB(t *testing.T) {
 	}
 	for _, c := range []struct{ name, dsn, table, want string }{
 		{"a wrong password", strings.Replace(dsn, testPassword, "wrong-secret", 1), "many", `refuses the sign-in of user "mover"`},
-		{"no such table", dsn, "manny", `Table 'shop.manny' doesn't exist; there are kinds, many`},
+		{"no such table", dsn, "manny", `Table 'shop.manny' doesn't exist; there are guids, kinds, many`},
 		{"no right to read", many.Database.DSN, "kinds", `give user "guest" the right to read it`},
 		{"no server", "mysql://mover:wrong-secret@127.0.0.1:1/shop", "many", "cannot reach MySQL at 127.0.0.1:1"},
 	} {

@@ -20,11 +20,12 @@ import (
 // postgres reads a PostgreSQL database by COPY in its binary form, which neither side
 // has to write as text. One connection exports its snapshot and the others import it.
 type postgres struct {
-	config *pgconn.Config
-	conns  []*pgconn.PgConn
+	config   *pgconn.Config
+	conns    []*pgconn.PgConn
+	declared func(column string) string
 }
 
-func openPostgres(ctx context.Context, dsn string) (server, error) {
+func openPostgres(ctx context.Context, dsn string, declared func(string) string) (server, error) {
 	config, err := pgconn.ParseConfig(dsn)
 	if err != nil {
 		// The driver's text repeats the address.
@@ -34,7 +35,7 @@ func openPostgres(ctx context.Context, dsn string) (server, error) {
 	config.RuntimeParams["TimeZone"] = "UTC"
 	config.RuntimeParams["DateStyle"] = "ISO, YMD"
 	config.RuntimeParams["application_name"] = "dvmigrate"
-	p := &postgres{config: config}
+	p := &postgres{config: config, declared: declared}
 	return p, p.connect(ctx)
 }
 
@@ -86,7 +87,10 @@ func (p *postgres) list(ctx context.Context, query string) ([][]string, error) {
 
 // start begins the transactions. Nothing is locked, and nothing is written.
 func (p *postgres) start(ctx context.Context, workers int) (snapshot, error) {
-	const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+	// A table without a key comes in the order in which it lies, from its beginning: read
+	// again it gives the same order.
+	const settings = "; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0"
+	const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + settings
 	if _, err := p.conns[0].Exec(ctx, begin).ReadAll(); err != nil {
 		return snapshot{}, err
 	}
@@ -114,8 +118,7 @@ func (p *postgres) start(ctx context.Context, workers int) (snapshot, error) {
 			break
 		}
 		// The snapshot must be set before anything else is done in the transaction.
-		q := "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT " + p.literal(exported[0][0]) +
-			"; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+		q := "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT " + p.literal(exported[0][0]) + settings
 		if _, err := p.conns[s.workers].Exec(ctx, q).ReadAll(); err != nil {
 			return s, err
 		}
@@ -154,10 +157,14 @@ func (p *postgres) describe(ctx context.Context, from string) ([]dbColumn, error
 // column says how a column is selected and read.
 func (p *postgres) column(ctx context.Context, name string, oid uint32, modifier int32) (dbColumn, error) {
 	q := p.quote(name)
-	c := dbColumn{field: field{name: name}, selected: q}
+	c := dbColumn{field: field{name: name}, selected: q, note: "declare types: {" + name + ": VARCHAR} to have its text"}
 	plain := func(typ string, read pgRead) dbColumn {
 		c.stored, c.typ, c.decode = typ, typ, read
 		return c
+	}
+	if strings.EqualFold(p.declared(name), "VARCHAR") {
+		c.selected = q + "::text"
+		return plain("VARCHAR", pgText), nil
 	}
 	switch oid {
 	case oidBool:
@@ -238,12 +245,27 @@ func (p *postgres) otherColumn(ctx context.Context, c dbColumn, oid uint32) (dbC
 			of = "VARCHAR"
 		}
 		c.selected = "to_json(" + q + "::text[])::text"
-		c.typ, c.expr = of+"[]", "CAST(CAST(CAST(%s AS JSON) AS VARCHAR[]) AS "+of+"[])"
 		if element == oidBool {
 			c.selected = "to_json(" + q + ")::text"
 		}
+		c.typ, c.expr, c.what = of+"[]", pgList(of), "a list of "+of+"; for lists of lists declare types: {"+c.name+": JSON}"
 	}
 	return c, nil
+}
+
+// pgList is the expression that makes a list of an array's JSON; null where an element
+// does not fit, since a type does not tell how many dimensions its arrays have.
+func pgList(of string) string {
+	text := "%s"
+	if of == "DATE" || strings.HasPrefix(of, "TIMESTAMP") { // DuckDB writes (BC), behind the date
+		text = `regexp_replace(%s, '"(\d+-\d+-\d+)([^"]*) BC"', '"\1 (BC)\2"', 'g')`
+	}
+	texts := "CAST(CAST(" + text + " AS JSON) AS VARCHAR[])"
+	if of == "VARCHAR" {
+		return texts
+	}
+	values := "TRY_CAST(" + texts + " AS " + of + "[])"
+	return "CASE WHEN list_count(" + values + ") = list_count(" + texts + ") THEN " + values + " END"
 }
 
 // read copies the rows of a query out of the server.

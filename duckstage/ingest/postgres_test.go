@@ -111,7 +111,7 @@ func TestPostgresBadValuesAreSetAside(t *testing.T) {
 		t.Errorf("result = %+v", res)
 	}
 	got := table(t, s, `SELECT "column", message FROM dm.rejects ORDER BY ALL`)
-	if want := []string{"n|key 2: column n: the value is not a number (NaN or infinity)", `t|column t: "x" is not INTEGER`}; !cmp.Equal(got, want) {
+	if want := []string{"n|key 2: column n: the value is not a number (NaN or infinity); declare types: {n: VARCHAR} to have its text", `t|key 3: column t: "x" is not INTEGER`}; !cmp.Equal(got, want) {
 		t.Errorf("rejects = %q", got)
 	}
 	src.MaxBadLines = 1
@@ -121,6 +121,34 @@ func TestPostgresBadValuesAreSetAside(t *testing.T) {
 	}
 	if got := table(t, s, "SELECT count(*) FROM source.odd"); got[0] != "1" {
 		t.Errorf("after a failure: %v", got)
+	}
+}
+
+// TestPostgresArraysNamesAndTexts: an array of more dimensions than its column's others is set
+// aside and does not end the reading, a year before Christ stays one, and a declared text
+// takes what no type of the stage can hold.
+func TestPostgresArraysNamesAndTexts(t *testing.T) {
+	dsn := startPostgres(t)
+	psql(t, dsn, "-c", `DROP SCHEMA IF EXISTS "a.b" CASCADE; CREATE SCHEMA "a.b"; CREATE TABLE "a.b"."My ""Table" (id int, ai int[], days date[], at timestamp[], n numeric(10,2), ts timestamp);
+		INSERT INTO "a.b"."My ""Table" VALUES (1, '{1,NULL}', '{"0044-03-15 BC",infinity}', '{"0044-03-15 12:00:00 BC"}', 'NaN', '294276-12-31'), (2, '{{1,2},{3,4}}', NULL, NULL, 1, NULL)`)
+	s := newStage(t)
+	src := Source{Name: "odd", Database: &Database{Kind: Postgres, DSN: dsn, Table: `"a.b"."My ""Table"`, Key: "id"}, Types: map[string]string{"n": "VARCHAR", "TS": "VARCHAR"}, MaxBadLines: 1}
+	if res := ingest(t, s, src); res.Rows != 1 || res.Rejected != 1 {
+		t.Errorf("result = %+v", res)
+	}
+	if got := table(t, s, "SELECT * EXCLUDE (dm_created_at, dm_source) FROM source.odd"); got[0] != "1|[1, NULL]|['0044-03-15 (BC)', infinity]|['0044-03-15 (BC) 12:00:00']|NaN|294276-12-31 00:00:00" {
+		t.Errorf("got %q", got)
+	}
+	if got := table(t, s, "SELECT message FROM dm.rejects"); got[0] != `key 2: column ai: "[[\"1\",\"2\"],[\"3\",\"4\"]]" is not a list of INTEGER; for lists of lists declare types: {ai: JSON}` {
+		t.Errorf("rejects = %q", got)
+	}
+	src.Types = map[string]string{"ai": "JSON", "n": "VARCHAR", "ts": "VARCHAR"}
+	if res := ingest(t, s, src); res.Rows != 2 {
+		t.Errorf("result = %+v", res)
+	}
+	src.Types = map[string]string{"ai": "TEXTT"}
+	if _, err := Run(t.Context(), s, src, nil); err == nil || !strings.Contains(err.Error(), `types: ai: "TEXTT" is no type that SQL knows`) {
+		t.Errorf("error = %v", err)
 	}
 }
 

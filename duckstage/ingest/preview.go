@@ -17,6 +17,9 @@ func Preview(ctx context.Context, stage *duckstage.Stage, src Source) error {
 	if err := r.prepare(); err != nil {
 		return err
 	}
+	if err := r.src.typeNames(ctx, stage); err != nil {
+		return err
+	}
 	if r.src.supplied() {
 		return r.previewSupply(ctx, stage)
 	}

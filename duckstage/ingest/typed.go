@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -95,6 +96,25 @@ func (src *Source) declared(column string) string {
 		}
 	}
 	return ""
+}
+
+// typeNames refuses declared types that SQL does not know, by the name of their column.
+func (src *Source) typeNames(ctx context.Context, stage *duckstage.Stage) error {
+	types := maps.Clone(src.Types)
+	for column, f := range src.Formats {
+		if f.Type != "" {
+			if types == nil {
+				types = map[string]string{}
+			}
+			types[column] = f.Type
+		}
+	}
+	for _, column := range slices.Sorted(maps.Keys(types)) {
+		if _, err := stage.Exec(ctx, "SELECT CAST(NULL AS "+types[column]+")"); err != nil {
+			return fmt.Errorf("types: %s: %q is no type that SQL knows, such as INTEGER, DECIMAL(18,2), DATE, TIMESTAMP, BOOLEAN, VARCHAR", column, types[column])
+		}
+	}
+	return nil
 }
 
 // knownTypes refuses a type for a column that is not there.
@@ -293,7 +313,7 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 	if err != nil {
 		return err
 	}
-	line, file, values := "0", duckstage.Quote(r.src.shownName()), []string{"''"}
+	line, key, file, values := "0", "NULL", duckstage.Quote(r.src.shownName()), []string{"''"}
 	if len(r.inputs) == 1 {
 		file = duckstage.Quote(r.inputs[0].shown)
 	}
@@ -307,19 +327,25 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 		default:
 			values = append(values, "CAST("+duckstage.Ident(info.Name)+" AS VARCHAR)")
 		}
+		if r.src.Database != nil && strings.EqualFold(info.Name, r.src.Database.Key) {
+			if _, masked := r.src.maskOf(info.Name); !masked {
+				key = "CAST(" + duckstage.Ident(info.Name) + " AS VARCHAR)"
+			}
+		}
 	}
-	query := fmt.Sprintf("SELECT dm_bad, CAST(%s AS BIGINT), %s, ltrim(concat_ws(', ', %s), ', ') FROM %s WHERE dm_bad IS NOT NULL ORDER BY rowid LIMIT %d",
-		line, file, strings.Join(values, ", "), table, maxKept)
+	query := fmt.Sprintf("SELECT dm_bad, 'key ' || %s || ': ', CAST(%s AS BIGINT), %s, ltrim(concat_ws(', ', %s), ', ') FROM %s WHERE dm_bad IS NOT NULL ORDER BY rowid LIMIT %d",
+		key, line, file, strings.Join(values, ", "), table, maxKept)
 	return c.Rows(ctx, query, nil, func(scan func(...any) error) error {
 		var bad BadLine
 		var why string
-		if err := scan(&why, &bad.Line, &bad.File, &bad.Text); err != nil {
+		var keyed *string
+		if err := scan(&why, &keyed, &bad.Line, &bad.File, &bad.Text); err != nil {
 			return err
 		}
 		parts := strings.SplitN(why, "\x1f", 3)
 		if len(parts) == 3 {
 			bad.Column = parts[0]
-			bad.Message = fmt.Sprintf("column %s: %q is not %s", parts[0], parts[2], parts[1])
+			bad.Message = deref(keyed) + fmt.Sprintf("column %s: %q is not %s", parts[0], parts[2], parts[1])
 		}
 		b.bad = append(b.bad, bad)
 		return nil

@@ -59,7 +59,11 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 			inner = append(inner, value+" AS "+name)
 			continue
 		}
-		cast := tryCast(value, col.SQLType)
+		exact := value
+		if j.types[strings.ToLower(col.Name)] == "FLOAT" && !whole[baseType(col)] {
+			exact = "CAST(" + value + " AS VARCHAR)" // 32.38, and not 32.380001068115234
+		}
+		cast := tryCast(exact, col.SQLType)
 		if strings.EqualFold(col.SQLType, "TIMESTAMP") && j.types[strings.ToLower(col.Name)] == "VARCHAR" {
 			cast = castMoment(value)
 		}

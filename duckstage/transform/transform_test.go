@@ -301,3 +301,12 @@ func TestIDsAscendInSQLServersOrder(t *testing.T) {
 		t.Errorf("%d rows, %v", rows, err)
 	}
 }
+
+// TestNarrowFloats: a FLOAT is what it is written like, and not the DOUBLE beside it.
+func TestNarrowFloats(t *testing.T) {
+	s := newStage(t)
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT 'x' AS id, 32.38::FLOAT AS d, 1.1::FLOAT AS m, 'inf'::FLOAT AS i UNION ALL SELECT 'y', NULL, NULL, NULL")
+	stageTables(t, s, Table{Name: "account", File: "account.sql", SQL: "SELECT id AS legacy_key, d, m, i FROM a",
+		Columns: []Column{{Name: "d", SQLType: "DOUBLE"}, {Name: "m", SQLType: "DECIMAL(25,10)"}, {Name: "i", SQLType: "DOUBLE"}}})
+	expect(t, s, "SELECT legacy_key, d, m, i, dm_hold FROM account", "x|32.38|1.1000000000|inf|-", "y|-|-|-|-")
+}
