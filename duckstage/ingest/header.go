@@ -53,7 +53,7 @@ func openRaw(path string) (io.ReadCloser, error) {
 		r, err := gzip.NewReader(packed)
 		if err != nil {
 			f.Close()
-			return nil, fmt.Errorf("unpack %s: %w", path, err)
+			return nil, fmt.Errorf("unpack %s: %w: is it packed at all?", path, err)
 		}
 		return readCloser{r, f}, nil
 	case ".zst":
@@ -157,6 +157,7 @@ func isUTF16(encoding string) bool {
 // against them and against the delimiter.
 func (src *Source) columns(inputs []input) ([]string, error) {
 	names := src.Columns
+	var header []string // of the first file
 	for i, in := range inputs {
 		fields, err := src.firstRecord(in)
 		if err != nil {
@@ -170,15 +171,34 @@ func (src *Source) columns(inputs []input) ([]string, error) {
 		case src.NoHeader && len(fields) != len(names):
 			return nil, fmt.Errorf("%s: the first line has %d columns, %d are listed", in.shown, len(fields), len(names))
 		case src.NoHeader:
-		case i == 0 && len(names) == 0:
-			names = fields
+		case i == 0:
+			if header = fields; len(names) == 0 {
+				names = fields
+			} else if len(fields) != len(names) {
+				return nil, fmt.Errorf("%s: the header has %d columns (%s), in columns %d are listed", in.shown, len(fields), strings.Join(fields, ", "), len(names))
+			}
 		default:
-			if err := sameHeader(names, fields); err != nil {
-				return nil, fmt.Errorf("%s: %w", in.shown, err)
+			if err := sameHeader(header, fields); err != nil {
+				return nil, fmt.Errorf("%s: %w, as in %s", in.shown, err, inputs[0].shown)
 			}
 		}
 	}
-	return names, checkNames(names)
+	if err := checkNames(names); err != nil {
+		return nil, fmt.Errorf("%w%s", err, src.nameAdvice(names))
+	}
+	return names, nil
+}
+
+// nameAdvice says what to do about a header that does not name all columns.
+func (src *Source) nameAdvice(names []string) string {
+	text := strings.Join(names, "")
+	switch {
+	case strings.Contains(text, "\x00"):
+		return ": the file has zero bytes, as UTF-16 has: set encoding to utf-16le or utf-16be"
+	case len(src.Columns) == 0 && utf8.ValidString(text):
+		return ": list other names for all columns under columns, which go before those of the header"
+	}
+	return ""
 }
 
 // otherDelimiter names the delimiter a line was written with, when it is not the
@@ -232,6 +252,8 @@ func checkNames(names []string) error {
 	for i, name := range names {
 		low := strings.ToLower(name)
 		switch {
+		case strings.Contains(name, "\x00"):
+			return fmt.Errorf("the name of column %d, %q, has a zero byte", i+1, name)
 		case name == "":
 			return fmt.Errorf("column %d has no name", i+1)
 		case low == "dm_created_at" || low == "dm_file" || low == "dm_source":

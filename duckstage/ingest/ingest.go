@@ -1,10 +1,12 @@
 package ingest
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -22,6 +24,8 @@ type run struct {
 	progress func(done, total int64)
 	bad      []BadLine
 	badCount int64
+
+	longLines bool // DuckDB refused lines for their length
 
 	wasMasked string // MaskNote of the staging before
 	wasStaged bool
@@ -100,9 +104,14 @@ func (r *run) bring(ctx context.Context, stage *duckstage.Stage) (rows int64, er
 	if r.src.supplied() {
 		return r.runSupply(ctx, stage, start)
 	}
+	whole := r.checkPacked(ctx)
 	err = stage.With(ctx, func(c *duckstage.Conn) error {
 		b := built{name: r.src.Name, table: r.building()}
-		if b.rows, err = r.load(ctx, stage, c); err != nil {
+		b.rows, err = r.load(ctx, stage, c)
+		if damaged := whole(); damaged != nil {
+			err = damaged // it is the cause of whatever reading says
+		}
+		if err != nil {
 			_, dropErr := c.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS dm."+duckstage.Ident(b.table))
 			return errors.Join(err, dropErr)
 		}
@@ -134,7 +143,7 @@ func (r *run) prepare() (err error) {
 	if r.src, err = r.src.normalize(first); err != nil {
 		return err
 	}
-	if r.src.Format == CSV && isUTF8(r.src.Encoding) {
+	if (r.src.Format == CSV || r.src.isJSON()) && isUTF8(r.src.Encoding) {
 		marked, err := markedUTF16(r.inputs)
 		if err != nil {
 			return err
@@ -142,6 +151,26 @@ func (r *run) prepare() (err error) {
 		if marked != "" {
 			r.src.Encoding = marked
 		}
+	}
+	if r.src.Format == CSV && !r.src.NoHeader {
+		return r.excelLine()
+	}
+	return nil
+}
+
+// excelLine takes the delimiter from the line before the header by which Excel is told it.
+func (r *run) excelLine() error {
+	f, err := openText(r.inputs[0].path, r.src.Encoding)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	line, err := bufio.NewReaderSize(io.LimitReader(f, 16), 16).ReadSlice('\n')
+	if err != nil { // longer, or none at all: whoever reads the rows will say
+		return nil
+	}
+	if delimiter := excelDelimiter(line); delimiter != "" {
+		r.src.Delimiter, r.src.sepLine = delimiter, true
 	}
 	return nil
 }
@@ -165,7 +194,7 @@ func (r *run) load(ctx context.Context, stage *duckstage.Stage, c *duckstage.Con
 		paths[i] = in.path
 	}
 	if r.src.Format != CSV {
-		return r.loadOther(ctx, c, paths)
+		return r.loadOther(ctx, stage, c, paths)
 	}
 	columns, err := r.src.columns(r.inputs)
 	if err != nil {
@@ -224,8 +253,20 @@ func (r *run) report(done int64) {
 	}
 }
 
-// readText fills the table from delimited text and collects what DuckDB refused.
+// readText reads delimited text. Lines of more than 2 MB, such as with a file in a column,
+// are read in a second run: larger buffers cost everyone a quarter of the speed.
 func (r *run) readText(ctx context.Context, c *duckstage.Conn, paths, columns []string, rewritten bool) (int64, error) {
+	bad, count := r.bad, r.badCount
+	rows, err := r.readLines(ctx, c, paths, columns, rewritten)
+	if r.longLines && !r.src.longLines {
+		r.bad, r.badCount, r.src.longLines = bad, count, true
+		return r.readLines(ctx, c, paths, columns, rewritten)
+	}
+	return rows, err
+}
+
+// readLines fills the table from delimited text and collects what DuckDB refused.
+func (r *run) readLines(ctx context.Context, c *duckstage.Conn, paths, columns []string, rewritten bool) (int64, error) {
 	read, err := r.src.readCSV(paths, columns, rewritten)
 	if err != nil {
 		return 0, err
@@ -299,39 +340,6 @@ func byFile(paths, values []string) string {
 		return duckstage.Quote(values[0])
 	}
 	return fmt.Sprintf("map_extract_value(MAP(%s, %s), dm_file)", list(paths), list(values))
-}
-
-// loadOther fills the table from files that bring their own types.
-func (r *run) loadOther(ctx context.Context, c *duckstage.Conn, paths []string) (int64, error) {
-	read := r.src.readOther(paths)
-	infos, err := c.Describe(ctx, "SELECT * FROM "+read)
-	if err != nil {
-		return 0, err
-	}
-	var fields []field
-	for _, info := range infos {
-		if info.Name != "dm_file" {
-			fields = append(fields, field{name: info.Name, stored: info.SQLType, typ: info.SQLType})
-		}
-	}
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.name
-	}
-	if err := errors.Join(checkNames(names), r.src.knownMasks(names)); err != nil {
-		return 0, err
-	}
-	typed, err := r.src.typedFields(fields)
-	if err != nil {
-		return 0, err
-	}
-	list, bad := typed.selection(r.extras(paths, false)...)
-	b := built{name: r.src.Name, table: r.building()}
-	if err := r.makeTyped(ctx, c, &b, list, bad, read, true); err != nil {
-		return 0, err
-	}
-	r.bad, r.badCount = b.bad, b.rejected
-	return b.rows, r.tooMany(b.rows)
 }
 
 // tooMany says whether more lines were set aside than the source allows.

@@ -93,7 +93,7 @@ func TestBadLinesAreSetAside(t *testing.T) {
 	want := []string{
 		"bad.csv|4|the line has 2 columns, 3 are expected|2,b",
 		"bad.csv|5|the line has 4 columns, 3 are expected|3,b,c,d",
-		"bad.csv|6|the line is not UTF-8|4,??,z",
+		"bad.csv|6|the line is not UTF-8: set the encoding, such as windows-1252|4,??,z",
 		"bad.csv|7|a quoted value is not closed, or text follows its closing quote|5,\"q\"r,z",
 	}
 	for _, c := range []struct{ name, file string }{{"a plain file", "bad.csv"}, {"a packed file", "bad.csv.gz"}} {
@@ -160,7 +160,7 @@ func TestRefusedBeforeTheFirstRow(t *testing.T) {
 		{"a reserved name", Source{Paths: []string{"reserved.csv"}}, "dm_file"},
 		{"an empty file", Source{Paths: []string{"empty.csv"}}, "the file is empty"},
 		{"files with different headers", Source{Paths: []string{"one.csv", "two.csv"}}, `two.csv: column 2 of the header is "nam", expected is "name"`},
-		{"a header that is not the listed one", Source{Paths: []string{"one.csv"}, Columns: []string{"id"}}, `unexpected column 2, "name"`},
+		{"a header that is not the listed one", Source{Paths: []string{"one.csv"}, Columns: []string{"id"}}, `the header has 2 columns (id, name), in columns 1 are listed`},
 		{"no header and no columns", Source{Paths: []string{"raw.csv"}, NoHeader: true}, "columns must be listed"},
 		{"the wrong number of columns", Source{Paths: []string{"raw.csv"}, NoHeader: true, Columns: []string{"a", "b"}}, "the first line has 3 columns, 2 are listed"},
 		{"an unknown encoding", Source{Paths: []string{"one.csv"}, Encoding: "klingon"}, `encoding "klingon" is not known`},
@@ -212,7 +212,7 @@ func TestEncodings(t *testing.T) {
 		if res.Rejected != 1 || res.Rows != 2 {
 			t.Errorf("result = %+v", res)
 		}
-		if got := table(t, s, "SELECT line, message FROM dm.rejects"); got[0] != "3|the line is not shift_jis" {
+		if got := table(t, s, "SELECT line, message FROM dm.rejects"); got[0] != "3|the line is not shift_jis: is that the file's encoding?" {
 			t.Errorf("rejects = %q", got)
 		}
 	})
@@ -258,7 +258,7 @@ func TestDeclaredTypesSetLinesAside(t *testing.T) {
 		t.Errorf("rejects = %q", got)
 	}
 	ingest(t, s, Source{Name: "b", Dir: dir, Paths: []string{"b.csv"}, Types: types, RowEnd: "&|", MaxBadLines: 2})
-	if got := table(t, s, `SELECT line, "column", "text" FROM dm.rejects WHERE source = 'b'`); !cmp.Equal(got, []string{"3|id|x,2020-01-02,b"}) {
+	if got := table(t, s, `SELECT line, "column", "text" FROM dm.rejects WHERE source = 'b'`); !cmp.Equal(got, []string{"3|id|x, 2020-01-02, b"}) {
 		t.Errorf("rejects of a rewritten file = %q", got)
 	}
 	ingest(t, s, Source{Name: "auto", Dir: dir, Paths: []string{"a.csv"}, AutoTypes: true, Types: map[string]string{"born": "VARCHAR"}, MaxBadLines: 1})

@@ -23,6 +23,9 @@ func Preview(ctx context.Context, stage *duckstage.Stage, src Source) error {
 	if r.src.supplied() {
 		return r.previewSupply(ctx, stage)
 	}
+	if r.src.Format != CSV {
+		return r.previewOther(ctx, stage)
+	}
 	query, err := r.src.emptySelect(r.inputs)
 	if err != nil {
 		return err
@@ -71,9 +74,6 @@ func (src *Source) emptySelect(inputs []input) (string, error) {
 			extra = append(extra, "NULL::VARCHAR AS "+duckstage.Ident(key))
 		}
 	}
-	if src.Format != CSV {
-		return "SELECT *" + added + " FROM " + src.readOther(paths) + " LIMIT 0", nil
-	}
 	columns, err := src.columns(inputs)
 	if err != nil {
 		return "", err
@@ -93,7 +93,7 @@ func (src *Source) emptySelect(inputs []input) (string, error) {
 	stored := make([]string, len(columns))
 	for i, name := range columns {
 		typ := src.declared(name)
-		if _, ok := src.format(name); ok || typ == "" {
+		if _, ok := src.format(name); ok || typ == "" || readAsText(typ) {
 			typ = "VARCHAR"
 		}
 		stored[i] = fmt.Sprintf("NULL::%s AS %s", typ, duckstage.Ident(name))

@@ -55,6 +55,9 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 		"store_rejects=true", "rejects_table=" + duckstage.Quote(rejectErrors), "rejects_scan=" + duckstage.Quote(rejectScans),
 		fmt.Sprintf("rejects_limit=%d", src.rejectsLimit()),
 	}
+	if src.longLines {
+		args = append(args, fmt.Sprintf("max_line_size=%d", maxRecord))
+	}
 	for name := range src.Types {
 		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
 			return "", fmt.Errorf("a type is given for %q, which is no column", name)
@@ -95,7 +98,7 @@ func (src *Source) typesOf(columns []string, other string) string {
 				t = declared
 			}
 		}
-		if _, ok := src.format(c); ok {
+		if _, ok := src.format(c); ok || readAsText(t) {
 			t = "VARCHAR" // it is made of its text
 		}
 		if t != "" {
@@ -103,21 +106,6 @@ func (src *Source) typesOf(columns []string, other string) string {
 		}
 	}
 	return strings.Join(fields, ", ")
-}
-
-// readOther is the table function for formats that bring their own types.
-func (src *Source) readOther(paths []string) string {
-	args := pathList(paths)
-	if len(paths) > 1 {
-		args += ", filename='dm_file'"
-	}
-	switch src.Format {
-	case Parquet:
-		return "read_parquet(" + args + ", hive_partitioning=false)"
-	case NDJSON:
-		return "read_json(" + args + ", format='newline_delimited', hive_partitioning=false)"
-	}
-	return "read_json(" + args + ", format='auto', hive_partitioning=false)"
 }
 
 // partition reads the folders of a path that are named column=value.

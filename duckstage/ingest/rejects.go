@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func (r *run) collect(ctx context.Context, c *duckstage.Conn, paths []string, re
 			x.at = *at
 		}
 		x.File, x.Column, x.Text = r.inputs[x.file].shown, deref(column), strings.TrimRight(deref(text), "\r\n")
+		r.longLines = r.longLines || kind == "LINE SIZE OVER MAXIMUM"
 		x.Message = reason(kind, deref(column), deref(message))
 		if _, masked := r.src.maskOf(x.Column); masked && kind == "CAST" {
 			x.Message = r.src.hide(x.BadLine).Message
@@ -92,6 +94,9 @@ func deref(s *string) string {
 	return *s
 }
 
+// noConversion is how DuckDB says that a value is not of its type.
+var noConversion = regexp.MustCompile(`Could not convert string "(.*)" to '(.*)'`)
+
 // reason says in a few words why DuckDB refused a line.
 func reason(kind, column, message string) string {
 	first, _, _ := strings.Cut(message, "\n")
@@ -104,10 +109,13 @@ func reason(kind, column, message string) string {
 	case "UNQUOTED VALUE":
 		return "a quoted value is not closed, or text follows its closing quote"
 	case "INVALID ENCODING":
-		return "the line is not UTF-8"
+		return "the line is not UTF-8: set the encoding, such as windows-1252"
 	case "LINE SIZE OVER MAXIMUM":
-		return "the line is longer than 2 MB"
+		return "the line is longer than 64 MB"
 	case "CAST":
+		if m := noConversion.FindStringSubmatch(first); m != nil {
+			return fmt.Sprintf("column %s: %q is not %s", column, m[1], m[2])
+		}
 		return "column " + column + ": " + first
 	}
 	return first

@@ -73,7 +73,7 @@ func (w *rewriter) rows(ctx context.Context, in input, r io.Reader, out *bufio.W
 		}
 		row := rows.row()
 		if !utf8.Valid(row) || decoding && bytes.Contains(row, replacement) {
-			w.setAside(in, rows, "the line is not "+encodingName(w.src.Encoding))
+			w.setAside(in, rows, "the line is not "+encodingName(w.src.Encoding)+": is that the file's encoding?")
 			continue
 		}
 		line = strconv.AppendInt(line[:0], rows.line, 10)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"strings"
 )
 
 // splitter reads rows of delimited text whose delimiter and row end may be anything.
@@ -14,12 +15,13 @@ type splitter struct {
 	escape byte
 	line   int64 // of the row's first line, from 1
 	next1  int64 // of the row after it
+	sep    bool  // the first line may be Excel's
 }
 
 // newSplitter reads rows from UTF-8 text. Where the source names no row end, it is the
 // end of a line.
 func newSplitter(r io.Reader, src *Source) *splitter {
-	s := &splitter{scan: bufio.NewScanner(r), delim: []byte(src.Delimiter), next1: 1}
+	s := &splitter{scan: bufio.NewScanner(r), delim: []byte(src.Delimiter), next1: 1, sep: src.sepLine}
 	if src.Quote != "" {
 		s.quote, s.escape = src.Quote[0], src.Escape[0]
 	}
@@ -102,6 +104,9 @@ func (s *splitter) next() bool {
 			return false
 		}
 		s.next1 += int64(bytes.Count(s.scan.Bytes(), []byte{'\n'}))
+		if s.sep && s.line == 1 && excelDelimiter(s.scan.Bytes()) != "" {
+			continue
+		}
 		if len(s.scan.Bytes()) > 0 {
 			return true
 		}
@@ -166,4 +171,14 @@ func (s *splitter) quotedField(row []byte) (value, rest []byte, more bool) {
 		return append(value, tail...), nil, false
 	}
 	return append(value, tail[:at]...), tail[at+len(s.delim):], true
+}
+
+// excelDelimiter is the delimiter that a line such as sep=; tells Excel; "" when the line is
+// none of these.
+func excelDelimiter(line []byte) string {
+	text := strings.Trim(strings.TrimRight(string(line), "\r\n"), `"`)
+	if len(text) == len("sep=")+1 && strings.EqualFold(text[:4], "sep=") {
+		return text[4:]
+	}
+	return ""
 }

@@ -36,7 +36,7 @@ func TestSQLite(t *testing.T) {
 		t.Error(diff)
 	}
 	rejects := table(t, s, `SELECT message FROM dm.rejects ORDER BY ALL`)
-	if diff := cmp.Diff([]string{`column amount: "n/a" is not a number`, `key 4: column active: "yes" is neither true nor false; declare a type for the column, such as types: {active: VARCHAR}`}, rejects); diff != "" {
+	if diff := cmp.Diff([]string{`key 3: column amount: "n/a" is not a number`, `key 4: column active: "yes" is neither true nor false; declare a type for the column, such as types: {active: VARCHAR}`}, rejects); diff != "" {
 		t.Error(diff)
 	}
 	for _, c := range []struct{ dsn, table, want string }{

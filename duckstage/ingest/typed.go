@@ -58,9 +58,34 @@ func (src *Source) typedText(fields []field) (typedList, error) {
 				return nil, fmt.Errorf("types: %s: %w", f.name, err)
 			}
 			out[i].check = true
+		} else if declared := src.declared(f.name); readAsText(declared) {
+			out[i].expr, out[i].check, out[i].what = duckstage.CastText(duckstage.Ident(f.name), declared), true, declared
 		}
 	}
 	return out, src.knownTypes(fields)
+}
+
+// readAsText reports whether a type is made of the text: where DuckDB's reader would round
+// or forget an offset without a word.
+func readAsText(declared string) bool {
+	switch duckstage.BaseType(declared) {
+	case "TIMESTAMP", "DATETIME", "DECIMAL", "NUMERIC":
+		return true
+	}
+	return duckstage.IsWhole(declared)
+}
+
+// cast makes a value of a declared type out of what is stored, null where it does not fit.
+func cast(f field, declared string) string {
+	column := duckstage.Ident(f.name)
+	value := "TRY_CAST(" + column + " AS " + declared + ")"
+	switch stored := duckstage.BaseType(f.stored); {
+	case stored == "VARCHAR":
+		return duckstage.CastText(column, declared)
+	case duckstage.IsWhole(declared) && (stored == "DOUBLE" || stored == "FLOAT" || stored == "DECIMAL"):
+		return "CASE WHEN " + value + " = " + column + " THEN " + value + " END"
+	}
+	return value
 }
 
 // typedFields types columns that have types of their own; a declared one wins.
@@ -70,16 +95,18 @@ func (src *Source) typedFields(fields []field) (typedList, error) {
 		return nil, err
 	}
 	for i, f := range fields {
-		if out[i].check {
+		if _, ok := src.format(f.name); ok {
 			continue
 		}
 		column := duckstage.Ident(f.name)
 		switch declared := src.declared(f.name); {
 		case declared != "":
-			out[i].expr, out[i].check, out[i].what = "TRY_CAST("+column+" AS "+declared+")", true, declared
+			out[i].expr, out[i].check, out[i].what = cast(f, declared), true, declared
 		case f.expr != "":
 			out[i].check, out[i].what = f.what != "", f.what
 			out[i].expr = strings.ReplaceAll(f.expr, "%s", column)
+		case f.typ == "TIMESTAMP" && f.stored == "VARCHAR":
+			out[i].expr, out[i].check, out[i].what = duckstage.CastMoment(column), f.what != "", f.what
 		case f.typ != f.stored && f.what != "":
 			out[i].expr, out[i].check, out[i].what = "TRY_CAST("+column+" AS "+f.typ+")", true, f.what
 		case f.typ != f.stored:
@@ -200,8 +227,8 @@ func (f Format) sql(column string) (expr, what string, err error) {
 	// A minus behind the number is how SAP and others write it.
 	plain := fmt.Sprintf("replace(%s, %s, '.')", text, duckstage.Quote(decimal))
 	form := `[+-]?` + whole + `(` + regexp.QuoteMeta(decimal) + `\d*)?-?`
-	expr = fmt.Sprintf("CASE WHEN regexp_full_match(trim(CAST(%s AS VARCHAR)), %s) THEN TRY_CAST(CASE WHEN ends_with(%s, '-') THEN '-' || rtrim(%s, '-') ELSE %s END AS %s) END",
-		column, duckstage.Quote(form), plain, plain, plain, typ)
+	signed := fmt.Sprintf("CASE WHEN ends_with(%[1]s, '-') THEN '-' || rtrim(%[1]s, '-') ELSE %[1]s END", plain)
+	expr = fmt.Sprintf("CASE WHEN regexp_full_match(trim(CAST(%s AS VARCHAR)), %s) THEN %s END", column, duckstage.Quote(form), duckstage.CastText("("+signed+")", typ))
 	what = "a number with decimal mark " + decimal
 	if f.Thousands != "" {
 		what += " and " + word(f.Thousands) + " between thousands"
@@ -313,7 +340,7 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 	if err != nil {
 		return err
 	}
-	line, key, file, values := "0", "NULL", duckstage.Quote(r.src.shownName()), []string{"''"}
+	line, place, file, values, from, order := "0", "NULL", duckstage.Quote(r.src.shownName()), []string{}, table, "rowid"
 	if len(r.inputs) == 1 {
 		file = duckstage.Quote(r.inputs[0].shown)
 	}
@@ -325,27 +352,38 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 		case "dm_file":
 			file = "dm_file"
 		default:
-			values = append(values, "CAST("+duckstage.Ident(info.Name)+" AS VARCHAR)")
+			values = append(values, fmt.Sprintf("CASE WHEN starts_with(dm_bad, %s) THEN split_part(dm_bad, '\x1f', 3) ELSE coalesce(CAST(%s AS VARCHAR), '') END",
+				duckstage.Quote(info.Name+"\x1f"), duckstage.Ident(info.Name)))
 		}
 		if r.src.Database != nil && strings.EqualFold(info.Name, r.src.Database.Key) {
 			if _, masked := r.src.maskOf(info.Name); !masked {
-				key = "CAST(" + duckstage.Ident(info.Name) + " AS VARCHAR)"
+				place = "'key ' || CAST(" + duckstage.Ident(info.Name) + " AS VARCHAR) || ': '"
 			}
 		}
 	}
-	query := fmt.Sprintf("SELECT dm_bad, 'key ' || %s || ': ', CAST(%s AS BIGINT), %s, ltrim(concat_ws(', ', %s), ', ') FROM %s WHERE dm_bad IS NOT NULL ORDER BY rowid LIMIT %d",
-		key, line, file, strings.Join(values, ", "), table, maxKept)
+	if word, ok := map[string]string{Parquet: "row", JSON: "record", NDJSON: ""}[r.src.Format]; ok { // they came in their order
+		files := ""
+		if file == "dm_file" {
+			files = "PARTITION BY dm_file"
+		}
+		from, order = "(SELECT *, rowid AS dm_row, 1 + rowid - min(rowid) OVER ("+files+") AS dm_number FROM "+table+")", "dm_row"
+		if line = "dm_number"; word != "" {
+			line, place = "0", "'"+word+" ' || dm_number || ': '"
+		}
+	}
+	query := fmt.Sprintf("SELECT dm_bad, %s, CAST(%s AS BIGINT), %s, concat_ws(', ', %s) FROM %s WHERE dm_bad IS NOT NULL ORDER BY %s LIMIT %d",
+		place, line, file, strings.Join(values, ", "), from, order, maxKept)
 	return c.Rows(ctx, query, nil, func(scan func(...any) error) error {
 		var bad BadLine
 		var why string
-		var keyed *string
-		if err := scan(&why, &keyed, &bad.Line, &bad.File, &bad.Text); err != nil {
+		var where *string
+		if err := scan(&why, &where, &bad.Line, &bad.File, &bad.Text); err != nil {
 			return err
 		}
 		parts := strings.SplitN(why, "\x1f", 3)
 		if len(parts) == 3 {
 			bad.Column = parts[0]
-			bad.Message = deref(keyed) + fmt.Sprintf("column %s: %q is not %s", parts[0], parts[2], parts[1])
+			bad.Message = deref(where) + fmt.Sprintf("column %s: %q is not %s", parts[0], parts[2], parts[1])
 		}
 		b.bad = append(b.bad, bad)
 		return nil

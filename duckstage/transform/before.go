@@ -44,7 +44,7 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 		if !has(cols, col.Name) {
 			return "NULL::" + col.SQLType
 		}
-		return tryCast(of+"."+duckstage.Ident(col.Name), col.SQLType)
+		return duckstage.TryCast(of+"."+duckstage.Ident(col.Name), col.SQLType)
 	}
 	old, err := s.formerBefore(ctx, j)
 	if err != nil {

@@ -60,12 +60,12 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 			continue
 		}
 		exact := value
-		if j.types[strings.ToLower(col.Name)] == "FLOAT" && !whole[baseType(col)] {
+		if j.types[strings.ToLower(col.Name)] == "FLOAT" && !duckstage.IsWhole(col.SQLType) {
 			exact = "CAST(" + value + " AS VARCHAR)" // 32.38, and not 32.380001068115234
 		}
-		cast := tryCast(exact, col.SQLType)
+		cast := duckstage.TryCast(exact, col.SQLType)
 		if strings.EqualFold(col.SQLType, "TIMESTAMP") && j.types[strings.ToLower(col.Name)] == "VARCHAR" {
-			cast = castMoment(value)
+			cast = duckstage.CastMoment(value)
 		}
 		if col.Base64 && j.types[strings.ToLower(col.Name)] == "BLOB" {
 			cast = "base64(" + value + ")"
@@ -133,26 +133,6 @@ func fileObject(value string) string {
 		value, path, value, path, of("size"), of("modified"))
 }
 
-// tryCast casts a value, null where it does not fit. A decimal of more than 18 digits is
-// cast as one of 18 first, which almost every value fits: DuckDB reads text into its
-// 128-bit decimals some fifty times slower than into its 64-bit ones.
-func tryCast(value, sqlType string) string {
-	cast := "TRY_CAST(" + value + " AS " + sqlType + ")"
-	var digits, scale int
-	if n, _ := fmt.Sscanf(strings.ToUpper(sqlType), "DECIMAL(%d,%d)", &digits, &scale); n != 2 || digits <= 18 || scale > 18 {
-		return cast
-	}
-	return fmt.Sprintf("coalesce(CAST(TRY_CAST(%s AS DECIMAL(18,%d)) AS %s), %s)", value, scale, sqlType, cast)
-}
-
-// castMoment reads a text as a time in UTC. DuckDB's TIMESTAMP leaves the offset of
-// 2024-05-31T08:15:00+02:00 unheeded; its type with a time zone heeds it, and takes seven
-// times as long, so that only texts that may have one go there.
-func castMoment(value string) string {
-	offset := fmt.Sprintf("contains(%[1]s, '+') OR strlen(%[1]s) > 19 AND NOT ends_with(%[1]s, 'Z') OR strlen(%[1]s) BETWEEN 17 AND 19 AND %[1]s[17] <> ':'", value)
-	return fmt.Sprintf("CASE WHEN %[2]s THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", value, offset)
-}
-
 // castFault is the fault of a value that is not what its column takes.
 func (j *job) castFault(col Column, from string) string {
 	return "WHEN " + j.castBad(col, from) + " THEN " + duckstage.Quote(FaultType+" "+col.Name+": ") + " || " + notOfType(col, from)
@@ -169,8 +149,7 @@ func notOfType(col Column, from string) string {
 }
 
 func baseType(col Column) string {
-	base, _, _ := strings.Cut(strings.ToUpper(col.SQLType), "(")
-	return base
+	return duckstage.BaseType(col.SQLType)
 }
 
 // castBad is the predicate of a value that is not what its column takes. DuckDB rounds
@@ -178,7 +157,7 @@ func baseType(col Column) string {
 func (j *job) castBad(col Column, from string) string {
 	name, base := duckstage.Ident(col.Name), baseType(col)
 	bad := from + " IS NOT NULL AND " + name + " IS NULL"
-	if whole[base] {
+	if duckstage.IsWhole(base) {
 		switch t := j.types[strings.ToLower(col.Name)]; {
 		case t == "VARCHAR":
 			// CASE, since AND would cast every row: that is forty times slower.
@@ -189,9 +168,6 @@ func (j *job) castBad(col Column, from string) string {
 	}
 	return "(" + bad + ")"
 }
-
-// whole are the types that have no fraction.
-var whole = map[string]bool{"TINYINT": true, "SMALLINT": true, "INTEGER": true, "BIGINT": true, "HUGEINT": true}
 
 // shown is an SQL expression that quotes a value in a message, cut to a hundred characters.
 func shown(value string) string { return "'''' || left(CAST(" + value + " AS VARCHAR), 100) || ''''" }

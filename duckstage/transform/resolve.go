@@ -141,7 +141,7 @@ func (j *job) formerHash(before []duckstage.ColumnInfo) string {
 	for _, col := range j.compared() {
 		value := "NULL::" + col.SQLType
 		if slices.ContainsFunc(before, func(b duckstage.ColumnInfo) bool { return strings.EqualFold(b.Name, col.Name) }) {
-			value = tryCast(duckstage.Ident(col.Name), col.SQLType)
+			value = duckstage.TryCast(duckstage.Ident(col.Name), col.SQLType)
 		}
 		values = append(values, value)
 	}
