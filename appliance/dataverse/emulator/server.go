@@ -61,8 +61,10 @@ func New(o Options) (*Server, error) {
 	if o.Schema, err = withNames(o.Schema); err != nil {
 		return nil, err
 	}
-	if o.Schema, err = schema.New(withAttachments(o.Schema.Tables), o.Schema.ManyToMany); err != nil {
-		return nil, err
+	if tables := withAttachments(o.Schema.Tables); !slices.Equal(tables, o.Schema.Tables) { // New writes in tables, which others may use
+		if o.Schema, err = schema.New(tables, o.Schema.ManyToMany); err != nil {
+			return nil, err
+		}
 	}
 	if o.StatePath != "" { // whose tables are those at the start
 		if o.Schema, err = schema.New(withShares(o.Schema.Tables), o.Schema.ManyToMany); err != nil {
