@@ -122,6 +122,10 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 		Undo: undo, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
 		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), MaxErrors: p.Config.Load.MaxErrors, Files: files, Watch: survey, Log: p.o.Log,
 	})
+	if err := p.meetRestored(ctx, drain, b, target, tracker); err != nil {
+		r.Stopped = err.Error()
+		return r, p.explainTarget(err)
+	}
 	if err := p.ledger.BeginGeneration(ctx); err != nil {
 		return r, err
 	}
@@ -252,7 +256,7 @@ func (p *Project) findBefore(ctx context.Context) error {
 
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Whole: p.wentBehind(table), Keep: p.Config.KeepsFormer(table), Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
+	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Whole: p.wentBehind(table) || p.ledger.AsRestored(table), Keep: p.Config.KeepsFormer(table), Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

@@ -61,7 +61,7 @@ type Ledger struct {
 	file     *os.File
 	set      [16]byte
 	epoch    uint64
-	restored time.Time
+	restored restoredRecord
 
 	mu     sync.RWMutex      // protects the fields below and those of each table; only the writer changes them
 	tables map[string]*table // by name

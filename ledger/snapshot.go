@@ -152,6 +152,7 @@ func (s Store) replace(ctx context.Context, temp string) error {
 
 // markRestored notes that the ledger comes from a snapshot.
 func (l *Ledger) markRestored(ctx context.Context) error {
+	asOf := l.lastChange()
 	return l.submit(ctx, &request{alone: func() error {
 		return l.transact(func(tx *bolt.Tx) error {
 			for _, t := range l.tables {
@@ -161,9 +162,43 @@ func (l *Ledger) markRestored(ctx context.Context) error {
 					return err
 				}
 			}
-			return putJSON(tx.Bucket(bucketMeta), keyRestored, restoredRecord{At: time.Now().UTC().Round(0)})
+			return putJSON(tx.Bucket(bucketMeta), keyRestored, restoredRecord{At: time.Now().UTC().Round(0), AsOf: asOf})
 		})
 	}})
+}
+
+// lastChange is when an entry has changed last: what was done to the target later the ledger does not
+// know. A copy that had not caught up since an earlier restore knows no more than that one did.
+func (l *Ledger) lastChange() uint32 {
+	last, behind := uint32(0), false
+	for _, t := range l.Tables() {
+		behind = behind || l.Behind(t.Name)
+		for span := range l.Spans(t.Name, 0) {
+			last = max(last, span.Time)
+		}
+	}
+	if behind && l.restored.AsOf > 0 {
+		last = min(last, l.restored.AsOf)
+	}
+	return last
+}
+
+// AsOf is until when the snapshot that was restored knows what became of records, by this machine's
+// clock then; the zero time where nothing was restored, or a release before this one did it.
+func (l *Ledger) AsOf() time.Time {
+	if l.restored.AsOf == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(l.restored.AsOf), 0)
+}
+
+// AsRestored reports that a table has still the generation of the snapshot that was restored: later
+// ones may have been lost, and what the target holds of records is then not what the copy says.
+func (l *Ledger) AsRestored(name string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	t := l.tables[name]
+	return t != nil && !l.restored.At.IsZero() && t.Generation == t.restoredIn
 }
 
 // Behind reports that the ledger was restored and the table has not been compared with the target since:
@@ -183,7 +218,7 @@ func (l *Ledger) Reused(name string) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	t := l.tables[name]
-	return t != nil && !l.restored.IsZero() && t.Generation != t.restoredIn
+	return t != nil && !l.restored.At.IsZero() && t.Generation != t.restoredIn
 }
 
 // CaughtUp ends Behind for a table, durably.

@@ -29,7 +29,7 @@ func TestSnapshotIsOneMomentAndRestoresAsBehind(t *testing.T) {
 	ctx, l := t.Context(), newTest(t, 10)
 	must(t, l.Claim(ctx, "account", Main, []Range{{0, 4}}))
 	must(t, l.Settle(ctx, "account", []Outcome{{Range: Range{0, 2}, Result: ResultSuccess}}))
-	if l.Behind("account") || !l.restored.IsZero() {
+	if l.Behind("account") || !l.restored.At.IsZero() {
 		t.Error("a new ledger counts as restored")
 	}
 	want := slices.Collect(l.Spans("account", 0))
@@ -46,8 +46,8 @@ func TestSnapshotIsOneMomentAndRestoresAsBehind(t *testing.T) {
 	if got := slices.Collect(l.Spans("account", 0)); !slices.Equal(got, want) {
 		t.Errorf("restored %v, want %v", got, want)
 	}
-	if !l.Behind("account") || l.restored.Before(before) {
-		t.Errorf("behind %v, restored %s", l.Behind("account"), l.restored)
+	if !l.Behind("account") || l.restored.At.Before(before) {
+		t.Errorf("behind %v, restored %s", l.Behind("account"), l.restored.At)
 	}
 	must(t, l.CaughtUp(ctx, "account"))
 	must(t, l.Define(ctx, Table{Name: "account", Number: 1, Count: 20}))

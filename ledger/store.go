@@ -111,7 +111,8 @@ type tableRecord struct {
 
 // restoredRecord is the value of keyRestored.
 type restoredRecord struct {
-	At time.Time `json:"at"`
+	At   time.Time `json:"at"`
+	AsOf uint32    `json:"asOf,omitempty"` // when an entry had changed last, in Unix seconds
 }
 
 func putJSON(b *bolt.Bucket, key []byte, v any) error {
@@ -137,7 +138,7 @@ type meta struct {
 	set      [16]byte
 	epoch    uint64
 	clean    bool
-	restored time.Time // zero: never
+	restored restoredRecord // zero: never
 	head     AuditHead
 }
 
@@ -200,7 +201,7 @@ func readMeta(tx *bolt.Tx) (m meta, err error) {
 	if len(set) != 16 || len(epoch) != 8 || len(clean) != 1 || head != nil && len(head) != 40 {
 		return m, errors.New("a value of the meta bucket has not its length")
 	}
-	m.set, m.epoch, m.clean, m.restored = [16]byte(set), binary.BigEndian.Uint64(epoch), clean[0] == 1, restored.At
+	m.set, m.epoch, m.clean, m.restored = [16]byte(set), binary.BigEndian.Uint64(epoch), clean[0] == 1, restored
 	if head != nil {
 		m.head = AuditHead{Seq: binary.BigEndian.Uint64(head), Hash: [32]byte(head[8:])}
 	}

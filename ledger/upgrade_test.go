@@ -82,7 +82,7 @@ func TestACopyOfVersionOneIsRestoredAsOneOfThisVersion(t *testing.T) {
 	s := Store{Path: t.TempDir() + "/ledger.bolt"}
 	must(t, s.RestoreFrom(t.Context(), bytes.NewReader(file)))
 	l := openTest(t, s.Path, Options{})
-	if !l.Behind("account") || l.restored.IsZero() {
+	if !l.Behind("account") || l.restored.At.IsZero() {
 		t.Error("the copy is not marked as restored")
 	}
 }

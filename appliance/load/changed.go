@@ -16,23 +16,22 @@ const (
 	wasPrefix     = "dm_was_"
 )
 
-// beforeQuery is what the scan of an update reads of that relation: names of columns, and
-// where they are from.
-func (w *work) beforeQuery() (names []string, from string) {
-	names = []string{changedColumn}
-	list := "dm_seq, " + changedColumn
+// beforeQuery is what the scan of an update reads beside the row: the columns, and the relation
+// that has them; "" where nobody knows what the target holds.
+func (w *work) beforeQuery() (columns []string, from string) {
 	if w.settings.Whole {
-		list = "dm_seq, NULL::VARCHAR AS " + changedColumn
+		return []string{"NULL::VARCHAR AS " + changedColumn}, ""
 	}
+	columns, list := []string{changedColumn}, "dm_seq, "+changedColumn
 	if w.looksFirst() {
 		for _, c := range w.encoder.StageColumns() {
 			if c != mapping.ID {
 				was := mapping.Ident(wasPrefix + c)
-				names, list = append(names, was), list+", "+mapping.Ident(c)+" AS "+was
+				columns, list = append(columns, was), list+", "+mapping.Ident(c)+" AS "+was
 			}
 		}
 	}
-	return names, "(SELECT " + list + " FROM " + mapping.Ident(w.table.Name+BeforeSuffix) + ")"
+	return columns, " LEFT JOIN (SELECT " + list + " FROM " + mapping.Ident(w.table.Name+BeforeSuffix) + ") USING (dm_seq)"
 }
 
 // parts tells for the rows of one batch what of them has changed.
@@ -53,7 +52,7 @@ func (p *parts) begin(w *work, b *column.Batch) (err error) {
 		p.w, p.known, p.whole = w, map[string]*mapping.Part{}, w.encoder.Whole()
 	}
 	p.changed = b.Column(changedColumn)
-	if w.looksFirst() {
+	if w.looksFirst() && !w.settings.Whole {
 		p.base, err = w.encoder.RowsAs(b, wasPrefix)
 	}
 	return err

@@ -77,8 +77,8 @@ func query(w *work) string {
 		from = w.l.goneTable(w.table)
 	}
 	if w.partial {
-		names, before := w.beforeQuery()
-		columns, from = append(columns, names...), from+" LEFT JOIN "+before+" USING (dm_seq)"
+		more, before := w.beforeQuery()
+		columns, from = append(columns, more...), from+before
 	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from
 }

@@ -121,7 +121,7 @@ type Settings struct {
 	Gone       Gone       // what becomes of records whose rows are no longer supplied
 	OnConflict OnConflict // what becomes of a row that changed where somebody has changed its record in the target
 	Before     bool       // the stage has the relation <table>_before: updates carry the changed columns alone
-	Whole      bool       // what that relation says of the columns is not so any more: a rollback went behind it
+	Whole      bool       // what that relation says of the columns is not so any more: updates carry all, after they have looked
 	Keep       bool       // what records have before they are changed is kept in Options.Undo
 	OnMatch    OnMatch    // of a table with Match: what becomes of rows whose record the target had before
 }

@@ -94,8 +94,7 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		id := l.o.FirstID(t.Name)
 		w.ids = &id
 	}
-	// Where the target is ahead of a restored ledger, what changed is not known.
-	w.partial = w.update && write != mapping.Gone && t.Link == nil && w.settings.Before && !l.book.Behind(t.Name)
+	w.partial = w.update && write != mapping.Gone && t.Link == nil && (w.settings.Before || w.settings.Whole)
 	w.jobs.New = func() any { return &job{w: w} }
 	w.files = filesOf(t, pass)
 	auto := w.settings.Batch == 0

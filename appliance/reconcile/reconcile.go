@@ -64,6 +64,9 @@ type Options struct {
 	Changed  bool
 	// Quick says to have the service count and add instead of reading the records.
 	Quick bool
+	// Only is a condition in OData's words: other records of the table are not read, so that
+	// nothing is said of what is missing, and there are no figures. nil: all are.
+	Only func(table string) string
 	// Sample is how many records of a table are read at most, chosen at random; 0 = all.
 	Sample int64
 	// Samples is how many records of each table are chosen at random and shown whole.
@@ -219,6 +222,9 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 	switch {
 	case t.Link != nil:
 		err = newLinks(w).run(ctx, c)
+	case o.Only != nil:
+		w.shape, w.client = newShape(w), c
+		err = newRecords(w).run(ctx, c, o.Only(t.Name))
 	case o.quickly(t.Schema):
 		err = w.quick(ctx, c)
 	case w.only != nil:
@@ -230,7 +236,7 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		return w.result, err
 	}
 	switch {
-	case w.result.Quick: // which records they are it does not know
+	case w.result.Quick, o.Only != nil: // which records they are it does not know
 	case w.only != nil:
 		w.missingOf()
 	default:
