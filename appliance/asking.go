@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,10 +12,9 @@ import (
 )
 
 // SQL of somebody who looks at the project over a network. DuckDB's SELECT reads any file
-// that this process may read, and COPY writes them; whoever sits at this machine may do
-// that anyway, others must not. So a statement is taken apart by DuckDB's own parser: it
-// must be a SELECT, its tables must be names of the catalog, and its table functions those
-// that read stage and ledger.
+// that this process may read; whoever sits at this machine may do that anyway, others must
+// not. So a statement is taken apart by DuckDB's own parser: it must be a SELECT, its tables
+// must be names of the catalog, and its table functions those that read stage and ledger.
 
 // Answer is the answer to a SELECT.
 type Answer struct {
@@ -45,7 +43,7 @@ func (p *Project) Ask(ctx context.Context, query string, limit int) (Answer, err
 		return a, err
 	}
 	limit = min(max(limit, 1), 10*maxRows)
-	_, err = p.SQL(ctx, query, func(names []string, values []any) error {
+	err = p.rows(ctx, query, func(names []string, values []any) error {
 		a.Columns = names
 		if values == nil {
 			return nil
@@ -76,57 +74,24 @@ var askable = []string{"range", "generate_series", "unnest", "duckdb_tables", "d
 
 // harmless refuses a statement that could read or write more than stage and ledger.
 func (p *Project) harmless(ctx context.Context, query string) error {
-	var tree string
-	if err := p.stage.Row(ctx, []any{&tree}, "SELECT json_serialize_sql(?::VARCHAR, skip_null := true, skip_empty := true)::VARCHAR", query); err != nil {
+	tree, err := p.stage.Parse(ctx, query)
+	if errors.Is(err, duckstage.ErrNotQuery) {
+		return errors.New("here only a SELECT is answered")
+	} else if err != nil {
 		return err
 	}
-	var parsed struct {
-		Error    bool   `json:"error"`
-		Message  string `json:"error_message"`
-		Sort     string `json:"error_type"`
-		Sentence any    `json:"statements"`
-	}
-	if err := json.Unmarshal([]byte(tree), &parsed); err != nil {
-		return fmt.Errorf("take the statement apart: %w", err)
-	}
-	if parsed.Error {
-		if parsed.Sort == "not implemented" {
-			return errors.New("here only a SELECT is answered; `dvmigrate sql` runs other statements")
-		}
-		return errors.New(parsed.Message)
-	}
-	return harmlessPart(parsed.Sentence)
-}
-
-func harmlessPart(part any) error {
-	switch part := part.(type) {
-	case []any:
-		for _, one := range part {
-			if err := harmlessPart(one); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		if name, ok := part["table_name"].(string); ok && strings.ContainsAny(name, `./\:*?`) {
+	return duckstage.EachNode(tree, func(node map[string]any) error {
+		if name, ok := node["table_name"].(string); ok && strings.ContainsAny(name, `./\:*?`) {
 			return fmt.Errorf("%q is no table of this project, and files are not read here", name)
 		}
-		if name, ok := part["function_name"].(string); ok && fileLike(name) {
+		if name, ok := node["function_name"].(string); ok && fileLike(name) {
 			return fmt.Errorf("the function %s is not for here", name)
 		}
-		if part["type"] == "TABLE_FUNCTION" {
-			f, _ := part["function"].(map[string]any)
-			name, _ := f["function_name"].(string)
-			if !strings.HasPrefix(name, "ledger_") && !slices.Contains(askable, name) {
-				return fmt.Errorf("the table function %s is not for here: only those over stage and ledger are", name)
-			}
+		if name, ok := duckstage.TableFunction(node); ok && !strings.HasPrefix(name, "ledger_") && !slices.Contains(askable, name) {
+			return fmt.Errorf("the table function %s is not for here: only those over stage and ledger are", name)
 		}
-		for _, one := range part {
-			if err := harmlessPart(one); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // fileLike reports whether a function tells of this machine rather than of the project.

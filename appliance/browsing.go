@@ -181,7 +181,7 @@ func (p *Project) rowValues(ctx context.Context, table string, page *RowsPage) e
 		first, last = min(first, r.Number), max(last, r.Number)
 	}
 	query := fmt.Sprintf("SELECT * FROM %s WHERE dm_seq BETWEEN %d AND %d AND dm_seq IN (%s)", duckstage.Ident(table), first, last, strings.Join(seqs, ","))
-	_, err := p.SQL(ctx, query, func(names []string, v []any) error {
+	err := p.rows(ctx, query, func(names []string, v []any) error {
 		if v == nil {
 			return nil
 		}

@@ -181,10 +181,10 @@ func answer(w http.ResponseWriter, v any, err error) {
 
 // sqlLine is one line of the answer to a statement.
 type sqlLine struct {
-	Names   []string `json:"names,omitempty"`
-	Values  []any    `json:"values,omitempty"`
-	Changed *int64   `json:"changed,omitempty"` // the last line
-	Error   string   `json:"error,omitempty"`   // or this
+	Names  []string `json:"names,omitempty"`
+	Values []any    `json:"values,omitempty"`
+	End    bool     `json:"end,omitempty"`   // the last line
+	Error  string   `json:"error,omitempty"` // or this
 }
 
 func (p *Project) serveSQL(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +195,7 @@ func (p *Project) serveSQL(w http.ResponseWriter, r *http.Request) {
 	}
 	out := json.NewEncoder(w)
 	first := true
-	changed, err := p.SQL(r.Context(), query, func(names []string, values []any) error {
+	err := p.SQL(r.Context(), query, func(names []string, values []any) error {
 		line := sqlLine{Values: values}
 		if first {
 			line.Names, first = names, false
@@ -206,7 +206,7 @@ func (p *Project) serveSQL(w http.ResponseWriter, r *http.Request) {
 		_ = out.Encode(sqlLine{Error: err.Error()})
 		return
 	}
-	_ = out.Encode(sqlLine{Changed: &changed})
+	_ = out.Encode(sqlLine{End: true})
 }
 
 // remote is a project that another process has open.
@@ -322,10 +322,10 @@ func (r *remote) LedgerStats(ctx context.Context) (stats LedgerStats, err error)
 }
 
 // SQL implements Viewer.
-func (r *remote) SQL(ctx context.Context, query string, row func([]string, []any) error) (int64, error) {
+func (r *remote) SQL(ctx context.Context, query string, row func([]string, []any) error) error {
 	in, err := r.post(ctx, "sql", query)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer in.Close()
 	d := json.NewDecoder(bufio.NewReader(in))
@@ -334,18 +334,18 @@ func (r *remote) SQL(ctx context.Context, query string, row func([]string, []any
 	for {
 		var line sqlLine
 		if err := d.Decode(&line); err != nil {
-			return 0, fmt.Errorf("the answer ended early: %w", err)
+			return fmt.Errorf("the answer ended early: %w", err)
 		}
 		switch {
 		case line.Error != "":
-			return 0, errors.New(line.Error)
-		case line.Changed != nil:
-			return *line.Changed, nil
+			return errors.New(line.Error)
+		case line.End:
+			return nil
 		case line.Names != nil:
 			names = line.Names
 		}
 		if err := row(names, line.Values); err != nil {
-			return 0, err
+			return err
 		}
 	}
 }

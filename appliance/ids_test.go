@@ -29,7 +29,7 @@ func TestServerIDsAllTheWay(t *testing.T) {
 		ids[row["accountid"].(string)] = true
 	}
 	n := 0
-	_, err = p.SQL(t.Context(), "SELECT record_id::VARCHAR FROM account_success", func(_ []string, values []any) error {
+	err = p.SQL(t.Context(), "SELECT record_id::VARCHAR FROM account_success", func(_ []string, values []any) error {
 		if n++; values != nil && !ids[values[0].(string)] {
 			t.Errorf("SQL shows the id %v, which is of no account", values[0])
 		}

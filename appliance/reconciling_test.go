@@ -91,7 +91,7 @@ func spoil(t *testing.T, url string) {
 func mismatchLines(t *testing.T, p *Project, table string) (lines []string) {
 	t.Helper()
 	query := `SELECT concat_ws(' ', legacy_key, kind, class, "column", staged, in_target) FROM reconcile_rows('` + table + `') m LEFT JOIN ` + table + ` s USING (dm_seq)`
-	_, err := p.SQL(t.Context(), query, func(_ []string, values []any) error {
+	err := p.SQL(t.Context(), query, func(_ []string, values []any) error {
 		if values != nil {
 			lines = append(lines, fmt.Sprint(values[0]))
 		}

@@ -37,7 +37,7 @@ func TestSQLFigures(t *testing.T) {
 		{"newest 1,000 errors in SQL", "FROM account_error ORDER BY changed_at DESC LIMIT 1000"},
 	} {
 		began, busy, rows, values := time.Now(), processTime(), 0, []string{}
-		_, err := p.SQL(t.Context(), c.query, func(_ []string, row []any) error {
+		err := p.SQL(t.Context(), c.query, func(_ []string, row []any) error {
 			if rows++; rows < 6 && len(row) == 2 {
 				values = append(values, fmt.Sprint(row))
 			}

@@ -16,10 +16,10 @@ type Viewer interface {
 	FailureGroups(ctx context.Context, f FailureFilter) (FailureGroups, error)
 	// ExportFailures writes files; path is absolute.
 	ExportFailures(ctx context.Context, f FailureFilter, path string) (Exported, error)
-	// SQL runs one statement. row is called for each row with the columns' names and
-	// values: nil, bool, int64, float64, json.Number or string. changed counts the
-	// rows that a statement changed which is no query.
-	SQL(ctx context.Context, query string, row func(names []string, values []any) error) (changed int64, err error)
+	// SQL answers one statement, which must only read. row is called for each row with the
+	// columns' names and values: nil, bool, int64, float64, json.Number or string; once
+	// with nil as values where there are no rows.
+	SQL(ctx context.Context, query string, row func(names []string, values []any) error) error
 	TakeSnapshot(ctx context.Context, to []string, watch StageWatch) (SnapshotInfo, error)
 	// Audit reads a part of the audit trail.
 	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
@@ -65,8 +65,18 @@ func view(ctx context.Context, dir string, mode Mode, o Options) (Viewer, error)
 	return nil, err
 }
 
-// SQL implements Viewer on the project's own stage, which is open for reading only.
-func (p *Project) SQL(ctx context.Context, query string, row func([]string, []any) error) (int64, error) {
+// SQL implements Viewer on the project's own stage. Whoever sits at this machine may read
+// its files in a SELECT; nothing is written, and no setting of a load that runs is changed.
+func (p *Project) SQL(ctx context.Context, query string, row func([]string, []any) error) error {
+	err := p.rows(ctx, query, row)
+	if errors.Is(err, duckstage.ErrNotQuery) {
+		return errors.New("this statement was not run, as `dvmigrate sql` only reads: SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN; `dvmigrate sql --csv -c \"SELECT ...\" > FILE` writes rows to a file")
+	}
+	return err
+}
+
+// rows runs a query and calls row as SQL does.
+func (p *Project) rows(ctx context.Context, query string, row func([]string, []any) error) error {
 	var names []string
 	var values []any
 	return p.stage.Query(ctx, query, func(columns []duckstage.ColumnInfo, b *column.Batch) error {

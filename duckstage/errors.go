@@ -27,6 +27,9 @@ var (
 // ErrClosed is returned by a stage that was closed or that a fatal error has ended.
 var ErrClosed = errors.New("stage is closed")
 
+// ErrNotQuery is returned for a statement that does more than read.
+var ErrNotQuery = errors.New("the statement is no query")
+
 // LockedError says that another process has the stage open.
 type LockedError struct {
 	Path    string

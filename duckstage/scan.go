@@ -26,26 +26,18 @@ func (s *Stage) Scan(ctx context.Context, query string, args []any, fn func(*col
 	return err
 }
 
-// Query runs one statement of any kind for a person who typed it. For a SELECT fn gets
-// the columns with every batch, and once with an empty batch when there are no rows;
-// for other statements it is not called and the number of changed rows is returned.
-func (s *Stage) Query(ctx context.Context, query string, fn func([]ColumnInfo, *column.Batch) error) (changed int64, err error) {
-	query, err = One(query)
+// Query runs one statement of a person who typed it, which must read: a SELECT in any of
+// its spellings (FROM, VALUES, DESCRIBE, SHOW, PRAGMA table_info ...) or the EXPLAIN of one.
+// Any other gets ErrNotQuery and is not run. fn gets the columns with every batch, and once
+// with an empty batch when there are no rows.
+func (s *Stage) Query(ctx context.Context, query string, fn func([]ColumnInfo, *column.Batch) error) error {
+	query, err := One(query)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	kind, err := s.statementType(ctx, query)
-	if err != nil {
-		return 0, err
+	if err := s.reads(ctx, query); err != nil {
+		return err
 	}
-	switch kind {
-	case mapping.StatementTypeSelect, mapping.StatementTypeExplain, mapping.StatementTypeCall, mapping.StatementTypePragma:
-		return 0, s.queryRows(ctx, query, fn)
-	}
-	return s.Exec(ctx, query)
-}
-
-func (s *Stage) queryRows(ctx context.Context, query string, fn func([]ColumnInfo, *column.Batch) error) error {
 	empty := true
 	cols, err := s.stream(ctx, query, nil, func(cols []ColumnInfo, b *column.Batch) error {
 		empty = false

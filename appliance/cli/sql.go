@@ -17,7 +17,8 @@ import (
 var sqlEntry = entry{name: "sql", args: "[-c STATEMENT]", summary: "SQL over stage and ledger, also while a load runs",
 	long: `Tables: each target table by its name; <table>_success and <table>_error with what became of
 its records; <table>_flags and flags with every record's action and flag; source.<name> with
-the sources as they were read; dm.rejects with the lines that could not be. Reading only.
+the sources as they were read; dm.rejects with the lines that could not be. It only reads; rows go
+to a file by --csv -c "SELECT ..." > FILE.
 Without -c, statements are read from the input, each ended by a semicolon.`,
 	make: func() command { return &sqlCommand{} }}
 
@@ -98,17 +99,16 @@ func (c *sqlCommand) run(ctx context.Context, env *Env, v appliance.Viewer, stat
 	default:
 		out = &tableRows{w: env.Stdout}
 	}
-	changed, err := v.SQL(ctx, statement, out.row)
-	if err != nil {
+	if err := v.SQL(ctx, statement, out.row); err != nil {
 		return err
 	}
-	return out.end(changed)
+	return out.end()
 }
 
 // rowPrinter prints the answer to a statement.
 type rowPrinter interface {
 	row(names []string, values []any) error // values nil: the answer has no rows
-	end(changed int64) error
+	end() error
 }
 
 type jsonRows struct {
@@ -146,7 +146,7 @@ func (p *jsonRows) row(names []string, values []any) error {
 	return err
 }
 
-func (p *jsonRows) end(int64) error {
+func (p *jsonRows) end() error {
 	text := "\n]\n"
 	if p.n == 0 {
 		text = "[]\n"
@@ -173,7 +173,7 @@ func (p *csvRows) row(names []string, values []any) error {
 	return p.w.Write(texts(values, ""))
 }
 
-func (p *csvRows) end(int64) error {
+func (p *csvRows) end() error {
 	p.w.Flush()
 	return p.w.Error()
 }
@@ -237,11 +237,7 @@ func (p *tableRows) flush() {
 	p.rows = p.rows[:0]
 }
 
-func (p *tableRows) end(changed int64) error {
-	if p.names == nil {
-		_, err := fmt.Fprintf(p.w, "done, %s rows changed\n", count(changed))
-		return err
-	}
+func (p *tableRows) end() error {
 	if len(p.rows) > 0 || p.n == 0 {
 		p.flush()
 	}
