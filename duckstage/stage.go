@@ -254,11 +254,16 @@ func (s *Stage) release() error {
 // Path is the stage's file; "" in memory.
 func (s *Stage) Path() string { return s.path }
 
-// Scratch makes a folder for files that are needed for a short while. What a crash
-// leaves there is removed when the stage is opened again.
+// Scratch makes a folder for files that are needed for a short while, its owner's only. What a
+// crash leaves there is removed when the stage is opened again; that of a stage without a file is
+// the system's to remove.
 func (s *Stage) Scratch() (string, error) {
 	if s.path == "" {
-		return "", errors.New("scratch folder: the stage has no file")
+		dir, err := os.MkdirTemp("", "dvmigrate-")
+		if err != nil {
+			return "", fmt.Errorf("scratch folder: %w", err)
+		}
+		return dir, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(s.temp), 0o700); err != nil {
 		return "", fmt.Errorf("scratch folder: %w", err)

@@ -48,6 +48,14 @@ func TestJSONLinesAreSetAside(t *testing.T) {
 	if len(got) != 3 || !strings.HasPrefix(got[0], "bad.ndjson|2|the line is no JSON: ") || !strings.HasPrefix(got[1], "bad.ndjson|4|") || got[2] != "bad.ndjson|5|the line is no JSON object|[1]" {
 		t.Errorf("rejects = %q", got)
 	}
+	inMemory, err := duckstage.OpenMemory(t.Context(), duckstage.Options{}) // as `check` looks
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inMemory.Close()
+	if err := Preview(t.Context(), inMemory, Source{Name: "seen", Dir: dir, Paths: []string{"bad.ndjson"}}); err != nil {
+		t.Errorf("without a file: %v", err)
+	}
 	if err := Preview(t.Context(), s, Source{Name: "seen", Dir: dir, Paths: []string{"bad.ndjson"}}); err != nil {
 		t.Error(err)
 	}
