@@ -50,6 +50,9 @@ func signOffTables(c Compared) page {
 		}
 		g.rows = append(g.rows, append(row, verdict(t.Pass), strings.Join(t.Failures, "; ")))
 	}
+	for _, note := range ComparisonNotes(c) {
+		g.rows = append(g.rows, []string{note})
+	}
 	g.number = make([]bool, 10)
 	for i := 1; i < 10; i++ {
 		g.number[i] = true

@@ -101,7 +101,7 @@ var reconcilePage string
 // writeFiles writes the page and the workbook that were asked for.
 func (c *reconcileCommand) writeFiles(s *config.Config, r appliance.Compared) error {
 	if c.html != "" {
-		data := map[string]any{"URL": s.Target.URL, "Result": r}
+		data := map[string]any{"URL": s.Target.URL, "Result": r, "Notes": appliance.ComparisonNotes(r)}
 		if err := writePage(c.html, reconcilePage, s.Name, data); err != nil {
 			return err
 		}
@@ -148,26 +148,12 @@ func printReconciled(env *Env, r appliance.Compared) {
 		printTable(env.Stdout, []column{left("table"), left("legacy key"), left("record id"), left("what"), left("column"), left("loaded"), left("in target")}, bad)
 		env.say("\nall of them: dvmigrate sql -c 'FROM reconcile_<table>'")
 	}
-	unchanged, part := int64(0), false
-	var sampled []string
+	part := false
 	for _, t := range r.Tables {
 		part = part || t.Quick || t.Sampled > 0
-		if t.Quick && t.Others > 0 {
-			env.say("\n%s has %s records more than were loaded, and figures that include them; compare row by row to know whose they are", t.Name, count(t.Others))
-		}
-		if t.Sampled > 0 {
-			sampled = append(sampled, t.Name+" "+count(t.Sampled))
-		}
-		unchanged += t.Unchanged
 	}
-	if len(sampled) > 0 {
-		env.say("\nrecords chosen at random were compared, and nothing was looked for beside them: %s", strings.Join(sampled, ", "))
-	}
-	if unchanged > 0 {
-		env.say("\n%s records have the version at which they were found equal before, and were not read in full", count(unchanged))
-	}
-	if s.Moving > 0 {
-		env.say("\na load is running: %s records that it changed meanwhile were not judged; compare again when it is over", count(s.Moving))
+	for _, note := range appliance.ComparisonNotes(r) {
+		env.say("\n%s", note)
 	}
 	switch {
 	case r.Pass && s.Faults() == 0 && part:

@@ -134,5 +134,5 @@ func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%s %ss", grouped(int64(n)), what)
+	return fmt.Sprintf("%s %ss", Grouped(int64(n)), what)
 }

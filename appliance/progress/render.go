@@ -184,7 +184,7 @@ func newRow(name string, c Counts, v Speed, s Snapshot) row {
 	r.text = [columns]string{
 		nameColumn:    clean(name),
 		percentColumn: percent(c),
-		countColumn:   grouped(c.settled()) + " of " + grouped(c.Total),
+		countColumn:   Grouped(c.settled()) + " of " + Grouped(c.Total),
 		rateColumn:    rate(speed) + "/s",
 		leftColumn:    left(v, s),
 		troubleColumn: troubles(c),
@@ -259,10 +259,10 @@ func bar(done float64, width int) string {
 func troubles(c Counts) string {
 	var parts []string
 	if c.Failed > 0 {
-		parts = append(parts, grouped(c.Failed)+" failed")
+		parts = append(parts, Grouped(c.Failed)+" failed")
 	}
 	if c.Held > 0 {
-		parts = append(parts, grouped(c.Held)+" held")
+		parts = append(parts, Grouped(c.Held)+" held")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -320,7 +320,7 @@ func Line(s Snapshot, p *Pulse) string {
 		}
 	}
 	if c, v := s.Total.Counts, s.Total.Speed; len(s.Tables) > 0 {
-		fmt.Fprintf(&b, ": %s of %s records (%s), ", grouped(c.settled()), grouped(c.Total), percent(c))
+		fmt.Fprintf(&b, ": %s of %s records (%s), ", Grouped(c.settled()), Grouped(c.Total), percent(c))
 		if s.Ended {
 			fmt.Fprintf(&b, "%s/s on average", rate(v.Average))
 		} else {

@@ -124,8 +124,8 @@ func TestFit(t *testing.T) {
 
 func TestNumbersAndTimes(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1234: "-1,234", -999: "-999"} {
-		if got := grouped(n); got != want {
-			t.Errorf("grouped(%d) = %s, want %s", n, got, want)
+		if got := Grouped(n); got != want {
+			t.Errorf("Grouped(%d) = %s, want %s", n, got, want)
 		}
 	}
 	for seconds, want := range map[float64]string{0: "0s", 0.2: "1s", 59: "59s", 59.5: "1m00s", 90: "1m30s", 3599: "59m59s", 3600: "1h00m", 86399: "23h59m", 200_000: "2d07h", 1e12: "over 1000d"} {

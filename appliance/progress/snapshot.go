@@ -208,12 +208,12 @@ const least = 0.25
 
 // summary says how a pass ended. The caller holds the item's lock.
 func (it *item) summary() string {
-	text := fmt.Sprintf("%s done", grouped(it.counts.Done))
+	text := fmt.Sprintf("%s done", Grouped(it.counts.Done))
 	if it.counts.Failed > 0 {
-		text += fmt.Sprintf(", %s failed", grouped(it.counts.Failed))
+		text += fmt.Sprintf(", %s failed", Grouped(it.counts.Failed))
 	}
 	if it.counts.Held > 0 {
-		text += fmt.Sprintf(", %s held back", grouped(it.counts.Held))
+		text += fmt.Sprintf(", %s held back", Grouped(it.counts.Held))
 	}
 	return text
 }

@@ -79,8 +79,8 @@ func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-cells(text)))
 }
 
-// grouped writes a number with its thousands apart: 1,234,567.
-func grouped(n int64) string {
+// Grouped writes a number with its thousands apart: 1,234,567.
+func Grouped(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	sign := ""
 	if n < 0 {
@@ -97,7 +97,7 @@ func rate(perSecond float64) string {
 	if perSecond > 0 && perSecond < 9.95 {
 		return strconv.FormatFloat(perSecond, 'f', 1, 64)
 	}
-	return grouped(int64(math.Round(perSecond)))
+	return Grouped(int64(math.Round(perSecond)))
 }
 
 // spell writes a number of seconds in the two largest units, as exact as it is worth.

@@ -245,7 +245,7 @@ func TestPhasesKeepTheirCounts(t *testing.T) {
 func TestEventsAreTheNewestInOrder(t *testing.T) {
 	tr := New()
 	for i := range kept + 50 {
-		tr.Event(Narrowed, "account", grouped(int64(i)))
+		tr.Event(Narrowed, "account", Grouped(int64(i)))
 	}
 	tr.Note("account", "same")
 	tr.Note("account", "same")
@@ -357,7 +357,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	tr := New()
 	tr.Phase("load")
 	for i := range 300 {
-		tr.Begin(grouped(int64(i)), "insert", 1000)
+		tr.Begin(Grouped(int64(i)), "insert", 1000)
 	}
 	for b.Loop() {
 		tr.Snapshot()

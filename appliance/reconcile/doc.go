@@ -27,12 +27,12 @@
 // to read: everything, in slices at once (slices.go); by row versions, in full only what
 // has changed since it was found equal (changed.go); a sample by id (sampling.go); and
 // not at all, where the service counts and adds (quick.go). Of an activity the parties are
-// compared too (parties.go), of a file its name, not its content.
+// compared too (parties.go), of a file its name and size (attached.go), not its content.
 //
 // Memory is flat: a bit for each record of the table, for each slice that is read at once
-// one group of target rows with their values, and a million distinct values, over all
-// columns of the table, of some 30 bytes. The target is read in pages of 5000 by
-// primary key, which no 24-hour-old count and no 50,000-row limit spoils
-// (dataverse-web-api.md 10.4, 10.8). Whoever writes to the target or the ledger meanwhile
-// spoils the result.
+// one group of target rows with their values, a million distinct values, over all columns
+// of the table, of some 30 bytes, and the sizes of as many files, of some 50. The target is
+// read in pages of 5000 by primary key, which no 24-hour-old count and no 50,000-row limit
+// spoils (dataverse-web-api.md 10.4, 10.8). Whoever writes to the target or the ledger
+// meanwhile spoils the result.
 package reconcile

@@ -23,6 +23,7 @@ type field struct {
 	lookup    bool
 	state     bool
 	late      bool // of a file that the files pass sends
+	attached  bool // what is read is the id of a file, whose size fileattachment has (attached.go)
 	owner     bool
 	party     *mapping.Parties // of an activity's parties
 	choice    bool
@@ -33,8 +34,11 @@ type field struct {
 
 // shownAs names the field in results.
 func (f *field) shownAs() string {
-	if f.lookup || f.party != nil {
+	switch {
+	case f.lookup || f.party != nil:
 		return f.name
+	case f.attached:
+		return f.name + "." + sizeInBytes
 	}
 	return f.read
 }

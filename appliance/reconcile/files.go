@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
 )
 
 // fileFields are what reads back of a file without its content: the name that the service
-// keeps beside it, and of a note and an attachment its size. An image has neither, and the
-// size of a file column would take a request a record.
+// keeps beside it, and its size. An image has neither.
 func fileFields(t *mapping.Table, c mapping.Column) (fields []field) {
 	add := func(read string, k kind) {
 		if other := t.Schema.Column(read); other == nil || other.NoRead || yields(t, read) {
@@ -25,6 +25,11 @@ func fileFields(t *mapping.Table, c mapping.Column) (fields []field) {
 		add("filesize", fileSize)
 	} else {
 		add(c.LogicalName+"_name", fileName)
+		if c.Type == schema.File && !c.NoRead {
+			f := newField(c.Column, fileSize)
+			f.late, f.attached, f.defaulted = true, true, false
+			fields = append(fields, f)
+		}
 	}
 	return fields
 }

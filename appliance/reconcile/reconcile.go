@@ -56,6 +56,8 @@ type Options struct {
 	// ReadBack is SQL that yields dm_seq of the rows whose values the target has, by the
 	// ledger; nil: no figures. Nor are there any while a load moves.
 	ReadBack func(table string) string
+	// SizesAhead is how many sizes of files are read ahead; 0 = sizesMost.
+	SizesAhead int
 	// SliceRows is from how many records on a slice is worth reading; 0 = sliceRows.
 	SliceRows int64
 	// Versions keeps at which version each record was found equal, for the shape of what was
@@ -132,6 +134,7 @@ type comparison struct {
 	only     []uint32 // of a sample; nil: all
 	samples  map[uint32]*Sample
 	client   client
+	sizes    *sizes     // nil: no column has the size of a file
 	known    Versions   // nil: nobody keeps them
 	full     bool       // the table is not read by versions
 	since    uint32     // what was loaded from then on is read in full

@@ -162,6 +162,15 @@ func (r *records) flush(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.sizes != nil && !r.shape.narrow {
+		all := make([]int, len(r.group.rows))
+		for i := range all {
+			all[i] = i
+		}
+		if err := r.sizes.resolve(ctx, &r.group, all); err != nil {
+			return err
+		}
+	}
 	var assigned, unknown []int
 	for i := range r.group.rows {
 		if r.group.rows[i].assigned {

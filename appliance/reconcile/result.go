@@ -54,6 +54,7 @@ type TableResult struct {
 	Staged     int64         `json:"staged"`              // rows of the stage
 	NotLoaded  int64         `json:"notLoaded"`           // of these, without a record in the target, by the ledger
 	Columns    []ColumnCount `json:"columns,omitempty"`
+	NoSizes    string        `json:"noSizes,omitempty"` // why the sizes of files were not compared
 	Figures    []Figure      `json:"figures,omitempty"`
 	Groups     []Group       `json:"groups,omitempty"`
 

@@ -60,6 +60,7 @@ func (w *comparison) sampled(ctx context.Context, c client) error {
 	w.shape.stored = slices.DeleteFunc(w.shape.stored, func(name string) bool {
 		return slices.ContainsFunc(w.table.Parties, func(p mapping.Parties) bool { return p.LogicalName == name })
 	})
+	w.sizes = newSizes(w)
 	t := w.table.Schema
 	columns := members(t.PrimaryID, w.shape.fields)[1:]
 	g, ctx := errgroup.WithContext(ctx)

@@ -40,6 +40,11 @@ func (w *comparison) records(ctx context.Context, c client) error {
 	if w.o.Values && w.o.ReadBack != nil && !w.o.Moving {
 		w.tallies = newTallies(w.shape.fields, w.rules)
 	}
+	if w.sizes = newSizes(w); w.sizes != nil && !w.shape.narrow {
+		if err := w.sizes.ahead(ctx); err != nil {
+			return err
+		}
+	}
 	filters, err := w.slices(ctx)
 	if err != nil {
 		return err

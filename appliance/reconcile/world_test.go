@@ -54,6 +54,8 @@ func world(t testing.TB) *schema.Schema {
 			&schema.Column{LogicalName: "seen", Type: schema.DateTime, DateBehavior: schema.UserLocal},
 			&schema.Column{LogicalName: "token", Type: schema.UniqueID},
 			&schema.Column{LogicalName: "picture", Type: schema.Image},
+			&schema.Column{LogicalName: "doc", Type: schema.File, NoCreate: true, NoUpdate: true},
+			&schema.Column{LogicalName: "doc_name", Type: schema.Text, MaxLength: 255, PartOf: "doc"},
 			&schema.Column{LogicalName: "secret", Type: schema.Text, MaxLength: 20, NoRead: true},
 			&schema.Column{LogicalName: "fixed", Type: schema.Text, MaxLength: 20, NoUpdate: true},
 			&schema.Column{LogicalName: "later", Type: schema.Text, MaxLength: 20, NoCreate: true},
@@ -136,6 +138,9 @@ func bind(t testing.TB, s *schema.Schema, table string, columns ...string) *mapp
 		sqlType := "VARCHAR"
 		if c == "ownerid" {
 			sqlType = "STRUCT(dm_table VARCHAR, dm_key VARCHAR, dm_id VARCHAR)"
+		}
+		if c == "doc" {
+			sqlType = "STRUCT(dm_file VARCHAR, dm_name VARCHAR)"
 		}
 		selected = append(selected, mapping.Selected{Name: c, SQLType: sqlType})
 	}
