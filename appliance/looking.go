@@ -29,6 +29,8 @@ type Looker interface {
 	Report(ctx context.Context) (Report, error)
 	// Reconcile asks the target too, and keeps how the comparison ended.
 	Reconcile(ctx context.Context, o ReconcileOptions, watch StageWatch) (reconcile.Result, error)
+	// PlanRollback asks the target too, and says so where it could not.
+	PlanRollback(ctx context.Context, o RollbackOptions, watch StageWatch) (RollbackPlan, error)
 }
 
 // Settings implements Looker.
@@ -66,6 +68,7 @@ func (p *Project) look(mux *http.ServeMux) {
 	})
 	looks(mux, p, "report", func(ctx context.Context, _ any, _ StageWatch) (Report, error) { return p.Report(ctx) })
 	looks(mux, p, "reconcile", p.Reconcile)
+	looks(mux, p, "rollback", p.PlanRollback)
 	looks(mux, p, "graph", func(ctx context.Context, _ any, _ StageWatch) (Graph, error) { return p.Graph(ctx) })
 	looks(mux, p, "rows", func(ctx context.Context, q RowsQuery, _ StageWatch) (RowsPage, error) { return p.Rows(ctx, q) })
 	looks(mux, p, "ask", func(ctx context.Context, q askQuery, _ StageWatch) (Answer, error) {
@@ -171,6 +174,12 @@ func (r *remote) Report(ctx context.Context) (rep Report, err error) {
 func (r *remote) Reconcile(ctx context.Context, o ReconcileOptions, watch StageWatch) (res reconcile.Result, err error) {
 	err = r.watch(ctx, "reconcile", o, &res, watch)
 	return res, err
+}
+
+// PlanRollback implements Looker.
+func (r *remote) PlanRollback(ctx context.Context, o RollbackOptions, watch StageWatch) (plan RollbackPlan, err error) {
+	err = r.watch(ctx, "rollback", o, &plan, watch)
+	return plan, err
 }
 
 // answered is an error that another process met, with what a caller decides on.

@@ -155,13 +155,14 @@ func (p *Project) refuseRollback() error {
 
 // RollbackOptions say what goes back.
 type RollbackOptions struct {
-	Generation string   // the first that goes back, with all that came after it: full, "delta 2", its number, or last
-	Tables     []string // none = all
-	Wave       int      // tables of this wave of the plan, from 1; 0 = all
-	Keys       []string // legacy keys; none = all
-	Overwrite  bool     // also what others have changed since
-	Stop       bool     // ends the one that is under way as it is
-	Confirm    func(RollbackPlan) error
+	Generation string                   // the first that goes back, with all that came after it: full, "delta 2", its number, or last
+	Tables     []string                 // none = all
+	Wave       int                      // tables of this wave of the plan, from 1; 0 = all
+	Keys       []string                 // legacy keys; none = all
+	Overwrite  bool                     // also what others have changed since
+	Stop       bool                     // ends the one that is under way as it is
+	Offline    bool                     // PlanRollback goes by ledger and journal alone
+	Confirm    func(RollbackPlan) error `json:"-"`
 	Load       LoadOptions
 }
 

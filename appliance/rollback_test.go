@@ -96,9 +96,15 @@ func TestRollback(t *testing.T) {
 			loaded := inTargetNow(t, url)
 
 			p := reopen(t, dir, Viewing, url)
-			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "delta 1"})
-			if want := (RollbackTable{Name: "total", Delete: 4, Restore: 5, Lost: 5}); err != nil || plan.Total != want || fmt.Sprint(plan.Generations) != "[delta 2 delta 1]" {
+			o := RollbackOptions{Generation: "delta 1", Offline: true}
+			plan, err := p.PlanRollback(t.Context(), o, nil)
+			if want := (RollbackTable{Name: "total", Delete: 4, Restore: 5, Lost: 5}); err != nil || plan.Total != want || fmt.Sprint(plan.Generations) != "[delta 2 delta 1]" || plan.Asked {
 				t.Errorf("plan: %v, %+v", err, plan)
+			}
+			o.Offline = false
+			plan, err = p.PlanRollback(t.Context(), o, func(string, float64) {})
+			if want := (RollbackFound{Delete: 4, Restore: 4, Left: 1}); err != nil || !plan.Asked || *plan.Total.Found != want {
+				t.Errorf("plan by what the target has: %v, %+v, %+v", err, plan, plan.Total.Found)
 			}
 			p.Close()
 			if d := differences(loaded, inTargetNow(t, url)); len(d) > 0 {
@@ -162,7 +168,12 @@ func TestRollbackOfSome(t *testing.T) {
 	if got := inTargetNow(t, url); r.Back != 7 || fmt.Sprint(got["links"]["n"]) != "0" || got["L1"] == nil {
 		t.Errorf("%+v, and the target has %d", r, len(got))
 	}
-	p := reopen(t, dir, Loading, url)
+	p := reopen(t, dir, Viewing, "http://127.0.0.1:1") // where nobody is
+	if plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "full"}, func(string, float64) {}); err != nil || plan.Asked || !strings.Contains(plan.NotAsked, "cannot connect") || plan.Total.Delete != 23 {
+		t.Errorf("a target that is not there: %v, %+v", err, plan)
+	}
+	p.Close()
+	p = reopen(t, dir, Loading, url)
 	for what, o := range map[string]RollbackOptions{
 		`no table "accont"`:                     {Generation: "full", Tables: []string{"accont"}},
 		"no row with legacy key 'X'":            {Generation: "full", Keys: []string{"X"}},
@@ -236,6 +247,10 @@ func TestRollbackGoesOn(t *testing.T) {
 			_, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
 			if err == nil || !strings.Contains(err.Error(), "`dvmigrate rollback` goes on") {
 				t.Fatalf("a load while a rollback is under way: %v", err)
+			}
+			plan, err := p.PlanRollback(t.Context(), RollbackOptions{}, func(string, float64) {})
+			if there := int64(len(inTargetNow(t, url))) - 1; err != nil || !plan.UnderWay || note.Stage == rollbackSending && (!plan.Asked || plan.Total.Found.Delete < there) {
+				t.Errorf("of %d that are there still the plan has %v, %+v, %+v", there, err, plan.Total, plan.Total.Found)
 			}
 		}
 		p.Close()

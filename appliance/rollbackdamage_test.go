@@ -69,7 +69,7 @@ func TestRollbackWithADamagedJournal(t *testing.T) {
 			p := reopen(t, dir, Viewing, url)
 			defer p.Close()
 			c.want.Name = "total"
-			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: c.generation})
+			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: c.generation, Offline: true}, nil)
 			if c.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), c.refused) {
 					t.Errorf("%v, want %s", err, c.refused)

@@ -11,6 +11,7 @@ import (
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
@@ -25,6 +26,9 @@ type RollbackPlan struct {
 	Requests    int64           `json:"requests"`         // about, with those that look who changed a record last
 	Damage      []string        `json:"damage,omitempty"` // of the journal of changes, in words
 	UnderWay    bool            `json:"underWay,omitempty"`
+	InFlight    int64           `json:"inFlight,omitempty"` // records of which it is looked up first what became of them
+	Asked       bool            `json:"asked"`              // the target was: each table has what was found
+	NotAsked    string          `json:"notAsked,omitempty"` // why it was not, where it was to be
 }
 
 // RollbackTable is what a rollback does with one table.
@@ -36,7 +40,13 @@ type RollbackTable struct {
 	Unknown int64  `json:"unknown"` // records of which the journal of changes does not tell: they stay
 	Damaged int64  `json:"damaged"` // records whose former values cannot be read any more: they stay
 	Maybe   int64  `json:"maybe"`   // of Delete: their maker is looked up first
+
+	// Found is what of Delete and Restore would happen, going by what the target has now.
+	Found *RollbackFound `json:"found,omitempty"`
 }
+
+// RollbackFound is what the target has of the records that would go back.
+type RollbackFound = load.Found
 
 func (t *RollbackTable) add(o RollbackTable) {
 	t.Delete, t.Restore, t.Lost = t.Delete+o.Delete, t.Restore+o.Restore, t.Lost+o.Lost
@@ -239,8 +249,9 @@ func (p *Project) rollbackPlan(u *ledger.Undo, n *rollbackNote, names []string, 
 	return r
 }
 
-// PlanRollback counts what a rollback would do. It changes nothing and asks nobody.
-func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions) (RollbackPlan, error) {
+// PlanRollback counts what a rollback would do, and changes nothing. Unless it is to be offline, or cannot, it
+// looks up in the target what of that would happen; watch is told how far it is.
+func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions, watch StageWatch) (RollbackPlan, error) {
 	b, err := p.bindStaged(ctx)
 	if err != nil {
 		return RollbackPlan{}, err
@@ -261,9 +272,93 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions) (Rollback
 		return RollbackPlan{}, err
 	}
 	sets := p.allSets(u, n)
+	if underWay && n.Stage != rollbackPlanning {
+		p.dropDone(sets)
+	}
 	r := p.rollbackPlan(u, n, names, sets)
 	r.UnderWay = underWay
-	return r, p.refuseOrphans(ctx, b, n, sets)
+	for _, t := range n.Tables {
+		r.InFlight += int64(p.ledger.Counts(t).Flag(ledger.InFlight))
+	}
+	if err := p.refuseOrphans(ctx, b, n, sets); err != nil || o.Offline || r.Total.Delete+r.Total.Restore == 0 {
+		return r, err
+	}
+	return r, p.surveyRollback(ctx, b, u, n, sets, o, watch, &r)
+}
+
+// dropDone leaves of a rollback that is under way what is still to be done.
+func (p *Project) dropDone(sets map[string]backSets) {
+	for table, s := range sets {
+		done := &ledger.Ranges{}
+		for span := range p.ledger.Spans(table, 0) {
+			if span.Flag != ledger.Unprocessed && span.Flag != ledger.InFlight {
+				done.Add([]ledger.Range{span.Range})
+			}
+		}
+		s.Delete.Remove(done.List())
+		s.Restore.Remove(done.List())
+	}
+}
+
+// surveyRollback looks up in the target what a rollback would do. That it cannot is noted: what ledger and journal
+// say is worth something, too.
+func (p *Project) surveyRollback(ctx context.Context, b *bound, u *ledger.Undo, n *rollbackNote, sets map[string]backSets, o RollbackOptions, watch StageWatch, r *RollbackPlan) error {
+	for _, t := range n.Tables {
+		if p.ledger.Behind(t) {
+			r.NotAsked = "the ledger comes from a snapshot, and what the target has of " + t + " since is not known; run `dvmigrate load` first, which looks it up"
+			return nil
+		}
+	}
+	found, err := p.askRollback(ctx, b, u, n, sets, o, watch)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		r.NotAsked = err.Error()
+		return nil
+	}
+	r.Asked, r.Total.Found = true, &RollbackFound{}
+	for i := range r.Tables {
+		f := found[r.Tables[i].Name]
+		r.Tables[i].Found = &f
+		r.Total.Found.Add(f)
+	}
+	return nil
+}
+
+func (p *Project) askRollback(ctx context.Context, b *bound, u *ledger.Undo, n *rollbackNote, sets map[string]backSets, o RollbackOptions, watch StageWatch) (map[string]RollbackFound, error) {
+	target, err := p.meet(ctx, o.Load.PerUser, "")
+	if err != nil {
+		return nil, err
+	}
+	defer target.close()
+	if len(p.ours(target)) == 0 && !o.Overwrite && !n.Overwrite {
+		return nil, errNotOurs
+	}
+	if o.Load.Parallel == 0 {
+		o.Load.Parallel = readersEach * len(target.each)
+	}
+	loader, err := p.backLoader(b, u, target, o.Load, progress.New())
+	if err != nil {
+		return nil, err
+	}
+	back := p.backOf(u, n, sets)
+	back.Overwrite = back.Overwrite || o.Overwrite
+	back.SeqOf = p.targetSeq(b)
+	found, err := loader().Survey(ctx, back, percentOf("looking at ", watch))
+	return found, p.explainTarget(err)
+}
+
+// backOf is what a load is told of a rollback.
+func (p *Project) backOf(u *ledger.Undo, n *rollbackNote, sets map[string]backSets) load.Rollback {
+	back := load.Rollback{Tables: map[string]load.Back{}, Overwrite: n.Overwrite, Begun: p.begun(n.Since),
+		Images: func(table string, r ledger.Range, fn func(ledger.Image)) error {
+			return u.Images(n.Since, table, r, fn)
+		}}
+	for t, s := range sets {
+		back.Tables[t] = s.Back
+	}
+	return back
 }
 
 func (p *Project) allSets(u *ledger.Undo, n *rollbackNote) map[string]backSets {

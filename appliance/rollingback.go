@@ -100,27 +100,32 @@ func (p *Project) openBack(ctx context.Context, o RollbackOptions) (g *goingBack
 	if err := p.sameIDs(g.b); err != nil {
 		return g, err
 	}
-	links, err := p.links(g.b)
-	if err != nil {
-		return g, err
-	}
 	if g.undo, err = p.openUndo(g.tracker.Note); err != nil {
 		return g, p.explainTarget(err)
 	}
 	if g.target, err = p.meet(ctx, o.Load.PerUser, o.Load.NewTarget); err != nil {
 		return g, err
 	}
-	routes, err := p.routes(g.target, g.b)
+	g.loader, err = p.backLoader(g.b, g.undo, g.target, o.Load, g.tracker)
+	return g, err
+}
+
+// backLoader makes loaders for a rollback: one is used once.
+func (p *Project) backLoader(b *bound, undo *ledger.Undo, target *users, o LoadOptions, tracker *progress.Tracker) (func() *load.Loader, error) {
+	links, err := p.links(b)
 	if err != nil {
-		return g, err
+		return nil, err
 	}
-	g.loader = func() *load.Loader { // one is used once
+	routes, err := p.routes(target, b)
+	if err != nil {
+		return nil, err
+	}
+	return func() *load.Loader {
 		return load.New(p.stage, p.ledger, routes[""], load.Options{
-			Undo: g.undo, Plan: g.b.plan, Tables: g.b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] },
-			Parallel: p.parallel(o.Load, len(g.target.each)), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(g.target), Ours: p.ours(g.target), Watch: g.tracker, Log: p.o.Log,
+			Undo: undo, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] },
+			Parallel: p.parallel(o, len(target.each)), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), Watch: tracker, Log: p.o.Log,
 		})
-	}
-	return g, nil
+	}, nil
 }
 
 func (g *goingBack) close() {
@@ -131,6 +136,8 @@ func (g *goingBack) close() {
 		_ = g.undo.Close() // what it was told is on the disk
 	}
 }
+
+var errNotOurs = errors.New("records are written as other users (impersonate), so that what others have changed since cannot be told; say --overwrite if it goes back all the same")
 
 // begin finds out what goes back, asks, and tells the ledger; nil: there is nothing to do.
 func (g *goingBack) begin(ctx, drain context.Context, o RollbackOptions, r *RollbackResult) (*rollbackNote, error) {
@@ -145,7 +152,7 @@ func (g *goingBack) begin(ctx, drain context.Context, o RollbackOptions, r *Roll
 		}
 	}
 	if len(p.ours(g.target)) == 0 && !o.Overwrite {
-		return nil, errors.New("records are written as other users (impersonate), so that what others have changed since cannot be told; say --overwrite if it goes back all the same")
+		return nil, errNotOurs
 	}
 	if err := g.loader().Settle(ctx, drain); err != nil { // what a load has left in flight
 		return nil, err
@@ -245,12 +252,8 @@ func (g *goingBack) plan(ctx context.Context, n *rollbackNote) error {
 func (g *goingBack) send(ctx, drain context.Context, n *rollbackNote, stop bool) error {
 	p := g.p
 	sets := p.allSets(g.undo, n)
-	back := load.Rollback{Tables: map[string]load.Back{}, Overwrite: n.Overwrite, Begun: p.begun(n.Since),
-		Images: func(table string, r ledger.Range, fn func(ledger.Image)) error {
-			return g.undo.Images(n.Since, table, r, fn)
-		}}
+	back := p.backOf(g.undo, n, sets)
 	for t, s := range sets {
-		back.Tables[t] = s.Back
 		if err := g.hold(ctx, t, "what the record had is in a part of the journal of changes that is damaged (dvmigrate ledger check)", s.Damaged); err != nil {
 			return err
 		}

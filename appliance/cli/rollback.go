@@ -16,7 +16,7 @@ import (
 var rollbackEntry = entry{name: "rollback", summary: "bring the target back to before a generation: delete what was made, give back what records had",
 	long: `Takes back what a generation and all after it did to the target, or to some of its tables, a
 wave of the plan, or the rows with some legacy keys. It asks for the project's name first; --dry-run
-only counts. What somebody else has changed since stays and is listed, unless --overwrite is given.
+only counts, going by what the target has now, and works while a load runs. What somebody else has changed since stays and is listed, unless --overwrite is given.
 Killed or stopped with Ctrl-C, it goes on when it is run again; until it is finished, nothing is
 staged or loaded. Afterwards the records wait, as before they were loaded. Some did not go back:
 exit status 3. See ` + "`dvmigrate guide rollback`" + ` for what cannot be taken back.`,
@@ -36,7 +36,8 @@ func (c *rollbackCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.o.Keys, "key", nil, "only the rows with these legacy keys")
 	f.StringVar(&c.file, "keys", "", "a `FILE` with legacy keys, one a line")
 	f.BoolVar(&c.o.Overwrite, "overwrite", false, "also take back what somebody else has changed since")
-	f.BoolVar(&c.dry, "dry-run", false, "count what would go back; change nothing")
+	f.BoolVar(&c.dry, "dry-run", false, "count what would go back, by what the target has now; change nothing")
+	f.BoolVar(&c.o.Offline, "offline", false, "with --dry-run: do not ask the target")
 	f.StringVar(&c.yes, "yes", "", "the project's name, instead of typing it")
 	f.BoolVar(&c.o.Stop, "stop", false, "end the rollback that is under way as it is; what has not gone back stays loaded")
 	f.IntVar(&c.o.Load.Parallel, "parallel", 0, "requests at once (default: as for load)")
@@ -49,6 +50,8 @@ func (c *rollbackCommand) Validate(args []string) error {
 		return errors.New("--wave and --parallel must not be negative")
 	case c.dry && c.o.Stop:
 		return errors.New("--stop does not go with --dry-run")
+	case c.o.Offline && !c.dry:
+		return errors.New("--offline goes with --dry-run only")
 	}
 	return noArgs(args)
 }
@@ -103,12 +106,17 @@ func (c *rollbackCommand) Run(ctx context.Context, env *Env) error {
 }
 
 func (c *rollbackCommand) dryRun(ctx context.Context, env *Env) error {
-	p, err := env.open(ctx, appliance.Viewing, "rollback --dry-run")
+	v, err := appliance.View(ctx, env.dir, env.options("rollback --dry-run"))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	plan, err := p.PlanRollback(ctx, c.o)
+	defer v.Close()
+	meter := env.meter()
+	plan, err := v.PlanRollback(env.Drain, c.o, meter.percent)
+	meter.clear()
+	if errors.Is(err, context.Canceled) {
+		return &exitError{status: Interrupted, err: errors.New("stopped on request; nothing has changed (--offline counts at once, without the target)")}
+	}
 	if err != nil {
 		return err
 	}
@@ -116,7 +124,15 @@ func (c *rollbackCommand) dryRun(ctx context.Context, env *Env) error {
 		return env.printJSON(plan)
 	}
 	printRollbackPlan(env, plan)
-	env.say("nothing has changed; whether others have changed a record since is looked up when it goes back")
+	switch {
+	case plan.NotAsked != "":
+		env.say("the target was not asked: %s", plan.NotAsked)
+		env.say("nothing has changed; whether others have changed a record since is looked up when it goes back")
+	case plan.Asked:
+		env.say("nothing has changed; what others change from now on is looked up again when a record goes back")
+	default:
+		env.say("nothing has changed; whether others have changed a record since is looked up when it goes back")
+	}
 	return nil
 }
 
@@ -141,12 +157,17 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 	} else {
 		env.say("back to before %s:", plan.Generations[len(plan.Generations)-1])
 	}
-	var rows [][]string
-	for _, t := range append(plan.Tables, plan.Total) {
-		rows = append(rows, []string{t.Name, count(t.Delete), count(t.Restore), count(t.Lost), count(t.Unknown + t.Damaged)})
+	if plan.UnderWay {
+		env.say("it is under way; this is what is left of it")
 	}
-	printTable(env.Stdout, []column{left("table"), right("to delete"), right("to give back"), right("deleted, lost"), right("not known")}, rows)
+	printRollbackTable(env, plan)
 	env.say("some %s requests", count(plan.Requests))
+	if plan.InFlight > 0 {
+		env.say("%s records are in flight: what became of them is looked up first", count(plan.InFlight))
+	}
+	if f := plan.Total.Found; f != nil && f.Left > 0 {
+		env.say("%s records stay, since others have changed them (or may have made them); --overwrite takes them back", count(f.Left))
+	}
 	if plan.Total.Lost > 0 {
 		env.say("%s records were deleted by a load and are not made again", count(plan.Total.Lost))
 	}
@@ -162,6 +183,24 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 	if n := plan.Total.Maybe; n > 0 {
 		env.say("of %s records that are to be deleted it is looked up first who made them, and when", count(n))
 	}
+}
+
+// printRollbackTable shows what would happen, where the target was asked, else what is meant to.
+func printRollbackTable(env *Env, plan appliance.RollbackPlan) {
+	columns := []column{left("table"), right("to delete"), right("to give back")}
+	if plan.Asked {
+		columns = append(columns, right("left to others"), right("gone already"), right("as before already"))
+	}
+	columns = append(columns, right("deleted, lost"), right("not known"))
+	var rows [][]string
+	for _, t := range append(plan.Tables, plan.Total) {
+		row := []string{t.Name, count(t.Delete), count(t.Restore)}
+		if f := t.Found; plan.Asked && f != nil {
+			row = []string{t.Name, count(f.Delete), count(f.Restore), count(f.Left), count(f.Gone), count(f.Same)}
+		}
+		rows = append(rows, append(row, count(t.Lost), count(t.Unknown+t.Damaged)))
+	}
+	printTable(env.Stdout, columns, rows)
 }
 
 func printRollback(env *Env, r appliance.RollbackResult) {

@@ -143,6 +143,7 @@ func (l *Loader) settleDoubtByKey(ctx context.Context, t *mapping.Table, s ledge
 // anew, unless that may be under way.
 func (l *Loader) settleDeleted(ctx context.Context, t *mapping.Table, s ledger.Span) error {
 	if age := time.Since(s.Changed()); age < lateTime {
+		l.o.Watch.Note(t.Name, fmt.Sprintf("their deletes may be at work in the target still; waiting %s before they are looked up", (lateTime-age).Round(time.Second)))
 		if err := dataverse.Pause(ctx, lateTime-age); err != nil {
 			return err
 		}

@@ -44,6 +44,10 @@ type Rollback struct {
 	Begun     time.Time // when the first load began of what goes back: what is older was made by others
 	// Images calls fn with what records of a range had, of each the newest first.
 	Images func(table string, r ledger.Range, fn func(ledger.Image)) error
+	// SeqOf tells the row of a record id in the target; only Survey asks. PageFrom is of how many records on it
+	// reads a table page by page, PageRows how many rows a page has; 0 = surveyFrom, surveyPage.
+	SeqOf              func(table string, id schema.GUID) (uint32, bool)
+	PageFrom, PageRows int
 }
 
 // Settle looks up what an earlier run has left in flight, and sends nothing.
@@ -145,62 +149,76 @@ func backTable(t *mapping.Table, more ...string) string {
 // leaveOthers decides about records that are about to be deleted and that somebody else has changed,
 // or perhaps made, and returns the rest.
 func (s *sender) leaveOthers(ctx context.Context, set []int) (rest []int, err error) {
-	t, o := s.w.table.Schema, s.l.back
-	maybe := o.Tables[s.w.table.Name].Maybe
-	columns := map[string]string{"modifiedby": modifiedBy, "modifiedon": "modifiedon", "createdby": "_createdby_value", "createdon": "createdon"}
-	var read []string
-	for name, reading := range columns {
-		if t.Column(name) != nil {
-			read = append(read, reading)
-		}
-	}
-	slices.Sort(read)
-	of := make(map[schema.GUID]int, len(set))
-	var ids []schema.GUID
-	for _, i := range set {
-		if !o.Overwrite || maybe.Has(s.j.seqs[i]) {
-			of[s.j.ids[i]] = i
-			ids = append(ids, s.j.ids[i])
-		}
-	}
-	if len(ids) == 0 || len(read) == 0 {
+	asked := slices.DeleteFunc(slices.Clone(set), func(i int) bool {
+		return s.l.back.Overwrite && !s.l.back.Tables[s.w.table.Name].Maybe.Has(s.j.seqs[i])
+	})
+	if len(asked) == 0 || len(makers(s.w.table.Schema)) == 0 {
 		return set, nil
 	}
-	err = s.target.Records(ctx, t, ids, read, func(id schema.GUID, row json.RawMessage) error {
+	err = s.askMakers(ctx, asked, func(i int, why string) {
+		if why != "" {
+			s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict), Text: why}}
+		}
+	})
+	return s.open(set), err
+}
+
+// makers are the columns of a table, as they are read, that say who made a record and who changed it last.
+func makers(t *schema.Table) (read []string) {
+	for _, c := range [...]struct{ name, reading string }{{"createdby", "_createdby_value"}, {"createdon", "createdon"}, {"modifiedby", modifiedBy}, {"modifiedon", "modifiedon"}} {
+		if t.Column(c.name) != nil {
+			read = append(read, c.reading)
+		}
+	}
+	return read
+}
+
+// askMakers reads who made records and who changed them last. found is called for those that are there:
+// why is what keeps one from being deleted, "" = nothing.
+func (s *sender) askMakers(ctx context.Context, set []int, found func(i int, why string)) error {
+	of := make(map[schema.GUID]int, len(set))
+	ids := make([]schema.GUID, len(set))
+	for k, i := range set {
+		of[s.j.ids[i]], ids[k] = i, s.j.ids[i]
+	}
+	t := s.w.table.Schema
+	return s.target.Records(ctx, t, ids, makers(t), func(id schema.GUID, row json.RawMessage) error {
 		i, asked := of[id]
 		var have map[string]any
 		if err := decode(row, &have); err != nil || !asked {
 			return err
 		}
-		text := ""
-		switch {
-		case maybe.Has(s.j.seqs[i]) && !s.madeByUs(have):
-			text = fmt.Sprintf("it is not certain that this migration made the record: it was made by %v on %v", have["_createdby_value"], have["createdon"])
-		case !o.Overwrite && s.changedBy(have):
-			text = fmt.Sprintf("somebody has changed the record in the target since it was loaded: %v on %v; --overwrite takes it back all the same", have[modifiedBy], have["modifiedon"])
-		default:
-			return nil
-		}
-		s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict), Text: text}}
+		found(i, s.l.back.notOurs(s.l, s.w.table.Name, s.j.seqs[i], have))
 		return nil
 	})
-	return s.open(set), err
+}
+
+// notOurs is what keeps a record from being deleted, going by who made it and who changed it last;
+// "" = nothing.
+func (o *Rollback) notOurs(l *Loader, table string, seq uint32, have map[string]any) string {
+	switch {
+	case o.Tables[table].Maybe.Has(seq) && !l.madeByUs(have):
+		return fmt.Sprintf("it is not certain that this migration made the record: it was made by %v on %v", have["_createdby_value"], have["createdon"])
+	case !o.Overwrite && l.changedBy(have):
+		return fmt.Sprintf("somebody has changed the record in the target since it was loaded: %v on %v; --overwrite takes it back all the same", have[modifiedBy], have["modifiedon"])
+	}
+	return ""
 }
 
 // changedBy reports whether somebody else has changed a record last.
-func (s *sender) changedBy(have map[string]any) bool {
+func (l *Loader) changedBy(have map[string]any) bool {
 	who, err := schema.ParseGUID(fmt.Sprint(have[modifiedBy]))
-	return err == nil && !slices.Contains(s.l.o.Ours, who)
+	return err == nil && !slices.Contains(l.o.Ours, who)
 }
 
 // clockSlack is by how much the service's clock may be behind ours.
 const clockSlack = 5 * time.Minute
 
 // madeByUs reports whether a record is of this migration by who made it and when.
-func (s *sender) madeByUs(have map[string]any) bool {
+func (l *Loader) madeByUs(have map[string]any) bool {
 	who, err := schema.ParseGUID(fmt.Sprint(have["_createdby_value"]))
 	when, timeErr := time.Parse(time.RFC3339, fmt.Sprint(have["createdon"]))
-	return err == nil && slices.Contains(s.l.o.Ours, who) && timeErr == nil && when.After(s.l.back.Begun.Add(-clockSlack))
+	return err == nil && slices.Contains(l.o.Ours, who) && timeErr == nil && when.After(l.back.Begun.Add(-clockSlack))
 }
 
 // clearStep empties the deferred lookups of a table by which its records, which are to be deleted,
@@ -214,6 +232,17 @@ func (l *Loader) clearStep(ctx, drain context.Context, t *mapping.Table, step pl
 	}
 	w := l.backWork(t, step, Clear, ledger.Delete, only)
 	w.removing.body = body
+	err := l.eachOf(ctx, drain, w, only, filled, func(ctx context.Context, s *sender) error { return s.clear(ctx) })
+	if errors.Is(err, dataverse.ErrStopping) {
+		return ErrDrained
+	}
+	return err
+}
+
+// eachOf hands the records of a set out in jobs, some at once, that are of rows which meet an SQL
+// condition. Where do writes, only those come that still wait for it.
+func (l *Loader) eachOf(ctx, drain context.Context, w *work, only *ledger.Ranges, condition string, do func(ctx context.Context, s *sender) error) error {
+	t := w.table
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(w.settings.Parallel, 1))
 	j := w.jobs.Get().(*job)
@@ -224,28 +253,26 @@ func (l *Loader) clearStep(ctx, drain context.Context, t *mapping.Table, step pl
 			return ErrDrained
 		}
 		group.Go(func() error {
-			s := &sender{l: l, w: w, j: full, target: w.target}
-			return s.clear(dataverse.Stopping(ctx, drain))
+			defer w.put(full)
+			return do(dataverse.Stopping(ctx, drain), &sender{l: l, w: w, j: full, target: w.target})
 		})
 		return ctx.Err()
 	}
 	list := only.List()
-	query := fmt.Sprintf("SELECT dm_seq, dm_id FROM %s WHERE filled AND dm_seq >= %d AND dm_seq < %d", backTable(t, "("+filled+") AS filled"), list[0].From, list[len(list)-1].To)
+	columns := "dm_seq, dm_id"
+	if t.Link != nil {
+		columns = "dm_seq, " + mapping.Ident(t.Link.Column1) + ", " + mapping.Ident(t.Link.Column2)
+	}
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE filled AND dm_seq >= %d AND dm_seq < %d", columns, backTable(t, "("+condition+") AS filled"), list[0].From, list[len(list)-1].To)
 	err := l.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		for i := range b.Rows {
-			seq := uint32(b.Columns[0].Ints[i])
-			if e, _ := l.book.Entry(t.Name, seq); !only.Has(seq) || e.Action != ledger.Delete || e.Flag != ledger.Unprocessed {
+			seq := uint32(b.Column(mapping.Seq).Ints[i])
+			if !only.Has(seq) || w.removing.body != nil && !l.waits(t.Name, seq) {
 				continue
 			}
-			id := schema.GUID(b.Columns[1].UUIDs[i])
-			if t.KeptIDs() {
-				kept, _, err := l.keptID(t.Name, id)
-				if err != nil {
-					return err
-				}
-				id = kept
+			if err := l.addBack(j, b, seq, i); err != nil {
+				return err
 			}
-			j.places, j.seqs, j.ids, j.results = append(j.places, len(j.seqs)), append(j.seqs, seq), append(j.ids, id), append(j.results, outcome{})
 			if len(j.seqs) >= w.inBatch {
 				if err := hand(); err != nil {
 					return err
@@ -260,10 +287,35 @@ func (l *Loader) clearStep(ctx, drain context.Context, t *mapping.Table, step pl
 	if waitErr := group.Wait(); waitErr != nil {
 		err = waitErr
 	}
-	if errors.Is(err, dataverse.ErrStopping) {
-		return ErrDrained
-	}
 	return err
+}
+
+// waits reports whether a record still waits to be deleted.
+func (l *Loader) waits(table string, seq uint32) bool {
+	e, _ := l.book.Entry(table, seq)
+	return e.Action == ledger.Delete && e.Flag == ledger.Unprocessed
+}
+
+// addBack adds the record of a row to a job, under its id in the target.
+func (l *Loader) addBack(j *job, b *column.Batch, seq uint32, i int) error {
+	t := j.w.table
+	j.places, j.seqs, j.results = append(j.places, len(j.seqs)), append(j.seqs, seq), append(j.results, outcome{})
+	if t.Link == nil {
+		id := schema.GUID(b.Column(mapping.ID).UUIDs[i])
+		if t.KeptIDs() {
+			kept, _, err := l.keptID(t.Name, id)
+			if err != nil {
+				return err
+			}
+			id = kept
+		}
+		j.ids = append(j.ids, id)
+		return nil
+	}
+	id1, _, err1 := l.keptID(t.Link.Table1, b.Column(t.Link.Column1).UUIDs[i])
+	id2, _, err2 := l.keptID(t.Link.Table2, b.Column(t.Link.Column2).UUIDs[i])
+	j.links = append(j.links, dataverse.Pair{ID1: id1, ID2: id2})
+	return errors.Join(err1, err2)
 }
 
 // blocking is the update that empties those of the lookups which would keep what they point to from

@@ -1,0 +1,248 @@
+package load
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"dvmigrate/appliance/dataverse"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
+	"dvmigrate/ledger"
+)
+
+// Found is what a rollback would do with the records of a table, going by what the target has now.
+type Found struct {
+	Delete  int64 `json:"delete"`  // would be deleted
+	Restore int64 `json:"restore"` // would get back what they had
+	Left    int64 `json:"left"`    // others have changed them, or may have made them
+	Gone    int64 `json:"gone"`    // are not in the target any more
+	Same    int64 `json:"same"`    // have what they had already
+}
+
+// Add adds what was found of another table.
+func (f *Found) Add(o Found) {
+	f.Delete, f.Restore, f.Left, f.Gone, f.Same = f.Delete+o.Delete, f.Restore+o.Restore, f.Left+o.Left, f.Gone+o.Gone, f.Same+o.Same
+}
+
+// Survey finds out what a rollback would do, by the rules by which it would, and does nothing. told is
+// called from several goroutines, one at a time, with how many of the records were looked at.
+func (l *Loader) Survey(ctx context.Context, o Rollback, told func(table string, done, total int64)) (map[string]Found, error) {
+	l.back = &o
+	total, done := int64(0), int64(0)
+	for _, b := range o.Tables {
+		total += int64(b.Delete.Len() + b.Restore.Len())
+	}
+	out := map[string]Found{}
+	for _, step := range l.o.Plan.Steps {
+		t := l.o.Tables[step.Table]
+		if passOf(step.Pass) != ledger.Main || t == nil {
+			continue
+		}
+		v := &survey{l: l, step: step, table: t}
+		v.count = func(n int64) {
+			done += n
+			told(t.Name, done, total)
+		}
+		err := v.restores(ctx, o.Tables[t.Name].Restore)
+		if err == nil {
+			err = v.deletes(ctx, o.Tables[t.Name].Delete)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up what the target has of %s: %w", t.Name, err)
+		}
+		out[t.Name] = v.found
+	}
+	return out, nil
+}
+
+// survey looks at the records of one table.
+type survey struct {
+	l     *Loader
+	step  plan.Step
+	table *mapping.Table
+
+	mu    sync.Mutex // guards found, and is held when count is called
+	found Found
+	count func(n int64)
+}
+
+func (v *survey) add(f Found) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.found.Add(f)
+	v.count(f.Delete + f.Restore + f.Left + f.Gone + f.Same)
+}
+
+// restores looks at records that were changed, window by window: what they had is in memory.
+func (v *survey) restores(ctx context.Context, only *ledger.Ranges) error {
+	list := only.List()
+	for from := uint32(0); len(list) > 0 && from < list[len(list)-1].To; {
+		in := only.Within(ledger.Range{From: from, To: list[len(list)-1].To})
+		part := &ledger.Ranges{}
+		part.Add(only.Within(ledger.Range{From: in[0].From, To: in[0].From + min(restoreWindow, ^uint32(0)-in[0].From)}))
+		window := part.List()
+		from = window[len(window)-1].To
+		formers, err := v.l.formers(v.table.Name, ledger.Range{From: window[0].From, To: from})
+		if err != nil {
+			return err
+		}
+		err = v.l.eachOf(ctx, ctx, v.l.backWork(v.table, v.step, Restore, ledger.Update, part), part, "true", func(ctx context.Context, s *sender) error {
+			for _, seq := range s.j.seqs {
+				s.j.formers = append(s.j.formers, formers[seq])
+			}
+			if _, err := s.returns(ctx, s.j.all()); err != nil {
+				return err
+			}
+			v.add(s.returning())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// returning counts what returns has found.
+func (s *sender) returning() (f Found) {
+	for _, r := range s.j.results {
+		switch {
+		case r.result == ledger.ResultSuccess:
+			f.Same++
+		case r.result == ledger.ResultHeld:
+			f.Left++
+		case r.reason != nil && Class(r.reason.Class) == ClassMissing:
+			f.Gone++
+		default: // what of a record cannot go back is told when the rest has
+			f.Restore++
+		}
+	}
+	return f
+}
+
+// deletes looks at records that were made: many by reading the table page by page, as far as that is
+// worth it, the others by their ids.
+func (v *survey) deletes(ctx context.Context, only *ledger.Ranges) error {
+	if only.Len() == 0 {
+		return nil
+	}
+	rest := only
+	if only.Len() >= cmp.Or(v.l.back.PageFrom, surveyFrom) && v.table.Link == nil && v.l.back.SeqOf != nil {
+		var err error
+		if rest, err = v.pages(ctx, only); err != nil {
+			return err
+		}
+	}
+	if rest.Len() == 0 {
+		return nil
+	}
+	return v.l.eachOf(ctx, ctx, v.l.backWork(v.table, v.step, Delete, ledger.Delete, rest), rest, "true", func(ctx context.Context, s *sender) error {
+		if v.table.Link != nil {
+			return v.links(ctx, s)
+		}
+		f := Found{Gone: int64(len(s.j.seqs))}
+		err := s.askMakers(ctx, s.j.all(), func(_ int, why string) { f.meet(why) })
+		if err == nil {
+			v.add(f)
+		}
+		return err
+	})
+}
+
+// meet counts a record that is there.
+func (f *Found) meet(why string) {
+	if f.Gone--; why != "" {
+		f.Left++
+	} else {
+		f.Delete++
+	}
+}
+
+const (
+	surveyFrom = 10_000 // records from which on reading all of a table may be less than asking for each
+	surveyPage = 5000   // rows of a page (dataverse-web-api.md 10.1)
+)
+
+// errEnough ends a reading of pages that find too little.
+var errEnough = errors.New("enough was read")
+
+// pages reads the table page by page, until that has cost half of what asking for each record would, and
+// says which were not met. All that it tells of a table that it has read to its end.
+func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.Ranges, err error) {
+	t := v.table.Schema
+	list := only.List()
+	first := list[0].From
+	met := make([]uint64, (list[len(list)-1].To-first)/64+1)
+	page := cmp.Or(v.l.back.PageRows, surveyPage)
+	rows, most := 0, max(only.Len()/fallbackBatch/2, 1)*page
+	var f Found
+	tell := func() {
+		v.add(f)
+		f = Found{}
+	}
+	q := dataverse.Query{Select: append([]string{t.PrimaryID}, makers(t)...), OrderBy: t.PrimaryID, PageSize: page}
+	err = v.l.o.Target(v.table.Name).Rows(ctx, t, q, func(row json.RawMessage) error {
+		var have map[string]any
+		if err := decode(row, &have); err != nil {
+			return err
+		}
+		id, err := schema.ParseGUID(fmt.Sprint(have[t.PrimaryID]))
+		if err != nil {
+			return fmt.Errorf("read a row of the target: %w", err)
+		}
+		if rows++; rows%page == 0 {
+			if tell(); rows >= most {
+				return errEnough
+			}
+		}
+		seq, ours := v.l.back.SeqOf(v.table.Name, id)
+		if !ours || !only.Has(seq) || met[(seq-first)/64]&(1<<((seq-first)%64)) != 0 {
+			return nil
+		}
+		met[(seq-first)/64] |= 1 << ((seq - first) % 64)
+		f.Gone++
+		f.meet(v.l.back.notOurs(v.l, v.table.Name, seq, have))
+		return nil
+	})
+	tell()
+	rest = &ledger.Ranges{}
+	for _, r := range list {
+		for seq := r.From; seq < r.To; seq++ {
+			if met[(seq-first)/64]&(1<<((seq-first)%64)) == 0 {
+				rest.Add([]ledger.Range{ledger.One(seq)})
+			}
+		}
+	}
+	switch {
+	case errors.Is(err, errEnough):
+		return rest, nil
+	case err != nil:
+		return nil, err
+	}
+	v.add(Found{Gone: int64(rest.Len())})
+	return &ledger.Ranges{}, nil
+}
+
+// links looks which links are there.
+func (v *survey) links(ctx context.Context, s *sender) error {
+	k, f := v.table.Link, Found{Gone: int64(len(s.j.links))}
+	var conditions []string
+	for _, p := range s.j.links {
+		conditions = append(conditions, fmt.Sprintf("(%s eq %s and %s eq %s)", k.Column1, schema.GUID(p.ID1), k.Column2, schema.GUID(p.ID2)))
+	}
+	q := dataverse.Query{Select: []string{k.Column1, k.Column2}, Filter: strings.Join(conditions, " or ")}
+	err := s.target.Rows(ctx, v.table.Schema, q, func(json.RawMessage) error {
+		f.meet("")
+		return nil
+	})
+	if err == nil {
+		v.add(f)
+	}
+	return err
+}
