@@ -205,7 +205,7 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		return nil, err
 	}
 	o := emulator.Options{Schema: sch, Seed: seed, StatePath: c.state, Discard: c.discard, Latency: c.latency, LatencyP99: c.latencyP99,
-		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, PlainClose: !c.closeByMessage, DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
+		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, PlainClose: !c.closeByMessage, DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), AssumeTracking: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
 	if err := c.readProfile(env, &o); err != nil {
 		return nil, err
 	}

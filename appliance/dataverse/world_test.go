@@ -92,6 +92,7 @@ func sensorTable() *schema.Table {
 		LogicalName: "contoso_sensor", SchemaName: "contoso_Sensor", EntitySet: "contoso_sensors", DisplayName: "Sensor", ObjectTypeCode: 10001, Custom: true,
 		PrimaryID: "contoso_sensorid", PrimaryName: "contoso_name", Kind: schema.Elastic, Ownership: schema.OrganizationOwned,
 		Bulk: []string{"create", "update", "upsert", "delete"},
+		Keys: []schema.Key{{LogicalName: "keyfornosqlentitywithpkpartitionid", SchemaName: "KeyForNoSqlEntityWithPKPartitionId", Columns: []string{"contoso_sensorid", "partitionid"}}},
 		Columns: []*schema.Column{
 			{LogicalName: "contoso_sensorid", SchemaName: "contoso_SensorId", Type: schema.UniqueID, NoUpdate: true},
 			{LogicalName: "contoso_name", SchemaName: "contoso_Name", Type: schema.Text, MaxLength: 100, Format: "Text"},

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -93,10 +94,27 @@ func (c *call) wire(into any) error {
 	if err := c.checkContentType(); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(c.body, into); err != nil {
-		return errPayload("", "Microsoft.OData.ODataException: "+err.Error())
+	s := scanner{b: c.body}
+	err := s.skip(0)
+	if err == nil {
+		err = s.end()
 	}
-	return nil
+	if err != nil {
+		return inPayload("", err)
+	}
+	return errWire(json.Unmarshal(c.body, into))
+}
+
+// errWire says in the service's words that a value of a body has the wrong type.
+func errWire(err error) error {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong):
+		return errPayload("", "Microsoft.OData.ODataException: An unexpected node was found when reading the value of property '"+or(wrong.Field, "value")+"'.")
+	}
+	return errPayload("", "Microsoft.OData.ODataException: Invalid JSON.")
 }
 
 // wireType is the name in an @odata.type, less the namespace.

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -89,11 +88,8 @@ type numberBody struct {
 // numberColumn reads the body of an auto-number action and finds its column.
 func (c *call) numberColumn() (*column, numberBody, error) {
 	var b numberBody
-	if err := c.checkContentType(); err != nil {
+	if err := c.wire(&b); err != nil {
 		return nil, b, err
-	}
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		return nil, b, errPayload("", "Microsoft.OData.ODataException: "+err.Error())
 	}
 	t := c.srv.model.byName[b.EntityName]
 	if t == nil {

@@ -339,18 +339,18 @@ func parseOperation(kind string, head textproto.MIMEHeader, rest []byte) (op bat
 		return op, errPayload("", "Microsoft.OData.ODataException: The 'Content-Transfer-Encoding' of a batch operation is not 'binary'.")
 	}
 	line, rest, ok := bytes.Cut(rest, []byte("\r\n"))
-	words := strings.Split(string(line), " ")
-	if !ok || bytes.ContainsRune(line, '\n') || len(words) < 2 {
+	first, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ') // the URL may have blanks in it
+	if !ok || bytes.ContainsRune(line, '\n') || first < 0 {
 		return op, errStream()
 	}
-	if len(words) != 3 || words[2] != "HTTP/1.1" {
+	if first == 0 || last == first || string(line[last+1:]) != "HTTP/1.1" || len(bytes.TrimSpace(line[first:last])) == 0 {
 		return op, errPayload("", "Microsoft.OData.ODataException: The request line '"+string(line)+"' is invalid. The request line is expected to be in the format 'Method URL HTTP/1.1'.")
 	}
 	h, body, ok := cutHead(rest)
 	if !ok {
 		return op, errStream()
 	}
-	op = batchOp{contentID: head.Get("Content-ID"), method: words[0], url: words[1], header: http.Header(h), body: bytes.TrimSpace(body)}
+	op = batchOp{contentID: head.Get("Content-ID"), method: string(line[:first]), url: strings.TrimSpace(string(line[first:last])), header: http.Header(h), body: bytes.TrimSpace(body)}
 	return op, nil
 }
 

@@ -147,10 +147,10 @@ func (w *csdl) entityType(t *table) {
 		}
 	}
 	var keys [][]string
-	for _, k := range t.keys[:len(t.Table.Keys)] {
+	for _, k := range t.addressing() {
 		var names []string
-		for _, c := range k.cols {
-			names = append(names, c.wire)
+		for _, name := range k.Columns {
+			names = append(names, t.byName[name].wire)
 		}
 		keys = append(keys, names)
 	}
@@ -324,7 +324,8 @@ func (w *csdl) container() {
 // the overloads that are bound to tables.
 func (w *csdl) operation(o csdlOperation, of string) {
 	response := o.name + of + "Response"
-	if o.result != "" {
+	rows := strings.HasPrefix(o.result, "Collection(")
+	if o.result != "" && !rows {
 		w.open("ComplexType", "Name", response)
 		w.typed("Property", o.result, "")
 		w.close("ComplexType")
@@ -334,6 +335,8 @@ func (w *csdl) operation(o csdlOperation, of string) {
 		w.typed("Parameter", o.parameters, "false")
 	}
 	switch {
+	case rows:
+		w.empty("ReturnType", "Type", o.result, "Nullable", "false")
 	case o.result != "":
 		w.empty("ReturnType", "Type", "mscrm."+response, "Nullable", "false")
 	case o.kind == "Function":

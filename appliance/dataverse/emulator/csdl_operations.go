@@ -10,7 +10,7 @@ type csdlOperation struct {
 	kind, name string
 	bound      bool
 	parameters string
-	result     string // properties of its response type; empty for none, of a function for crmbaseentity
+	result     string // properties of its response type, or a collection of rows; empty for none, of a function for crmbaseentity
 }
 
 // csdlOperations are the unbound operations of the emulator, and the bound ones
@@ -22,6 +22,7 @@ var csdlOperations = []csdlOperation{
 	{"Function", "RetrieveCurrentOrganization", false, "AccessType mscrm.EndpointAccessType", "Detail mscrm.OrganizationDetail"},
 	{"Function", "RetrieveMetadataChanges", false, "Query mscrm.EntityQueryExpression?,DeletedMetadataFilters mscrm.DeletedMetadataFilters?,ClientVersionStamp Edm.String?,AppModuleId Edm.Guid?,RetrieveAllSettings Edm.Boolean?", "EntityMetadata Collection(mscrm.ComplexEntityMetadata),ServerVersionStamp Edm.String,DeletedMetadata mscrm.DeletedMetadataCollection"},
 	{"Function", "CalculateRollupField", false, "Target mscrm.crmbaseentity,FieldName Edm.String", ""},
+	{"Function", "RetrieveDuplicates", false, "BusinessEntity mscrm.crmbaseentity,MatchingEntityName Edm.String,PagingInfo mscrm.PagingInfo", "Collection(mscrm.crmbaseentity)"},
 	{"Function", "RetrieveSharedPrincipalsAndAccess", false, "Target mscrm.crmbaseentity", "PrincipalAccesses Collection(mscrm.PrincipalAccess)"},
 	{"Function", "RetrieveUserPrivileges", true, "entity mscrm.systemuser", "RolePrivileges Collection(mscrm.RolePrivilege)"},
 	{"Function", "RetrievePrincipalAccess", true, "entity mscrm.systemuser,Target mscrm.crmbaseentity", "AccessRights mscrm.AccessRights"},
@@ -66,6 +67,7 @@ const csdlTypes = `<ComplexType Name="BooleanManagedProperty"><Property Name="Va
 	`<ComplexType Name="PrincipalAccess"><NavigationProperty Name="Principal" Type="mscrm.crmbaseentity" Nullable="false" /><Property Name="AccessMask" Type="mscrm.AccessRights" /></ComplexType>` +
 	`<ComplexType Name="QueryExpression" OpenType="true" /><ComplexType Name="EntityQueryExpression" OpenType="true" /><ComplexType Name="DeletedMetadataCollection" OpenType="true" />` +
 	`<ComplexType Name="ComplexEntityMetadata" OpenType="true" /><ComplexType Name="ComplexLookupAttributeMetadata" OpenType="true" /><ComplexType Name="ComplexOneToManyRelationshipMetadata" OpenType="true" />` +
+	`<ComplexType Name="PagingInfo"><Property Name="PageNumber" Type="Edm.Int32" Nullable="false" /><Property Name="Count" Type="Edm.Int32" Nullable="false" /><Property Name="ReturnTotalRecordCount" Type="Edm.Boolean" Nullable="false" /><Property Name="PagingCookie" Type="Edm.String" Unicode="false" /></ComplexType>` +
 	`<EnumType Name="EndpointAccessType"><Member Name="Default" Value="0" /><Member Name="Internet" Value="1" /><Member Name="Intranet" Value="2" /></EnumType>` +
 	`<EnumType Name="PrivilegeDepth"><Member Name="Basic" Value="0" /><Member Name="Local" Value="1" /><Member Name="Deep" Value="2" /><Member Name="Global" Value="3" /></EnumType>` +
 	`<EnumType Name="AccessRights" IsFlags="true"><Member Name="None" Value="0" /><Member Name="ReadAccess" Value="1" /><Member Name="WriteAccess" Value="2" /><Member Name="AppendAccess" Value="4" /><Member Name="AppendToAccess" Value="16" /><Member Name="CreateAccess" Value="32" /><Member Name="DeleteAccess" Value="65536" /><Member Name="ShareAccess" Value="262144" /><Member Name="AssignAccess" Value="524288" /></EnumType>` +

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,11 @@ import (
 const maxElasticRows = 100
 
 func (t *table) isElastic() bool { return t.Kind == schema.Elastic }
+
+// errElasticLink refuses what would join an elastic table with another for a condition.
+func errElasticLink() *apiError {
+	return errorf(http.StatusBadRequest, "0x80048d0b", "Link entities are not supported")
+}
 
 // partitionOf is the partition a row is in: its own, or its id as text.
 func (r row) partition() string {
@@ -57,6 +63,18 @@ func (k *rowKey) inPartition(c *call, rec *record) {
 		}
 	}
 }
+
+// addressing lists the alternate keys as the metadata has them: those of the schema, and
+// that of an elastic table's id and partition.
+func (t *table) addressing() []schema.Key {
+	if !t.isElastic() || slices.ContainsFunc(t.Table.Keys, func(k schema.Key) bool { return k.SchemaName == partitionKey }) {
+		return t.Table.Keys
+	}
+	return append(slices.Clone(t.Table.Keys), schema.Key{LogicalName: strings.ToLower(partitionKey), SchemaName: partitionKey, Columns: []string{t.PrimaryID, "partitionid"}})
+}
+
+// partitionKey is the name of that key.
+const partitionKey = "KeyForNoSqlEntityWithPKPartitionId"
 
 // elasticKey reads id and partition between the brackets of a URL: the alternate key
 // KeyForNoSqlEntityWithPKPartitionId (section 6.3).

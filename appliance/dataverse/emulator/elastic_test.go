@@ -128,3 +128,25 @@ func TestElasticTimeToLive(t *testing.T) {
 		}
 	})
 }
+
+// TestElasticKey: the key of id and partition is in the metadata, and an upsert by it
+// answers with it (6.3, 3.3); nothing joins another table with a condition.
+func TestElasticKey(t *testing.T) {
+	e := elastic(t)
+	e.has(e.want(200, "", "GET", "EntityDefinitions(LogicalName='contoso_event')/Keys?$select=SchemaName,KeyAttributes,EntityKeyIndexStatus", ""),
+		`"SchemaName":"KeyForNoSqlEntityWithPKPartitionId"`, `"KeyAttributes":["contoso_eventid","partitionid"]`, `"Active"`)
+	e.has(e.want(200, "", "GET", "$metadata", ""), `<PropertyValue Property="Name" PropertyPath="partitionid" />`)
+	key := "contoso_events(contoso_eventid=" + gid(9, 1) + ",partitionid='P''1')"
+	if a := e.want(204, "", "PATCH", key, `{"contoso_name":"x"}`); a.header.Get("OData-EntityId") != e.url+"/"+key {
+		t.Errorf("OData-EntityId %s", a.header.Get("OData-EntityId"))
+	}
+	e.want(200, "", "GET", key+"?$select=contoso_name", "")
+	link := func(filter string) string {
+		return "contoso_events?" + query("fetchXml", `<fetch><entity name="contoso_event"><attribute name="contoso_name"/><link-entity name="systemuser" from="systemuserid" to="createdby">`+filter+`</link-entity></entity></fetch>`)
+	}
+	e.want(200, "", "GET", link(""), "")
+	for _, path := range []string{link(`<filter><condition attribute="fullname" operator="not-null"/></filter>`), "contoso_events?" + query("$filter", "createdby/fullname ne null"),
+		"contoso_events?" + query("$orderby", "createdby/fullname")} {
+		e.has(e.want(400, "0x80048d0b", "GET", path, ""), "Link entities are not supported")
+	}
+}

@@ -127,6 +127,9 @@ func (q *fetchQuery) addNode(e *fetchEntity, parent int) error {
 		default:
 			return errFetch("Invalid link-type specified, valid values are: 'natural', 'inner', 'in', 'exists', 'matchfirstrowusingcrossapply', 'outer'. link-type = %s", e.LinkType)
 		}
+		if (t.isElastic() || q.nodes[parent].t.isElastic()) && len(e.Filters) > 0 {
+			return errElasticLink()
+		}
 		var err error
 		if n.from, err = t.fetchColumn(e.From); err != nil {
 			return err

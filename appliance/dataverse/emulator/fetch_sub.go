@@ -29,6 +29,9 @@ func (q *fetchQuery) bindSub(e *fetchEntity, at int) (fetchSub, error) {
 		return s, err
 	}
 	n := s.q.nodes[0]
+	if n.t.isElastic() || q.nodes[at].t.isElastic() {
+		return s, errElasticLink()
+	}
 	var err error
 	if n.from, err = n.t.fetchColumn(e.From); err != nil {
 		return s, err

@@ -53,7 +53,7 @@ func (a fileAction) post(c *call) error {
 func (c *call) target(p *fileParams) (*table, string, error) {
 	var fields map[string]any
 	if err := json.Unmarshal(p.Target, &fields); err != nil {
-		return nil, "", errPayload("", "Microsoft.OData.ODataException: the Target is no object")
+		return nil, "", errorf(http.StatusBadRequest, "0x80040203", "The required parameter 'Target' is missing from the request.")
 	}
 	typ, _ := fields["@odata.type"].(string)
 	t := c.srv.model.byName[wireType(typ)]

@@ -53,6 +53,9 @@ func (t *table) resolve(p path) (accessor, error) {
 		if a.nav = t.navs[p[0]]; a.nav == nil {
 			return a, errNoProperty(t, p[0])
 		}
+		if t.isElastic() {
+			return a, errElasticLink()
+		}
 		if a.nav.target == nil { // an owner is a principal, which has nothing but its id
 			if p[1] != "ownerid" {
 				return a, errURL("Could not find a property named '%s' on type '%sprincipal'.", p[1], namespace)
@@ -170,6 +173,9 @@ func (b binding) bindLambda(n lambda) (predicate, error) {
 	each, of, err := b.t.collection(n.nav)
 	if err != nil {
 		return nil, err
+	}
+	if b.t.isElastic() || of.isElastic() {
+		return nil, errElasticLink()
 	}
 	body := predicate(func(*tx, row) bool { return true })
 	if n.body != nil {

@@ -108,3 +108,45 @@ func TestParametersInline(t *testing.T) {
 		e.has(e.want(200, "", "GET", url.PathEscape(path), ""), want)
 	}
 }
+
+// TestPostToACollection makes a row at the other end of a collection.
+func TestPostToACollection(t *testing.T) {
+	e := seeded(t)
+	acc := "accounts(" + acc1 + ")"
+	new1, new2 := gid(5, 1), gid(5, 2)
+	a := e.want(204, "", "POST", acc+"/contact_customer_accounts", `{"contactid":"`+new1+`","lastname":"Child"}`)
+	if got := a.header.Get("OData-EntityId"); got != e.url+"/contacts("+new1+")" {
+		t.Errorf("OData-EntityId %s", got)
+	}
+	e.has(e.want(200, "", "GET", "contacts("+new1+")?$select=lastname,_parentcustomerid_value", ""), `"_parentcustomerid_value":"`+acc1+`"`)
+	a = e.want(201, "", "POST", acc+"/contoso_account_contact?$select=lastname", `{"contactid":"`+new2+`","lastname":"Linked"}`, "Prefer", "return=representation")
+	e.has(a, `#contacts(lastname)/$entity`, `"lastname":"Linked"`)
+	e.has(e.want(200, "", "GET", acc+"/contoso_account_contact?$select=lastname", ""), `"Linked"`)
+	e.want(404, "0x80040217", "POST", "accounts("+gid(9, 9)+")/contact_customer_accounts", `{"lastname":"x"}`)
+	e.want(400, "0x80048d19", "POST", acc+"/contact_customer_accounts", `{"name":"x"}`)
+	e.want(405, "0x80060888", "POST", acc+"/primarycontactid", `{"lastname":"x"}`)
+	e.want(405, "0x80060888", "POST", acc+"/contact_customer_accounts("+con1+")", `{"lastname":"x"}`)
+}
+
+// TestActionsBodies: what is wrong with a body is said in the service's words.
+func TestActionsBodies(t *testing.T) {
+	e := seeded(t)
+	for _, c := range []struct{ action, body, code, text string }{
+		{"GrantAccess", `{"Target":5}`, "0x80048d19", "reading the value of property 'Target'"},
+		{"GrantAccess", `{`, "0x80048d19", "Invalid JSON."}, {"GrantAccess", `{"Target":{}} x`, "0x80048d19", "More than one value"},
+		{"InitializeFileBlocksUpload", `{"FileAttributeName":"x"}`, "0x80040203", "'Target' is missing"}, {"SetAutoNumberSeed", `{"Value":"x"}`, "0x80048d19", "property 'Value'"},
+		{"EntityDefinitions", `[]`, "0x80048d19", "property 'value'"}, {"BulkDelete", `{"QuerySet":{}}`, "0x80048d19", "property 'QuerySet'"},
+	} {
+		a := e.want(400, c.code, "POST", c.action, c.body)
+		if e.has(a, c.text); strings.Contains(a.body, "json:") || strings.Contains(a.body, "emulator.") {
+			t.Errorf("%s %s: %s", c.action, c.body, a.body)
+		}
+	}
+}
+
+// TestContextOfExpand: the context of an answer names what is expanded in it.
+func TestContextOfExpand(t *testing.T) {
+	e := seeded(t)
+	e.has(e.want(200, "", "GET", "EntityDefinitions?$select=LogicalName&$expand=Keys($select=SchemaName,KeyAttributes),Attributes($select=LogicalName)", ""),
+		`#EntityDefinitions(LogicalName,Keys(SchemaName,KeyAttributes),Attributes(LogicalName))"`)
+}

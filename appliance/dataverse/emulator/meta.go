@@ -25,6 +25,7 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 		"sdkmessagefilters":                 (*call).getMessageFilters,
 		"sdkmessageprocessingsteps":         (*call).getSteps,
 		"CalculateRollupField":              (*call).calculateRollupField,
+		"RetrieveDuplicates":                (*call).retrieveDuplicates,
 		"RetrieveSharedPrincipalsAndAccess": (*call).retrieveShares,
 		"organizations":                     (*call).getOrganizations,
 		"solutions":                         (*call).getSolutions,

@@ -198,8 +198,8 @@ func (c *call) answerDefinitions(r resource, opts options) error {
 	}
 	context := r.context
 	opts.typed = c.level == fullMetadata
-	if opts.columns != nil {
-		context += "(" + strings.Join(opts.columns, ",") + ")"
+	if names := opts.chosen(); len(names) > 0 {
+		context += "(" + strings.Join(names, ",") + ")"
 	}
 	if r.single {
 		body := append(c.contextOf(context+"/$entity"), ',')
@@ -215,6 +215,15 @@ func (c *call) answerDefinitions(r resource, opts options) error {
 		return err
 	}
 	return c.json(http.StatusOK, append(body, '}'))
+}
+
+// chosen lists what is selected and expanded, as the context of an answer names it.
+func (o options) chosen() []string {
+	names := slices.Clone(o.columns)
+	for _, e := range o.expand {
+		names = append(names, e.nav+"("+strings.Join(e.opts.chosen(), ",")+")")
+	}
+	return names
 }
 
 // checkDefinitions refuses a $select or $expand of what the declared type lacks:

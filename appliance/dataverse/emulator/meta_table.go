@@ -96,7 +96,7 @@ func (m *model) attributes(t *table) []definition {
 // keys makes the definitions of the alternate keys (section 12.5).
 func keys(t *table) []definition {
 	out := []definition{}
-	for _, k := range t.keys[:len(t.Table.Keys)] {
+	for _, k := range t.addressing() {
 		status := "Active"
 		if k.Inactive {
 			status = "Pending"

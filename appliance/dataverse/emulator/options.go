@@ -25,6 +25,9 @@ type Options struct {
 	// actions of take CreateMultiple, UpdateMultiple and UpsertMultiple, but for those
 	// of section 6.2: for a schema read from a $metadata document, which does not say.
 	AssumeBulk bool
+	// AssumeTracking lets every standard and activity table track its changes where the
+	// schema says of none that it does: for a $metadata document without annotations.
+	AssumeTracking bool
 	// Seed reads rows that exist from the start, by table logical name: one JSON
 	// object a line, in the form of a create's body; lookups may be bound to rows
 	// of tables seeded before (tables are seeded in the schema's order) or after.

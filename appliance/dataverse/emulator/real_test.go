@@ -30,7 +30,7 @@ func TestRealMetadata(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := start(t, func(o *Options) { o.Schema, o.AssumeBulk = s, true })
+		e := start(t, func(o *Options) { o.Schema, o.AssumeBulk, o.AssumeTracking = s, true, true })
 		e.want(204, "", "POST", "contacts", `{"contactid":"`+con1+`","lastname":"Ek"}`)
 		e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[{"@odata.type":"Microsoft.Dynamics.CRM.account","accountid":"`+acc1+`","name":"A","revenue":5,
 			"primarycontactid@odata.bind":"contacts(`+con1+`)"}]}`)
@@ -38,6 +38,8 @@ func TestRealMetadata(t *testing.T) {
 		e.has(e.want(200, "", "GET", "accounts("+acc1+")?$select=name,revenue_base&$expand=primarycontactid($select=fullname),Account_Tasks($select=subject)", ""),
 			`"_transactioncurrencyid_value":"0e0`, `"subject":"T"`)
 		e.want(400, "0x80040203", "POST", "teams/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[]}`)
+		e.has(e.want(200, "", "GET", "accounts?$select=name", "", "Prefer", "odata.track-changes"), `"@odata.deltaLink"`)
+		e.has(e.want(200, "", "GET", "EntityDefinitions(LogicalName='account')?$select=ChangeTrackingEnabled", ""), `"ChangeTrackingEnabled":true`)
 		e.has(e.want(200, "", "GET", "sdkmessagefilters?$select=primaryobjecttypecode&$filter=sdkmessageid/name%20eq%20'CreateMultiple'%20and%20primaryobjecttypecode%20eq%20'account'", ""), `"account"`)
 	}
 }

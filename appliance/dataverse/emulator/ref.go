@@ -18,6 +18,32 @@ func (c *call) postRef() error {
 	return c.associate(p, key)
 }
 
+// postMember answers POST {set}({key})/{collection}: create a row at the other end, as
+// OData has it for collections.
+func (c *call) postMember() error {
+	p := c.table.props[c.segs[1].name]
+	if p.nav != nil || c.segs[1].hasKey || len(c.segs) > 2 {
+		return errMethod(c.method)
+	}
+	_, of, err := c.table.collection(c.segs[1].name)
+	if err != nil {
+		return err
+	}
+	return c.createRow(of, func(w *writer, rec *record) error {
+		from, err := c.findRow(w.tx, c.table, c.segs[0].key)
+		if err != nil {
+			return err
+		}
+		to := rowKey{t: from.t, id: from.id}
+		if p.collection != nil {
+			rec.binds = append(rec.binds, bind{p.collection, to})
+		} else {
+			rec.links = append(rec.links, linkRefs{end: linkEnd{p.link.m, 1 - p.link.side}, refs: []rowKey{to}})
+		}
+		return nil
+	})
+}
+
 // putRef answers PUT {set}({key})/{navigation}/$ref (section 5.2).
 func (c *call) putRef() error {
 	p := c.table.props[c.segs[1].name]

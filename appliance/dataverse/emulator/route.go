@@ -65,7 +65,7 @@ func (s *Server) makeRoutes() map[shape]map[string]route {
 			"DELETE": {"Update", (*call).deleteProperty},
 		},
 		shapeRaw:     {"GET": {"Retrieve", (*call).getRawProperty}},
-		shapeRelated: {"GET": {"Retrieve", (*call).getRelated}, "PUT": {"Update", (*call).putParties}},
+		shapeRelated: {"GET": {"Retrieve", (*call).getRelated}, "PUT": {"Update", (*call).putParties}, "POST": {"Create", (*call).postMember}},
 		shapeRef: {
 			"GET":    {"Retrieve", (*call).getRelated},
 			"POST":   {"Associate", (*call).postRef},

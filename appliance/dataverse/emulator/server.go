@@ -55,6 +55,11 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	var err error
+	if o.AssumeTracking {
+		if o.Schema, err = withTracking(o.Schema); err != nil {
+			return nil, err
+		}
+	}
 	if o.Schema, err = withSettings(o.Schema); err != nil {
 		return nil, err
 	}

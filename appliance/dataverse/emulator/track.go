@@ -64,6 +64,25 @@ func (c *call) trackQuery(t *table, o options) (*boundQuery, error) {
 	return c.bindQuery(t, o, false)
 }
 
+// withTracking turns change tracking on where the schema says of no table that it is.
+func withTracking(s *schema.Schema) (*schema.Schema, error) {
+	if slices.ContainsFunc(s.Tables, func(t *schema.Table) bool { return t.ChangeTracking }) {
+		return s, nil
+	}
+	for _, t := range s.Tables {
+		if t.Kind != schema.Standard && t.Kind != schema.Activity {
+			continue
+		}
+		tracked := *t
+		tracked.ChangeTracking = true
+		var err error
+		if s, err = s.With(&tracked); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
 // getChanges answers the first reading, a page of it, or a delta.
 func (c *call) getChanges(t *table, o options) error {
 	q, err := c.trackQuery(t, o)

@@ -9,17 +9,25 @@ import (
 
 // postRow answers POST {set}: create (section 3.1).
 func (c *call) postRow() error {
+	return c.createRow(c.table, func(*writer, *record) error { return nil })
+}
+
+// createRow makes the row that the body describes, after join has added to it.
+func (c *call) createRow(t *table, join func(*writer, *record) error) error {
 	c.records = 1
-	rec, err := c.decodeRow(c.table, false)
+	rec, err := c.decodeRow(t, false)
 	if err != nil {
 		return err
 	}
 	c.records = rowsOf([]*record{rec})
-	if rec.ref != "" || c.table.LogicalName == "activityparty" {
-		return errorf(http.StatusBadRequest, "0x80040800", "The 'Create' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", c.table.LogicalName)
+	if rec.ref != "" || t.LogicalName == "activityparty" {
+		return errorf(http.StatusBadRequest, "0x80040800", "The 'Create' method does not support entities of type '%s'. MessageProcessorCache returned MessageProcessor.Empty.", t.LogicalName)
 	}
 	var id schema.GUID
 	err = c.change(func(w *writer) error {
+		if err := join(w, rec); err != nil {
+			return err
+		}
 		id, err = w.create(rec)
 		if e, ok := err.(*apiError); ok && e.code == "0x80040237" && id == rec.id {
 			return errDuplicateID()
@@ -29,7 +37,7 @@ func (c *call) postRow() error {
 	if err != nil {
 		return err
 	}
-	ref := c.table.EntitySet + "(" + id.String() + ")"
+	ref := t.EntitySet + "(" + id.String() + ")"
 	c.ref = ref
 	if c.prefer.representation {
 		return c.represent(ref, http.StatusCreated)
@@ -87,7 +95,7 @@ func (c *call) patchRow() error {
 		return c.represent(ref, http.StatusOK)
 	}
 	c.res.entityID = c.api + "/" + c.table.EntitySet + "(" + escapeKey(c.segs[0].key) + ")"
-	if key.key == nil {
+	if key.key == nil && key.partition == "" {
 		c.res.entityID = c.api + "/" + ref
 	}
 	return c.noContent()
@@ -130,7 +138,7 @@ func (c *call) deleteRow() error {
 func (c *call) represent(ref string, status int) error {
 	set, key, _ := strings.Cut(strings.TrimSuffix(ref, ")"), "(")
 	get := &call{srv: c.srv, method: http.MethodGet, api: c.api, path: ref, header: http.Header{}, prefer: c.prefer, level: c.level,
-		user: c.user, caller: c.caller, table: c.table, tx: c.tx, segs: []segment{{name: set, key: key, hasKey: true}}}
+		user: c.user, caller: c.caller, table: c.srv.model.bySet[set], tx: c.tx, segs: []segment{{name: set, key: key, hasKey: true}}}
 	for _, p := range c.query {
 		if status == http.StatusCreated && c.method == http.MethodPost || p.name != "$expand" {
 			get.query = append(get.query, p)
