@@ -349,7 +349,7 @@ func rejectValue(out *sink, columns []dbColumn, i int, value []byte, why string)
 
 // keyText is the key of the row that is being filled, as far as it is.
 func (s *sink) keyText() string {
-	if s.key < 0 {
+	if s.key < 0 || s.dark {
 		return ""
 	}
 	v, row := s.cell(s.key), s.b.Rows

@@ -179,8 +179,29 @@ func (m Mask) sql(column, sqlType string) (string, error) {
 	return "", fmt.Errorf("its type is %s, which %s does not go with", sqlType, m.Kind)
 }
 
+// keptLabel is a part's label as the stage keeps it: ranges are said in values of the key,
+// which may be masked.
+func (r *run) keptLabel(label string) string {
+	if len(r.src.Masks) == 0 || label == "" {
+		return label
+	}
+	return mask.New(r.src.MaskKey).Seal(label)
+}
+
+// readLabel reads it. The parts of another key are not found, as the extract names the key.
+func (r *run) readLabel(kept string) (string, error) {
+	if len(r.src.Masks) == 0 || kept == "" {
+		return kept, nil
+	}
+	return mask.New(r.src.MaskKey).Unseal(kept)
+}
+
 // notShown stands for what might be an original value.
 const notShown = "(not shown: the source has masked columns)"
+
+// shifts reports whether a value may stand in another's column: in delimited text, where a
+// separator too many or too few moves the rest of the line.
+func (src *Source) shifts() bool { return len(src.Masks) > 0 && src.Format == CSV }
 
 // hide takes out of a bad line what might be an original value.
 func (src *Source) hide(b BadLine) BadLine {
@@ -192,6 +213,8 @@ func (src *Source) hide(b BadLine) BadLine {
 	}
 	if _, masked := src.maskOf(b.Column); masked {
 		b.Message = "column " + b.Column + ": the value does not fit; it is masked and not shown"
+	} else if b.Column != "" && src.shifts() {
+		b.Message = "column " + b.Column + ": the value does not fit; it is not shown, as it may be a masked column's in a line that is shifted"
 	} else if b.Column == "" {
 		b.Message = "the row does not fit; it has masked columns and is not shown"
 	}

@@ -42,7 +42,7 @@ func (r *run) collect(ctx context.Context, c *duckstage.Conn, paths []string, re
 		x.File, x.Column, x.Text = r.inputs[x.file].shown, deref(column), strings.TrimRight(deref(text), "\r\n")
 		r.longLines = r.longLines || kind == "LINE SIZE OVER MAXIMUM"
 		x.Message = reason(kind, deref(column), deref(message))
-		if _, masked := r.src.maskOf(x.Column); masked && kind == "CAST" {
+		if _, masked := r.src.maskOf(x.Column); (masked || r.src.shifts()) && kind == "CAST" {
 			x.Message = r.src.hide(x.BadLine).Message
 		}
 		refused = append(refused, x)

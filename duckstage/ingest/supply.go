@@ -63,6 +63,7 @@ type sink struct {
 	constant string // of a column that is the same in every row of the part
 
 	key   int    // column that tells one row from another in a message; -1: none
+	dark  bool   // that column is masked: no message has its value
 	shown string // what is read, in a message
 }
 
@@ -222,7 +223,7 @@ func (r *run) planParts(ctx context.Context, stage *duckstage.Stage, rel *relati
 				return err
 			}
 			for _, p := range records {
-				if _, err := c.Exec(ctx, "INSERT INTO dm.parts (source, extract, number, label) VALUES (?, ?, ?, ?)", rel.name, rel.extract, p.number, p.label); err != nil {
+				if _, err := c.Exec(ctx, "INSERT INTO dm.parts (source, extract, number, label) VALUES (?, ?, ?, ?)", rel.name, rel.extract, p.number, r.keptLabel(p.label)); err != nil {
 					return err
 				}
 			}
@@ -246,6 +247,10 @@ func (r *run) formerParts(ctx context.Context, stage *duckstage.Stage, rel *rela
 		}
 		if n := len(*records); n > 0 && (*records)[n-1].number == p.number {
 			return nil // as it was planned; it has been read since
+		}
+		var err error
+		if p.label, err = r.readLabel(p.label); err != nil {
+			return err
 		}
 		p.arrival = arrival.Time
 		if p.data != "" {
@@ -307,7 +312,7 @@ func (r *run) loadPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 		return err
 	}
 	_, err = c.Exec(ctx, "INSERT INTO dm.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		rel.name, rel.extract, p.number, p.label, data, p.mark, p.arrival, p.rows, p.badRows, string(bad))
+		rel.name, rel.extract, p.number, r.keptLabel(p.label), data, p.mark, p.arrival, p.rows, p.badRows, string(bad))
 	return err
 }
 
@@ -340,6 +345,9 @@ func (r *run) fillPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 	}
 	defer app.Close()
 	out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, key: -1, shown: r.src.shownName(), hide: r.src.hide}
+	if r.src.Database != nil {
+		_, out.dark = r.src.maskOf(r.src.Database.Key)
+	}
 	if err := rel.parts[p.number].read(ctx, worker, out); err != nil {
 		return nil, err
 	}

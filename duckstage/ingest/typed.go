@@ -51,7 +51,8 @@ func (src *Source) typedText(fields []field) (typedList, error) {
 	out := make(typedList, len(fields))
 	for i, f := range fields {
 		out[i] = typedColumn{name: f.name}
-		_, out[i].masked = src.maskOf(f.name)
+		_, masked := src.maskOf(f.name)
+		out[i].masked = masked || src.shifts()
 		if format, ok := src.format(f.name); ok {
 			var err error
 			if out[i].expr, out[i].what, err = format.sql(duckstage.Ident(f.name)); err != nil {
@@ -251,7 +252,7 @@ func (t typedList) selection(extra ...string) (list, bad string) {
 		if c.check {
 			shown := "left(CAST(" + column + " AS VARCHAR), 200)"
 			if c.masked {
-				shown = duckstage.Quote("the masked value")
+				shown = duckstage.Quote("a value that is not shown")
 			}
 			checks = append(checks, fmt.Sprintf("CASE WHEN trim(CAST(%[1]s AS VARCHAR)) <> '' AND (%[2]s) IS NULL THEN %[3]s || %[4]s END",
 				column, c.expr, duckstage.Quote(c.name+"\x1f"+c.what+"\x1f"), shown))

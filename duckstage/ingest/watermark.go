@@ -52,6 +52,9 @@ func (r *run) planMark(ctx context.Context, stage *duckstage.Stage, d *dbSupply,
 	if at < 0 {
 		return now, false, fmt.Errorf("%s has no column %q for the watermark: its columns are %s", d.of.shown(), f.Watermark, shownList(names))
 	}
+	if _, masked := r.src.maskOf(f.Watermark); masked {
+		return now, false, fmt.Errorf("the watermark %s is masked, and the stage keeps its highest value as it is: mask another column, or take another for the watermark", f.Watermark)
+	}
 	now = markState{Server: d.server.identity(), From: d.from, Columns: strings.Join(names, ","), Key: strings.Join(f.Key, ","), Mark: d.columns[at].name}
 	former, why, err := r.formerMark(ctx, stage, now)
 	if err != nil {

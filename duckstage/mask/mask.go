@@ -48,6 +48,7 @@ const MinKey = 16
 type Masker struct {
 	block cipher.Block
 	id    string
+	seal  [32]byte  // the key of Seal
 	pool  sync.Pool // of *work
 }
 
@@ -59,7 +60,7 @@ func New(key []byte) *Masker {
 		panic(err)
 	}
 	id := sha256.Sum256(append([]byte("dvmigrate mask id\x00"), derived[:]...))
-	m := &Masker{block: block, id: hex.EncodeToString(id[:6])}
+	m := &Masker{block: block, id: hex.EncodeToString(id[:6]), seal: sha256.Sum256(append([]byte("dvmigrate mask seal\x00"), derived[:]...))}
 	m.pool.New = func() any { return &work{block: block} }
 	return m
 }

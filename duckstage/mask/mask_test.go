@@ -171,3 +171,24 @@ func BenchmarkMask(b *testing.B) {
 		})
 	}
 }
+
+// TestSeal: what is kept can be read again with the key, and with no other.
+func TestSeal(t *testing.T) {
+	m := New(testKey)
+	const text = `"no" >= 'K100' AND "no" < 'K200'`
+	kept := m.Seal(text)
+	if strings.Contains(kept, "K100") || kept != m.Seal(text) || kept == m.Seal(text+" ") {
+		t.Errorf("sealed as %q", kept)
+	}
+	if got, err := m.Unseal(kept); err != nil || got != text {
+		t.Errorf("unsealed %q, %v", got, err)
+	}
+	if got, err := New([]byte("another key of some length")).Unseal(kept); err == nil {
+		t.Errorf("another key reads %q", got)
+	}
+	for _, bad := range []string{"", text, sealed, sealed + "!", kept[:len(kept)-2], kept + "A"} {
+		if got, err := m.Unseal(bad); err == nil {
+			t.Errorf("%q is read as %q", bad, got)
+		}
+	}
+}
