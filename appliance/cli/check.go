@@ -21,7 +21,9 @@ fit the target, what would be refused, what is suspicious, and which rows are he
 others. Each check has an id, such as DVM-LEN; settings checks.skip and --only choose among
 them, and --fail-on says which findings make the exit status 3. See ` + "`dvmigrate guide checks`" + `.
 
-With --masked it searches for originals that masking left behind: see ` + "`dvmigrate guide masking`" + `.`,
+With --masked it reads the sources once more and shows whether any original of a masked column is
+left: it compares every column of the stage row by row, and searches all texts of stage, files
+and snapshots. See ` + "`dvmigrate guide masking`" + `.`,
 	make: func() command { return &checkCommand{} }}
 
 type checkCommand struct {
@@ -29,23 +31,29 @@ type checkCommand struct {
 	masked       bool
 	only         []string
 	html, failOn string
+	keys         keyFlags
 }
 
 func (c *checkCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.online, "online", false, "ask the environment too; nothing is written there")
 	f.BoolVar(&c.data, "data", false, "look at every staged row")
 	f.BoolVar(&c.masked, "masked", false, "look for original values of masked columns in stage, files and snapshots")
+	c.keys.add(f)
 	f.StringSliceVar(&c.only, "only", nil, "with --data: make these checks only, such as DVM-LEN,DVM-KEY")
 	f.StringVar(&c.failOn, "fail-on", "error", "with --data: findings that make the exit status 3: hold, error (and hold), warning (any), none")
-	f.StringVar(&c.html, "html", "", "with --data: write the findings as a page to this file too")
+	f.StringVar(&c.html, "html", "", "with --data or --masked: write the findings as a page to this `file` too")
 }
 
 func (c *checkCommand) Validate(args []string) error {
 	switch {
 	case c.data && c.online, c.data && c.masked, c.online && c.masked:
 		return errors.New("--data, --online and --masked are different checks; make one after the other")
-	case !c.data && (len(c.only) > 0 || c.html != ""):
-		return errors.New("--only and --html go with --data")
+	case !c.data && len(c.only) > 0:
+		return errors.New("--only goes with --data")
+	case !c.data && !c.masked && c.html != "":
+		return errors.New("--html goes with --data or --masked")
+	case !c.masked && c.keys.identity != "":
+		return errors.New("--identity goes with --masked, which reads the snapshots")
 	case failsFrom(c.failOn) == nil:
 		return fmt.Errorf("--fail-on is hold, error, warning or none, not %q", c.failOn)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,20 @@ func (d *Database) shown() string {
 		return d.Kind + " table " + d.Table
 	}
 	return d.Kind + " query"
+}
+
+// File is the file that the database is, of which relative names start in dir; "" where it is a
+// server's.
+func (d *Database) File(dir string) string {
+	if d.Kind != SQLite {
+		return ""
+	}
+	path := strings.TrimPrefix(strings.TrimPrefix(d.DSN, "sqlite://"), "file:")
+	path, _, _ = strings.Cut(path, "?")
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, filepath.FromSlash(path))
+	}
+	return path
 }
 
 // server is one kind of database. Workers are numbered from 0.
@@ -113,7 +128,7 @@ func openDatabase(ctx context.Context, src *Source) (supply, error) {
 	case SQLServer:
 		d.server, err = openSQLServer(ctx, d.of.DSN)
 	default:
-		d.server, err = openSQLite(ctx, d.of.DSN, src.Dir)
+		d.server, err = openSQLite(ctx, d.of.File(src.Dir))
 	}
 	if err != nil {
 		return nil, err

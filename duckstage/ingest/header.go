@@ -67,6 +67,25 @@ func openRaw(path string) (io.ReadCloser, error) {
 	return f, nil
 }
 
+// Unpacked reads what a reader of gzip's or zstd's form holds; nil where its first bytes are
+// of neither.
+func Unpacked(r *bufio.Reader) (io.ReadCloser, error) {
+	head, err := r.Peek(4)
+	switch {
+	case err != nil:
+		return nil, nil // too short for either
+	case head[0] == 0x1f && head[1] == 0x8b:
+		return gzip.NewReader(r)
+	case string(head) == "\x28\xb5\x2f\xfd":
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	}
+	return nil, nil
+}
+
 // closers closes several.
 type closers []io.Closer
 

@@ -131,15 +131,45 @@ func (src *Source) masked(ctx context.Context, c *duckstage.Conn, query string) 
 func (src *Source) maskList(infos []duckstage.ColumnInfo) ([]string, error) {
 	var out []string
 	for _, info := range infos {
-		m, ok := src.maskOf(info.Name)
-		if !ok {
-			continue
-		}
-		expr, err := m.sql(duckstage.Ident(info.Name), info.SQLType)
+		expr, ok, err := src.maskSQL(info)
 		if err != nil {
-			return nil, fmt.Errorf("mask: %s: %w", info.Name, err)
+			return nil, err
 		}
-		out = append(out, expr+" AS "+duckstage.Ident(info.Name))
+		if ok {
+			out = append(out, expr+" AS "+duckstage.Ident(info.Name))
+		}
+	}
+	return out, nil
+}
+
+// maskSQL writes the masked value of a column; false where it has no mask.
+func (src *Source) maskSQL(info duckstage.ColumnInfo) (expr string, ok bool, err error) {
+	m, ok := src.maskOf(info.Name)
+	if !ok {
+		return "", false, nil
+	}
+	if expr, err = m.sql(duckstage.Ident(info.Name), info.SQLType); err != nil {
+		return "", false, fmt.Errorf("mask: %s: %w", info.Name, err)
+	}
+	return expr, true, nil
+}
+
+// MaskedColumns writes for each of the columns that has a mask, by its name in infos, the SQL
+// of the masked value, and makes the function that it calls known to the stage: what masks
+// must have made of rows that were read without.
+func MaskedColumns(ctx context.Context, stage *duckstage.Stage, src Source, infos []duckstage.ColumnInfo) (map[string]string, error) {
+	if err := src.registerMask(ctx, stage); err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, info := range infos {
+		expr, ok, err := src.maskSQL(info)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out[info.Name] = expr
+		}
 	}
 	return out, nil
 }

@@ -19,12 +19,7 @@ type sqliteFile struct {
 	path string
 }
 
-func openSQLite(ctx context.Context, dsn, dir string) (server, error) {
-	path := strings.TrimPrefix(strings.TrimPrefix(dsn, "sqlite://"), "file:")
-	path, _, _ = strings.Cut(path, "?")
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, filepath.FromSlash(path))
-	}
+func openSQLite(ctx context.Context, path string) (server, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err // the driver would make a new file
 	}
