@@ -68,6 +68,7 @@ func (tx *tx) attach(t *table, of schema.GUID, col *column, id schema.GUID, f *f
 	if a == nil || tx.s.discard {
 		return nil
 	}
+	defer func(c changes) { tx.changes = c }(tx.changes) // nobody sent it
 	return tx.putRow(a, id, map[string]value{"filename": textValue(f.name), "mimetype": textValue(f.mime), "filesizeinbytes": intValue(int64(len(f.data))),
 		"objectid": refValue(t, of), "objecttypecode": textValue(t.LogicalName), "regardingfieldname": textValue(col.LogicalName),
 		"createdon": {kind: kindTime, n: tx.s.now()}})
@@ -79,6 +80,7 @@ func (tx *tx) detach(t *table, old, data []byte) {
 	if a == nil || old == nil {
 		return
 	}
+	defer func(c changes) { tx.changes = c }(tx.changes)
 	for _, c := range t.files {
 		was, now := tx.s.columnAt(t, old, c), value{}
 		if data != nil {
