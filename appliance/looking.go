@@ -25,6 +25,7 @@ type Looker interface {
 	CheckData(ctx context.Context, only []string, watch StageWatch) (DataCheck, error)
 	// Options writes the sheets where it is told to.
 	Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (OptionsPlan, error)
+	Repairs(ctx context.Context, only []string, limit int) (Repairs, error)
 	// Report gathers what happened so far, from what is kept.
 	Report(ctx context.Context) (Report, error)
 	// Reconcile asks the target too, and keeps how the comparison ended.
@@ -40,6 +41,12 @@ func (p *Project) Settings() *config.Config { return p.Config }
 type previewQuery struct {
 	Table string   `json:"table"`
 	Keys  []string `json:"keys"`
+	Limit int      `json:"limit"`
+}
+
+// repairsQuery is what Repairs is asked.
+type repairsQuery struct {
+	Only  []string `json:"only"`
 	Limit int      `json:"limit"`
 }
 
@@ -65,6 +72,9 @@ func (p *Project) look(mux *http.ServeMux) {
 	looks(mux, p, "check-data", p.CheckData)
 	looks(mux, p, "options", func(ctx context.Context, q optionsQuery, watch StageWatch) (OptionsPlan, error) {
 		return p.Options(ctx, q.Only, q.Write, q.Workbook, watch)
+	})
+	looks(mux, p, "repairs", func(ctx context.Context, q repairsQuery, _ StageWatch) (Repairs, error) {
+		return p.Repairs(ctx, q.Only, q.Limit)
 	})
 	looks(mux, p, "report", func(ctx context.Context, _ any, _ StageWatch) (Report, error) { return p.Report(ctx) })
 	looks(mux, p, "reconcile", p.Reconcile)
@@ -162,6 +172,12 @@ func (r *remote) CheckData(ctx context.Context, only []string, watch StageWatch)
 func (r *remote) Options(ctx context.Context, only []string, write, workbook bool, watch StageWatch) (o OptionsPlan, err error) {
 	err = r.watch(ctx, "options", optionsQuery{only, write, workbook}, &o, watch)
 	return o, err
+}
+
+// Repairs implements Looker.
+func (r *remote) Repairs(ctx context.Context, only []string, limit int) (v Repairs, err error) {
+	err = r.ask(ctx, "repairs", repairsQuery{only, limit}, &v)
+	return v, err
 }
 
 // Report implements Looker.

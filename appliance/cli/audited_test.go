@@ -47,7 +47,7 @@ func trailLines() []trailLine {
 		{"rehearse --speed 100", "rehearse", 0},
 		{"load --dry-run", opened, 0}, {"load", "load", 0}, {"estimate --compare", "", 0},
 		{"delta", "stage", 0}, // nothing has changed, so there is no load to note
-		{"status", "", 0}, {"errors", "", 0}, {"retry", "retry", 0},
+		{"status", "", 0}, {"errors", "", 0}, {"repairs --rows", "", 0}, {"retry", "retry", 0},
 		{"rollback --generation full --dry-run", "", 0}, {"rollback --generation last --table task --yes sample-crm", "rollback", 0}, {"load", "load", 0},
 		{"reconcile --ids-only", "reconcile", 0},
 		{"report --html TMP/r.html --markdown TMP/r.md --xlsx TMP/r.xlsx", "", 0}, {"report --sign Ann_Example", "report --sign", 0},

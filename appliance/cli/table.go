@@ -30,7 +30,7 @@ func groups() []group {
 	return []group{
 		{"begin", []entry{demoEntry, initEntry, schemaEntry, checkEntry}},
 		{"prepare", []entry{stageEntry, targetEntry, profileEntry, draftEntry, optionsEntry, usersEntry, previewEntry, planEntry, estimateEntry, calibrateEntry, rehearseEntry, cutoverEntry}},
-		{"load", []entry{emulatorEntry, loadEntry, deltaEntry, statusEntry, serveEntry, alertEntry, errorsEntry, retryEntry, rollbackEntry, reconcileEntry, reportEntry, sqlEntry}},
+		{"load", []entry{emulatorEntry, loadEntry, deltaEntry, statusEntry, serveEntry, alertEntry, errorsEntry, retryEntry, repairsEntry, rollbackEntry, reconcileEntry, reportEntry, sqlEntry}},
 		{"keep safe", []entry{snapshotEntry, snapshotsEntry, restoreEntry, discardEntry, auditEntry, ledgerEntry}},
 		{"more", []entry{guideEntry, versionEntry, completionEntry}},
 	}

@@ -55,9 +55,15 @@ func (m *mends) text(j *job, i int) {
 	}
 }
 
+// setTo says which value was put in, an SQL expression: of CAST('15' AS INTEGER) the 15.
 func setTo(value string) string {
 	if value == "NULL" {
 		return "left empty"
+	}
+	if text, ok := strings.CutPrefix(value, "CAST('"); ok {
+		if at := strings.LastIndex(text, "' AS "); at >= 0 && strings.IndexByte(text[at:], ')') == len(text[at:])-1 {
+			value = strings.ReplaceAll(text[:at], "''", "'")
+		}
 	}
 	return "set to " + value
 }
