@@ -2,10 +2,8 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -313,12 +311,8 @@ func noteUsers(path string, u *users) (fresh []string, err error) {
 		Version int         `json:"version"`
 		Users   []knownUser `json:"users"`
 	}
-	b, err := os.ReadFile(path)
-	first := errors.Is(err, fs.ErrNotExist)
-	if err == nil {
-		err = json.Unmarshal(b, &file)
-	}
-	if err != nil && !first {
+	there, err := readNote(path, &file)
+	if err != nil {
 		return nil, err
 	}
 	known := len(file.Users)
@@ -327,7 +321,7 @@ func noteUsers(path string, u *users) (fresh []string, err error) {
 			continue
 		}
 		file.Users = append(file.Users, knownUser{id, time.Now().UTC().Truncate(time.Second)})
-		if !first {
+		if there {
 			fresh = append(fresh, strings.TrimSpace(u.each[i].name+" user "+id.String()))
 		}
 	}
@@ -335,10 +329,7 @@ func noteUsers(path string, u *users) (fresh []string, err error) {
 		return nil, nil
 	}
 	file.Version = 1
-	if b, err = json.MarshalIndent(file, "", " "); err != nil {
-		return fresh, err
-	}
-	return fresh, writeFile(path, append(b, '\n'))
+	return fresh, keepNote(path, file)
 }
 
 // AlertTried is what came of trying a channel.

@@ -3,10 +3,8 @@ package appliance
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,11 +53,7 @@ func (c *calibrator) beginJournal() error {
 		}
 		j.Tables = append(j.Tables, x)
 	}
-	b, err := json.Marshal(j)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(c.p.journalPath(), append(b, '\n')); err != nil {
+	if err := keepNote(c.p.journalPath(), j); err != nil {
 		return fmt.Errorf("note which records the calibration will create: %w", err)
 	}
 	c.begun = j
@@ -76,15 +70,12 @@ func randomID() schema.GUID {
 // cleanEarlier deletes what an interrupted calibration left.
 func (c *calibrator) cleanEarlier(ctx context.Context) (deleted int, err error) {
 	path := c.p.journalPath()
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	var j journal
+	there, err := readNote(path, &j)
+	if !there && err == nil {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
-	var j journal
-	if err := json.Unmarshal(b, &j); err != nil || j.Version != 1 {
+	if err != nil || j.Version != 1 {
 		return 0, fmt.Errorf("%s, which lists the records of an interrupted calibration, cannot be read: %v\nrestore it, or delete those records by hand and then the file", path, err)
 	}
 	if j.Organization != c.who.OrganizationID {

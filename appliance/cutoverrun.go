@@ -2,11 +2,8 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -188,12 +185,9 @@ var errNoCutover = errors.New("no cutover has been begun; `dvmigrate cutover run
 
 // ReadCutover reads how far the cutover of a project is. It may be read beside a run.
 func ReadCutover(c *config.Config) (r CutoverRun, err error) {
-	b, err := os.ReadFile(cutoverPath(c))
-	if errors.Is(err, fs.ErrNotExist) {
+	there, err := readNote(cutoverPath(c), &r)
+	if !there && err == nil {
 		return r, errNoCutover
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &r)
 	}
 	if err == nil && len(r.Steps) != len(cutoverSteps) {
 		err = errors.New("it is of another version")

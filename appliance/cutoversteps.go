@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -103,12 +102,9 @@ func (p *Project) takeUpCutover(o CutoverRunOptions) (CutoverRun, error) {
 
 // readRunbook reads a runbook as `cutover plan` writes it.
 func readRunbook(path string) (b plan.Runbook, err error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
+	there, err := readNote(path, &b)
+	if !there && err == nil {
 		return b, fmt.Errorf("there is no runbook %s; write it with `dvmigrate cutover plan --window ...`", path)
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &b)
 	}
 	if err == nil && len(b.Tasks) == 0 {
 		err = errors.New("it has no tasks")
@@ -120,11 +116,7 @@ func readRunbook(path string) (b plan.Runbook, err error) {
 }
 
 func (p *Project) keepCutover(r CutoverRun) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := writeFile(cutoverPath(p.Config), b); err != nil {
+	if err := keepNote(cutoverPath(p.Config), r); err != nil {
 		return fmt.Errorf("keep how far the cutover is: %w", err)
 	}
 	return nil

@@ -2,11 +2,8 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -228,14 +225,7 @@ func (p *Project) deltasPath() string { return filepath.Join(p.work(), "deltas.j
 
 // deltas lists the deltas that came to their end, the oldest first.
 func (p *Project) deltas() (all []pastDelta, err error) {
-	b, err := os.ReadFile(p.deltasPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &all)
-	}
-	if err != nil {
+	if _, err := readNote(p.deltasPath(), &all); err != nil {
 		return nil, fmt.Errorf("read how long the deltas before took, %s: %w", p.deltasPath(), err)
 	}
 	return all, nil
@@ -254,9 +244,5 @@ func (p *Project) keepDelta(r DeltaResult) error {
 	for _, s := range r.Steps {
 		d.Seconds += s.Seconds
 	}
-	b, err := json.MarshalIndent(append(all, d), "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(p.deltasPath(), b)
+	return keepNote(p.deltasPath(), append(all, d))
 }

@@ -55,11 +55,7 @@ func Discard(ctx context.Context, dir string, o DiscardOptions, open Options) (D
 		if c, err = p.draft(ctx, o, open); err != nil {
 			return Discarded{}, err
 		}
-		b, err := json.Marshal(c)
-		if err != nil {
-			return Discarded{}, err
-		}
-		if err := writeFile(draft, b); err != nil {
+		if err := keepNote(draft, c); err != nil {
 			return Discarded{}, err
 		}
 	}
@@ -82,15 +78,11 @@ func Discard(ctx context.Context, dir string, o DiscardOptions, open Options) (D
 }
 
 func readDraft(path string) (*Certificate, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var c Certificate
-	if err := json.Unmarshal(b, &c); err != nil {
+	switch there, err := readNote(path, &c); {
+	case !there && err == nil:
+		return nil, nil
+	case err != nil:
 		return nil, fmt.Errorf("%s, which a discard that was stopped has left, is damaged: %w; remove it to begin anew", path, err)
 	}
 	return &c, nil

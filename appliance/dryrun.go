@@ -103,22 +103,27 @@ func (p *Project) closeCopy() error {
 	return errors.Join(err, os.RemoveAll(d.dir))
 }
 
+// bindCopy is what a load needs of a project whose ledger is a copy.
+func (p *Project) bindCopy(ctx context.Context) (b *bound, links map[string]dataverse.Link, err error) {
+	if p.dry == nil {
+		return nil, nil, errors.New("a trial needs a project that is open as DryRunning")
+	}
+	if err := p.sync(ctx); err != nil { // of the copy
+		return nil, nil, err
+	}
+	if b, err = p.bindStaged(ctx); err != nil {
+		return nil, nil, err
+	}
+	links, err = p.links(b)
+	return b, links, err
+}
+
 // DryRun builds every request of a load, checks it against the schema and counts it.
 // None is sent and the ledger stays as it is. The project is open as DryRunning.
 func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, error) {
 	begin := time.Now()
 	r := DryRun{Version: 1, Tables: []DryStep{}, Misfits: []DryMisfit{}}
-	if p.dry == nil {
-		return r, errors.New("dry run: the project is open to be changed")
-	}
-	if err := p.sync(ctx); err != nil { // of the copy
-		return r, err
-	}
-	b, err := p.bindStaged(ctx)
-	if err != nil {
-		return r, err
-	}
-	links, err := p.links(b)
+	b, links, err := p.bindCopy(ctx)
 	if err != nil {
 		return r, err
 	}

@@ -3,12 +3,8 @@ package appliance
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -460,13 +456,10 @@ const scoreFile = "grade.json"
 
 func (p *Project) scoreTable() ([]plan.Criterion, error) {
 	path := p.Config.Path(scoreFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return plan.ScoreTable(), nil
-	}
 	var table []plan.Criterion
-	if err == nil {
-		err = json.Unmarshal(b, &table)
+	there, err := readNote(path, &table)
+	if !there && err == nil {
+		return plan.ScoreTable(), nil
 	}
 	if err == nil {
 		err = plan.CheckScoreTable(table)
@@ -483,9 +476,5 @@ func WriteScoreTable(dir string) (path string, err error) {
 	if exists(path) {
 		return path, fmt.Errorf("%s is there already; edit it, or remove it first", path)
 	}
-	b, err := json.MarshalIndent(plan.ScoreTable(), "", " ")
-	if err != nil {
-		return path, err
-	}
-	return path, writeFile(path, append(b, '\n'))
+	return path, keepNote(path, plan.ScoreTable())
 }

@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +21,7 @@ func ownerPath(work string) string { return filepath.Join(work, "owner.json") }
 // readOwner reads who works on the project; the zero Owner when that is not known.
 func readOwner(work string) Owner {
 	var o Owner
-	if b, err := os.ReadFile(ownerPath(work)); err == nil && json.Unmarshal(b, &o) != nil {
+	if _, err := readNote(ownerPath(work), &o); err != nil {
 		return Owner{}
 	}
 	return o
@@ -32,12 +31,8 @@ func readOwner(work string) Owner {
 // held, is what keeps them out; the file only says who.
 func (p *Project) takeOwnership() error {
 	host, _ := os.Hostname() // empty where the machine has no name
-	b, err := json.Marshal(Owner{PID: os.Getpid(), Command: p.o.Command, Since: time.Now().UTC().Truncate(time.Second), Host: host, User: userName(p.o.Env)})
-	if err != nil {
-		return err
-	}
 	p.owns = true
-	return writeFile(ownerPath(p.work()), b)
+	return keepNote(ownerPath(p.work()), Owner{PID: os.Getpid(), Command: p.o.Command, Since: time.Now().UTC().Truncate(time.Second), Host: host, User: userName(p.o.Env)})
 }
 
 func (p *Project) dropOwnership() {

@@ -1,11 +1,8 @@
 package appliance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -52,15 +49,11 @@ const pinFile = "target.json"
 
 // pin reads what the project is pinned to; nil when it is not yet.
 func (p *Project) pin() (*Pin, error) {
-	b, err := os.ReadFile(p.pinPath())
-	if errors.Is(err, fs.ErrNotExist) {
+	pin := new(Pin)
+	there, err := readNote(p.pinPath(), pin)
+	if !there && err == nil {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	pin := new(Pin)
-	err = json.Unmarshal(b, pin)
 	if err == nil && (pin.Version != 1 || pin.Organization.IsZero() || pin.URL == "") {
 		err = errors.New("version, organization or url is missing")
 	}
@@ -115,11 +108,8 @@ func (p *Project) keepTarget(who dataverse.Identity, again string) error {
 		}
 		p.o.Log.Warn("the project is pinned to another environment from now on", "was", pin.URL, "is", p.Config.Target.Environment())
 	}
-	b, err := json.Marshal(Pin{Version: 1, Organization: who.OrganizationID, URL: p.Config.Target.Environment(), Since: time.Now().UTC().Truncate(time.Second)})
-	if err != nil {
-		return err
-	}
-	if err := writeFile(p.pinPath(), append(b, '\n')); err != nil {
+	pin = &Pin{Version: 1, Organization: who.OrganizationID, URL: p.Config.Target.Environment(), Since: time.Now().UTC().Truncate(time.Second)}
+	if err := keepNote(p.pinPath(), pin); err != nil {
 		return fmt.Errorf("note which environment the project belongs to: %w", err)
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -48,12 +47,8 @@ func (p *Project) listenControl(h http.Handler) (net.Listener, http.Handler, str
 		return nil, nil, "", fmt.Errorf("%w; %w", err, second)
 	}
 	port := controlPort{listener.Addr().String(), rand.Text()}
-	b, err := json.Marshal(port)
-	if err == nil {
-		path = filepath.Join(p.work(), controlFile)
-		err = writeFile(path, b) // os.CreateTemp makes it its owner's only
-	}
-	if err != nil {
+	path = filepath.Join(p.work(), controlFile)
+	if err := keepNote(path, port); err != nil {
 		listener.Close()
 		return nil, nil, "", err
 	}
@@ -94,8 +89,7 @@ func findControl(work string) http.RoundTripper {
 		}}
 	}
 	var port controlPort
-	b, err := os.ReadFile(filepath.Join(work, controlFile))
-	if err != nil || json.Unmarshal(b, &port) != nil || !answers("tcp", port.Address) {
+	if there, err := readNote(filepath.Join(work, controlFile), &port); !there || err != nil || !answers("tcp", port.Address) {
 		return nil
 	}
 	if !port.proven() {

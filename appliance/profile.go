@@ -1,10 +1,7 @@
 package appliance
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -138,18 +135,13 @@ const maxRuns = 50
 
 // LoadProfile reads what was measured so far.
 func (p *Project) LoadProfile() (LoadProfile, error) {
-	b, err := os.ReadFile(p.profilePath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return LoadProfile{Version: 1}, nil
-	}
-	if err != nil {
-		return LoadProfile{}, err
-	}
 	var f LoadProfile
-	if err := json.Unmarshal(b, &f); err != nil {
+	switch there, err := readNote(p.profilePath(), &f); {
+	case err != nil:
 		return LoadProfile{}, fmt.Errorf("read %s: %w\nremove the file to estimate without what was measured", p.profilePath(), err)
-	}
-	if f.Version != 1 {
+	case !there:
+		return LoadProfile{Version: 1}, nil
+	case f.Version != 1:
 		return LoadProfile{}, fmt.Errorf("read %s: version %d is not known; it was written by another release of dvmigrate", p.profilePath(), f.Version)
 	}
 	return f, nil
@@ -163,14 +155,10 @@ func (p *Project) keepRun(r ProfileRun) error {
 	}
 	f.Runs = append(f.Runs, r)
 	f.Runs = f.Runs[max(len(f.Runs)-maxRuns, 0):]
-	b, err := json.MarshalIndent(f, "", " ")
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(p.work(), 0o700); err != nil {
 		return err
 	}
-	return writeFile(p.profilePath(), append(b, '\n'))
+	return keepNote(p.profilePath(), f)
 }
 
 // surveyor measures a load: the client tells it of requests, the loader of steps.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -300,18 +298,13 @@ type projectID struct {
 // identify reads the project's id, or makes one when staging begins.
 func (p *Project) identify(mode Mode) error {
 	path := filepath.Join(p.work(), "project.json")
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) && mode == Staging {
-		return p.newIdentity(path)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is missing: it names the project that stage and ledger belong to\n%s", path, p.restoreHint())
-	}
-	if err != nil {
-		return err
-	}
 	var id projectID
-	if err := json.Unmarshal(b, &id); err != nil {
+	switch there, err := readNote(path, &id); {
+	case !there && err == nil && mode == Staging:
+		return p.newIdentity(path)
+	case !there && err == nil:
+		return fmt.Errorf("%s is missing: it names the project that stage and ledger belong to\n%s", path, p.restoreHint())
+	case err != nil:
 		return fmt.Errorf("read %s: %w\n%s", path, err, p.restoreHint())
 	}
 	if len(id.Set) != 2*len(p.set) {
@@ -331,28 +324,7 @@ func (p *Project) newIdentity(path string) error {
 		return fmt.Errorf("make the work folder: %w", err)
 	}
 	rand.Read(p.set[:])
-	b, err := json.Marshal(projectID{Version: 1, Name: p.Config.Name, Set: hex.EncodeToString(p.set[:])})
-	if err != nil {
-		return err
-	}
-	return writeFile(path, append(b, '\n'))
-}
-
-// writeFile writes a small file whole: under a temporary name, synced, renamed.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return keepNote(path, projectID{Version: 1, Name: p.Config.Name, Set: hex.EncodeToString(p.set[:])})
 }
 
 func (p *Project) explainLedger(err error) error {
@@ -413,25 +385,16 @@ type transformFile struct {
 // transformFiles reads the project's transforms, in order of table name.
 func (p *Project) transformFiles() ([]transformFile, error) {
 	dir := p.Config.Path(p.Config.Transforms)
-	paths, err := filepath.Glob(filepath.Join(dir, "*.sql"))
+	scripts, err := p.sqlFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	if len(paths) == 0 {
+	if len(scripts) == 0 {
 		return nil, fmt.Errorf("%w in %s: one SELECT a target table is expected there, in <table>.sql; `dvmigrate draft` writes first ones", errNoTransforms, dir)
 	}
-	slices.Sort(paths)
-	files := make([]transformFile, 0, len(paths))
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		rel, err := filepath.Rel(p.Config.Dir, path)
-		if err != nil {
-			rel = path
-		}
-		files = append(files, transformFile{table: strings.TrimSuffix(filepath.Base(path), ".sql"), path: rel, sql: string(b)})
+	files := make([]transformFile, len(scripts))
+	for i, s := range scripts {
+		files[i] = transformFile{table: strings.TrimSuffix(filepath.Base(s.File), ".sql"), path: s.File, sql: s.SQL}
 	}
 	return files, nil
 }

@@ -58,11 +58,7 @@ func (p *Project) ExportRates(path string) (RatesFile, error) {
 	if len(out.Runs) == 0 {
 		return out, errNothingMeasured
 	}
-	b, err := json.MarshalIndent(out, "", " ")
-	if err != nil {
-		return out, err
-	}
-	return out, writeFile(path, append(b, '\n'))
+	return out, keepNote(path, out)
 }
 
 // ReadRates reads a file that ExportRates wrote.

@@ -65,13 +65,10 @@ func (p *Project) generationFile(generation string) string {
 }
 
 func readReconciliation(path string) (*Reconciliation, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	var r Reconciliation
-	if err == nil {
-		err = json.Unmarshal(b, &r)
+	there, err := readNote(path, &r)
+	if !there && err == nil {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read how the last comparison with the target ended: %s: %w; run `dvmigrate reconcile` again", path, err)
@@ -93,16 +90,12 @@ func (p *Project) keepReconciled(ctx context.Context, r reconcile.Result, values
 	for i := range r.Tables {
 		r.Tables[i].Samples = nil // who asked for them has them
 	}
-	b, err := json.Marshal(Reconciliation{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Generation: generation, Summary: status.Summary,
-		Values: values, Mismatches: r.Summary.Faults(), Pass: r.Pass, Result: r})
-	if err != nil {
+	kept := Reconciliation{Version: 1, Time: time.Now().UTC().Truncate(time.Second), Generation: generation, Summary: status.Summary,
+		Values: values, Mismatches: r.Summary.Faults(), Pass: r.Pass, Result: r}
+	if err := keepNote(p.generationFile(generation), kept); err != nil {
 		return err
 	}
-	b = append(b, '\n')
-	if err := writeFile(p.generationFile(generation), b); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(p.work(), reconciledFile), b)
+	return keepNote(filepath.Join(p.work(), reconciledFile), kept)
 }
 
 // keptMismatch is a line of a table's file.

@@ -84,17 +84,7 @@ type Rehearsal struct {
 // are shorter by speed, and keeps what it measured. The project is open as DryRunning.
 func (p *Project) Rehearse(ctx, drain context.Context, address string, speed float64) (Rehearsal, error) {
 	r := Rehearsal{Version: 1, Speed: speed}
-	if p.dry == nil {
-		return r, errors.New("rehearse: the project is open to be changed")
-	}
-	if err := p.sync(ctx); err != nil { // of the copy
-		return r, err
-	}
-	b, err := p.bindStaged(ctx)
-	if err != nil {
-		return r, err
-	}
-	links, err := p.links(b)
+	b, links, err := p.bindCopy(ctx)
 	if err != nil {
 		return r, err
 	}

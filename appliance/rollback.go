@@ -1,11 +1,8 @@
 package appliance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -121,13 +118,10 @@ const (
 
 // rolling reads the rollback that is not finished; nil: there is none.
 func (p *Project) rolling() (*rollbackNote, error) {
-	b, err := os.ReadFile(p.workFile(rollbackFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	var n rollbackNote
-	if err == nil {
-		err = json.Unmarshal(b, &n)
+	there, err := readNote(p.workFile(rollbackFile), &n)
+	if !there && err == nil {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the rollback that is under way, %s: %w", p.workFile(rollbackFile), err)
@@ -136,11 +130,7 @@ func (p *Project) rolling() (*rollbackNote, error) {
 }
 
 func (p *Project) keepRolling(n *rollbackNote) error {
-	b, err := json.Marshal(n)
-	if err != nil {
-		return err
-	}
-	return writeFile(p.workFile(rollbackFile), append(b, '\n'))
+	return keepNote(p.workFile(rollbackFile), n)
 }
 
 // refuseRollback refuses what must not happen while a rollback is under way.

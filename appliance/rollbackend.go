@@ -2,11 +2,7 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 
 	"dvmigrate/appliance/mapping"
@@ -141,24 +137,13 @@ func (p *Project) noteBehind(n *rollbackNote) error {
 		known, _ := p.ledger.Table(t)
 		behind[t] = known.Generation
 	}
-	b, err := json.Marshal(behind)
-	if err != nil {
-		return err
-	}
-	return writeFile(p.workFile(behindFile), append(b, '\n'))
+	return keepNote(p.workFile(behindFile), behind)
 }
 
 // behind are the tables that noteBehind noted, each with its staging.
 func (p *Project) behind() (map[string]string, error) {
 	behind := map[string]string{}
-	b, err := os.ReadFile(p.workFile(behindFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return behind, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &behind)
-	}
-	if err != nil {
+	if _, err := readNote(p.workFile(behindFile), &behind); err != nil {
 		return nil, fmt.Errorf("read %s: %w", p.workFile(behindFile), err)
 	}
 	return behind, nil

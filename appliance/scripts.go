@@ -17,7 +17,12 @@ const scriptFolder = "lib"
 
 // scripts reads the project's views and macros.
 func (p *Project) scripts() ([]transform.Script, error) {
-	paths, err := filepath.Glob(filepath.Join(p.Config.Path(p.Config.Transforms), scriptFolder, "*.sql"))
+	return p.sqlFiles(filepath.Join(p.Config.Path(p.Config.Transforms), scriptFolder))
+}
+
+// sqlFiles reads the SQL files of a folder, in order of name.
+func (p *Project) sqlFiles(dir string) ([]transform.Script, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.sql"))
 	if err != nil {
 		return nil, err
 	}
