@@ -11,6 +11,7 @@ import (
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
 	"dvmigrate/ledger"
 )
 
@@ -64,6 +65,33 @@ func (l *Loader) formers(table string, r ledger.Range) (map[uint32]former, error
 		return nil, fmt.Errorf("read what records of %s had: %w", table, err)
 	}
 	return found, nil
+}
+
+// eachRestored hands out the records of a set that were changed, in jobs with what they had, window by window:
+// that is in memory.
+func (l *Loader) eachRestored(ctx, drain context.Context, t *mapping.Table, step plan.Step, only *ledger.Ranges, do func(ctx context.Context, s *sender) error) error {
+	list := only.List()
+	for from := uint32(0); len(list) > 0 && from < list[len(list)-1].To; {
+		first := only.Within(ledger.Range{From: from, To: list[len(list)-1].To})[0].From
+		part := &ledger.Ranges{}
+		part.Add(only.Within(ledger.Range{From: first, To: first + min(restoreWindow, ^uint32(0)-first)}))
+		window := part.List()
+		from = window[len(window)-1].To
+		formers, err := l.formers(t.Name, ledger.Range{From: window[0].From, To: from})
+		if err != nil {
+			return err
+		}
+		err = l.eachOf(ctx, drain, l.backWork(t, step, Restore, ledger.Update, part), part, "true", func(ctx context.Context, s *sender) error {
+			for _, seq := range s.j.seqs {
+				s.j.formers = append(s.j.formers, formers[seq])
+			}
+			return do(ctx, s)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // returning is one record on its way back.
@@ -135,6 +163,9 @@ func (s *sender) returns(ctx context.Context, set []int) (map[int]returning, err
 			columns[name] = true
 		}
 	}
+	if columns[ownerReading] && t.Column("modifiedby") != nil {
+		columns[modifiedBy] = true
+	}
 	out := map[int]returning{}
 	met := map[int]bool{}
 	err := s.target.Records(ctx, t, ids, sorted(columns), func(id schema.GUID, row json.RawMessage) error {
@@ -170,7 +201,7 @@ func (s *sender) wayBack(i int, have map[string]any) (r returning, err error) {
 			continue
 		}
 		back[name] = had
-		if !s.l.back.Overwrite && !s.sameStored(name, f.wrote[name], have[name]) {
+		if !s.l.back.Overwrite && !s.sameStored(name, f.wrote[name], have[name]) && !s.wentAlong(name, have) {
 			changed = append(changed, name)
 		}
 	}

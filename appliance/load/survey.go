@@ -79,34 +79,15 @@ func (v *survey) add(f Found) {
 	v.count(f.Delete + f.Restore + f.Left + f.Gone + f.Same)
 }
 
-// restores looks at records that were changed, window by window: what they had is in memory.
+// restores looks at records that were changed.
 func (v *survey) restores(ctx context.Context, only *ledger.Ranges) error {
-	list := only.List()
-	for from := uint32(0); len(list) > 0 && from < list[len(list)-1].To; {
-		in := only.Within(ledger.Range{From: from, To: list[len(list)-1].To})
-		part := &ledger.Ranges{}
-		part.Add(only.Within(ledger.Range{From: in[0].From, To: in[0].From + min(restoreWindow, ^uint32(0)-in[0].From)}))
-		window := part.List()
-		from = window[len(window)-1].To
-		formers, err := v.l.formers(v.table.Name, ledger.Range{From: window[0].From, To: from})
-		if err != nil {
+	return v.l.eachRestored(ctx, ctx, v.table, v.step, only, func(ctx context.Context, s *sender) error {
+		if _, err := s.returns(ctx, s.j.all()); err != nil {
 			return err
 		}
-		err = v.l.eachOf(ctx, ctx, v.l.backWork(v.table, v.step, Restore, ledger.Update, part), part, "true", func(ctx context.Context, s *sender) error {
-			for _, seq := range s.j.seqs {
-				s.j.formers = append(s.j.formers, formers[seq])
-			}
-			if _, err := s.returns(ctx, s.j.all()); err != nil {
-				return err
-			}
-			v.add(s.returning())
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		v.add(s.returning())
+		return nil
+	})
 }
 
 // returning counts what returns has found.

@@ -121,7 +121,10 @@ func (l *Loader) restoreStep(ctx, drain context.Context, t *mapping.Table, step 
 	if only.Len() == 0 {
 		return nil
 	}
-	return l.run(ctx, drain, l.backWork(t, step, Restore, ledger.Update, only))
+	if err := l.run(ctx, drain, l.backWork(t, step, Restore, ledger.Update, only)); err != nil {
+		return err
+	}
+	return l.ownersAgain(ctx, drain, t, step)
 }
 
 func (l *Loader) unmakeStep(ctx, drain context.Context, t *mapping.Table, step plan.Step) error {
