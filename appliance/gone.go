@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
@@ -29,14 +30,16 @@ func (p *Project) goneFaults(t *mapping.Table) config.Faults {
 		if _, err := load.InactiveBody(t.Schema); err != nil {
 			return fault("gone: deactivate: "+err.Error(), "use gone: delete or report")
 		}
-	case policy == "delete" && t.Schema != nil && t.Schema.Kind == schema.Elastic:
-		for _, c := range t.Columns {
-			if c.LogicalName == "partitionid" {
-				return fault("records in partitions of their own cannot be deleted: the partition of a row that is gone is not known", "use gone: report")
-			}
-		}
+	case policy == "delete" && partitioned(t):
+		return fault("records in partitions of their own cannot be deleted: the partition of a row that is gone is not known", "use gone: report")
 	}
 	return nil
+}
+
+// partitioned reports whether the records of an elastic table are in partitions that the transform names, so
+// that an id alone does not find them.
+func partitioned(t *mapping.Table) bool {
+	return t.Schema != nil && t.Schema.Kind == schema.Elastic && slices.ContainsFunc(t.Columns, func(c mapping.Column) bool { return c.LogicalName == "partitionid" })
 }
 
 // freshlyGone are the rows that went with the generation.

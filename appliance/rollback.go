@@ -101,8 +101,9 @@ type rollbackNote struct {
 	Keyed     bool                      `json:"keyed,omitempty"` // only the records of Keys
 	Keys      map[string][]ledger.Range `json:"keys,omitempty"`
 	Overwrite bool                      `json:"overwrite,omitempty"`
-	Stage     string                    `json:"stage"`          // planning, sending, finishing, leaving
-	List      string                    `json:"list,omitempty"` // file of what did not go back
+	Apart     []string                  `json:"apart,omitempty"` // tables whose records are in partitions of their own
+	Stage     string                    `json:"stage"`           // planning, sending, finishing, leaving
+	List      string                    `json:"list,omitempty"`  // file of what did not go back
 	Lost      int64                     `json:"lost,omitempty"`
 	Done      map[string][]ledger.Range `json:"done,omitempty"` // from finishing on
 	Left      map[string][]ledger.Range `json:"left,omitempty"`

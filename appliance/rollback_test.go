@@ -174,6 +174,13 @@ func TestRollbackOfSome(t *testing.T) {
 	}
 	p.Close()
 	p = reopen(t, dir, Loading, url)
+	u, err := p.readUndo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.backSetsOf(u, &rollbackNote{Since: 1, Stage: rollbackPlanning, Apart: []string{"account"}}, "account"); s.Delete.Len() != 0 || s.Unknown.Len() != 8 {
+		t.Errorf("of records in partitions of their own %v would be deleted, %v stay", s.Delete.List(), s.Unknown.List())
+	}
 	for what, o := range map[string]RollbackOptions{
 		`no table "accont"`:                     {Generation: "full", Tables: []string{"accont"}},
 		"no row with legacy key 'X'":            {Generation: "full", Keys: []string{"X"}},

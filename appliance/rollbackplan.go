@@ -25,6 +25,7 @@ type RollbackPlan struct {
 	Total       RollbackTable   `json:"total"`
 	Requests    int64           `json:"requests"`         // about, with those that look who changed a record last
 	Damage      []string        `json:"damage,omitempty"` // of the journal of changes, in words
+	Apart       []string        `json:"apart,omitempty"`  // tables that stay, since their records are in partitions of their own
 	UnderWay    bool            `json:"underWay,omitempty"`
 	InFlight    int64           `json:"inFlight,omitempty"` // records of which it is looked up first what became of them
 	Asked       bool            `json:"asked"`              // the target was: each table has what was found
@@ -134,6 +135,9 @@ func (p *Project) rollbackTables(o RollbackOptions, b *bound, n *rollbackNote) e
 			continue
 		}
 		n.Tables = append(n.Tables, s.Table)
+		if t := b.byName[s.Table]; t != nil && partitioned(t) {
+			n.Apart = append(n.Apart, s.Table)
+		}
 	}
 	switch {
 	case o.Wave > 0 && !slices.Contains(waves, fmt.Sprint(o.Wave)):
@@ -198,6 +202,11 @@ func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) back
 	}
 	s.Restore.Remove(c.Made.List())
 	s.distrust(c.Damaged, u.Incomplete(n.Since))
+	if slices.Contains(n.Apart, table) { // to delete by the id alone would be answered with "not there", which counts as done
+		s.Unknown.Add(s.Delete.List())
+		s.Unknown.Add(s.Restore.List())
+		s.Delete, s.Restore = &ledger.Ranges{}, &ledger.Ranges{}
+	}
 	return s
 }
 
@@ -231,7 +240,7 @@ func (p *Project) begun(generation uint32) time.Time {
 const backRequest = 100
 
 func (p *Project) rollbackPlan(u *ledger.Undo, n *rollbackNote, names []string, sets map[string]backSets) RollbackPlan {
-	r := RollbackPlan{Version: 1, Generations: names, Tables: []RollbackTable{}, Total: RollbackTable{Name: "total"}, Damage: p.undoDamage(u)}
+	r := RollbackPlan{Version: 1, Generations: names, Tables: []RollbackTable{}, Total: RollbackTable{Name: "total"}, Damage: p.undoDamage(u), Apart: n.Apart}
 	for _, name := range n.Tables {
 		s := sets[name]
 		maybe := &ledger.Ranges{}

@@ -171,7 +171,10 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 	if plan.Total.Lost > 0 {
 		env.say("%s records were deleted by a load and are not made again", count(plan.Total.Lost))
 	}
-	if plan.Total.Unknown > 0 {
+	if len(plan.Apart) > 0 {
+		env.say("records of %s stay: they are in partitions of their own, in which an id alone does not find them", strings.Join(plan.Apart, ", "))
+	}
+	if plan.Total.Unknown > 0 && len(plan.Apart) == 0 {
 		env.say("%s records were loaded without a journal of changes (work/undo.log), or the file was lost since: they stay", count(plan.Total.Unknown))
 	}
 	for _, d := range plan.Damage {
