@@ -128,7 +128,7 @@ func openDatabase(ctx context.Context, src *Source) (supply, error) {
 	case SQLServer:
 		d.server, err = openSQLServer(ctx, d.of.DSN)
 	default:
-		d.server, err = openSQLite(ctx, d.of.File(src.Dir))
+		d.server, err = openSQLite(ctx, d.of.File(src.Dir), src.declared)
 	}
 	if err != nil {
 		return nil, err

@@ -25,6 +25,8 @@ type run struct {
 	bad      []BadLine
 	badCount int64
 
+	lineOf func(row int64) int64 // the line in which a row of the new table stood; nil: not known
+
 	longLines bool // DuckDB refused lines for their length
 
 	wasMasked string // MaskNote of the staging before

@@ -58,11 +58,6 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 	if src.longLines {
 		args = append(args, fmt.Sprintf("max_line_size=%d", maxRecord))
 	}
-	for name := range src.Types {
-		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
-			return "", fmt.Errorf("a type is given for %q, which is no column", name)
-		}
-	}
 	if src.AutoTypes {
 		args = append(args, "auto_detect=true", "sample_size=100000", "names="+list(columns))
 		if declared := src.typesOf(columns, ""); declared != "" {

@@ -105,6 +105,9 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 	for _, rel := range relations {
 		rel.alone = rel.extract == "" && s.workers() <= 1
 		r.maskedParts = len(r.src.Masks) > 0 && !rel.alone
+		if w, ok := s.(*workbooks); ok {
+			r.lineOf = func(row int64) int64 { return int64(w.lines[row-1]) }
+		}
 		b, records, err := r.readRelation(ctx, stage, rel, s.workers(), func(c *duckstage.Conn, b *built) error {
 			switch {
 			case merge:

@@ -16,10 +16,11 @@ import (
 // sqliteFile reads an SQLite file, on one connection: there is no server to share work.
 type sqliteFile struct {
 	*sqlBase
-	path string
+	path     string
+	declared func(column string) string
 }
 
-func openSQLite(ctx context.Context, path string) (server, error) {
+func openSQLite(ctx context.Context, path string, of func(string) string) (server, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err // the driver would make a new file
 	}
@@ -27,7 +28,7 @@ func openSQLite(ctx context.Context, path string) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sqliteFile{sqlBase: newSQLBase(connector, ""), path: path}
+	s := &sqliteFile{sqlBase: newSQLBase(connector, ""), path: path, declared: of}
 	s.shown = path
 	return s, s.explain(s.connect(ctx))
 }
@@ -73,12 +74,13 @@ func (s *sqliteFile) describe(ctx context.Context, from string) ([]dbColumn, err
 		c.stored, c.typ, c.note = "VARCHAR", "VARCHAR", "declare a type for the column, such as types: {"+t.Name()+": VARCHAR}"
 		declared := strings.ToUpper(t.DatabaseTypeName())
 		switch {
+		case s.declared(t.Name()) != "": // it is made of whatever stands there
 		case strings.Contains(declared, "BOOL"):
 			c.stored, c.typ = "BOOLEAN", "BOOLEAN"
 		case strings.Contains(declared, "DATETIME"), strings.Contains(declared, "TIMESTAMP"):
-			c.typ, c.what = "TIMESTAMP", "a time such as 2024-12-31 23:59:59"
+			c.typ, c.what = "TIMESTAMP", "a time such as 2024-12-31 23:59:59; "+c.note
 		case strings.Contains(declared, "DATE"):
-			c.typ, c.what = "DATE", "a date such as 2024-12-31"
+			c.typ, c.what = "DATE", "a date such as 2024-12-31; "+c.note
 		case strings.Contains(declared, "INT"):
 			c.stored, c.typ = "BIGINT", "BIGINT"
 		case strings.Contains(declared, "BLOB"):
@@ -86,7 +88,7 @@ func (s *sqliteFile) describe(ctx context.Context, from string) ([]dbColumn, err
 		case strings.Contains(declared, "REAL"), strings.Contains(declared, "FLOA"), strings.Contains(declared, "DOUB"):
 			c.stored, c.typ = "DOUBLE", "DOUBLE"
 		case strings.Contains(declared, "DEC"), strings.Contains(declared, "NUM"), strings.Contains(declared, "MONEY"):
-			c.typ, c.what = "DECIMAL(28,10)", "a number"
+			c.typ, c.what = "DECIMAL(28,10)", "a number; "+c.note
 			if m := sqliteDecimal.FindStringSubmatch(declared); m != nil {
 				precision, _ := strconv.Atoi(m[1])
 				scale, _ := strconv.Atoi("0" + m[2])

@@ -36,8 +36,12 @@ func TestSQLite(t *testing.T) {
 		t.Error(diff)
 	}
 	rejects := table(t, s, `SELECT message FROM dm.rejects ORDER BY ALL`)
-	if diff := cmp.Diff([]string{`key 3: column amount: "n/a" is not a number`, `key 4: column active: "yes" is neither true nor false; declare a type for the column, such as types: {active: VARCHAR}`}, rejects); diff != "" {
+	if diff := cmp.Diff([]string{`key 3: column amount: "n/a" is not a number; declare a type for the column, such as types: {amount: VARCHAR}`, `key 4: column active: "yes" is neither true nor false; declare a type for the column, such as types: {active: VARCHAR}`}, rejects); diff != "" {
 		t.Error(diff)
+	}
+	src.Types = map[string]string{"active": "VARCHAR", "amount": "VARCHAR"} // as the messages advise
+	if res := ingest(t, s, src); res.Rows != 5 {
+		t.Errorf("result = %+v", res)
 	}
 	for _, c := range []struct{ dsn, table, want string }{
 		{"shop.db", "kind", "no such table: kind"},

@@ -151,7 +151,11 @@ func (src *Source) knownTypes(fields []field) error {
 		if slices.ContainsFunc(fields, func(f field) bool { return strings.EqualFold(f.name, name) }) {
 			return nil
 		}
-		return fmt.Errorf("a type is given for %q, which is no column", name)
+		names := make([]string, len(fields))
+		for i, f := range fields {
+			names[i] = f.name
+		}
+		return fmt.Errorf("a type is given for %q, which is no column: there are %s", name, shownList(names))
 	}
 	for name := range src.Types {
 		if err := known(name); err != nil {
@@ -362,9 +366,9 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 			}
 		}
 	}
-	if word, ok := map[string]string{Parquet: "row", JSON: "record", NDJSON: ""}[r.src.Format]; ok { // they came in their order
+	if word, ok := map[string]string{Parquet: "row", JSON: "record", NDJSON: "", XLSX: ""}[r.src.Format]; ok { // they came in their order
 		files := ""
-		if file == "dm_file" {
+		if file == "dm_file" && r.lineOf == nil {
 			files = "PARTITION BY dm_file"
 		}
 		from, order = "(SELECT *, rowid AS dm_row, 1 + rowid - min(rowid) OVER ("+files+") AS dm_number FROM "+table+")", "dm_row"
@@ -380,6 +384,9 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 		var where *string
 		if err := scan(&why, &where, &bad.Line, &bad.File, &bad.Text); err != nil {
 			return err
+		}
+		if r.lineOf != nil {
+			bad.Line = r.lineOf(bad.Line)
 		}
 		parts := strings.SplitN(why, "\x1f", 3)
 		if len(parts) == 3 {

@@ -26,6 +26,7 @@ type workbooks struct {
 	src    *Source
 	inputs []input
 	area   area
+	lines  []int32 // in which row of its sheet each row stands that was taken
 }
 
 // area is a part of a sheet; numbers count from 1, and 0 is no limit.

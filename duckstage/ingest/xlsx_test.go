@@ -84,7 +84,7 @@ func TestWorkbook(t *testing.T) {
 	}
 	rejects := table(t, s, "SELECT file, line, message FROM dm.rejects ORDER BY line")
 	if diff := cmp.Diff([]string{"a.xlsx|8|column amount: cell G8 of sheet Data shows the error #DIV/0!",
-		"a.xlsx|9|cell K9 of sheet Data is beyond the named columns: name its column, or narrow `range`"}, rejects); diff != "" {
+		"a.xlsx|9|cell K9 of sheet Data is beyond the named columns: name its column, narrow `range`, or say in which `header_row` the names are"}, rejects); diff != "" {
 		t.Error(diff)
 	}
 	src.Sheet = Sheet{Name: "Data", HeaderRow: 4}
@@ -94,6 +94,11 @@ func TestWorkbook(t *testing.T) {
 	}
 	if got := table(t, s, "SELECT id, code FROM source.a ORDER BY id"); !cmp.Equal(got, []string{"1|7", "2|8", "5"}) {
 		t.Errorf("declared types = %v", got)
+	}
+	src.Types, src.MaxBadLines = map[string]string{"born": "INTEGER"}, 9
+	ingest(t, s, src)
+	if got := table(t, s, `SELECT line, message FROM dm.rejects WHERE message LIKE '%INTEGER'`); len(got) == 0 || got[0] != `5|column born: "2024-12-31" is not INTEGER` {
+		t.Errorf("a value that is not of its type = %v", got)
 	}
 	if err := Preview(t.Context(), s, Source{Name: "b", Dir: dir, Paths: []string{"a.xlsx"}, Sheet: src.Sheet}); err != nil {
 		t.Error(err)

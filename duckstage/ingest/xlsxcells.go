@@ -267,6 +267,7 @@ func (s *sheet) rows(ctx context.Context, names []string, kinds []kindSet, out *
 			if len(out.b.Columns) > len(names) {
 				out.cell(len(names)).AppendText(out.constant)
 			}
+			s.w.lines = append(s.w.lines, int32(r.number))
 			err = out.end()
 		}
 		if err != nil {
@@ -288,7 +289,7 @@ func (s *sheet) fault(r row, names []string, first int) *BadLine {
 		}
 		if name == "" {
 			return &BadLine{File: s.shown, Line: int64(r.number), Text: v.text,
-				Message: fmt.Sprintf("cell %s%d of sheet %s is beyond the named columns: name its column, or narrow `range`", columnLetters(at), r.number, s.name)}
+				Message: fmt.Sprintf("cell %s%d of sheet %s is beyond the named columns: name its column, narrow `range`, or say in which `header_row` the names are", columnLetters(at), r.number, s.name)}
 		}
 	}
 	return nil
