@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -48,8 +47,8 @@ func (*draftCommand) Run(ctx context.Context, env *Env) error {
 	}
 	printTable(env.Stdout, []column{left("source"), left("table"), left("file"), right("guessed"), right("left over"), right("questions"), left("state")}, rows)
 	env.say("")
-	if len(d.Unmatched) > 0 {
-		env.say("like no table of the schema, or without a column that tells rows apart: %s", strings.Join(d.Unmatched, ", "))
+	for _, source := range d.Unmatched {
+		env.say("%s: no transform: %s", source, d.Why[source])
 	}
 	for _, m := range d.Maps {
 		env.say("to complete: %s", m)

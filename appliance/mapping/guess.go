@@ -14,6 +14,13 @@ import (
 // of its columns goes where, told by their names alone. Words of several languages that
 // mean the same count as one; see sameWord.
 
+// FromColumn is a column of a source, as far as a guess needs to know it.
+type FromColumn struct {
+	Name    string
+	SQLType string   // "" = not known
+	Forms   []string // of its values, as a profile writes them: A, a and 9
+}
+
 // GuessedTable is a table that a source may feed.
 type GuessedTable struct {
 	Table   *schema.Table
@@ -27,29 +34,43 @@ type Guess struct {
 	Score  float64
 }
 
-// leastScore is below which a likeness is none.
-const leastScore = 0.5
+// leastScore is below which a likeness is none; leastColumn is the same for columns, of which
+// there are so many that two of four words are mostly chance.
+const leastScore, leastColumn = 0.5, 0.6
+
+// strongScore is from which on a column's likeness says something about its table.
+const strongScore = 0.75
 
 // GuessTables ranks the tables that a source with these columns may feed, the likeliest
 // first; those without any likeness are left out.
-func GuessTables(s *schema.Schema, source string, columns []string) []GuessedTable {
+func GuessTables(s *schema.Schema, source string, columns []FromColumn) []GuessedTable {
 	var out []GuessedTable
-	words := wordsOf(source)
+	words := without(wordsOf(source), noise)
 	for _, t := range s.Tables {
 		if t.Kind == schema.Intersect {
 			continue
 		}
-		g := GuessedTable{Table: t, Columns: guessColumns(t, columns)}
+		g := GuessedTable{Table: t, Columns: guessColumns(t, source, columns)}
 		name := max(likeness(words, wordsOf(bare(t.LogicalName))), likeness(words, wordsOf(t.SchemaName)))
-		matched := 0.0
+		for _, w := range words {
+			if usualTable[w] == t.LogicalName {
+				name = max(name, 0.8/float64(len(words)))
+			}
+		}
+		matched, strong := 0.0, 0
 		for _, c := range g.Columns {
-			matched += c.Score
+			if matched += c.Score; c.Score >= strongScore && !everywhere[c.Column.LogicalName] {
+				strong++
+			}
+		}
+		if strong == 0 {
+			name *= 0.75 // it is called so, and has little of it
 		}
 		g.Score = 0.7 * name
 		if len(columns) > 0 {
 			g.Score += 0.3 * matched / float64(len(columns))
 		}
-		if name >= leastScore || g.Score >= 0.2 {
+		if name >= 0.75 || name >= leastScore && strong >= 2 || strong >= 3 && 2*strong >= len(columns) {
 			out = append(out, g)
 		}
 	}
@@ -57,26 +78,55 @@ func GuessTables(s *schema.Schema, source string, columns []string) []GuessedTab
 	return out
 }
 
-// guessColumns matches source columns to those of a table, each at most once, the most
+// noise are words of sources that say nothing of what they hold.
+var noise = []string{"tbl", "tab", "table", "dbo", "export", "extract", "dump", "data", "list", "all", "master", "view", "vw", "src", "stg", "tmp", "old", "legacy", "crm"}
+
+// everywhere are columns that so many tables have that they tell none.
+var everywhere = map[string]bool{"name": true, "description": true, "overriddencreatedon": true, "statecode": true, "statuscode": true, "ownerid": true, "importsequencenumber": true}
+
+// guessColumns matches a source's columns to those of a table, each at most once, the most
 // alike first.
-func guessColumns(t *schema.Table, columns []string) map[string]Guess {
+func guessColumns(t *schema.Table, source string, columns []FromColumn) map[string]Guess {
 	type pair struct {
 		source string
 		guess  Guess
 	}
+	// What names the whole table says nothing about a column: of products, product_name is
+	// the name.
+	own := append(append(wordsOf(source), wordsOf(bare(t.LogicalName))...), wordsOf(t.SchemaName)...)
 	var pairs []pair
-	for _, name := range columns {
-		words := wordsOf(name)
+	for _, from := range columns {
+		words := wordsOf(from.Name)
+		short := without(words, own)
+		if slices.Equal(short, []string{"number"}) {
+			short = nil // an id, which is like every number
+		}
+		usual := usualColumn(t, from.Name, source)
 		for _, c := range t.Columns {
-			if !c.Writable(false) || c.NoWebAPI || c.LogicalName == t.PrimaryID || c.Type == schema.PartyList {
+			if !c.Writable(false) || c.NoWebAPI || c.LogicalName == t.PrimaryID || c.Type == schema.PartyList || !fits(from, c) {
 				continue
 			}
-			score := max(likeness(words, wordsOf(bare(c.LogicalName))), likeness(words, wordsOf(c.DisplayName)))
-			if c.LogicalName == t.PrimaryName {
-				score = max(score, 0.9*likeness(words, []string{"name"}), 0.8*likeness(words, wordsOf(bare(t.LogicalName))))
+			score := 0.0
+			if usual == c.LogicalName {
+				score = 0.95
 			}
-			if score >= leastScore {
-				pairs = append(pairs, pair{name, Guess{c, score}})
+			name, aside := aimOf(c.LogicalName)
+			if !aside || strings.EqualFold(from.Name, c.LogicalName) {
+				score = max(score, likeness(words, name), likeness(words, wordsOf(c.DisplayName)), 0.9*likeness(short, name))
+			}
+			if c.LogicalName == t.PrimaryName {
+				score = max(score, 0.9*likeness(words, []string{"name"}), 0.9*likeness(short, []string{"name"}), 0.8*likeness(words, wordsOf(bare(t.LogicalName))))
+			}
+			switch {
+			case joined(from.Name) == joined(bare(c.LogicalName)):
+				score = 1
+			case isID(from.Name) && !c.Type.IsLookup() && !slices.Contains(name, "number") && usual != c.LogicalName:
+				continue // an id says which, and not what
+			default:
+				score = min(score, 0.97)
+			}
+			if score >= leastColumn {
+				pairs = append(pairs, pair{from.Name, Guess{c, score}})
 			}
 		}
 	}
@@ -90,6 +140,68 @@ func guessColumns(t *schema.Table, columns []string) map[string]Guess {
 		}
 	}
 	return out
+}
+
+// isID reports whether a name is that of an id, as a word of its own.
+func isID(name string) bool {
+	return strings.HasSuffix(name, "ID") || strings.HasSuffix(name, "Id") || strings.HasSuffix(strings.ToLower(name), "_id")
+}
+
+// aimOf is what a column is about. A part of an address is about that part: address1_city is
+// the city. Those of further addresses, of a shipment or a bill are aside: only a name that
+// says so, which usualColumn knows, means them.
+func aimOf(logical string) (words []string, aside bool) {
+	for _, prefix := range []string{"address1_", "address2_", "address3_", "shipto_", "billto_"} {
+		if part, ok := strings.CutPrefix(logical, prefix); ok {
+			return wordsOf(part), prefix != "address1_" || part == "name"
+		}
+	}
+	return wordsOf(bare(logical)), false
+}
+
+// without are the words that are not in others; all, if none is left.
+func without(words, others []string) []string {
+	var left []string
+	for _, w := range words {
+		if !slices.Contains(others, w) {
+			left = append(left, w)
+		}
+	}
+	if len(left) == 0 {
+		return words
+	}
+	return left
+}
+
+// fits reports whether values of the source's column can be those of a column.
+func fits(from FromColumn, c *schema.Column) bool {
+	base, _, _ := strings.Cut(strings.ToUpper(from.SQLType), "(")
+	form := ""
+	if len(from.Forms) > 0 {
+		form = from.Forms[0]
+	}
+	numeric := c.Type == schema.Integer || c.Type == schema.BigInt || c.Type == schema.Decimal || c.Type == schema.Money || c.Type == schema.Float
+	switch base {
+	case "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS":
+		return c.Type == schema.DateTime || c.Type == schema.Text || c.Type == schema.Memo
+	case "BLOB":
+		return false
+	case "BOOLEAN":
+		return c.Type == schema.YesNo || c.Type == schema.Choice || c.Type == schema.Text
+	case "VARCHAR":
+		switch {
+		case form == "":
+			return true
+		case c.Type == schema.DateTime:
+			return strings.Contains(form, "9")
+		case numeric:
+			return !strings.ContainsAny(form, "Aa") || form == "…"
+		}
+		return true
+	case "":
+		return true
+	}
+	return c.Type != schema.DateTime
 }
 
 // GuessOption finds the option whose label is most like a text, and how alike they are, 0
@@ -146,7 +258,7 @@ var yesNo = map[string]int32{"yes": 1, "y": 1, "true": 1, "1": 1, "x": 1, "ja": 
 
 // bare is a logical name without the publisher's prefix.
 func bare(name string) string {
-	if prefix, rest, ok := strings.Cut(name, "_"); ok && len(prefix) <= 8 && !strings.HasPrefix(rest, "_") && len(rest) > 1 && prefix != "address1" && prefix != "address2" {
+	if prefix, rest, ok := strings.Cut(name, "_"); ok && len(prefix) <= 8 && !strings.HasPrefix(rest, "_") && len(rest) > 1 && !strings.HasPrefix(prefix, "address") && prefix != "shipto" && prefix != "billto" {
 		return rest
 	}
 	return name
@@ -187,6 +299,9 @@ func canonical(w string) []string {
 	if same, ok := sameWord[w]; ok {
 		return strings.Fields(same)
 	}
+	if root, ok := strings.CutSuffix(w, "ies"); ok && len(root) > 2 && sameWord[root+"y"] == "" {
+		return []string{root + "y"}
+	}
 	for _, end := range []string{"ies", "es", "s", "en", "n"} {
 		root, found := strings.CutSuffix(w, end)
 		if end == "ies" {
@@ -202,6 +317,16 @@ func canonical(w string) []string {
 	return []string{w}
 }
 
+// Alike is how alike two names are, 0 to 1, as the guesses see it.
+func Alike(a, b string) float64 { return likeness(wordsOf(bare(a)), wordsOf(bare(b))) }
+
+// KeyAlike is how alike a column's name and that of another source's key are, or of the source
+// itself, not counting that both are ids.
+func KeyAlike(name, source, key string) float64 {
+	words := without(wordsOf(name), []string{"number"})
+	return max(likeness(words, without(wordsOf(key), []string{"number"})), likeness(words, wordsOf(source)))
+}
+
 // likeness is how alike two names are, 0 to 1: the share of their words that are the
 // same, or of which one begins the other.
 func likeness(a, b []string) float64 {
@@ -212,17 +337,26 @@ func likeness(a, b []string) float64 {
 		return 1
 	}
 	shared := 0.0
+	used := make([]bool, len(b))
 	for _, x := range a {
-		best := 0.0
-		for _, y := range b {
+		best, at := 0.0, -1
+		for i, y := range b {
+			score := 0.0
 			switch {
+			case used[i]:
 			case x == y:
-				best = max(best, 1)
+				score = 1
 			case len(x) >= 4 && len(y) >= 4 && (strings.HasPrefix(x, y) || strings.HasPrefix(y, x)):
-				best = max(best, 0.7)
+				score = 0.7
 			case len(x) >= 4 && len(y) >= 4 && (strings.Contains(x, y) || strings.Contains(y, x)):
-				best = max(best, 0.5)
+				score = 0.5
 			}
+			if score > best {
+				best, at = score, i
+			}
+		}
+		if at >= 0 {
+			used[at] = true
 		}
 		shared += best
 	}
