@@ -25,6 +25,7 @@ import (
 //	reconciled/generation-N.json  the last one of each staging
 //	reconciled/<table>.ndjson     the last one's mismatches, a line each, for SQL
 //	reconciled/<table>.versions   at which version each record was equal (reconcileversions.go)
+//	reconciled/unfinished.json    how far one has come that did not end (reconcileprogress.go)
 //
 // Only one of every row and column, with no load beside it, is kept as the last one:
 // discard and cutover go by it.

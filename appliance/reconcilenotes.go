@@ -3,6 +3,7 @@ package appliance
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"dvmigrate/appliance/progress"
 )
@@ -16,6 +17,10 @@ func ComparisonNotes(r Compared) []string {
 	for _, t := range r.Tables {
 		if t.Quick && t.Others > 0 {
 			note("%s has %s records more than were loaded, and figures that include them; compare row by row to know whose they are", t.Name, progress.Grouped(t.Others))
+		}
+		if x := t.Resumed; x != nil {
+			note("%s: a comparison that began at %s, %s ago, was interrupted when it had compared %d of %d ranges; of their records ids and versions were read again, and in full only what has changed since (--anew reads everything in full)",
+				t.Name, x.Began.UTC().Format("2006-01-02 15:04 MST"), time.Since(x.Began).Round(time.Second), x.Done, x.Of)
 		}
 		if t.NoSizes != "" {
 			note("the sizes of the files of %s were not compared: %s", t.Name, t.NoSizes)

@@ -26,7 +26,7 @@ import (
 // A file with another hash begins anew. Cells are written in place while records are
 // compared, and each says the truth by itself; the header is written last, so that after a
 // kill the former one holds: what was loaded since that one is read again. A comparison that
-// was stopped thus leaves what it did for one with --changed. Nobody but this
+// was stopped thus leaves what it did for the next one (reconcileprogress.go). Nobody but this
 // program's comparison needs it: without the file all is read.
 const (
 	versionsMagic  = "DVMVERS1"
@@ -43,6 +43,7 @@ type versionFile struct {
 	count  int64 // equal by the header
 	equal  int64 // now, as far as noted
 	began  int64
+	fresh  bool // there was none of this hash
 	pages  map[int64][]byte
 	dirty  map[int64]bool
 	failed error
@@ -69,6 +70,7 @@ func (p *Project) openVersions(table, shape string) (*versionFile, error) {
 		if err := v.f.Truncate(0); err != nil {
 			return nil, errors.Join(err, v.f.Close())
 		}
+		v.fresh = true
 		return v, v.header(0, 0)
 	}
 	v.since, v.count = uint32(binary.LittleEndian.Uint64(h[40:])), int64(binary.LittleEndian.Uint64(h[48:]))
@@ -113,6 +115,12 @@ func (v *versionFile) write() {
 	}
 	clear(v.pages)
 	clear(v.dirty)
+}
+
+// sync puts what was noted on disk.
+func (v *versionFile) sync() error {
+	v.write()
+	return errors.Join(v.failed, v.f.Sync())
 }
 
 // Equal implements reconcile.Versions.

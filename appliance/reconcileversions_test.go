@@ -1,10 +1,18 @@
 package appliance
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"dvmigrate/appliance/reconcile"
 )
 
 // TestVersionFile: what is noted is there when the file is opened again, over many more
@@ -75,4 +83,76 @@ func TestVersionFile(t *testing.T) {
 	if v := open("a"); v.since != 0 {
 		t.Error("another environment does not begin anew")
 	}
+}
+
+// TestInterruptedComparisonGoesOn: one that is stopped in its second table leaves the first on
+// disk; the next one, of another process, reads of that ids and versions, says so, and leaves
+// nothing behind. With Anew all is read in full, and nothing is proven where the versions are
+// gone.
+func TestInterruptedComparisonGoesOn(t *testing.T) {
+	p, url := comparedProject(t, "sources: {companies: {path: companies.csv}}\n")
+	path := filepath.Join(p.work(), reconciledFolder, unfinishedFile)
+	interrupt := func() {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		_, err := p.Reconcile(ctx, ReconcileOptions{Values: true, Limit: 20}, func(step string, _ float64) {
+			if step == "comparing contact" {
+				stop()
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("it ended with %v", err)
+		}
+		var left map[string]*reconcile.Proven
+		b, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(b, &left) != nil || len(left) != 1 || left["account"] == nil {
+			t.Fatalf("it left %s: %v", b, err)
+		}
+		left["account"].Began = left["account"].Began.Add(time.Minute) // as if the load had been a minute before
+		if b, err = json.Marshal(left); err == nil {
+			err = os.WriteFile(path, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	compare := func(o ReconcileOptions) reconcile.Result {
+		t.Helper()
+		o.Values, o.Limit = true, 20
+		r, err := p.Reconcile(t.Context(), o, func(string, float64) {})
+		if err != nil || !r.Pass {
+			t.Fatalf("%v, %+v", err, r)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the end leaves %v", err)
+		}
+		return r
+	}
+	interrupt()
+	dir := filepath.Dir(p.work())
+	p.Close()
+	p = reopen(t, dir, Loading, url)
+	r := compare(ReconcileOptions{})
+	if a := r.Tables[0]; a.Unchanged != 12 || a.Resumed == nil || a.Resumed.Done != 1 || a.Resumed.Of != 1 || r.Tables[1].Resumed != nil || r.Tables[1].Unchanged != 0 {
+		t.Errorf("gone on: %+v", r.Tables)
+	}
+	if notes := ComparisonNotes(r); !strings.Contains(strings.Join(notes, "\n"), "interrupted when it had compared 1 of 1 ranges") {
+		t.Errorf("it says %q", notes)
+	}
+	interrupt()
+	if r := compare(ReconcileOptions{Anew: true}); r.Tables[0].Resumed != nil || r.Tables[0].Unchanged != 0 {
+		t.Errorf("anew: %+v", r.Tables[0])
+	}
+	interrupt()
+	if err := os.Remove(filepath.Join(p.work(), reconciledFolder, "account.versions")); err != nil {
+		t.Fatal(err)
+	}
+	if r := compare(ReconcileOptions{}); r.Tables[0].Resumed != nil || r.Tables[0].Unchanged != 0 {
+		t.Errorf("without versions: %+v", r.Tables[0])
+	}
+	if err := os.WriteFile(path, []byte("{broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compare(ReconcileOptions{})
 }

@@ -24,6 +24,7 @@ type ReconcileOptions struct {
 	Parallel  int      // slices of a big table that are read at once; 0 = readersEach for each user
 	Quick     bool     // counts and figures only, which the service makes
 	Sample    int64    // of a bigger table, only so many records are compared; 0 = all
+	Anew      bool     // read all in full that an interrupted comparison had compared already
 	Changed   bool     // read in full only what has changed in the target since it was found equal
 	Samples   int      // how many records of a table are shown whole
 	NewTarget string   // the target's address said a second time, as in LoadOptions
@@ -69,13 +70,22 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	}
 	defer files.drop()
 	versions := &versionFiles{p: p, open: map[string]*versionFile{}}
+	progress, err := p.openProgress(versions, o.Anew)
+	if err != nil {
+		return r, err
+	}
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
-	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
+	options := reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
 		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Anew: files.anew, Keep: keptMismatches,
 		Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, Versions: versions.of, Changed: o.Changed, Sample: o.Sample, Quick: o.Quick,
 		ReadBack: func(table string) string {
 			return reconcile.ReadBackSQL(duckstage.Ident(table + load.FlagsSuffix))
-		}})
+		}}
+	everything := o.Values && o.Sample == 0 && !o.Quick
+	if everything {
+		options.Progress = progress
+	}
+	r, err = reconcile.Run(ctx, p.stage, p.ledger, way, options)
 	if kept := versions.close(r.Tables); err == nil {
 		err = kept
 	}
@@ -93,6 +103,11 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	}
 	if err := files.finish(r.Tables); err != nil {
 		return r, fmt.Errorf("keep the mismatches: %w", err)
+	}
+	if everything {
+		if err := progress.end(); err != nil {
+			return r, err
+		}
 	}
 	if loading || p.tracker.Load() != nil {
 		return r, nil

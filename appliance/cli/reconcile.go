@@ -22,6 +22,7 @@ type reconcileCommand struct {
 	limit      int
 	parallel   int
 	changed    bool
+	anew       bool
 	sample     int64
 	quick      bool
 	samples    int
@@ -35,6 +36,7 @@ func (c *reconcileCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.limit, "limit", 20, "mismatches shown for each table")
 	f.IntVar(&c.parallel, "parallel", 0, "slices of a big table that are read at once; 0 = 4 for each user")
 	f.BoolVar(&c.changed, "changed", false, "read in full only the records whose version is not that at which an earlier comparison found them equal")
+	f.BoolVar(&c.anew, "anew", false, "after a comparison that was interrupted: read in full also what it had compared already")
 	f.BoolVar(&c.quick, "quick", false, "compare counts, sums and groups only, which the service makes: no record is read")
 	f.Int64Var(&c.sample, "sample", 0, "compare at most so many records of each table, chosen at random; 0 = all")
 	f.IntVar(&c.samples, "samples", 20, "records of each table that the page and the workbook show whole, chosen at random; 0 for none")
@@ -49,6 +51,9 @@ func (c *reconcileCommand) Validate(args []string) error {
 	}
 	if c.sample < 0 || c.sample > 0 && (c.changed || c.countsOnly || c.quick) || c.quick && (c.changed || c.countsOnly) {
 		return errors.New("--quick, --sample (with a number of records), --changed and --ids-only are ways to compare: give one of them")
+	}
+	if c.anew && (c.sample > 0 || c.changed || c.countsOnly || c.quick) {
+		return errors.New("--anew is for a comparison of every record and column: it goes with none of --quick, --sample, --changed and --ids-only")
 	}
 	for _, path := range []string{c.html, c.sheet} { // before hours of reading, not after them
 		if info, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !info.IsDir()) {
@@ -68,10 +73,10 @@ func (c *reconcileCommand) Run(ctx context.Context, env *Env) error {
 	}
 	defer v.Close()
 	meter := env.meter()
-	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, Changed: c.changed, Sample: c.sample, Quick: c.quick, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
+	r, err := v.Reconcile(env.Drain, appliance.ReconcileOptions{Values: !c.countsOnly, Limit: c.limit, Parallel: c.parallel, Samples: c.samples, Changed: c.changed, Anew: c.anew, Sample: c.sample, Quick: c.quick, NewTarget: c.newTarget, Args: env.Args}, meter.percent)
 	meter.clear()
 	if errors.Is(err, context.Canceled) {
-		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing, and `dvmigrate reconcile --changed` is quick with the tables that were done")}
+		return &exitError{status: Interrupted, err: errors.New("stopped on request; comparing changes nothing. `dvmigrate reconcile` goes on: of the ranges of records that were done it reads only ids and versions again (--anew reads everything in full)")}
 	}
 	if err != nil {
 		return err

@@ -25,7 +25,8 @@
 // Beside the rows go figures of both sides (figures.go), a sample that people look at
 // (samples.go), and a verdict by what the settings allow (allow.go). There are four ways
 // to read: everything, in slices at once (slices.go); by row versions, in full only what
-// has changed since it was found equal (changed.go); a sample by id (sampling.go); and
+// has changed since it was found equal (changed.go), which is also how one that was
+// interrupted is gone on with (resume.go); a sample by id (sampling.go); and
 // not at all, where the service counts and adds (quick.go). Of an activity the parties are
 // compared too (parties.go), of a file its name and size (attached.go), not its content.
 //

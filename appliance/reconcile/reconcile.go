@@ -64,6 +64,9 @@ type Options struct {
 	// compared; nil: nowhere. Changed says to read in full only those with another one.
 	Versions func(table, shape string) (Versions, error)
 	Changed  bool
+	// Progress keeps which slices of a table are done, so that a comparison that is
+	// interrupted is gone on with; nil: nowhere.
+	Progress Progress
 	// Quick says to have the service count and add instead of reading the records.
 	Quick bool
 	// Only is a condition in OData's words: other records of the table are not read, so that
@@ -138,6 +141,7 @@ type comparison struct {
 	known    Versions   // nil: nobody keeps them
 	full     bool       // the table is not read by versions
 	since    uint32     // what was loaded from then on is read in full
+	proven   *Proven    // slices that are done; nil: nobody keeps it
 	reread   int64      // records of which only the version was read at first
 	mu       sync.Mutex // protects all below while slices of the table are read
 	examples examples
@@ -226,8 +230,8 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 	case t.Link != nil:
 		err = newLinks(w).run(ctx, c)
 	case o.Only != nil:
-		w.shape, w.client = newShape(w), c
-		err = newRecords(w).run(ctx, c, o.Only(t.Name))
+		w.reads(c)
+		err = newRecords(w, w.shape).run(ctx, c, o.Only(t.Name))
 	case o.quickly(t.Schema):
 		err = w.quick(ctx, c)
 	case w.only != nil:

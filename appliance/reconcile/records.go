@@ -28,6 +28,7 @@ const (
 // read beside the others, and their groups are compared one after the other.
 type records struct {
 	*comparison
+	shape *shape // that the slice is read in
 	split *dataverse.Splitter
 	slots []int  // of the fields in a row that was split
 	same  []bool // of the fields of the row that is compared: what was staged, or what was not written
@@ -76,6 +77,12 @@ func newShape(w *comparison) *shape {
 	return s
 }
 
+// reads prepares for reading records of the table.
+func (w *comparison) reads(c client) {
+	w.shape, w.client = newShape(w), c
+	w.sizes = newSizes(w)
+}
+
 // narrowed is the shape of a reading by versions.
 func (s *shape) narrowed(t *schema.Table) *shape {
 	n := *s
@@ -85,8 +92,8 @@ func (s *shape) narrowed(t *schema.Table) *shape {
 }
 
 // newRecords reads one slice.
-func newRecords(w *comparison) *records {
-	r := &records{comparison: w}
+func newRecords(w *comparison, s *shape) *records {
+	r := &records{comparison: w, shape: s}
 	names := []string{w.table.Schema.PrimaryID, etag}
 	for _, f := range w.shape.fields {
 		names = append(names, f.read)

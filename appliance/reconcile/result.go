@@ -1,5 +1,7 @@
 package reconcile
 
+import "time"
+
 // The kinds of mismatch.
 const (
 	Missing   = "missing"
@@ -54,6 +56,7 @@ type TableResult struct {
 	Staged     int64         `json:"staged"`              // rows of the stage
 	NotLoaded  int64         `json:"notLoaded"`           // of these, without a record in the target, by the ledger
 	Columns    []ColumnCount `json:"columns,omitempty"`
+	Resumed    *Resumed      `json:"resumed,omitempty"` // what was gone on with
 	NoSizes    string        `json:"noSizes,omitempty"` // why the sizes of files were not compared
 	Figures    []Figure      `json:"figures,omitempty"`
 	Groups     []Group       `json:"groups,omitempty"`
@@ -66,6 +69,13 @@ type TableResult struct {
 	Seconds    float64    `json:"seconds,omitempty"`
 	Mismatches []Mismatch `json:"mismatches"` // the first ones
 	Samples    []Sample   `json:"samples,omitempty"`
+}
+
+// Resumed says what an interrupted comparison had done of a table.
+type Resumed struct {
+	Began time.Time `json:"began"` // of the interrupted one
+	Done  int       `json:"done"`  // ranges that it had compared: only their ids and versions were read again
+	Of    int       `json:"of"`
 }
 
 // Summary adds up all tables.

@@ -55,12 +55,11 @@ func (w *comparison) atRandom(n int64) []uint32 {
 
 // sampled reads the records that were chosen and compares them.
 func (w *comparison) sampled(ctx context.Context, c client) error {
-	w.shape, w.client = newShape(w), c
+	w.reads(c)
 	w.shape.fields = slices.DeleteFunc(w.shape.fields, func(f field) bool { return f.party != nil }) // which come only in an $expand
 	w.shape.stored = slices.DeleteFunc(w.shape.stored, func(name string) bool {
 		return slices.ContainsFunc(w.table.Parties, func(p mapping.Parties) bool { return p.LogicalName == name })
 	})
-	w.sizes = newSizes(w)
 	t := w.table.Schema
 	columns := members(t.PrimaryID, w.shape.fields)[1:]
 	g, ctx := errgroup.WithContext(ctx)
@@ -71,7 +70,7 @@ func (w *comparison) sampled(ctx context.Context, c client) error {
 			return err
 		}
 		g.Go(func() error {
-			r := newRecords(w)
+			r := newRecords(w, w.shape)
 			err := c.Records(ctx, t, ids, columns, func(_ schema.GUID, row json.RawMessage) error { return r.add(row) })
 			if err != nil {
 				return err

@@ -27,47 +27,69 @@ const (
 
 // records compares an ordinary table.
 func (w *comparison) records(ctx context.Context, c client) error {
-	w.shape, w.client = newShape(w), c
+	w.reads(c)
 	if w.o.Versions != nil && w.o.Values && w.shape.query.Expand == "" {
+		shape := shapeText(w.shape.fields)
 		var err error
-		if w.known, err = w.o.Versions(w.table.Name, shapeText(w.shape.fields)); err != nil {
+		if w.known, err = w.o.Versions(w.table.Name, shape); err != nil {
 			return err
 		}
 		if !w.full && w.byVersion() {
 			w.shape = w.shape.narrowed(w.table.Schema)
 		}
+		w.resume(shape)
 	}
 	if w.o.Values && w.o.ReadBack != nil && !w.o.Moving {
 		w.tallies = newTallies(w.shape.fields, w.rules)
 	}
-	if w.sizes = newSizes(w); w.sizes != nil && !w.shape.narrow {
+	if w.sizes != nil && !w.shape.narrow {
 		if err := w.sizes.ahead(ctx); err != nil {
 			return err
 		}
 	}
-	filters, err := w.slices(ctx)
+	bounds, err := w.slices(ctx)
 	if err != nil {
 		return err
 	}
+	done := make([]bool, len(bounds)+1)
+	if w.proven != nil {
+		w.proven.Bounds = bounds
+		if len(w.proven.Done) != len(done) {
+			w.proven.Done = make([]bool, len(done))
+		}
+		copy(done, w.proven.Done)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(w.o.Parallel, 1))
-	for _, filter := range filters {
-		g.Go(func() error { return newRecords(w).run(ctx, c, filter) })
+	for i, filter := range filtersOf(bounds) {
+		shape := w.shape
+		if done[i] {
+			shape = shape.narrowed(w.table.Schema)
+		}
+		g.Go(func() error {
+			if err := newRecords(w, shape).run(ctx, c, filter); err != nil {
+				return err
+			}
+			return w.sliced(i)
+		})
 	}
 	return g.Wait()
 }
 
-// slices are the filters of a table's slices; one that is empty where it is read whole.
-func (w *comparison) slices(ctx context.Context) ([]string, error) {
-	n := min(w.result.Source/cmp.Or(w.o.SliceRows, sliceRows), int64(slicesEach*w.o.Parallel))
-	if w.o.Parallel < 2 || n < 2 || w.table.Schema.Column(createdOn) == nil {
-		return []string{""}, nil
+// slices are the bounds of a table's slices; none where it is read whole.
+func (w *comparison) slices(ctx context.Context) ([]time.Time, error) {
+	if w.result.Resumed != nil {
+		return w.proven.Bounds, nil
+	}
+	n := w.result.Source / resumeRows
+	if w.o.Parallel > 1 {
+		n = max(n, min(w.result.Source/cmp.Or(w.o.SliceRows, sliceRows), int64(slicesEach*w.o.Parallel)))
+	}
+	if n < 2 || w.table.Schema.Column(createdOn) == nil {
+		return nil, nil
 	}
 	weights, err := w.creationTimes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return filtersOf(bounds(weights, int(n))), nil
+	return bounds(weights, int(n)), err
 }
 
 // creationTimes counts records by the second, or the minute, in which they were created.
