@@ -30,7 +30,7 @@ func (c *call) fail(err error) {
 		org, _, _ := strings.Cut(c.api, apiPrefix)
 		c.set("WWW-Authenticate", "Bearer authorization_uri=https://login.microsoftonline.com/"+OrganizationID.String()+"/oauth2/authorize, resource_id="+org+"/")
 	default:
-		c.res.body = e.appendJSON(nil, c.prefer.wants("Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus"))
+		c.res.body = e.appendJSON(nil, c.prefer.wants)
 		c.set("Content-Type", c.level.jsonType())
 	}
 	if e.retryAfter > 0 {

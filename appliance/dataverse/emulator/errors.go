@@ -3,6 +3,7 @@ package emulator
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
@@ -109,17 +110,17 @@ func title(t *table) string {
 }
 
 // appendError appends the error body (section 1.7).
-func (e *apiError) appendJSON(dst []byte, details bool) []byte {
+func (e *apiError) appendJSON(dst []byte, wants func(annotation string) bool) []byte {
 	dst = append(dst, `{"error":{"code":`...)
 	dst = appendString(dst, e.code)
 	dst = append(dst, `,"message":`...)
 	dst = appendString(dst, e.message)
-	if details {
-		for _, d := range append(e.details, [][2]string{
-			{"@Microsoft.PowerApps.CDS.HelpLink", "http://go.microsoft.com/fwlink/?LinkID=398563&error=Microsoft.Crm.CrmException%3a" + trimHex(e.code) + "&client=platform"},
-			{"@Microsoft.PowerApps.CDS.TraceText", ""},
-			{"@Microsoft.PowerApps.CDS.InnerError.Message", e.message},
-		}...) {
+	for _, d := range slices.Concat(e.details, [][2]string{
+		{"@Microsoft.PowerApps.CDS.HelpLink", "http://go.microsoft.com/fwlink/?LinkID=398563&error=Microsoft.Crm.CrmException%3a" + trimHex(e.code) + "&client=platform"},
+		{"@Microsoft.PowerApps.CDS.TraceText", ""},
+		{"@Microsoft.PowerApps.CDS.InnerError.Message", e.message},
+	}) {
+		if wants(d[0][1:]) {
 			dst = append(dst, ',')
 			dst = appendString(dst, d[0])
 			dst = append(dst, ':')

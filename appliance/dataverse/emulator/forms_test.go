@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -149,4 +150,22 @@ func TestContextOfExpand(t *testing.T) {
 	e := seeded(t)
 	e.has(e.want(200, "", "GET", "EntityDefinitions?$select=LogicalName&$expand=Keys($select=SchemaName,KeyAttributes),Attributes($select=LogicalName)", ""),
 		`#EntityDefinitions(LogicalName,Keys(SchemaName,KeyAttributes),Attributes(LogicalName))"`)
+}
+
+// TestErrorAnnotations: an error has the annotations that were asked for, and no others
+// (section 1.7).
+func TestErrorAnnotations(t *testing.T) {
+	e := start(t)
+	all := []string{"HelpLink", "TraceText", "InnerError.Message"}
+	for asked, want := range map[string][]string{
+		"*": all, "Microsoft.PowerApps.CDS.*": all, "Microsoft.PowerApps.CDS.HelpLink": {"HelpLink"}, "Microsoft.PowerApps.CDS.ErrorDetails.*": nil,
+		"OData.Community.Display.V1.FormattedValue": nil, "Microsoft.PowerApps.CDS.TraceText,Microsoft.PowerApps.CDS.InnerError.*": {"TraceText", "InnerError.Message"},
+	} {
+		a := e.want(404, "0x80040217", "GET", "accounts("+gid(9, 9)+")", "", "Prefer", `odata.include-annotations="`+asked+`"`)
+		for _, name := range all {
+			if strings.Contains(a.body, `"@Microsoft.PowerApps.CDS.`+name+`"`) != slices.Contains(want, name) {
+				t.Errorf("%s was asked for: %s", asked, a.body)
+			}
+		}
+	}
 }

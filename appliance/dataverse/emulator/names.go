@@ -327,6 +327,12 @@ func (t *table) nameDefaults() {
 			c.system = true
 		}
 	}
+	if c := t.byName["isdisabled"]; t.LogicalName == "systemuser" && c != nil && c.Type == schema.YesNo && c.Default == nil {
+		t.defaults = append(t.defaults, assign{c, boolValue(false)})
+	}
+	if c := t.byName["accessmode"]; t.LogicalName == "systemuser" && c != nil && (c.Type == schema.Integer || c.Type == schema.Choice) && c.Default == nil {
+		t.defaults = append(t.defaults, assign{c, intValue(0)})
+	}
 	for _, c := range t.cols {
 		switch {
 		case c.AutoNumber != "":

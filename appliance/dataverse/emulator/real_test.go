@@ -38,6 +38,10 @@ func TestRealMetadata(t *testing.T) {
 		e.has(e.want(200, "", "GET", "accounts("+acc1+")?$select=name,revenue_base&$expand=primarycontactid($select=fullname),Account_Tasks($select=subject)", ""),
 			`"_transactioncurrencyid_value":"0e0`, `"subject":"T"`)
 		e.want(400, "0x80040203", "POST", "teams/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[]}`)
+		e.want(204, "", "POST", "transactioncurrencies", `{"transactioncurrencyid":"`+gid(7, 1)+`","isocurrencycode":"EUR","currencyname":"Euro","exchangerate":0.5,"currencyprecision":2}`)
+		e.has(e.want(201, "", "POST", "accounts?$select=revenue_base,exchangerate", `{"revenue":100,"transactioncurrencyid@odata.bind":"transactioncurrencies(`+gid(7, 1)+`)"}`, "Prefer", "return=representation"),
+			`"revenue_base":200.0000`, `"exchangerate":0.5`)
+		e.has(e.want(201, "", "POST", "systemusers?$select=isdisabled,accessmode", `{"domainname":"a@b.c","lastname":"x"}`, "Prefer", "return=representation"), `"isdisabled":false`, `"accessmode":0`)
 		e.has(e.want(200, "", "GET", "accounts?$select=name", "", "Prefer", "odata.track-changes"), `"@odata.deltaLink"`)
 		e.has(e.want(200, "", "GET", "EntityDefinitions(LogicalName='account')?$select=ChangeTrackingEnabled", ""), `"ChangeTrackingEnabled":true`)
 		e.has(e.want(200, "", "GET", "sdkmessagefilters?$select=primaryobjecttypecode&$filter=sdkmessageid/name%20eq%20'CreateMultiple'%20and%20primaryobjecttypecode%20eq%20'account'", ""), `"account"`)

@@ -151,7 +151,7 @@ func column(p csdlProperty, siblings map[string]csdlProperty, primary string) *C
 			c.PartOf, c.NoCreate, c.NoUpdate = of, true, true
 		}
 	}
-	if slices.Contains(csdlReadOnly, c.LogicalName) {
+	if slices.Contains(csdlReadOnly, c.LogicalName) && primary != "transactioncurrencyid" { // whose rate is its own
 		c.NoCreate, c.NoUpdate = true, true
 	}
 	if p.name == primary {

@@ -172,6 +172,23 @@ func TestReadCSDLManyToMany(t *testing.T) {
 	}
 }
 
+// TestReadCSDLRates: a record's exchange rate is set by the service, a currency's is not.
+func TestReadCSDLRates(t *testing.T) {
+	s, err := ReadCSDL(strings.NewReader(`<Schema Namespace="Microsoft.Dynamics.CRM" Alias="mscrm" xmlns="http://docs.oasis-open.org/odata/ns/edm"><EntityType Name="crmbaseentity" Abstract="true"/>
+		<EntityType Name="transactioncurrency" BaseType="mscrm.crmbaseentity"><Key><PropertyRef Name="transactioncurrencyid"/></Key><Property Name="transactioncurrencyid" Type="Edm.Guid"/><Property Name="exchangerate" Type="Edm.Decimal"/></EntityType>
+		<EntityType Name="account" BaseType="mscrm.crmbaseentity"><Key><PropertyRef Name="accountid"/></Key><Property Name="accountid" Type="Edm.Guid"/><Property Name="exchangerate" Type="Edm.Decimal"/></EntityType>
+		<EntityContainer Name="System"><EntitySet Name="accounts" EntityType="Microsoft.Dynamics.CRM.account"/><EntitySet Name="transactioncurrencies" EntityType="Microsoft.Dynamics.CRM.transactioncurrency"/></EntityContainer></Schema>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for table, want := range map[string]bool{"account": false, "transactioncurrency": true} {
+		c := s.Table(table).Column("exchangerate")
+		if c.Writable(false) != want || c.Writable(true) != want {
+			t.Errorf("exchangerate of %s: %+v", table, c)
+		}
+	}
+}
+
 func TestReadCSDLRefuses(t *testing.T) {
 	wrap := func(inner string) string {
 		return `<Schema xmlns="http://docs.oasis-open.org/odata/ns/edm">` + inner + `</Schema>`
