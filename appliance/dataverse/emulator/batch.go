@@ -42,7 +42,7 @@ func (c *call) postBatch() error {
 	}
 	items, err := parseBatch(c.body, boundary, c.srv.opts.LooseBatch)
 	var e *apiError
-	if errors.As(err, &e) && e.code == "0x80048d19" {
+	if errors.As(err, &e) && e.code == payloadCode {
 		var out batchWriter
 		out.start("batchresponse_")
 		out.operation(c.failed(e), "")

@@ -65,6 +65,28 @@ type decoder struct {
 	update bool // columns not valid for update are ignored instead of those not valid for create
 	seen   []uint32
 	stamp  uint32
+	// invalid is the first value that the service would not take. It is answered when the
+	// whole body is read: what cannot be parsed, wherever it stands, comes before it.
+	invalid error
+}
+
+// refuse ends the reading for a payload error, and only notes another.
+func (d *decoder) refuse(e *apiError) error {
+	if e.code == payloadCode {
+		return e
+	}
+	if d.invalid == nil {
+		d.invalid = e
+	}
+	return nil
+}
+
+// end requires that nothing but blanks follows, and says what is wrong with the values.
+func (d *decoder) end() error {
+	if err := d.scanner.end(); err != nil {
+		return err
+	}
+	return d.invalid
 }
 
 func (c *call) newDecoder(update bool) *decoder {
@@ -175,17 +197,17 @@ func (d *decoder) column(rec *record, col *column, stamp uint32) error {
 	}
 	v, e := col.checked(l)
 	if e != nil {
-		return e
+		return d.refuse(e)
 	}
 	if col == rec.t.id {
 		if !v.isNull() && v.guid.IsZero() {
-			return errorf(http.StatusBadRequest, "0x80040203", "Expected non-empty Guid.")
+			return d.refuse(errorf(http.StatusBadRequest, "0x80040203", "Expected non-empty Guid."))
 		}
 		rec.id = v.guid
 		return nil
 	}
 	if v.isNull() && col.Required == schema.SystemRequired && !d.hasDefault(col) {
-		return errorf(http.StatusBadRequest, "0x80040200", "A required field '%s' is missing.", col.LogicalName)
+		return d.refuse(errorf(http.StatusBadRequest, "0x80040200", "A required field '%s' is missing.", col.LogicalName))
 	}
 	rec.set = append(rec.set, assign{col, v})
 	return nil
@@ -294,7 +316,7 @@ func (d *decoder) unbind(rec *record, rel *relation) error {
 		return nil
 	}
 	if rel.col.Required == schema.SystemRequired {
-		return errorf(http.StatusBadRequest, "0x80040200", "A required field '%s' is missing.", rel.col.LogicalName)
+		return d.refuse(errorf(http.StatusBadRequest, "0x80040200", "A required field '%s' is missing.", rel.col.LogicalName))
 	}
 	rec.binds = append(rec.binds, bind{rel: rel})
 	return nil

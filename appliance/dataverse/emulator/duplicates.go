@@ -115,7 +115,11 @@ func (c *call) retrieveDuplicates() error {
 	}
 	d := &decoder{scanner: scanner{b: []byte(entity)}, c: c}
 	rec := &record{t: t}
-	if err := d.record(rec, 0); err != nil {
+	err = d.record(rec, 0)
+	if err == nil {
+		err = d.end()
+	}
+	if err != nil {
 		return inPayload(t.EntitySet, err)
 	}
 	q, err := c.bindQuery(matching, options{top: -1}, false)

@@ -82,9 +82,12 @@ func errNotImplemented(message string) *apiError {
 	return errorf(http.StatusNotImplemented, "0x80040219", "%s has not yet been implemented.", message)
 }
 
+// payloadCode is the code of a body that cannot be parsed (section 1.9).
+const payloadCode = "0x80048d19"
+
 // errPayload is section 1.9's frame for what is wrong with a body.
 func errPayload(set, inner string) *apiError {
-	return errorf(http.StatusBadRequest, "0x80048d19", "Error identified in Payload provided by the user for Entity :'%s', For more information on this error please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  ---->  InnerException : %s", set, inner)
+	return errorf(http.StatusBadRequest, payloadCode, "Error identified in Payload provided by the user for Entity :'%s', For more information on this error please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  ---->  InnerException : %s", set, inner)
 }
 
 func errUnknownProperty(t *table, name string) *apiError {

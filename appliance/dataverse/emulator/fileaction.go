@@ -251,7 +251,11 @@ func commitNoteBlocks(name, column, idName, typ string) func(*call, *fileParams)
 		d := c.newDecoder(false)
 		d.scanner, d.upsert = scanner{b: p.Target}, name == "annotation"
 		rec := &record{t: t}
-		if err := d.record(rec, 0); err != nil {
+		err = d.record(rec, 0)
+		if err == nil {
+			err = d.end()
+		}
+		if err != nil {
 			return inPayload(t.EntitySet, err)
 		}
 		rec.set = append(rec.set, assign{body, textValue(base64.StdEncoding.EncodeToString(data))})

@@ -169,3 +169,31 @@ func TestErrorAnnotations(t *testing.T) {
 		}
 	}
 }
+
+// TestOrderOfChecks: a body that cannot be parsed is refused as such, wherever in it that
+// shows; then comes the first value that is not valid; then what the store says.
+func TestOrderOfChecks(t *testing.T) {
+	e := seeded(t)
+	long := `"name":"` + strings.Repeat("x", 161) + `"`
+	nobody := `"primarycontactid@odata.bind":"contacts(` + gid(9, 9) + `)"`
+	for _, c := range []struct{ body, code, text string }{
+		{`{` + long + `,"nosuch":1}`, "0x80048d19", "nosuch"}, {`{` + long + `,"numberofemployees":"x"}`, "0x80048d19", "Edm.Int32"},
+		{`{"accountcategorycode":99,` + long + `}`, "0x8004431A", "accountcategorycode"}, {`{` + long + `,"accountcategorycode":99}`, "0x80044331", "'name'"},
+		{`{` + long, "0x80048d19", "Invalid JSON."}, {`{` + long + `} x`, "0x80048d19", "More than one value"}, {`{` + long + `,` + nobody + `}`, "0x80044331", "'name'"},
+		{`{"ownerid@odata.bind":null,"nosuch":1}`, "0x80048d19", "nosuch"}, {`{"contact_customer_accounts":[{"lastname":"` + strings.Repeat("x", 51) + `"}],"nosuch":1}`, "0x80048d19", "nosuch"},
+	} {
+		for _, path := range []string{"POST accounts", "PATCH accounts(" + acc1 + ")"} {
+			method, set, _ := strings.Cut(path, " ")
+			if method == "PATCH" && strings.Contains(c.body, "contact_customer_accounts") {
+				continue
+			}
+			e.has(e.want(400, c.code, method, set, c.body), c.text)
+		}
+	}
+	const typed = `"@odata.type":"Microsoft.Dynamics.CRM.account",`
+	e.has(e.want(400, "0x80048d19", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[{`+typed+long+`},{`+typed+`"nosuch":1}]}`), "nosuch")
+	e.has(e.want(400, "0x80044331", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[{`+typed+`"name":"x"},{`+typed+long+`}]}`), "'name'")
+	e.want(400, "0x80044331", "PUT", "accounts("+acc1+")/name", `{"value":"`+strings.Repeat("x", 161)+`"}`)
+	e.want(400, "0x80040200", "DELETE", "contacts("+con1+")/ownerid/$ref", "")
+	e.want(404, "0x80040217", "POST", "accounts", `{"name":"x",`+nobody+`}`)
+}

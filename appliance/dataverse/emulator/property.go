@@ -103,6 +103,9 @@ func (c *call) deleteProperty() error {
 	if err := d.column(rec, col, 1); err != nil {
 		return err
 	}
+	if err := d.end(); err != nil {
+		return err
+	}
 	return c.updateOne(rec)
 }
 
@@ -142,6 +145,9 @@ func (c *call) putParties() error {
 	}
 	if err == nil {
 		err = d.expect('}')
+	}
+	if err == nil {
+		err = d.end()
 	}
 	if err != nil {
 		return inPayload(c.table.EntitySet, err)
