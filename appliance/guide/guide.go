@@ -33,6 +33,7 @@ var names = []string{
 	"cutover",
 	"load",
 	"performance",
+	"figures",
 	"service",
 	"console",
 	"monitoring",
