@@ -305,7 +305,11 @@ func TestRollbackTakesNobodyAlong(t *testing.T) {
 		}
 	}
 	r, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A1", "C1"}, Load: load})
-	if err != nil || r.Back != 2 {
+	if err == nil || !strings.Contains(err.Error(), "links of contactleads back together with the contact that they link, and 1 of them") {
+		t.Errorf("without the links: %v, %+v", err, r)
+	}
+	r, err = p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A1", "C1", "C1/L1"}, Load: load})
+	if err != nil || r.Back != 3 {
 		t.Errorf("%v, %+v", err, r)
 	}
 }

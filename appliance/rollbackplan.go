@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
@@ -201,6 +202,9 @@ func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) back
 		}
 	}
 	s.Restore.Remove(c.Made.List())
+	if t := p.Schema.Table(table); t != nil && t.Kind == schema.Intersect { // a link that was there before has nothing to get back
+		s.Restore = &ledger.Ranges{}
+	}
 	s.distrust(c.Damaged, u.Incomplete(n.Since))
 	if slices.Contains(n.Apart, table) { // to delete by the id alone would be answered with "not there", which counts as done
 		s.Unknown.Add(s.Delete.List())
@@ -382,6 +386,22 @@ func (p *Project) allSets(u *ledger.Undo, n *rollbackNote) map[string]backSets {
 // made and which do not go back: the ledger would say that they are there.
 func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, sets map[string]backSets) error {
 	for _, child := range b.tables {
+		if k := child.Link; k != nil {
+			for column, end := range map[string]string{k.Column1: k.Table1, k.Column2: k.Table2} {
+				if sets[end].Delete.Len() == 0 || b.byName[end] == nil {
+					continue
+				}
+				found, err := p.orphans(ctx, child, column, end, sets[end].Delete, sets[child.Name].Delete)
+				if err != nil {
+					return fmt.Errorf("look for links of %s to those of %s: %w", child.Name, end, err)
+				}
+				if found > 0 {
+					return fmt.Errorf("the target takes links of %s back together with the %s that they link, and %d of them are loaded and would not be rolled back; add --table %s, or their keys",
+						child.Name, end, found, child.Name)
+				}
+			}
+			continue
+		}
 		if child.Schema == nil {
 			continue
 		}

@@ -24,9 +24,10 @@ func (s *sender) each(ctx context.Context, set []int, tries int) error {
 
 // answers are the parts of a $batch that are still to be dealt with.
 type answers struct {
-	again []int // not applied for a cause that passes
-	doubt []int // creates refused as duplicates, and whatever has no answer
-	lost  []int // of doubt, those without an answer
+	again []int     // not applied for a cause that passes
+	doubt []int     // creates refused as duplicates, and whatever has no answer
+	lost  []int     // of doubt, those without an answer
+	found sightings // links that were there
 	errs  map[int]error
 	last  error // of again
 }
@@ -51,6 +52,9 @@ func (s *sender) batch(ctx context.Context, set []int, tries int) error {
 			}
 		}
 		return stop
+	}
+	if err := s.noteFound(ctx, a.found); err != nil {
+		return s.release(a.again, err)
 	}
 	again, err := s.settleDoubt(ctx, &a)
 	if err != nil {
@@ -79,6 +83,7 @@ func (s *sender) part(ctx context.Context, i int, err error, a *answers) error {
 	case dataverse.Duplicate:
 		switch {
 		case s.w.table.Link != nil: // linked already
+			s.sight(&a.found, i)
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 		case s.w.update:
 			s.fail(i, err)

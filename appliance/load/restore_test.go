@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 
+	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/emulator"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
 	"dvmigrate/ledger"
 )
 
@@ -182,4 +185,38 @@ func TestRollbackOfOwnersInATree(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRollbackOfLinksThatWereThere: a link that others had made before the load stays.
+func TestRollbackOfLinksThatWereThere(t *testing.T) {
+	for _, message := range []load.Message{load.Batch, load.Single} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 8, settings(load.Settings{Batch: 4, Parallel: 2, Keep: true, Message: message}))
+			w.journaled(1)
+			whole, part := w.options.Plan, *w.options.Plan
+			part.Steps = slices.DeleteFunc(slices.Clone(part.Steps), func(s plan.Step) bool { return s.Table == "contactleads" })
+			w.options.Plan = &part
+			w.mustRun()
+			w.options.Plan = whole
+			pair := dataverse.Pair{ID1: schema.GUID(id("contact", 1)), ID2: schema.GUID(id("lead", 7%4))}
+			if err := w.client.Associate(t.Context(), w.links["contactleads"], pair); err != nil {
+				t.Fatal(err)
+			}
+			before := w.exportAll()
+			u := w.journaled(2)
+			w.mustRun()
+			if c := u.Since(2, "contactleads"); !c.There.Has(1) || c.Made.Len() != 3 {
+				t.Errorf("there were %v, made %v", c.There.List(), c.Made.List())
+			}
+			back := w.wayBack(u, 2)
+			back.Tables = map[string]load.Back{"contactleads": {Delete: back.Tables["contactleads"].Delete}}
+			if f := w.survey(back)["contactleads"]; f.Delete != 3 {
+				t.Errorf("%+v", f)
+			}
+			if err := w.rollBack(back); err != nil {
+				t.Fatal(err)
+			}
+			w.wantSame(before, w.exportAll())
+		})
+	}
 }

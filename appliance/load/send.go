@@ -277,6 +277,13 @@ func (s *sender) tooBig(ctx context.Context, set []int, tries int, err error) er
 func (s *sender) duplicate(ctx context.Context, set []int, tries int, err error) error {
 	switch {
 	case s.w.table.Link != nil: // linked already
+		var found sightings
+		for _, i := range set {
+			s.sight(&found, i)
+		}
+		if err := s.noteFound(ctx, found); err != nil {
+			return s.release(set, err)
+		}
 		s.note(set, outcome{result: ledger.ResultSuccess})
 		return nil
 	case s.w.update, s.looked && len(set) > 1:

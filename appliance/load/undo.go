@@ -304,21 +304,23 @@ func (l *Loader) addBack(j *job, b *column.Batch, seq uint32, i int) error {
 	t := j.w.table
 	j.places, j.seqs, j.results = append(j.places, len(j.seqs)), append(j.seqs, seq), append(j.results, outcome{})
 	if t.Link == nil {
-		id := schema.GUID(b.Column(mapping.ID).UUIDs[i])
-		if t.KeptIDs() {
-			kept, _, err := l.keptID(t.Name, id)
-			if err != nil {
-				return err
-			}
-			id = kept
-		}
+		id, err := l.targetID(t.Name, b.Column(mapping.ID).UUIDs[i])
 		j.ids = append(j.ids, id)
-		return nil
+		return err
 	}
-	id1, _, err1 := l.keptID(t.Link.Table1, b.Column(t.Link.Column1).UUIDs[i])
-	id2, _, err2 := l.keptID(t.Link.Table2, b.Column(t.Link.Column2).UUIDs[i])
+	id1, err1 := l.targetID(t.Link.Table1, b.Column(t.Link.Column1).UUIDs[i])
+	id2, err2 := l.targetID(t.Link.Table2, b.Column(t.Link.Column2).UUIDs[i])
 	j.links = append(j.links, dataverse.Pair{ID1: id1, ID2: id2})
 	return errors.Join(err1, err2)
+}
+
+// targetID is the id in the target of the record that an id in the stage stands for.
+func (l *Loader) targetID(table string, staged [16]byte) (schema.GUID, error) {
+	if t := l.o.Tables[table]; t == nil || !t.KeptIDs() {
+		return staged, nil
+	}
+	id, _, err := l.keptID(table, staged)
+	return id, err
 }
 
 // blocking is the update that empties those of the lookups which would keep what they point to from
