@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // WriteSignOff writes a comparison as a workbook for the people who sign the migration off:
@@ -11,7 +12,7 @@ import (
 // and in the target side by side, with a link to each record's form. address is the
 // environment's.
 func WriteSignOff(path, address string, c Compared) error {
-	pages := []page{signOffTables(c), signOffFigures(c), signOffGroups(c), signOffSources(c)}
+	pages := []page{signOffTables(address, c), signOffFigures(c), signOffGroups(c), signOffSources(c)}
 	taken := map[string]bool{}
 	for _, t := range c.Tables {
 		if len(t.Samples) == 0 {
@@ -41,7 +42,7 @@ func FormLink(address, table, id string) string {
 	return strings.TrimRight(address, "/") + "/main.aspx?pagetype=entityrecord&etn=" + url.QueryEscape(table) + "&id=" + url.QueryEscape(id)
 }
 
-func signOffTables(c Compared) page {
+func signOffTables(address string, c Compared) page {
 	g := page{name: "tables", rows: [][]string{{"table", "staged", "not loaded", "loaded", "in the target", "missing", "extra", "different", "duplicates", "not ours", "verdict", "why", "signed by", "date", "remark"}}}
 	for _, t := range c.Tables {
 		row := []string{t.Name}
@@ -50,6 +51,7 @@ func signOffTables(c Compared) page {
 		}
 		g.rows = append(g.rows, append(row, verdict(t.Pass), strings.Join(t.Failures, "; ")))
 	}
+	g.rows = append(g.rows, []string{}, []string{"compared with " + address + ", written " + time.Now().Format("2006-01-02 15:04 MST")})
 	for _, note := range ComparisonNotes(c) {
 		g.rows = append(g.rows, []string{note})
 	}

@@ -137,7 +137,7 @@ func printReconciled(env *Env, r appliance.Compared) {
 			columns = append(columns, []string{t.Name, c.Column, c.Class, count(c.Records)})
 		}
 		for _, m := range t.Mismatches {
-			bad = append(bad, []string{m.Table, m.LegacyKey, m.RecordID, m.Kind, m.Column, m.Want, m.Got})
+			bad = append(bad, []string{m.Table, visible(m.LegacyKey), m.RecordID, m.Kind, m.Column, visible(m.Want), visible(m.Got)})
 		}
 	}
 	rows = append(rows, []string{"total", count(s.Source), count(s.Target), count(s.Missing), count(s.Extra), count(s.Different), count(s.Duplicates), "", ""})
@@ -209,7 +209,7 @@ func printFigures(env *Env, r appliance.Compared) {
 		}
 		for _, g := range t.Groups {
 			if counted++; g.Staged != g.Target && len(groups) < 20 {
-				groups = append(groups, []string{t.Name, g.Column, orNone(g.Value), count(g.Staged), count(g.Target)})
+				groups = append(groups, []string{t.Name, g.Column, visible(orNone(g.Value)), count(g.Staged), count(g.Target)})
 			}
 		}
 	}
@@ -223,6 +223,12 @@ func printFigures(env *Env, r appliance.Compared) {
 	} else if counted > 0 {
 		env.say("\nall %s groups have as many records as were loaded", count(counted))
 	}
+}
+
+// visible shows a value that others wrote in a table on the terminal: it must neither break
+// the line nor move the cursor, nor look like another one for want of what cannot be seen.
+func visible(text string) string {
+	return harmless(strings.NewReplacer("\r\n", "⏎", "\n", "⏎", "\t", " ").Replace(text))
 }
 
 func verdictOf(same bool) string {
