@@ -37,6 +37,26 @@ func sendRaw(t *testing.T, method, url, body string) {
 	}
 }
 
+// sendAs changes a record as a person.
+func sendAs(t *testing.T, url, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer x")
+	r.Header.Set("MSCRMCallerID", "a0000000-0000-4000-8000-000000000011")
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if a.StatusCode != http.StatusNoContent {
+		t.Fatalf("%s: %s", url, a.Status)
+	}
+}
+
 func accountID(i int) string { return fmt.Sprintf("a0000000-0000-0000-0000-%012d", i) }
 
 // createAccounts makes accounts from one number up to another.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
 
@@ -56,6 +58,74 @@ func (p *Project) freshlyGone(ctx context.Context, t stagedTable) (map[uint32]bo
 	return gone, err
 }
 
+// dm.deactivated has the rows that were gone and whose records were planned to become inactive, also
+// when they are back, until that is loaded: such a record is made active again, if it is still as it
+// was left (load.Settings.Reopens).
+const deactivatedTable = `CREATE TABLE IF NOT EXISTS dm.deactivated ("table" VARCHAR, seq UINTEGER)`
+
+// deactivated are the tables with such rows that are staged.
+func (p *Project) deactivated(ctx context.Context) (map[string]bool, error) {
+	tables := map[string]bool{}
+	if known, err := p.knowsDeactivated(ctx); err != nil || !known {
+		return tables, err
+	}
+	err := p.stage.Rows(ctx, `SELECT DISTINCT "table" FROM dm.deactivated`, nil, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		tables[name] = true
+		return err
+	})
+	return tables, err
+}
+
+func (p *Project) knowsDeactivated(ctx context.Context) (bool, error) {
+	var n int64
+	err := p.stage.Row(ctx, []any{&n}, "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'dm' AND table_name = 'deactivated'")
+	return n > 0, err
+}
+
+// forgetReopened forgets the rows of dm.deactivated that are back and loaded since. It looks before
+// the generation is planned.
+func (s *syncer) forgetReopened(ctx context.Context) error {
+	if known, err := s.p.knowsDeactivated(ctx); err != nil || !known {
+		return err
+	}
+	var done []string
+	query := fmt.Sprintf(`SELECT d.seq FROM dm.deactivated d JOIN %s t ON t.dm_seq = d.seq WHERE d."table" = ? AND t.dm_change <> 'I'`, duckstage.Ident(s.table.Name))
+	err := s.p.stage.Rows(ctx, query, []any{s.table.Name}, func(scan func(...any) error) error {
+		var seq uint32
+		err := scan(&seq)
+		if e, _ := s.p.ledger.Entry(s.table.Name, seq); e.Flag == ledger.Processed {
+			done = append(done, fmt.Sprint(seq))
+		}
+		return err
+	})
+	for some := range slices.Chunk(done, syncPiece) {
+		if err == nil {
+			_, err = s.p.stage.Exec(ctx, fmt.Sprintf(`DELETE FROM dm.deactivated WHERE "table" = %s AND seq IN (%s)`, duckstage.Quote(s.table.Name), strings.Join(some, ",")))
+		}
+	}
+	return err
+}
+
+// keepDeactivated notes the rows whose records are about to be planned to become inactive.
+func (s *syncer) keepDeactivated(ctx context.Context) error {
+	if len(s.closed) == 0 {
+		return nil
+	}
+	if _, err := s.p.stage.Exec(ctx, deactivatedTable); err != nil {
+		return err
+	}
+	for _, r := range s.closed {
+		if _, err := s.p.stage.Exec(ctx, fmt.Sprintf(`INSERT INTO dm.deactivated SELECT %[1]s, n::UINTEGER FROM range(%[2]d, %[3]d) r(n) WHERE NOT EXISTS (SELECT 1 FROM dm.deactivated d WHERE d."table" = %[1]s AND d.seq = n)`,
+			duckstage.Quote(s.table.Name), r.From, r.To)); err != nil {
+			return err
+		}
+	}
+	s.closed = s.closed[:0]
+	return nil
+}
+
 // planGone decides what becomes of a record whose row is not supplied any more. What the
 // target does not have is withdrawn.
 func (s *syncer) planGone(seq uint32, e ledger.Entry) {
@@ -67,6 +137,7 @@ func (s *syncer) planGone(seq uint32, e ledger.Entry) {
 		s.do(seq, ledger.Delete)
 	case policy == "deactivate" && (s.fresh[seq] || e.Action == ledger.Update && e.Flag != ledger.Processed):
 		s.do(seq, ledger.Update)
+		s.closed = addRange(s.closed, seq)
 	case e.Flag != ledger.Processed: // an update or a later pass that no row is there for any more
 		s.finished = addRange(s.finished, seq)
 	}

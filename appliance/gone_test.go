@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dvmigrate/appliance/dataverse/emulator"
 )
 
 // goneProject is a project of accounts with contacts and notes of who knows whom, whose
@@ -140,6 +142,56 @@ func TestGoneRows(t *testing.T) {
 				t.Errorf("%d links, want 7", n)
 			}
 		})
+	}
+}
+
+// TestBackAndActiveAgain: records that were made inactive because their rows were gone are active
+// again when these are back, but not one that somebody has made active and closed in his own way, nor
+// one that somebody has changed meanwhile; and a rollback makes them inactive again.
+func TestBackAndActiveAgain(t *testing.T) {
+	url, e := emulated(t, 16, nil)
+	dir := goneProject(t, url, "contactleads: {gone: delete}\n  lead: {gone: deactivate}")
+	stageAndLoad(t, dir, url)
+	supply(t, dir, 8, "l4", "n4", "l5", "n5", "l6", "n6", "l7", "n7")
+	stageAndLoad(t, dir, url)
+	byHand := func(key, body string) {
+		t.Helper()
+		for _, row := range plainRows(t, url, "leads") {
+			if row["subject"] == key {
+				sendAs(t, url+"/api/data/v9.2/leads("+row["leadid"].(string)+")", body)
+			}
+		}
+	}
+	closed := keysIn(t, url, "leads", "subject")
+	if !strings.HasSuffix(closed, "L3/0 L4/1 L5/1 L6/1 L7/1") {
+		t.Fatalf("leads %s", closed)
+	}
+	byHand("L5", `{"statecode":2,"statuscode":4}`)
+	byHand("L6", `{"lastname":"somebody"}`)
+	supply(t, dir, 8)
+	edit(t, filepath.Join(dir, "l.csv"), "L4", "L4\nL8")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := emulator.ParseFault("kind=reset-after,nth=1,message=ExecuteBatch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Order(f)
+	r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+	if err != nil || r.Summary.Held != 1 {
+		t.Errorf("%v, %+v", err, r.Summary)
+	}
+	if leads := keysIn(t, url, "leads", "subject"); !strings.Contains(leads, "L3/0 L4/0 L5/2 L6/1 L7/0") {
+		t.Errorf("leads %s", leads)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rollBack(t, dir, url, RollbackOptions{Generation: "last"})
+	if leads := keysIn(t, url, "leads", "subject"); leads != strings.Replace(closed, "L5/1", "L5/2", 1) {
+		t.Errorf("leads %s, were %s", leads, closed)
 	}
 }
 

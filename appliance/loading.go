@@ -251,12 +251,15 @@ func (p *Project) findBefore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for what the target holds: %w", err)
 	}
+	if p.reopens, err = p.deactivated(ctx); err != nil {
+		return fmt.Errorf("look for records that are to be active again: %w", err)
+	}
 	return nil
 }
 
 func (p *Project) loadSettings(table string) load.Settings {
 	t := p.Config.Table(table)
-	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Whole: p.wentBehind(table) || p.ledger.AsRestored(table), Keep: p.Config.KeepsFormer(table), Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
+	return load.Settings{Batch: int(t.Batch), Parallel: t.Parallel, Message: messages[t.Message], OnMatch: onMatch[t.OnMatch], OnConflict: onConflict[t.OnConflict], Before: p.before[table], Whole: p.wentBehind(table) || p.ledger.AsRestored(table), Reopens: p.reopens[table], Keep: p.Config.KeepsFormer(table), Gone: gonePolicy[t.Gone], ShardBy: t.ShardBy, CreatedBy: t.Impersonate == mapping.CreatedBy}
 }
 
 // snapshotEvery takes snapshots until ctx ends, and then says how many.

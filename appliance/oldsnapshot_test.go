@@ -172,18 +172,7 @@ func TestValuesThatWentBackAfterALostDelta(t *testing.T) {
 		if row["accountnumber"] != "A4" {
 			continue
 		}
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url+"/api/data/v9.2/accounts("+row["accountid"].(string)+")", strings.NewReader(`{"name":"by hand"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Authorization", "Bearer x")
-		r.Header.Set("MSCRMCallerID", "a0000000-0000-4000-8000-000000000011")
-		a, err := http.DefaultClient.Do(r)
-		if err != nil || a.StatusCode != http.StatusNoContent {
-			t.Fatal(err, a.Status)
-		}
-		a.Body.Close()
+		sendAs(t, url+"/api/data/v9.2/accounts("+row["accountid"].(string)+")", `{"name":"by hand"}`)
 	}
 	restored := filepath.Join(t.TempDir(), "restored")
 	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {

@@ -61,7 +61,8 @@ type Project struct {
 	predicted atomic.Pointer[[]Prediction] // for the load that runs
 	observe   func(dataverse.Exchange)     // of the clients that are made; nil = nobody measures
 
-	before map[string]bool // tables with the relation of load.BeforeSuffix
+	before  map[string]bool // tables with the relation of load.BeforeSuffix
+	reopens map[string]bool // tables with rows in dm.deactivated
 
 	dry *dryCopy // of the ledger, which then stands in ledger's place; nil = none
 

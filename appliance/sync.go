@@ -76,6 +76,9 @@ func (p *Project) syncTable(ctx context.Context, t stagedTable, before string) e
 			return fmt.Errorf("list the gone rows: %w", err)
 		}
 	}
+	if err := s.forgetReopened(ctx); err != nil {
+		return fmt.Errorf("look for records that are active again: %w", err)
+	}
 	query := fmt.Sprintf(`SELECT dm_seq, dm_change, dm_hold FROM "%s" ORDER BY dm_seq`, t.Name)
 	err = p.stage.Scan(ctx, query, nil, func(b *column.Batch) error { return s.take(ctx, b) })
 	if err == nil {
@@ -105,6 +108,7 @@ type syncer struct {
 	holds []ledger.Holding
 
 	finished []ledger.Range // nothing is owed any more
+	closed   []ledger.Range // their rows are gone, and they are to be inactive
 }
 
 // syncPiece bounds how much is gathered before it is written.
@@ -214,6 +218,9 @@ func (s *syncer) gone(seq uint32) error {
 
 func (s *syncer) flush(ctx context.Context) error {
 	l, name := s.p.ledger, s.table.Name
+	if err := s.keepDeactivated(ctx); err != nil {
+		return fmt.Errorf("keep which records become inactive: %w", err)
+	}
 	if len(s.plan) > 0 {
 		if err := l.Plan(ctx, name, s.plan); err != nil {
 			return err

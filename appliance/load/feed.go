@@ -80,6 +80,9 @@ func query(w *work) string {
 		more, before := w.beforeQuery()
 		columns, from = append(columns, more...), from+before
 	}
+	if w.reopens() {
+		columns, from = append(columns, reopensColumn), from+" LEFT JOIN "+w.deactivated()+" USING (dm_seq)"
+	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from
 }
 
@@ -232,7 +235,7 @@ func (f *feeder) take(b *column.Batch) error {
 	if err != nil {
 		return err
 	}
-	seqs, owed := b.Column(mapping.Seq), b.Column(mapping.Owed)
+	seqs, owed, reopens := b.Column(mapping.Seq), b.Column(mapping.Owed), b.Column(reopensColumn)
 	if err := f.parts.begin(f.w, b); err != nil {
 		return err
 	}
@@ -271,6 +274,9 @@ func (f *feeder) take(b *column.Batch) error {
 		}
 		if part != nil {
 			j.addPart(part, f.parts.was(i))
+		}
+		if reopens != nil {
+			j.reopens = append(j.reopens, !reopens.Null(i))
 		}
 		if f.formers != nil {
 			j.formers = append(j.formers, f.formers[seq])

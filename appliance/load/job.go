@@ -11,21 +11,22 @@ import (
 
 // job is the records of one request when all goes well. Its records are named by their place in it. Jobs are used again, for their memory.
 type job struct {
-	w      *work
-	user   schema.GUID // to create the records as; zero: who signs in
-	size   int         // records that it is to have; 0: as many as a request of the work has
-	toll   toll        // what its requests took, where somebody asks
-	seqs   []uint32
-	owed   []uint8
-	ids    []schema.GUID
-	links  []dataverse.Pair // of an N:N link table
-	keys   []matchKey       // where the target is asked for records by them
-	party  [][]byte         // of an activity with parties: its parties
-	parts  []*mapping.Part  // of an update of changed columns: which
-	was    [][]byte         // what those columns had before, as a record; nil: not known
-	body   []byte           // {"Targets":[record,record
-	starts []uint32         // where record i begins in body
-	ends   []uint32         // and where it ends
+	w       *work
+	user    schema.GUID // to create the records as; zero: who signs in
+	size    int         // records that it is to have; 0: as many as a request of the work has
+	toll    toll        // what its requests took, where somebody asks
+	seqs    []uint32
+	owed    []uint8
+	ids     []schema.GUID
+	links   []dataverse.Pair // of an N:N link table
+	keys    []matchKey       // where the target is asked for records by them
+	party   [][]byte         // of an activity with parties: its parties
+	parts   []*mapping.Part  // of an update of changed columns: which
+	reopens []bool           // of an update: the record was made inactive when its row was gone
+	was     [][]byte         // what those columns had before, as a record; nil: not known
+	body    []byte           // {"Targets":[record,record
+	starts  []uint32         // where record i begins in body
+	ends    []uint32         // and where it ends
 
 	formers []former // of a restoring work: what each record had
 
@@ -57,7 +58,7 @@ const bodyOpen, bodyClose = `{"Targets":[`, `]}`
 
 // put gives a job's memory back.
 func (w *work) put(j *job) {
-	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], parts: j.parts[:0], was: j.was[:0], body: j.body[:0],
+	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], parts: j.parts[:0], reopens: j.reopens[:0], was: j.was[:0], body: j.body[:0],
 		starts: j.starts[:0], ends: j.ends[:0], results: j.results[:0], places: j.places[:0]}
 	w.jobs.Put(j)
 }

@@ -122,6 +122,7 @@ type Settings struct {
 	OnConflict OnConflict // what becomes of a row that changed where somebody has changed its record in the target
 	Before     bool       // the stage has the relation <table>_before: updates carry the changed columns alone
 	Whole      bool       // what that relation says of the columns is not so any more: updates carry all, after they have looked
+	Reopens    bool       // the stage has rows in dm.deactivated: those that are back, whose records are made active first
 	Keep       bool       // what records have before they are changed is kept in Options.Undo
 	OnMatch    OnMatch    // of a table with Match: what becomes of rows whose record the target had before
 }

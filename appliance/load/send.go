@@ -84,6 +84,17 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 		if err != nil {
 			return s.release(set, readBackError(err))
 		}
+		if rest, err = s.reopen(ctx, rest); err != nil {
+			return err
+		}
+		if len(rest) < len(set) {
+			return s.send(ctx, rest, 1)
+		}
+	} else if tries == 0 {
+		rest, err := s.reopen(ctx, set)
+		if err != nil {
+			return err
+		}
 		if len(rest) < len(set) {
 			return s.send(ctx, rest, 1)
 		}
