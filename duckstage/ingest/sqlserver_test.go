@@ -61,3 +61,28 @@ func TestDecimals(t *testing.T) {
 		}
 	}
 }
+
+// TestWatermarksOfSQLServer: the SQL that asks for the highest value, and that stands for one less the
+// overlap. There is no server here, so that it is the text that is looked at.
+func TestWatermarksOfSQLServer(t *testing.T) {
+	for _, c := range []struct{ stored, highest, high, overlap, since string }{
+		{mssqlType("ROWVERSION", 0, 0), "CASE WHEN max(CONVERT(bigint, [at])) < CONVERT(bigint, MIN_ACTIVE_ROWVERSION()) THEN max(CONVERT(bigint, [at])) ELSE CONVERT(bigint, MIN_ACTIVE_ROWVERSION()) - 1 END",
+			"2147483648001", "", "CONVERT(binary(8), CONVERT(bigint, 2147483647001))"},
+		{mssqlType("TIMESTAMP", 0, 0), "", "2001", "5000", "CONVERT(binary(8), CONVERT(bigint, 0))"},
+		{mssqlType("DATETIME2", 0, 0), "CONVERT(varchar(40), max(CONVERT(datetime2(7), [at])), 126)", "2024-06-01T10:00:00.1234567", "", "CONVERT(datetime2(7), '2024-06-01T09:50:00.1234567', 126)"},
+		{mssqlType("DATETIME", 0, 0), "", "2024-06-01T00:05:00", "30m", "CONVERT(datetime2(7), '2024-05-31T23:35:00', 126)"},
+		{mssqlType("DATETIMEOFFSET", 0, 0), "CONVERT(varchar(40), max(CONVERT(datetimeoffset(7), [at])), 126)", "2024-06-01T10:00:00.1234567+02:00", "1h",
+			"CONVERT(datetimeoffset(7), '2024-06-01T09:00:00.1234567+02:00', 126)"},
+		{mssqlType("DATE", 0, 0), "CONVERT(varchar(40), max(CONVERT(date, [at])), 126)", "2024-06-01", "", "CONVERT(date, '2024-05-31', 126)"},
+		{mssqlType("BIGINT", 0, 0), "max([at])", "5000", "10", "4990"},
+	} {
+		m := markOf(SQLServer, &sqlServer{}, dbColumn{field: field{name: "at", stored: c.stored}})
+		if m.highest != c.highest && c.highest != "" {
+			t.Errorf("%s: %s", c.stored, m.highest)
+		}
+		since, err := lessOverlap(c.high, c.overlap)
+		if err != nil || strings.ReplaceAll(m.literal(since), "N'", "'") != c.since {
+			t.Errorf("%s less %s: %s, %v; want %s", c.high, c.overlap, m.literal(since), err, c.since)
+		}
+	}
+}

@@ -203,11 +203,18 @@ func markOf(kind string, s server, c dbColumn) mark {
 		m.highest = "to_char(max(" + name + "), 'YYYY-MM-DD HH24:MI:SS.US')"
 	case kind == SQLServer && c.stored == "BLOB": // rowversion; what is not committed yet counts as not seen
 		m.highest = "CASE WHEN max(CONVERT(bigint, " + name + ")) < CONVERT(bigint, MIN_ACTIVE_ROWVERSION()) THEN max(CONVERT(bigint, " + name + ")) ELSE CONVERT(bigint, MIN_ACTIVE_ROWVERSION()) - 1 END"
-		m.literal = func(text string) string { return "CONVERT(binary(8), CONVERT(bigint, " + text + "))" }
+		m.literal = func(text string) string {
+			if strings.HasPrefix(text, "-") { // a young database, less the overlap: as binary that would be the highest
+				text = "0"
+			}
+			return "CONVERT(binary(8), CONVERT(bigint, " + text + "))"
+		}
 	case kind == SQLServer && c.stored == "TIMESTAMP WITH TIME ZONE":
 		convert("datetimeoffset(7)")
 	case kind == SQLServer && c.stored == "TIMESTAMP":
 		convert("datetime2(7)")
+	case kind == SQLServer && c.stored == "DATE":
+		convert("date")
 	}
 	return m
 }
