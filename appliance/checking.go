@@ -129,7 +129,7 @@ func (p *Project) unusedTables(b *bound) config.Faults {
 
 // explainSource says where the settings name the source that could not be read.
 func (p *Project) explainSource(name string, err error) error {
-	f := p.Config.FaultAt("sources."+name, err.Error())
+	f := p.sourceFault(name, err)
 	var fatal *duckstage.FatalError // a full disk, for one
 	if f.File == "" || errors.Is(err, context.Canceled) || errors.As(err, &fatal) {
 		return err
@@ -138,5 +138,18 @@ func (p *Project) explainSource(name string, err error) error {
 }
 
 func (p *Project) sourceFault(name string, err error) config.Fault {
-	return p.Config.FaultAt("sources."+name, err.Error())
+	var m *ingest.MaskError
+	if !errors.As(err, &m) {
+		return p.Config.FaultAt("sources."+name, err.Error())
+	}
+	at := "sources." + name + ".mask." + m.Column
+	f := p.Config.FaultAt(at+".by", m.Short())
+	if f.File == "" || m.Unknown == m.Column {
+		f = p.Config.FaultAt(at, m.Short())
+	}
+	if f.File == "" {
+		f = p.Config.FaultAt("sources."+name, m.Short())
+	}
+	f.Hint = didYouMean(m.Unknown, m.Known)
+	return f
 }

@@ -390,7 +390,7 @@ func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Colum
 		w.left = append(w.left, fmt.Sprintf("--   %s: hardly %s, which has %d options: it has %d values or more; such as %s\n", c.Name, col.LogicalName, len(col.Options), len(texts), examples(c)))
 		return nil
 	}
-	w.options = append(w.options, "--   "+col.LogicalName+": "+optionsText(col)+"\n")
+	w.options = append(w.options, "--   "+col.LogicalName+": "+optionsText(col, 40)+"\n")
 	m, err := w.sheet(col, texts)
 	if err != nil {
 		return err

@@ -106,6 +106,29 @@ func foundIn(r MaskedCheck) []string {
 	return out
 }
 
+// TestMaskFaults: a mask of a column that is not there, or whose type it does not go with, is a
+// fault at its own place, with the nearest name.
+func TestMaskFaults(t *testing.T) {
+	for _, c := range []struct{ was, is, want string }{
+		{"mail: email}", "mial: email}", "9:87: mask: mial is no column; did you mean mail?"},
+		{"by: no}", "by: noo}", "9:69: mask: born: by: noo is no column; did you mean no?"},
+		{"pay: number", "pay: name", "9:74: mask: pay: its type is INTEGER, which name does not go with; number, id and blank do; "},
+	} {
+		files := maskedFiles()
+		files["migration.yaml"] = strings.Replace(files["migration.yaml"], c.was, c.is, 1)
+		p := openMasked(t, otherProject(t, "http://127.0.0.1:1", nil, files), Settings)
+		r, err := p.Check(t.Context(), false)
+		p.Close()
+		if err != nil || len(r.Faults) != 1 {
+			t.Fatal(err, r.Faults)
+		}
+		f := r.Faults[0]
+		if got := fmt.Sprintf("%d:%d: %s; %s", f.Line, f.Column, f.Message, f.Hint); got != c.want {
+			t.Errorf("%s: %s, want %s", c.is, got, c.want)
+		}
+	}
+}
+
 // TestMaskedRows: every row of the stage is compared with its original, in every type; a column
 // that has originals is found, and those that chance puts there are not.
 func TestMaskedRows(t *testing.T) {

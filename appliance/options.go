@@ -244,7 +244,7 @@ func optionOf(c *schema.Column, text string) (*schema.Option, error) {
 	}
 	if o := c.Option(int32(n)); o != nil || len(c.Options) > 0 {
 		if o == nil {
-			return nil, fmt.Errorf("%d is no option of %s; they are %s", n, c.LogicalName, optionsText(c))
+			return nil, fmt.Errorf("%d is no option of %s; they are %s", n, c.LogicalName, optionsText(c, 10))
 		}
 		return o, nil
 	}
@@ -281,10 +281,10 @@ func labelsOf(c *schema.Column, values string) string {
 }
 
 // optionsText lists a choice's options for a message.
-func optionsText(c *schema.Column) string {
+func optionsText(c *schema.Column, most int) string {
 	var words []string
 	for i, o := range c.Options {
-		if i == 40 {
+		if i == most {
 			words = append(words, fmt.Sprintf("and %d more", len(c.Options)-i))
 			break
 		}

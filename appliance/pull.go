@@ -69,6 +69,32 @@ const pulledKey = "pulled from the target"
 // existing('table', 'column', value).
 var namedRelation = regexp.MustCompile(`(?i)\b` + transform.PulledPrefix + `([a-z][a-z0-9_]*)`)
 
+// pullFaults are the calls of existing() that name a table or column which the schema does not
+// have: the environment would say so too, but not where the call is.
+func (p *Project) pullFaults() error {
+	files, err := p.transformFiles()
+	if err != nil && !errors.Is(err, errNoTransforms) {
+		return err
+	}
+	scripts, err := p.scripts()
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		scripts = append(scripts, transform.Script{File: f.path, SQL: f.sql})
+	}
+	var faults config.Faults
+	for _, s := range scripts {
+		for _, c := range duckstage.Calls(s.SQL, "existing") {
+			faults = append(faults, p.referenceFault(s.File, c, nil, nil)...)
+		}
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
 // pulls lists the tables that are pulled, with their columns; nil columns are all: those
 // that are usual, and what the transforms name.
 func (p *Project) pulls() (map[string][]string, error) {
@@ -125,6 +151,11 @@ func (p *Project) pulls() (map[string][]string, error) {
 func (p *Project) Pull(ctx context.Context, only []string, watch StageWatch) (r PullResult, err error) {
 	begin := time.Now()
 	r = PullResult{Version: 1, Tables: []PullTable{}}
+	if len(only) == 0 {
+		if err := p.pullFaults(); err != nil {
+			return r, err
+		}
+	}
 	wanted, err := p.pulls()
 	if err != nil {
 		return r, err

@@ -38,7 +38,16 @@ func (p *Project) repair(t *mapping.Table, spec *transform.Table) error {
 	}
 	for column := range p.Config.Tables[t.Name].Repair {
 		if column != "*" && t.Lookup(column) == nil && !slices.ContainsFunc(t.Columns, func(c mapping.Column) bool { return c.LogicalName == column }) {
-			return at(column, fmt.Errorf("the transform of %s yields no such column", t.Name))
+			known := make([]string, 0, len(t.Columns)+len(t.Lookups))
+			for _, c := range t.Columns {
+				known = append(known, c.LogicalName)
+			}
+			for _, l := range t.Lookups {
+				known = append(known, l.LogicalName)
+			}
+			f := p.Config.FaultAt("tables."+t.Name+".repair."+column, fmt.Sprintf("repair of %s: the transform of %s yields no such column", column, t.Name))
+			f.Hint = didYouMean(column, known)
+			return config.Faults{f}
 		}
 	}
 	for i, c := range t.Columns {

@@ -281,7 +281,11 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 			spec.KeepID = t.Schema.PrimaryID
 		}
 		for _, c := range t.Columns {
-			spec.Columns = append(spec.Columns, transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name), File: c.File})
+			col := transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name), File: c.File}
+			if c.Type.HasOptions() {
+				col.Advice = "a choice's text needs a map: dvmigrate options plan " + t.Name + "." + c.LogicalName
+			}
+			spec.Columns = append(spec.Columns, col)
 		}
 		for _, l := range t.Lookups {
 			lookup := transform.Lookup{Column: l.LogicalName, Owner: l.Type == schema.Owner}

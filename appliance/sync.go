@@ -161,8 +161,15 @@ func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
 // column's map was written meanwhile.
 func (s *syncer) otherReason(seq uint32, text string) bool {
 	found, err := s.p.ledger.Failures(s.table.Name, seq, 1)
-	return err == nil && len(found) == 1 && found[0].Seq == seq && (found[0].Text == "" || !strings.HasPrefix(text, found[0].Text))
+	if err != nil || len(found) != 1 || found[0].Seq != seq {
+		return false
+	}
+	was := found[0].Text
+	return was != text && (was == "" || len(text) <= wholeText || !strings.HasPrefix(text, was))
 }
+
+// wholeText is how long a text may be that the ledger keeps whole; it cuts longer ones.
+const wholeText = 4 << 10
 
 // inTarget reports whether the target has the record.
 func inTarget(e ledger.Entry) bool {

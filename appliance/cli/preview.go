@@ -29,6 +29,9 @@ func (c *previewCommand) AddFlags(f *pflag.FlagSet) {
 }
 
 func (c *previewCommand) Validate(args []string) error {
+	if len(args) > 1 && len(c.keys) == 0 {
+		return fmt.Errorf("takes the name of one table; a row is named as in --key %s", args[1])
+	}
 	if len(args) != 1 {
 		return errors.New("takes the name of one table")
 	}

@@ -44,6 +44,6 @@ func (k *checker) masking() {
 		k.fault("masking.key", "sources have masks, and there is no key for them",
 			"write `masking: {key: \"${MASK_KEY}\"}` and set the variable, say with: export MASK_KEY=$(openssl rand -hex 32)")
 	case !m.Key.IsZero() && len(m.Key.Reveal()) < 16:
-		k.fault("masking.key", "`masking.key` is shorter than 16 characters", "say: openssl rand -hex 32")
+		k.fault("masking.key", "`masking.key` is shorter than 16 characters", "make one: openssl rand -hex 32")
 	}
 }

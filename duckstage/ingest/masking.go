@@ -102,14 +102,32 @@ func (src *Source) knownMasks(columns []string) error {
 	}
 	for name, m := range src.Masks {
 		if !known(name) {
-			return fmt.Errorf("mask: %s is no column; its columns are %s", name, shownList(columns))
+			return &MaskError{Column: name, Unknown: name, Known: columns, text: fmt.Sprintf("mask: %s is no column", name)}
 		}
 		if m.By != "" && !known(m.By) {
-			return fmt.Errorf("mask: %s: by: %s is no column; its columns are %s", name, m.By, shownList(columns))
+			return &MaskError{Column: name, Unknown: m.By, Known: columns, text: fmt.Sprintf("mask: %s: by: %s is no column", name, m.By)}
 		}
 	}
 	return nil
 }
+
+// MaskError is a mask that does not go with its source.
+type MaskError struct {
+	Column  string   // whose mask it is
+	Unknown string   // the column that is not there; "" where it is the type that does not go
+	Known   []string // those that are
+	text    string
+}
+
+func (e *MaskError) Error() string {
+	if e.Unknown == "" {
+		return e.text
+	}
+	return e.text + "; its columns are " + shownList(e.Known)
+}
+
+// Short is the error without the list of columns.
+func (e *MaskError) Short() string { return e.text }
 
 // masked selects what query selects, masked.
 func (src *Source) masked(ctx context.Context, c *duckstage.Conn, query string) (string, error) {
@@ -149,7 +167,7 @@ func (src *Source) maskSQL(info duckstage.ColumnInfo) (expr string, ok bool, err
 		return "", false, nil
 	}
 	if expr, err = m.sql(duckstage.Ident(info.Name), info.SQLType); err != nil {
-		return "", false, fmt.Errorf("mask: %s: %w", info.Name, err)
+		return "", false, &MaskError{Column: info.Name, text: fmt.Sprintf("mask: %s: %v", info.Name, err)}
 	}
 	return expr, true, nil
 }
@@ -206,7 +224,16 @@ func (m Mask) sql(column, sqlType string) (string, error) {
 			return "TRY_CAST(" + call(text, fmt.Sprintf("%s:%d", mask.Number, digits), "''") + " AS " + sqlType + ")", nil
 		}
 	}
-	return "", fmt.Errorf("its type is %s, which %s does not go with", sqlType, m.Kind)
+	goes := "blank does"
+	switch {
+	case integer || base == "DECIMAL" || base == "DOUBLE" || base == "FLOAT":
+		goes = "number, id and blank do"
+	case sqlType == "DATE", strings.HasPrefix(sqlType, "TIMESTAMP"):
+		goes = "date and blank do"
+	case sqlType == "UUID":
+		goes = "id and blank do"
+	}
+	return "", fmt.Errorf("its type is %s, which %s does not go with; %s", sqlType, m.Kind, goes)
 }
 
 // keptLabel is a part's label as the stage keeps it: ranges are said in values of the key,

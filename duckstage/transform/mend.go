@@ -130,7 +130,11 @@ func (r *resolver) mend(l Lookup, key, guid, id, fault, table string) (newID, ne
 		stand, called := r.stand(*l.NoTarget)
 		when := "(" + fault + ") IS NOT NULL"
 		if newFault = "NULL::VARCHAR"; stand != "" {
-			newFault = "CASE WHEN " + stand + " IS NULL THEN " + fault + " END"
+			missing := ""
+			if l.NoTarget.Key != "" {
+				missing = " || " + duckstage.Quote("; nor is there "+l.NoTarget.Table+" '"+l.NoTarget.Key+"', which its repair names")
+			}
+			newFault = "CASE WHEN " + stand + " IS NULL THEN (" + fault + ")" + missing + " END"
 			ids += " WHEN " + when + " THEN " + stand
 			when += " AND " + stand + " IS NOT NULL"
 		} else {

@@ -54,9 +54,9 @@ func TestRepairOfLookups(t *testing.T) {
 	expect(t, s, query, "1|1|-|-", "2|-|-|-", "3|-|-|DVM-ORPHAN parent: no account with legacy key '99': left empty")
 	stageTables(t, s, account(Lookup{NoTarget: &Stand{Table: "account", Key: "1"}, Empty: &Stand{Table: "account", Key: "3"}}))
 	expect(t, s, query, "1|1|-|-", "2|2|-|parent: was empty: set to account '3'", "3|0|-|DVM-ORPHAN parent: no account with legacy key '99': set to account '1'")
-	// A stand-in that is not there mends nothing.
+	// A stand-in that is not there mends nothing, and is named.
 	stageTables(t, s, account(Lookup{NoTarget: &Stand{Table: "account", Key: "nobody"}}))
-	expect(t, s, query, "1|1|-|-", "2|-|-|-", "3|-|DVM-ORPHAN parent: no account with legacy key '99'|-")
+	expect(t, s, query, "1|1|-|-", "2|-|-|-", "3|-|DVM-ORPHAN parent: no account with legacy key '99'; nor is there account 'nobody', which its repair names|-")
 
 	mustExec(t, s, "CREATE TABLE source.b AS SELECT * FROM (VALUES ('1', 'no guid'), ('2', NULL), ('3', 'aaaaaaaa-0000-4000-8000-000000000003')) t(id, owner)")
 	const fallback = "bbbbbbbb-0000-4000-8000-000000000001"

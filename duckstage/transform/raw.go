@@ -135,7 +135,14 @@ func fileObject(value string) string {
 
 // castFault is the fault of a value that is not what its column takes.
 func (j *job) castFault(col Column, from string) string {
-	return "WHEN " + j.castBad(col, from) + " THEN " + duckstage.Quote(FaultType+" "+col.Name+": ") + " || " + notOfType(col, from)
+	return "WHEN " + j.castBad(col, from) + " THEN " + duckstage.Quote(FaultType+" "+col.Name+": ") + " || " + notOfType(col, from) + advice(col)
+}
+
+func advice(col Column) string {
+	if col.Advice == "" {
+		return ""
+	}
+	return " || " + duckstage.Quote("; "+col.Advice)
 }
 
 // notOfType says what is wrong with a value that is not what its column takes.

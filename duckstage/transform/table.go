@@ -31,6 +31,7 @@ type Column struct {
 	Default string // SQL expression that takes the place of values which are not of the type; "": such rows are held
 	Base64  bool   // of a VARCHAR: a BLOB is given as Base64
 	Texts   *Texts // what the SELECT gives are texts that stand for values; nil: it gives the values
+	Advice  string // what to do about a value that is not of the type; "": its message has none
 	File    bool   // of a VARCHAR: what file() gives becomes a JSON object, with what dm.files knows of it
 }
 
