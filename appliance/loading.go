@@ -45,6 +45,7 @@ type LoadResult struct {
 	Seconds   float64                     `json:"seconds"`
 	Snapshots int                         `json:"snapshots"`
 	Stopped   string                      `json:"stopped,omitempty"` // why it ended before all was done
+	Notes     []string                    `json:"notes,omitempty"`   // what is to be known of the journal of changes
 }
 
 // did is what a load did, in words.
@@ -113,7 +114,10 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	announce(tracker, survey.run.Predicted)
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
-	undo, err := p.openUndo(survey.Note)
+	undo, err := p.openUndo(func(table, text string) {
+		survey.Note(table, text)
+		r.Notes = append(r.Notes, text) // a load may be over before anybody looks
+	})
 	if err != nil {
 		return r, p.explainTarget(err)
 	}

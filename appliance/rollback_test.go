@@ -174,6 +174,16 @@ func TestRollbackOfSome(t *testing.T) {
 	}
 	p.Close()
 	p = reopen(t, dir, Loading, url)
+	v, err := View(t.Context(), dir, Options{Env: targetAt(url)}) // which asks the process that has the project
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err1 := v.PlanRollback(t.Context(), RollbackOptions{Generation: "full"}, func(string, float64) {})
+	own, err2 := p.PlanRollback(t.Context(), RollbackOptions{Generation: "full"}, func(string, float64) {})
+	if _, other := v.(*remote); err1 != nil || err2 != nil || !other || !asked.Asked || !reflect.DeepEqual(asked, own) {
+		t.Errorf("from another process: %v, %v, %+v, own %+v", err1, err2, asked, own)
+	}
+	v.Close()
 	u, err := p.readUndo()
 	if err != nil {
 		t.Fatal(err)

@@ -396,8 +396,8 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 					return fmt.Errorf("look for links of %s to those of %s: %w", child.Name, end, err)
 				}
 				if found > 0 {
-					return fmt.Errorf("the target takes links of %s back together with the %s that they link, and %d of them are loaded and would not be rolled back; add --table %s, or their keys",
-						child.Name, end, found, child.Name)
+					return fmt.Errorf("the target takes links of %s back together with the %s that they link, and %d of them are loaded and would not be rolled back; add --table %s, or their keys%s",
+						child.Name, end, found, child.Name, notKnown(sets[child.Name]))
 				}
 			}
 			continue
@@ -415,12 +415,21 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 				return fmt.Errorf("look for records of %s below those of %s: %w", child.Name, r.Target, err)
 			}
 			if found > 0 {
-				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; add --table %s, or their keys",
-					child.Name, r.Target, r.Column, found, child.Name)
+				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; add --table %s, or their keys%s",
+					child.Name, r.Target, r.Column, found, child.Name, notKnown(sets[child.Name]))
 			}
 		}
 	}
 	return nil
+}
+
+// notKnown adds that no choice of tables helps those that the journal does not tell of.
+func notKnown(s backSets) string {
+	n := s.Unknown.Len() + s.Damaged.Len()
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of them cannot be rolled back, since the journal of changes does not know them, or is damaged: leave out what they belong to)", n)
 }
 
 // orphans counts rows whose record is in the target and is not to be deleted, while what it points to is.

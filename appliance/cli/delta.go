@@ -103,8 +103,12 @@ func printDelta(env *Env, r appliance.DeltaResult) {
 	env.say("took %s: %s", duration(r.Seconds), text[min(2, len(text)):])
 }
 
-// printKept tells of records that keep what somebody has changed in the target.
+// printKept tells of records that keep what somebody has changed in the target, and of the journal of
+// changes, where something is wrong with it.
 func printKept(env *Env, r appliance.LoadResult) {
+	for _, n := range r.Notes {
+		env.say("%s", n)
+	}
 	for _, table := range sortedKeys(r.Kept) {
 		for _, name := range sortedKeys(r.Kept[table]) {
 			env.say("%s: %s records keep their %s, which somebody has changed in the target", table, count(r.Kept[table][name]), name)
