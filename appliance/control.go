@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/progress"
 )
 
 // The control socket lets others look at a project while this process works on it:
@@ -64,92 +65,43 @@ func (p *Project) serveControl() (stop func()) {
 
 func (p *Project) controlHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /status", func(w http.ResponseWriter, r *http.Request) {
-		s, err := p.Status(r.Context())
-		answer(w, s, err)
+	serves(mux, "status", func(ctx context.Context, _ any, _ StageWatch) (Status, error) { return p.Status(ctx) })
+	serves(mux, "errors", func(ctx context.Context, f FailureFilter, _ StageWatch) (FailureList, error) {
+		return p.Failures(ctx, f)
 	})
-	mux.HandleFunc("POST /errors", func(w http.ResponseWriter, r *http.Request) {
-		var f FailureFilter
-		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		list, err := p.Failures(r.Context(), f)
-		answer(w, list, err)
+	serves(mux, "error-groups", func(ctx context.Context, f FailureFilter, _ StageWatch) (FailureGroups, error) {
+		return p.FailureGroups(ctx, f)
 	})
-	mux.HandleFunc("POST /error-groups", func(w http.ResponseWriter, r *http.Request) {
-		var f FailureFilter
-		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		groups, err := p.FailureGroups(r.Context(), f)
-		answer(w, groups, err)
+	serves(mux, "error-export", func(ctx context.Context, q exportQuery, _ StageWatch) (Exported, error) {
+		return p.ExportFailures(ctx, q.Filter, q.Path)
 	})
-	mux.HandleFunc("POST /error-export", func(w http.ResponseWriter, r *http.Request) {
-		var q exportQuery
-		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		done, err := p.ExportFailures(r.Context(), q.Filter, q.Path)
-		answer(w, done, err)
-	})
-	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
-		var to []string
-		if err := json.NewDecoder(r.Body).Decode(&to); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		s, err := p.TakeSnapshot(r.Context(), to, tell(w))
-		answer(w, s, err)
-	})
-	mux.HandleFunc("POST /audit", func(w http.ResponseWriter, r *http.Request) {
-		var q AuditQuery
-		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		page, err := p.Audit(r.Context(), q)
-		answer(w, page, err)
-	})
-	mux.HandleFunc("POST /note", func(w http.ResponseWriter, r *http.Request) {
-		var h Happened
-		if err := json.NewDecoder(r.Body).Decode(&h); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		seq, err := p.note(r.Context(), h)
-		answer(w, seq, err)
-	})
-	mux.HandleFunc("POST /ledger-check", func(w http.ResponseWriter, r *http.Request) {
-		report, err := p.CheckLedger(r.Context())
-		answer(w, report, err)
-	})
-	mux.HandleFunc("POST /ledger-stats", func(w http.ResponseWriter, r *http.Request) {
-		stats, err := p.LedgerStats(r.Context())
-		answer(w, stats, err)
-	})
-	mux.HandleFunc("POST /figures", func(w http.ResponseWriter, r *http.Request) {
-		f, err := p.Figures(r.Context())
-		answer(w, f, err)
-	})
-	mux.HandleFunc("POST /history", func(w http.ResponseWriter, r *http.Request) {
-		h, err := p.History(r.Context())
-		answer(w, h, err)
-	})
-	mux.HandleFunc("POST /steer", func(w http.ResponseWriter, r *http.Request) {
-		var s Steer
-		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
-			answer(w, nil, err)
-			return
-		}
-		said, err := p.Steer(context.WithoutCancel(r.Context()), s) // done is done, whoever has gone away
-		answer(w, said, err)
+	serves(mux, "snapshot", p.TakeSnapshot)
+	serves(mux, "audit", func(ctx context.Context, q AuditQuery, _ StageWatch) (AuditPage, error) { return p.Audit(ctx, q) })
+	serves(mux, "note", func(ctx context.Context, h Happened, _ StageWatch) (uint64, error) { return p.note(ctx, h) })
+	serves(mux, "ledger-check", func(ctx context.Context, _ any, _ StageWatch) (LedgerReport, error) { return p.CheckLedger(ctx) })
+	serves(mux, "ledger-stats", func(ctx context.Context, _ any, _ StageWatch) (LedgerStats, error) { return p.LedgerStats(ctx) })
+	serves(mux, "figures", func(ctx context.Context, _ any, _ StageWatch) (progress.Figures, error) { return p.Figures(ctx) })
+	serves(mux, "history", func(ctx context.Context, _ any, _ StageWatch) (progress.History, error) { return p.History(ctx) })
+	serves(mux, "steer", func(ctx context.Context, s Steer, _ StageWatch) (string, error) {
+		return p.Steer(context.WithoutCancel(ctx), s) // done is done, whoever has gone away
 	})
 	mux.HandleFunc("POST /sql", p.serveSQL)
 	p.look(mux)
 	return mux
+}
+
+// serves answers one question with lines of JSON that say how far it is, the last of which is
+// the answer. It ends when who asked is gone.
+func serves[Q, A any](mux *http.ServeMux, name string, find func(context.Context, Q, StageWatch) (A, error)) {
+	mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		a, err := find(r.Context(), q, tell(w))
+		answer(w, a, err)
+	})
 }
 
 // reply is what the control socket answers: a value or an error, which may come after

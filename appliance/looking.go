@@ -90,21 +90,13 @@ func (p *Project) look(mux *http.ServeMux) {
 // calibrate signs in elsewhere, and what is being staged or drafted is not yet one whole.
 var notNow = map[string]bool{"calibrate": true, "stage": true, "draft": true, "target pull": true}
 
-// looks serves one question whose answer may take long: lines of JSON, the last of which is
-// the answer. It ends when who asked is gone.
+// looks serves a question that is not answered during these commands.
 func looks[Q, A any](mux *http.ServeMux, p *Project, name string, find func(context.Context, Q, StageWatch) (A, error)) {
-	mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
-		var q Q
-		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-			answer(w, nil, err)
-			return
-		}
+	serves(mux, name, func(ctx context.Context, q Q, watch StageWatch) (a A, err error) {
 		if notNow[p.o.Command] {
-			answer(w, nil, p.inUse())
-			return
+			return a, p.inUse()
 		}
-		a, err := find(r.Context(), q, tell(w))
-		answer(w, a, err)
+		return find(ctx, q, watch)
 	})
 }
 
