@@ -27,4 +27,21 @@
 //
 // One process at a time works on a project; whoever else wants to look at it
 // (status, errors, sql, snapshot) asks that process over a socket in work/.
+//
+// Where to look, by what is done with a project (files by how their names begin):
+//
+//	the folder               project, modes, owner, pin, notes, auditing, logging, volume, disk
+//	sources into rows        stage, restage, binding, scripts, source, environment, masking, guard, sync, views, relations
+//	what the target is       pull, target, online, rights, drift
+//	writing transforms       draft, profiling, options, owners, references, preview
+//	before a record leaves   checking, datacheck, masked, needles, dryrun, inspect
+//	how long it takes        estimating, forecast, grading, calibrat, profile, ratesfile, rehearse, survey, compare
+//	the load                 loading, users, route, lanes, split, ids, files, gone, restored
+//	what failed              failure, retrying, exporting, mending, mendedfile, repair, bookkeeping
+//	orders of phases         delta, cutover, rollback, rollingback
+//	the end                  reconcil, signoff, report, workbook, certificate, discard
+//	copies                   snapshot, restoring, watchedparts
+//	who looks and steers     viewing, looking, browsing, asking, lookout, watching, control, port, steering
+//	what they are told       status, remaining, nextsteps, figures, pulse, machine, cputime
+//	who is called            alerting, caller, channel, mailbox
 package appliance
