@@ -52,7 +52,7 @@ type DeltaChanges struct {
 // Expected is how long the load is expected to take.
 type Expected struct {
 	Seconds float64 `json:"seconds"` // by the estimate
-	ByLast  float64 `json:"byLast"`  // as the last deltas went, for as many records; 0: there was none
+	ByLast  float64 `json:"byLast"`  // by as much more or less as the last deltas took; 0: there was none
 	Deltas  int     `json:"deltas"`  // that say so
 }
 
@@ -189,16 +189,18 @@ func (p *Project) deltaExpect(ctx context.Context, window time.Duration, r *Delt
 		return err
 	}
 	r.Expected = &Expected{Seconds: e.Buffered}
-	var seconds, sent float64
+	// The estimate knows what is sent, inserts or a few columns, and the deltas before by how much
+	// it errs here.
+	var seconds, estimated float64
 	for _, d := range past[max(0, len(past)-lastDeltas):] {
-		if d.Sent > 0 {
-			seconds, sent = seconds+d.Load, sent+float64(d.Sent)
+		if d.Estimated > 0 {
+			seconds, estimated = seconds+d.Load, estimated+d.Estimated
 			r.Expected.Deltas++
 		}
 	}
 	expected := r.Expected.Seconds
-	if sent > 0 {
-		r.Expected.ByLast = seconds / sent * float64(r.Waiting)
+	if estimated > 0 {
+		r.Expected.ByLast = seconds / estimated * e.Buffered
 		expected = r.Expected.ByLast
 	}
 	if window > 0 && expected > window.Seconds() {
@@ -219,6 +221,8 @@ type pastDelta struct {
 	Bytes   int64        `json:"bytes"`
 	Load    float64      `json:"loadSeconds"`
 	Seconds float64      `json:"seconds"` // all steps
+	// Estimated is what the estimate said of the load, in seconds; 0: it was kept before it was noted.
+	Estimated float64 `json:"estimatedSeconds,omitempty"`
 }
 
 func (p *Project) deltasPath() string { return filepath.Join(p.work(), "deltas.json") }
@@ -241,6 +245,9 @@ func (p *Project) keepDelta(r DeltaResult) error {
 		p.o.Log.Warn("the deltas before are not kept", "error", err)
 	}
 	d := pastDelta{Name: r.Name, Ended: time.Now().UTC().Round(time.Second), Changes: r.Changes, Sent: r.Load.Sent, Bytes: r.Load.Bytes, Load: r.Load.Seconds, Seconds: r.Load.Seconds}
+	if r.Expected != nil {
+		d.Estimated = r.Expected.Seconds
+	}
 	for _, s := range r.Steps {
 		d.Seconds += s.Seconds
 	}

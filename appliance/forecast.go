@@ -84,6 +84,7 @@ type forecast struct {
 	closed   map[string]float64    // share of the latter that an action closes
 	leaving  map[string]int64      // records that wait to be deactivated, their rows being gone
 	file     map[string]float64    // bytes of the files of a record that has some
+	parts    map[string]partly     // the updates that wait with the changed columns alone
 }
 
 // measured is the newest measurement of a kind.
@@ -93,7 +94,7 @@ type measured struct {
 }
 
 func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
-	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][3]float64{}, file: map[string]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}}
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][3]float64{}, file: map[string]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}, parts: map[string]partly{}}
 	if err := f.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -300,7 +301,10 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 	if err := f.weigh(ctx, t); err != nil {
 		return err
 	}
-	return f.countLeaving(ctx, t)
+	if err := f.countLeaving(ctx, t); err != nil {
+		return err
+	}
+	return f.countParts(ctx, t)
 }
 
 // waiting counts the records that a step still has to do, by action.
@@ -331,15 +335,17 @@ func (f *forecast) waiting(step plan.Step) (inserts, updates int64) {
 		}
 		return n
 	}
-	share, before := f.owed[step.Table][0], inserts+updates
-	now := at(ledger.Lookups)
+	// A part of a record owes the passes of its columns, all of a record those of its row.
+	part := f.parts[step.Table]
+	before := inserts + max(updates-part.records, 0)
+	k, now := 0, at(ledger.Lookups)
 	if step.Pass != plan.Lookups {
-		share, before, now = f.owed[step.Table][1], before+now, at(ledger.Files)
+		k, before, now = 1, before+now, at(ledger.Files)
 	}
 	if step.Pass == plan.State {
-		share, before, now = f.owed[step.Table][2], before+now, at(ledger.State)
+		k, before, now = 2, before+now, at(ledger.State)
 	}
-	return 0, now + int64(share*float64(before)+0.5)
+	return 0, now + part.owe[k] + int64(f.owed[step.Table][k]*float64(before)+0.5)
 }
 
 // cost finds the speed of a work: measured, calibrated, rehearsed, stated, default. What
@@ -356,7 +362,7 @@ func (f *forecast) cost(w *plan.Work, insert, update float64) {
 		if m.Records > 0 && m.run.Kind == plan.Measured {
 			w.BadRows = min(float64(m.Failed)/float64(m.Records+m.Failed), 0.5)
 		}
-		if m.Records > 0 && m.Bytes > 0 {
+		if m.Records > 0 && m.Bytes > 0 && (w.Action != "update" || f.parts[w.Table].records == 0) { // which columns change is known better
 			w.Bytes = max(float64(m.Bytes)/float64(m.Records), w.FileBytes)
 		}
 		return

@@ -82,6 +82,9 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	w := plan.Work{Table: step.Table, Pass: step.Pass, Action: action, Message: plan.Bulk, Operations: n, Parallel: settings.Parallel,
 		Bytes: f.bytes[step.Table], FileBytes: f.files[step.Table], Estimated: !f.staged[step.Table], Outside: rate.Before,
 		Elastic: t.Link == nil && t.Schema.Kind == schema.Elastic}
+	if action == "update" {
+		w.Bytes, w.FileBytes = f.updateBytes(step, n)
+	}
 	w.Batch = int(settings.Batch)
 	if f.o.Batch > 0 {
 		w.Batch = f.o.Batch
@@ -166,6 +169,88 @@ func parentsOf(t *mapping.Table, step plan.Step) []string {
 		}
 	}
 	return out
+}
+
+// updateBytes is how large the body of an update is, about. Those of the passes are known by what
+// they write; in the first pass some write all columns and some those that changed.
+func (f *forecast) updateBytes(step plan.Step, n int64) (bytes, files float64) {
+	switch step.Pass {
+	case plan.Lookups:
+		return bareBytes + lookupBytes*float64(max(len(step.Deferred), 1)), 0
+	case plan.State, plan.Deactivate:
+		return bareBytes + stateBytes, 0
+	case plan.Insert:
+		part := f.parts[step.Table]
+		if n <= 0 || part.records <= 0 {
+			break
+		}
+		some := float64(min(part.records, n)) / float64(n)
+		return some*part.bytes + (1-some)*f.bytes[step.Table], (1 - some) * f.files[step.Table]
+	}
+	return f.bytes[step.Table], f.files[step.Table]
+}
+
+// What the parts of a record's body take: its type and id, a lookup, a state with its reason.
+const (
+	bareBytes   = 110
+	lookupBytes = 90
+	stateBytes  = 35
+)
+
+// partly are the updates that wait with the columns alone that have changed.
+type partly struct {
+	records int64
+	owe     [3]int64 // of them those whose columns owe lookups, files, a state
+	bytes   float64  // of a body, the average of some
+}
+
+// countParts counts them, and weighs some, where the stage says what has changed of a table's rows.
+func (f *forecast) countParts(ctx context.Context, t *mapping.Table) error {
+	c := f.p.ledger.Counts(t.Name)
+	if t.Link != nil || c.Of(ledger.Unprocessed, ledger.Main, ledger.Update) == 0 || f.p.wentBehind(t.Name) || f.p.ledger.AsRestored(t.Name) {
+		return nil
+	}
+	var known int64
+	err := f.p.stage.Row(ctx, []any{&known}, "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND view_name = ?", t.Name+load.BeforeSuffix)
+	if err != nil || known == 0 {
+		return err
+	}
+	oneOf := func(names []string) string {
+		quoted := []string{"''"}
+		for _, name := range names {
+			quoted = append(quoted, duckstage.Quote(name))
+		}
+		return "list_has_any(string_split(b.dm_changed, ','), [" + strings.Join(quoted, ", ") + "])"
+	}
+	var late, states []string
+	bytes := fmt.Sprint(bareBytes)
+	for _, col := range t.Columns {
+		switch name := col.LogicalName; {
+		case col.Late:
+			late = append(late, name)
+		case col.Type == schema.State || col.Type == schema.Status:
+			states = append(states, name)
+		default:
+			bytes += fmt.Sprintf(" + CASE WHEN %s THEN %d + coalesce(strlen(%s::VARCHAR), 4) ELSE 0 END", oneOf([]string{name}), len(name)+6, "r."+duckstage.Ident(name))
+		}
+	}
+	for i := range t.Lookups {
+		bytes += fmt.Sprintf(" + CASE WHEN %s THEN %d ELSE 0 END", oneOf([]string{t.Lookups[i].LogicalName}), lookupBytes)
+	}
+	from := fmt.Sprintf(`(SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq FROM ledger_spans(%s) WHERE action = 'U' AND pass = 'main' AND flag IN ('U', 'F')) w
+		JOIN %s b USING (dm_seq)`, duckstage.Quote(t.Name), duckstage.Ident(t.Name+load.BeforeSuffix))
+	var p partly
+	query := fmt.Sprintf("SELECT count(*), count(*) FILTER (%s), count(*) FILTER (%s), count(*) FILTER (%s) FROM %s WHERE b.dm_changed IS NOT NULL",
+		oneOf(f.bound.plan.Deferred(t.Name)), oneOf(late), oneOf(states), from)
+	if err := f.p.stage.Row(ctx, []any{&p.records, &p.owe[0], &p.owe[1], &p.owe[2]}, query); err != nil {
+		return fmt.Errorf("count what has changed of %s: %w", t.Name, err)
+	}
+	query = fmt.Sprintf("SELECT coalesce(avg(%s), 0) FROM (SELECT * FROM %s WHERE dm_changed IS NOT NULL LIMIT %d) b JOIN %s r USING (dm_seq)", bytes, duckstage.Ident(t.Name+load.BeforeSuffix), weighPlaces*weighRows, duckstage.Ident(t.Name))
+	if err := f.p.stage.Row(ctx, []any{&p.bytes}, query); err != nil {
+		return fmt.Errorf("weigh what has changed of %s: %w", t.Name, err)
+	}
+	f.parts[t.Name] = p
+	return nil
 }
 
 // Where and how many rows of a table are weighed: some from several places.
