@@ -195,6 +195,42 @@ func TestBackAndActiveAgain(t *testing.T) {
 	}
 }
 
+// TestLookupsOfRowsThatAreBack: a record that others point to is deleted, as its row is gone, so that
+// the service empties their lookups; when the row is back, they point to it again.
+func TestLookupsOfRowsThatAreBack(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "contact: {gone: delete}\n  contactleads: {gone: delete}")
+	edit(t, filepath.Join(dir, "transform", "account.sql"), "name,", "name, CASE WHEN key = 'A3' THEN 'C5' END AS primarycontactid,")
+	stageAndLoad(t, dir, url)
+	pointsTo := func() string {
+		for _, row := range plainRows(t, url, "accounts") {
+			if row["accountnumber"] == "A3" && row["_primarycontactid_value"] != nil {
+				return "a contact"
+			}
+		}
+		return "nothing"
+	}
+	supply(t, dir, 8, "c5", "n5")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1}); err != nil || r.Summary.Held != 1 {
+		t.Fatalf("%v, %+v", err, r.Summary)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := pointsTo(); got != "nothing" {
+		t.Fatalf("the account points to %s", got)
+	}
+	supply(t, dir, 8)
+	stageAndLoad(t, dir, url)
+	if got := pointsTo(); got != "a contact" {
+		t.Errorf("the account points to %s", got)
+	}
+}
+
 // TestGoneIsReported: without a policy nothing is deleted, and a pass that a row owed
 // which is gone keeps no load from its end.
 func TestGoneIsReported(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/duckstage/transform"
 	"dvmigrate/ledger"
@@ -108,6 +109,7 @@ type syncer struct {
 	holds []ledger.Holding
 
 	finished []ledger.Range // nothing is owed any more
+	whole    []ledger.Range // what the target holds of them is not certain any more
 	closed   []ledger.Range // their rows are gone, and they are to be inactive
 }
 
@@ -136,6 +138,9 @@ func (s *syncer) take(ctx context.Context, b *column.Batch) error {
 func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
 	e, _ := s.p.ledger.Entry(s.table.Name, seq)
 	waits := e.Flag == ledger.Unprocessed && e.Action != ledger.Nothing
+	if e.Flag == ledger.Held && e.Class == uint8(load.ClassOrphan) && e.Action == ledger.Update && hold.Null(i) {
+		s.whole = addRange(s.whole, seq)
+	}
 	switch {
 	case e.Action == ledger.Nothing:
 		s.do(seq, ledger.Insert)
@@ -155,6 +160,28 @@ func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
 		text := string(hold.TextAt(i))
 		s.holds = append(s.holds, ledger.Holding{Range: ledger.One(seq), Reason: ledger.Reason{Class: uint8(holdClass(text)), Text: text}})
 	}
+}
+
+// forgetBefore lets updates carry all columns of rows that were held since a row they point to was
+// gone, and is back: when its record was deleted the service has emptied their lookups, which no
+// staging knows. It comes before the plan, as a kill amid both must not forget it.
+func (s *syncer) forgetBefore(ctx context.Context) error {
+	if len(s.whole) == 0 {
+		return nil
+	}
+	var table string
+	err := s.p.stage.Row(ctx, []any{&table}, "SELECT coalesce(max(table_name), '') FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'dm' AND starts_with(table_name, ?)",
+		fmt.Sprintf("before_%d_", s.table.Number))
+	if err != nil || table == "" {
+		return err
+	}
+	for _, r := range s.whole {
+		if _, err := s.p.stage.Exec(ctx, fmt.Sprintf("DELETE FROM dm.%s WHERE dm_seq >= %d AND dm_seq < %d", duckstage.Ident(table), r.From, r.To)); err != nil {
+			return err
+		}
+	}
+	s.whole = s.whole[:0]
+	return nil
 }
 
 // otherReason reports whether a row that is held is now held for something else, as when a
@@ -227,6 +254,9 @@ func (s *syncer) flush(ctx context.Context) error {
 	l, name := s.p.ledger, s.table.Name
 	if err := s.keepDeactivated(ctx); err != nil {
 		return fmt.Errorf("keep which records become inactive: %w", err)
+	}
+	if err := s.forgetBefore(ctx); err != nil {
+		return fmt.Errorf("look for rows whose lookups lead somewhere again: %w", err)
 	}
 	if len(s.plan) > 0 {
 		if err := l.Plan(ctx, name, s.plan); err != nil {
