@@ -202,6 +202,10 @@ func (s *Stage) configure(ctx context.Context, o Options) error {
 				return fmt.Errorf("empty temporary folder: %w", err)
 			}
 		}
+		// DuckDB makes its own folder when it first needs it, but none above that.
+		if err := os.MkdirAll(filepath.Dir(s.temp), 0o700); err != nil && !s.ro {
+			return fmt.Errorf("make temporary folder: %w", err)
+		}
 		set = append(set, "SET GLOBAL temp_directory="+Quote(s.temp))
 	}
 	if o.TempLimit != "" { // in the DSN it is shown but not enforced (engines.md part I, 8)

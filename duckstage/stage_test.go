@@ -46,6 +46,16 @@ func count(t *testing.T, s *Stage, query string) (n int64) {
 	return n
 }
 
+// TestTemporaryFolderIsMade: what does not fit in memory goes to a folder that nobody has made.
+func TestTemporaryFolderIsMade(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, filepath.Join(dir, "stage.duckdb"), Options{Temp: filepath.Join(dir, "not", "there"), Memory: "60MB", Threads: 1})
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT hash(range) AS h, range AS i FROM range(6000000) ORDER BY h")
+	if n := count(t, s, "SELECT count(*) FROM source.a"); n != 6000000 {
+		t.Errorf("%d rows", n)
+	}
+}
+
 func TestSnapshotDuringAReadAndAfterAWrite(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT range AS i FROM range(300000)")
