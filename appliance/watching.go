@@ -33,8 +33,8 @@ type Watcher struct {
 	seen map[string]fileState
 }
 
-// Watcher begins to watch the project's settings, schema, transforms and source files as
-// they are now. The project may be closed meanwhile.
+// Watcher begins to watch the project's settings, schema, transforms, maps and source files
+// as they are now. The project may be closed meanwhile.
 func (p *Project) Watcher() *Watcher {
 	w := &Watcher{p: p}
 	w.seen = w.look()
@@ -72,6 +72,9 @@ func (w *Watcher) look() map[string]fileState {
 	patterns := []string{filepath.Join(c.Dir, config.File), c.Path(c.Schema)}
 	for _, dir := range []string{c.Path(c.Transforms), filepath.Join(c.Path(c.Transforms), scriptFolder)} {
 		patterns = append(patterns, filepath.Join(dir, "*.sql"))
+	}
+	for _, kind := range []string{"*.csv", "*.xlsx"} { // what texts of choices stand for, and who owners are
+		patterns = append(patterns, filepath.Join(c.Dir, mapsFolder, kind))
 	}
 	for _, s := range c.Sources {
 		for _, path := range s.Path {
@@ -118,6 +121,8 @@ func (w *Watcher) change(now map[string]fileState) Saved {
 			c.Sources = append(c.Sources, sources...)
 		} else if filepath.Dir(path) == dir && strings.HasSuffix(path, ".sql") && there {
 			c.Tables = append(c.Tables, strings.TrimSuffix(filepath.Base(path), ".sql"))
+		} else if table := w.mapOf(path); table != "" {
+			c.Tables = append(c.Tables, table)
 		} else if filepath.Base(path) == config.File {
 			settings = true
 		} else {
@@ -153,6 +158,19 @@ func (o StageOptions) With(other StageOptions) StageOptions {
 		return StageOptions{Sources: union(o.Sources, other.Sources)}
 	}
 	return StageOptions{Sources: union(o.Sources, other.Sources), Tables: union(o.Tables, other.Tables)}
+}
+
+// mapOf is the table that the map of a choice in a file is of; "" where it is of none that a
+// transform makes, or of several, as a workbook is.
+func (w *Watcher) mapOf(path string) string {
+	if filepath.Dir(path) != filepath.Join(w.p.Config.Dir, mapsFolder) || filepath.Ext(path) != ".csv" {
+		return ""
+	}
+	table, _, _ := strings.Cut(filepath.Base(path), ".")
+	if !exists(filepath.Join(w.p.Config.Path(w.p.Config.Transforms), table+".sql")) {
+		return ""
+	}
+	return table
 }
 
 // sourcesOf are the sources that a file belongs to.

@@ -30,7 +30,7 @@ type stageCommand struct {
 
 func (c *stageCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.Tables, "table", nil, "transform only this table, or these, and what depends on them")
-	f.BoolVar(&c.watch, "watch", false, "stage again whenever a transform, a setting or a source file is saved")
+	f.BoolVar(&c.watch, "watch", false, "stage again whenever a transform, a map, a setting or a source file is saved")
 	addAcceptLoss(f, &c.acceptLoss)
 }
 
