@@ -67,6 +67,14 @@ func (p *Project) CheckData(ctx context.Context, only []string, watch StageWatch
 	if err != nil {
 		return d, err
 	}
+	for _, t := range b.tables {
+		if !slices.ContainsFunc(staged, func(s stagedTable) bool { return s.Name == t.Name }) {
+			return d, fmt.Errorf("%s has a transform, but is not staged; run `dvmigrate stage`", t.Name)
+		}
+		if err := p.sameColumns(ctx, t); err != nil {
+			return d, err
+		}
+	}
 	texts, err := p.unmapped(ctx)
 	if err != nil {
 		return d, err
@@ -74,9 +82,6 @@ func (p *Project) CheckData(ctx context.Context, only []string, watch StageWatch
 	err = p.stage.With(ctx, func(c *duckstage.Conn) error {
 		k := dataChecker{p: p, c: c, out: &d, only: only, texts: texts, held: map[string]bool{}}
 		for i, t := range inOrderOfPlan(b) {
-			if !slices.ContainsFunc(staged, func(s stagedTable) bool { return s.Name == t.Name }) {
-				return fmt.Errorf("%s has a transform, but is not staged; run `dvmigrate stage`", t.Name)
-			}
 			watch("checking "+t.Name, 100*float64(i)/float64(len(b.tables)))
 			if err := k.table(ctx, t, b.plan.Deferred(t.Name)); err != nil {
 				return fmt.Errorf("check the rows of %s: %w", t.Name, err)

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -319,11 +320,24 @@ func appendValue(dst []byte, f *field, v *column.Vector, i int) []byte {
 	case column.Int:
 		return strconv.AppendInt(append(dst, f.key...), v.Ints[i], 10)
 	case column.Float:
-		return strconv.AppendFloat(append(dst, f.key...), v.Floats[i], 'f', -1, 64)
+		return appendFloat(append(dst, f.key...), v.Floats[i])
 	case column.Decimal:
 		return column.AppendDecimal(append(dst, f.key...), v.Wide[i], int(v.Scale))
 	case column.UUID:
 		return append(schema.GUID(v.UUIDs[i]).Append(append(dst, f.open...)), '"')
 	}
 	return append(append(dst, f.key...), "null"...)
+}
+
+// appendFloat appends a number, or OData's text for what JSON has no number for.
+func appendFloat(dst []byte, x float64) []byte {
+	switch {
+	case math.IsNaN(x):
+		return append(dst, `"NaN"`...)
+	case math.IsInf(x, 1):
+		return append(dst, `"INF"`...)
+	case math.IsInf(x, -1):
+		return append(dst, `"-INF"`...)
+	}
+	return strconv.AppendFloat(dst, x, 'f', -1, 64)
 }

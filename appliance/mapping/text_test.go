@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,29 @@ func TestDatesAreThoseOfTheCalendar(t *testing.T) {
 			if got = appendTimestamp(got[:0], at); string(got) != string(want) && at >= first*secondsPerDay*microsPerSecond {
 				t.Fatalf("%d is %s, want %s", at, got, want)
 			}
+		}
+	}
+}
+
+// TestValuesOutsideOfJSONAndTheCalendar: a sort of value that no column takes is written so
+// that the service refuses it, and neither changed to another nor fatal.
+func TestValuesOutsideOfJSONAndTheCalendar(t *testing.T) {
+	day := func(year int) int64 {
+		return floorDiv(time.Date(year, 3, 15, 0, 0, 0, 0, time.UTC).Unix(), secondsPerDay)
+	}
+	for year, want := range map[int]string{-43: "-0043-03-15", 0: "0000-03-15", 12024: "12024-03-15", 5_000_007: "5000007-03-15"} {
+		if got := string(appendDate(nil, day(year))); got != want {
+			t.Errorf("%d: %s, want %s", year, got, want)
+		}
+	}
+	for _, at := range []int64{math.MaxInt64, -math.MaxInt64} { // infinity, as the stage holds it
+		if got := string(appendTimestamp(nil, at)); got != time.UnixMicro(at).UTC().Format("2006-01-02T15:04:05Z") {
+			t.Errorf("%d: %s", at, got)
+		}
+	}
+	for want, x := range map[string]float64{`"NaN"`: math.NaN(), `"INF"`: math.Inf(1), `"-INF"`: math.Inf(-1), "0.1": 0.1} {
+		if got := string(appendFloat(nil, x)); got != want {
+			t.Errorf("%v: %s, want %s", x, got, want)
 		}
 	}
 }

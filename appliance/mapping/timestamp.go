@@ -1,5 +1,7 @@
 package mapping
 
+import "strconv"
+
 const (
 	microsPerSecond = 1_000_000
 	secondsPerDay   = 86_400
@@ -16,9 +18,16 @@ func appendTimestamp(dst []byte, micros int64) []byte {
 	return append(append2(append(dst, ':'), s%60), 'Z')
 }
 
-// appendDate appends days since 1970 as year, month and day, the year in four digits.
+// appendDate appends days since 1970 as year, month and day, the year in four digits. A year
+// that has more, or lies before Christ, is written as it is, for the service to refuse.
 func appendDate(dst []byte, days int64) []byte {
 	year, month, day := civil(days)
+	if year < 0 {
+		dst, year = append(dst, '-'), -year
+	}
+	if year > 9999 {
+		dst = strconv.AppendInt(dst, int64(year/10_000), 10)
+	}
 	dst = append2(append2(dst, year/100%100), year%100)
 	dst = append2(append(dst, '-'), month)
 	return append2(append(dst, '-'), day)
