@@ -50,13 +50,16 @@ func GuessTables(s *schema.Schema, source string, columns []FromColumn) []Guesse
 		if t.Kind == schema.Intersect {
 			continue
 		}
-		g := GuessedTable{Table: t, Columns: guessColumns(t, source, columns)}
 		name := max(likeness(words, wordsOf(bare(t.LogicalName))), likeness(words, wordsOf(t.SchemaName)))
 		for _, w := range words {
 			if usualTable[w] == t.LogicalName {
 				name = max(name, 0.8/float64(len(words)))
 			}
 		}
+		if name < leastScore && 2*sameNames(t, source, columns) < max(len(columns), 6) {
+			continue // most tables are nothing like it, and likeness of all columns takes long
+		}
+		g := GuessedTable{Table: t, Columns: guessColumns(t, source, columns)}
 		matched, strong := 0.0, 0
 		for _, c := range g.Columns {
 			if matched += c.Score; c.Score >= strongScore && !everywhere[c.Column.LogicalName] {
@@ -81,6 +84,20 @@ func GuessTables(s *schema.Schema, source string, columns []FromColumn) []Guesse
 // noise are words of sources that say nothing of what they hold.
 var noise = []string{"tbl", "tab", "table", "dbo", "export", "extract", "dump", "data", "list", "all", "master", "view", "vw", "src", "stg", "tmp", "old", "legacy", "crm"}
 
+// sameNames counts the columns that are called as one of the table, or as it usually is.
+func sameNames(t *schema.Table, source string, columns []FromColumn) (n int) {
+	names := map[string]bool{}
+	for _, c := range t.Columns {
+		names[joined(bare(c.LogicalName))] = true
+	}
+	for _, from := range columns {
+		if names[joined(from.Name)] || usualColumn(t, from.Name, source) != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // everywhere are columns that so many tables have that they tell none.
 var everywhere = map[string]bool{"name": true, "description": true, "overriddencreatedon": true, "statecode": true, "statuscode": true, "ownerid": true, "importsequencenumber": true}
 
@@ -94,6 +111,20 @@ func guessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 	// What names the whole table says nothing about a column: of products, product_name is
 	// the name.
 	own := append(append(wordsOf(source), wordsOf(bare(t.LogicalName))...), wordsOf(t.SchemaName)...)
+	type aim struct {
+		of            *schema.Column
+		name, display []string
+		aside         bool
+		joined        string
+	}
+	var aims []aim
+	for _, c := range t.Columns {
+		if c.Writable(false) && !c.NoWebAPI && c.LogicalName != t.PrimaryID && c.Type != schema.PartyList {
+			name, aside := aimOf(c.LogicalName)
+			aims = append(aims, aim{c, name, wordsOf(c.DisplayName), aside, joined(bare(c.LogicalName))})
+		}
+	}
+	table := wordsOf(bare(t.LogicalName))
 	var pairs []pair
 	for _, from := range columns {
 		words := wordsOf(from.Name)
@@ -102,25 +133,26 @@ func guessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 			short = nil // an id, which is like every number
 		}
 		usual := usualColumn(t, from.Name, source)
-		for _, c := range t.Columns {
-			if !c.Writable(false) || c.NoWebAPI || c.LogicalName == t.PrimaryID || c.Type == schema.PartyList || !fits(from, c) {
+		plain := joined(from.Name)
+		for _, a := range aims {
+			c := a.of
+			if !fits(from, c) {
 				continue
 			}
 			score := 0.0
 			if usual == c.LogicalName {
 				score = 0.95
 			}
-			name, aside := aimOf(c.LogicalName)
-			if !aside || strings.EqualFold(from.Name, c.LogicalName) {
-				score = max(score, likeness(words, name), likeness(words, wordsOf(c.DisplayName)), 0.9*likeness(short, name))
+			if !a.aside || strings.EqualFold(from.Name, c.LogicalName) {
+				score = max(score, likeness(words, a.name), likeness(words, a.display), 0.9*likeness(short, a.name))
 			}
 			if c.LogicalName == t.PrimaryName {
-				score = max(score, 0.9*likeness(words, []string{"name"}), 0.9*likeness(short, []string{"name"}), 0.8*likeness(words, wordsOf(bare(t.LogicalName))))
+				score = max(score, 0.9*likeness(words, []string{"name"}), 0.9*likeness(short, []string{"name"}), 0.8*likeness(words, table))
 			}
 			switch {
-			case joined(from.Name) == joined(bare(c.LogicalName)):
+			case plain == a.joined:
 				score = 1
-			case isID(from.Name) && !c.Type.IsLookup() && !slices.Contains(name, "number") && usual != c.LogicalName:
+			case isID(from.Name) && !c.Type.IsLookup() && !slices.Contains(a.name, "number") && usual != c.LogicalName:
 				continue // an id says which, and not what
 			default:
 				score = min(score, 0.97)
