@@ -28,7 +28,7 @@ func (k *checker) sources() {
 		}
 		for _, c := range []struct{ key, value string }{{"quote", s.Quote}, {"escape", s.Escape}} {
 			if len(c.value) > 1 {
-				k.fault(at+"."+c.key, fmt.Sprintf("`%s.%s` is %q; it may be one character (of one byte)", at, c.key, c.value), "")
+				k.fault(at+"."+c.key, fmt.Sprintf("`%s.%s` is %q; it may be one character (of one byte)", at, c.key, c.value), "leave it empty for none")
 			}
 		}
 		k.masks(s, at)
@@ -115,7 +115,7 @@ func (k *checker) csvOnly(s Source, path string) {
 				means = form == "xlsx" && (f.key == "header" || f.key == "columns")
 			}
 		}
-		if f.key == "types" && (form == "parquet" || form == "cmt") {
+		if f.key == "types" && form == "cmt" {
 			means = false
 		}
 		if !means {

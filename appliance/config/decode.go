@@ -18,6 +18,7 @@ type decoder struct {
 	env     func(string) (string, bool)
 	faults  Faults
 	origins map[string]origin
+	unset   map[string]bool // what was said of variables that are not set: once is enough
 }
 
 func (d *decoder) fault(n *yaml.Node, path, message, hint string) {
@@ -169,6 +170,13 @@ func (d *decoder) text(n *yaml.Node, path string) (string, bool) {
 	if err != nil {
 		hint := "$${ stands for ${ itself"
 		if strings.HasSuffix(err.Error(), "is not set") {
+			if d.unset[err.Error()] {
+				return "", false
+			}
+			if d.unset == nil {
+				d.unset = map[string]bool{}
+			}
+			d.unset[err.Error()] = true
 			hint = "set it before the command, as in: export NAME=value"
 		}
 		d.fault(n, path, fmt.Sprintf("`%s` %v", path, err), hint)
