@@ -225,7 +225,7 @@ func (c *call) deleteDefinition() error {
 	err = c.alter(func(a *alteration) error {
 		switch c.definitionPath() {
 		case "EntityDefinitions":
-			a.dropTable(d.text("LogicalName"))
+			return a.dropTable(d.text("LogicalName"))
 		case "EntityDefinitions/Attributes":
 			return a.dropColumn(a.table(d.text("EntityLogicalName")), d.text("LogicalName"))
 		case "EntityDefinitions/Keys":

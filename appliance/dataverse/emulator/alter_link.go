@@ -87,7 +87,7 @@ func (a *alteration) dropRelationship(name string) error {
 	for i, m := range a.ManyToMany {
 		if m.SchemaName == name {
 			a.ManyToMany = slices.Delete(a.ManyToMany, i, i+1)
-			a.dropTable(m.Intersect)
+			a.removeTable(m.Intersect)
 			return nil
 		}
 	}

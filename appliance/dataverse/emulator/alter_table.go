@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -107,8 +108,31 @@ func (a *alteration) addSystemColumns(t *schema.Table) {
 			{Value: 1, Label: "Active", State: &zero}, {Value: 2, Label: "Inactive", State: &one}}})
 }
 
-// dropTable removes a table and every relationship with it.
-func (a *alteration) dropTable(name string) {
+// dropTable removes a custom table and every relationship with it; one that a lookup of
+// another table leads to stays, as do those that every environment has.
+func (a *alteration) dropTable(name string) error {
+	t := a.table(name)
+	if !t.Custom {
+		return errNotDeletable(t.SchemaName, metadataID("entity", name))
+	}
+	used := 0
+	for _, other := range a.Tables {
+		for _, c := range other.Columns {
+			if other != t && slices.Contains(c.Targets, name) {
+				used++
+			}
+		}
+	}
+	if used > 0 {
+		return errorf(http.StatusBadRequest, "0x8004F01F", "The Entity(%s) component cannot be deleted because it is referenced by %d other components. For a list of referenced components, use the RetrieveDependenciesForDeleteRequest.",
+			metadataID("entity", name), used)
+	}
+	a.removeTable(name)
+	return nil
+}
+
+// removeTable removes a table of any kind, and every relationship with it.
+func (a *alteration) removeTable(name string) {
 	a.Tables = slices.DeleteFunc(a.Tables, func(t *schema.Table) bool { return t.LogicalName == name })
 	for _, t := range a.Tables {
 		t.ManyToOne = slices.DeleteFunc(t.ManyToOne, func(r schema.Relationship) bool { return r.Target == name })
@@ -116,8 +140,27 @@ func (a *alteration) dropTable(name string) {
 	a.ManyToMany = slices.DeleteFunc(a.ManyToMany, func(m schema.ManyToMany) bool { return m.Table1 == name || m.Table2 == name })
 }
 
+// errNotDeletable refuses to delete what came with the environment.
+func errNotDeletable(name string, id schema.GUID) *apiError {
+	return errorf(http.StatusBadRequest, "0x8004F032", "The 'Delete' operation on the current component(name='%s', id='%s') failed during managed property evaluation of condition: 'Evaluation of the current component is custom.'", name, id)
+}
+
 // dropColumn removes a column, the columns that are part of it and its relationships.
 func (a *alteration) dropColumn(t *schema.Table, name string) error {
+	c := &schema.Column{LogicalName: name}
+	if i := slices.IndexFunc(t.Columns, func(c *schema.Column) bool { return c.LogicalName == name }); i >= 0 {
+		c = t.Columns[i]
+	}
+	switch {
+	case name == t.PrimaryID || name == t.PrimaryName:
+		return errorf(http.StatusBadRequest, "0x80047002", "The Primary UI Attribute is not valid for deletion")
+	case c.CalculationOf != "":
+		return errorf(http.StatusBadRequest, "0x80048cfe", "The base money calculation Attribute is not valid for deletion")
+	case c.PartOf != "":
+		return errorf(http.StatusBadRequest, "0x80047016", "The Child Attribute is not valid for deletion")
+	case !strings.Contains(name, "_"):
+		return errNotDeletable(or(c.SchemaName, name), metadataID("attribute", t.LogicalName, name))
+	}
 	for _, k := range t.Keys {
 		if slices.Contains(k.Columns, name) {
 			return errMetadata("The attribute %s is part of the key %s.", name, k.LogicalName)

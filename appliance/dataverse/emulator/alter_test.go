@@ -31,7 +31,7 @@ func TestSchemaWritesKeepRows(t *testing.T) {
 	e.want(204, "", "POST", "EntityDefinitions", newTable)
 	e.want(204, "", "POST", "EntityDefinitions(LogicalName='account')/Attributes", newColumn)
 	// A column in the middle goes: the rows of its table are encoded anew.
-	e.want(204, "", "DELETE", "EntityDefinitions(LogicalName='contact')/Attributes(LogicalName='importsequencenumber')", "")
+	e.want(204, "", "DELETE", "EntityDefinitions(LogicalName='account')/Attributes(LogicalName='contoso_rating')", "")
 	e.want(204, "", "DELETE", "RelationshipDefinitions(SchemaName='contoso_friends')", "")
 	if after := export(); after != before {
 		t.Errorf("the rows changed:\n%s\n%s", before, after)
@@ -82,4 +82,23 @@ func TestSchemaWritesAmongOthers(t *testing.T) {
 	if n := e.srv.Stats().Rows["account"]; n != 80 {
 		t.Errorf("%d accounts, want 80", n)
 	}
+}
+
+// TestWhatIsNotDeleted: what came with the environment stays, and what others need.
+func TestWhatIsNotDeleted(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "EntityDefinitions", newTable)
+	e.want(204, "", "POST", "RelationshipDefinitions", `{"@odata.type":"Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata","SchemaName":"contoso_asset_account","ReferencedEntity":"contoso_asset","ReferencingEntity":"account",
+		"Lookup":{"@odata.type":"Microsoft.Dynamics.CRM.LookupAttributeMetadata","SchemaName":"contoso_AssetId"}}`)
+	const account, asset = "EntityDefinitions(LogicalName='account')", "EntityDefinitions(LogicalName='contoso_asset')"
+	for _, c := range []struct{ path, code, text string }{
+		{account, "0x8004F032", "name='Account'"}, {asset, "0x8004F01F", "referenced by 1 other components"},
+		{account + "/Attributes(LogicalName='accountid')", "0x80047002", "Primary UI"}, {account + "/Attributes(LogicalName='name')", "0x80047002", "Primary UI"},
+		{account + "/Attributes(LogicalName='revenue_base')", "0x80048cfe", "base money"}, {account + "/Attributes(LogicalName='telephone1')", "0x8004F032", "managed property"},
+	} {
+		e.has(e.want(400, c.code, "DELETE", c.path, ""), c.text)
+	}
+	e.want(204, "", "DELETE", account+"/Attributes(LogicalName='contoso_assetid')", "")
+	e.want(204, "", "DELETE", asset, "")
+	e.want(200, "", "GET", "accounts?$select=name,telephone1", "")
 }
