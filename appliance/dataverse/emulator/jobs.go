@@ -25,29 +25,39 @@ var jobTables = map[string]string{"asyncoperations": "asyncoperation", "bulkdele
 // addJobTables makes them.
 func (c *call) addJobTables() error {
 	return c.alter(func(a *alteration) error {
-		one := func(name, schemaName, set string, cols ...*schema.Column) {
-			if a.table(name) != nil {
-				return
-			}
-			t := &schema.Table{LogicalName: name, SchemaName: schemaName, EntitySet: set, PrimaryID: name + "id", PrimaryName: "name", Kind: schema.Standard, Ownership: schema.OrganizationOwned}
-			t.Columns = append([]*schema.Column{{LogicalName: t.PrimaryID, SchemaName: schemaName + "Id", Type: schema.UniqueID, NoUpdate: true},
-				{LogicalName: "name", SchemaName: "Name", Type: schema.Text, MaxLength: 256}, {LogicalName: "createdon", SchemaName: "CreatedOn", Type: schema.DateTime, NoCreate: true, NoUpdate: true},
-				{LogicalName: "statecode", SchemaName: "StateCode", Type: schema.State}, {LogicalName: "statuscode", SchemaName: "StatusCode", Type: schema.Status}}, cols...)
-			a.Tables = append(a.Tables, t)
-		}
-		one("asyncoperation", "AsyncOperation", "asyncoperations",
-			&schema.Column{LogicalName: "operationtype", SchemaName: "OperationType", Type: schema.Integer},
-			&schema.Column{LogicalName: "message", SchemaName: "Message", Type: schema.Memo}, &schema.Column{LogicalName: "friendlymessage", SchemaName: "FriendlyMessage", Type: schema.Memo},
-			&schema.Column{LogicalName: "startedon", SchemaName: "StartedOn", Type: schema.DateTime}, &schema.Column{LogicalName: "completedon", SchemaName: "CompletedOn", Type: schema.DateTime})
-		one("bulkdeleteoperation", "BulkDeleteOperation", "bulkdeleteoperations",
-			&schema.Column{LogicalName: "asyncoperationid", SchemaName: "AsyncOperationId", Type: schema.Lookup, Targets: []string{"asyncoperation"}},
-			&schema.Column{LogicalName: "successcount", SchemaName: "SuccessCount", Type: schema.Integer}, &schema.Column{LogicalName: "failurecount", SchemaName: "FailureCount", Type: schema.Integer})
-		t := a.table("bulkdeleteoperation")
-		if !slices.ContainsFunc(t.ManyToOne, func(r schema.Relationship) bool { return r.Column == "asyncoperationid" }) {
-			t.ManyToOne = append(t.ManyToOne, schema.Relationship{SchemaName: "AsyncOperation_BulkDeleteOperation", Column: "asyncoperationid", Target: "asyncoperation", Nav: "asyncoperationid", Collection: "AsyncOperation_BulkDeleteOperation"})
-		}
+		a.Tables = withJobs(a.Tables)
 		return nil
 	})
+}
+
+// withJobs adds those that a schema lacks, and what they lack. A state file, while which
+// is kept no table is added, has them from the start.
+func withJobs(tables []*schema.Table) []*schema.Table {
+	tables = slices.Clone(tables)
+	one := func(name, schemaName, set string, cols ...*schema.Column) int {
+		if i := slices.IndexFunc(tables, func(t *schema.Table) bool { return t.LogicalName == name }); i >= 0 {
+			return i
+		}
+		t := &schema.Table{LogicalName: name, SchemaName: schemaName, EntitySet: set, PrimaryID: name + "id", PrimaryName: "name", Kind: schema.Standard, Ownership: schema.OrganizationOwned}
+		t.Columns = append([]*schema.Column{{LogicalName: t.PrimaryID, SchemaName: schemaName + "Id", Type: schema.UniqueID, NoUpdate: true},
+			{LogicalName: "name", SchemaName: "Name", Type: schema.Text, MaxLength: 256}, {LogicalName: "createdon", SchemaName: "CreatedOn", Type: schema.DateTime, NoCreate: true, NoUpdate: true},
+			{LogicalName: "statecode", SchemaName: "StateCode", Type: schema.State}, {LogicalName: "statuscode", SchemaName: "StatusCode", Type: schema.Status}}, cols...)
+		tables = append(tables, t)
+		return len(tables) - 1
+	}
+	one("asyncoperation", "AsyncOperation", "asyncoperations",
+		&schema.Column{LogicalName: "operationtype", SchemaName: "OperationType", Type: schema.Integer},
+		&schema.Column{LogicalName: "message", SchemaName: "Message", Type: schema.Memo}, &schema.Column{LogicalName: "friendlymessage", SchemaName: "FriendlyMessage", Type: schema.Memo},
+		&schema.Column{LogicalName: "startedon", SchemaName: "StartedOn", Type: schema.DateTime}, &schema.Column{LogicalName: "completedon", SchemaName: "CompletedOn", Type: schema.DateTime})
+	at := one("bulkdeleteoperation", "BulkDeleteOperation", "bulkdeleteoperations",
+		&schema.Column{LogicalName: "asyncoperationid", SchemaName: "AsyncOperationId", Type: schema.Lookup, Targets: []string{"asyncoperation"}},
+		&schema.Column{LogicalName: "successcount", SchemaName: "SuccessCount", Type: schema.Integer}, &schema.Column{LogicalName: "failurecount", SchemaName: "FailureCount", Type: schema.Integer})
+	if !slices.ContainsFunc(tables[at].ManyToOne, func(r schema.Relationship) bool { return r.Column == "asyncoperationid" }) {
+		t := *tables[at]
+		t.ManyToOne = append(slices.Clone(t.ManyToOne), schema.Relationship{SchemaName: "AsyncOperation_BulkDeleteOperation", Column: "asyncoperationid", Target: "asyncoperation", Nav: "asyncoperationid", Collection: "AsyncOperation_BulkDeleteOperation"})
+		tables[at] = &t
+	}
+	return tables
 }
 
 // wireQuery is a QueryExpression as BulkDelete takes it (section 15.1).

@@ -2,11 +2,16 @@ package emulator
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 const undo = `{"QuerySet":[{"@odata.type":"Microsoft.Dynamics.CRM.QueryExpression","EntityName":"account",
@@ -106,4 +111,49 @@ func TestBulkDeleteRefused(t *testing.T) {
 	e.want(400, "0x80041103", "POST", "BulkDelete", strings.Replace(undo, "importsequencenumber", "nothing", 1))
 	e.want(400, "0x80040203", "POST", "BulkDelete", `{"QuerySet":[]}`)
 	e.want(501, "0x80040219", "POST", "BulkDelete", strings.Replace(undo, `"RecurrencePattern":""`, `"RecurrencePattern":"FREQ=DAILY"`, 1))
+}
+
+// TestJobsBesideAStateFile: jobs run and are kept also where the data are in a file,
+// while which no table is added; a file from before has none.
+func TestJobsBesideAStateFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	e := start(t, func(o *Options) { o.StatePath = path })
+	e.want(204, "", "POST", "accounts", `{"importsequencenumber":4711}`)
+	e.want(200, "", "POST", "BulkDelete", undo)
+	e.srv.work.Wait()
+	count := func(e *env) {
+		t.Helper()
+		for set, n := range map[string]string{"accounts": "0", "asyncoperations": "1", "bulkdeleteoperations": "1"} {
+			if a := e.want(200, "", "GET", set+"/$count", ""); a.body != n {
+				t.Errorf("%s %s, want %s", a.body, set, n)
+			}
+		}
+	}
+	count(e)
+	if err := e.srv.Close(); err != nil {
+		t.Fatal(err)
+	}
+	count(start(t, func(o *Options) { o.StatePath = path }))
+
+	old := filepath.Join(t.TempDir(), "old")
+	s, err := schema.New(withShares(world(t).Tables), world(t).ManyToMany)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newModel(s, &Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &stateLog{f: f}
+	if err := errors.Join(l.write([]byte(stateMagic), m.layout()), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !stateLacks(old, "asyncoperation") || stateLacks(path, "asyncoperation") || stateLacks(filepath.Join(t.TempDir(), "none"), "asyncoperation") {
+		t.Error("what a state file has is not told")
+	}
+	start(t, func(o *Options) { o.StatePath = old }).want(200, "", "GET", "accounts", "")
 }

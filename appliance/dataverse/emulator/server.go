@@ -72,7 +72,11 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	if o.StatePath != "" { // whose tables are those at the start
-		if o.Schema, err = schema.New(withShares(o.Schema.Tables), o.Schema.ManyToMany); err != nil {
+		tables := withShares(o.Schema.Tables)
+		if !stateLacks(o.StatePath, "asyncoperation") {
+			tables = withJobs(tables)
+		}
+		if o.Schema, err = schema.New(tables, o.Schema.ManyToMany); err != nil {
 			return nil, err
 		}
 	}

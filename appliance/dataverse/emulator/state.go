@@ -136,6 +136,23 @@ func (s *store) replay(l *stateLog) (fresh bool, err error) {
 	}
 }
 
+// stateLacks reports whether there is a state file in whose layout a table is not: an
+// older one, from when the table was not kept.
+func stateLacks(path, table string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	magic := make([]byte, len(stateMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != stateMagic {
+		return false
+	}
+	layout, err := readState(r, maxStateRecord)
+	return err == nil && !bytes.Contains(append([]byte("\n"), layout...), []byte("\ntable "+table+"\n"))
+}
+
 // readState reads one record of the left bytes. errTorn means that it is the last
 // and not whole.
 func readState(r io.Reader, left int64) ([]byte, error) {
