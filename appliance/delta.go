@@ -189,24 +189,37 @@ func (p *Project) deltaExpect(ctx context.Context, window time.Duration, r *Delt
 		return err
 	}
 	r.Expected = &Expected{Seconds: e.Buffered}
-	// The estimate knows what is sent, inserts or a few columns, and the deltas before by how much
-	// it errs here.
-	var seconds, estimated float64
-	for _, d := range past[max(0, len(past)-lastDeltas):] {
-		if d.Estimated > 0 {
-			seconds, estimated = seconds+d.Load, estimated+d.Estimated
-			r.Expected.Deltas++
-		}
-	}
 	expected := r.Expected.Seconds
-	if estimated > 0 {
-		r.Expected.ByLast = seconds / estimated * e.Buffered
+	if r.Expected.ByLast, r.Expected.Deltas = byLast(e.Buffered, past); r.Expected.Deltas > 0 {
 		expected = r.Expected.ByLast
 	}
 	if window > 0 && expected > window.Seconds() {
 		return fmt.Errorf("the load is expected to take %v, and the window is %v; it is staged: `dvmigrate load` sends it", time.Duration(expected*float64(time.Second)).Round(time.Second), window)
 	}
 	return nil
+}
+
+// worthScaling is from how many seconds on a delta's load errs by a factor. What a smaller one takes
+// more than estimated, as to sign in, a large one takes once too.
+const worthScaling = 30
+
+// byLast corrects an estimate, in seconds, by what the last n deltas took to what was estimated of
+// them: the estimate knows what is sent, inserts or a few columns, and these how it errs here.
+func byLast(estimate float64, past []pastDelta) (expected float64, n int) {
+	var took, estimated float64
+	for _, d := range past[max(0, len(past)-lastDeltas):] {
+		if d.Estimated > 0 {
+			took, estimated = took+d.Load, estimated+d.Estimated
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return 0, 0
+	case estimated/float64(n) >= worthScaling:
+		return estimate * took / estimated, n
+	}
+	return max(estimate+(took-estimated)/float64(n), 0), n
 }
 
 // lastDeltas is how many of the deltas before count for the next.
