@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,14 +29,10 @@ func (p *Project) openProgress(v *versionFiles, anew bool) (*comparisonProgress,
 	if anew {
 		return c, c.end()
 	}
-	b, err := os.ReadFile(c.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err == nil && json.Unmarshal(b, &c.before) != nil {
+	if _, err := readNote(c.path, &c.before); err != nil {
 		c.before = nil // it is only there to save time
 	}
-	return c, err
+	return c, nil
 }
 
 // Proven implements reconcile.Progress.
@@ -62,11 +57,7 @@ func (c *comparisonProgress) Keep(table string, p *reconcile.Proven) error {
 			all[name] = p
 		}
 	}
-	b, err := json.Marshal(all)
-	if err == nil {
-		err = writeFile(c.path, b)
-	}
-	if err != nil {
+	if err := keepNote(c.path, all); err != nil {
 		return fmt.Errorf("keep how far the comparison is: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"slices"
+	"strconv"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -16,10 +17,11 @@ type field struct {
 	kind   kind
 	digits int // of numbers: after the point; negative: not known, at most -digits
 
-	compared  bool // false: only read for an alternate key
-	onCreate  bool // an insert writes it
-	onUpdate  bool // an update writes it
-	defaulted bool // where nothing is staged, the service puts a value of its own
+	compared  bool   // false: only read for an alternate key
+	onCreate  bool   // an insert writes it
+	onUpdate  bool   // an update writes it
+	defaulted bool   // where nothing is staged, the service puts a value of its own
+	standard  string // that value in JSON, where it is known
 	lookup    bool
 	state     bool
 	late      bool // of a file that the files pass sends
@@ -135,7 +137,20 @@ func inKey(t *schema.Table, name string) bool {
 
 func newField(c *schema.Column, k kind) field {
 	return field{name: c.LogicalName, read: c.LogicalName, kind: k, onCreate: c.Writable(false), onUpdate: c.Writable(true),
-		defaulted: c.Default != nil || c.AutoNumber != "" || c.Required == schema.SystemRequired}
+		defaulted: c.Default != nil || c.AutoNumber != "" || c.Required == schema.SystemRequired, standard: standardOf(c)}
+}
+
+// standardOf is the default of a choice or a yes/no column, as it reads back; "" where the
+// schema tells none that the service can mean.
+func standardOf(c *schema.Column) string {
+	switch {
+	case c.Default == nil:
+	case c.Type == schema.YesNo:
+		return strconv.FormatBool(*c.Default != 0)
+	case c.Type == schema.Choice && c.Option(*c.Default) != nil:
+		return strconv.Itoa(int(*c.Default))
+	}
+	return ""
 }
 
 // columnField is the field of a column; false when its value cannot be compared.

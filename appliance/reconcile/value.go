@@ -18,10 +18,11 @@ import (
 
 // same reports whether got, a value in JSON as the service gave it, is what the
 // staged value in row i reads back as (dataverse-web-api.md 4). Nothing staged is
-// the same as null, and as any value that the service puts there by itself.
+// the same as null, and as the value that the service puts there by itself: any where that is
+// not known.
 func (f *field) same(v *column.Vector, i int, got []byte) bool {
 	if v.Null(i) || v.Type == column.Text && (len(v.TextAt(i)) == 0 || f.loose && len(bytes.TrimSpace(v.TextAt(i))) == 0) {
-		return f.defaulted || isNull(got)
+		return isNull(got) || f.defaulted && (f.standard == "" || f.standard == string(got))
 	}
 	if isNull(got) {
 		return false

@@ -75,11 +75,16 @@ func TestSame(t *testing.T) {
 		{"onhold", `false`, `true`, false},
 		{"onhold", `false`, `null`, false},
 		{"onhold", `NULL::BOOLEAN`, `false`, true}, // its default
+		{"onhold", `NULL::BOOLEAN`, `true`, false},
+		{"onhold", `NULL::BOOLEAN`, `null`, true},
 		{"category", `2`, `2`, true},
 		{"category", `2`, `1`, false},
 		{"category", `NULL::INTEGER`, `1`, false},
-		{"contactmethod", `NULL::INTEGER`, `1`, true}, // its default
+		{"contactmethod", `NULL::INTEGER`, `1`, true},  // its default
+		{"contactmethod", `NULL::INTEGER`, `2`, false}, // somebody's
+		{"contactmethod", `NULL::INTEGER`, `null`, true},
 		{"contactmethod", `2`, `1`, false},
+		{"rank", `NULL::INTEGER`, `7`, true}, // the schema's default is none of its options
 		{"tags", `'30,10'`, `"10,30"`, true},
 		{"tags", `'10, 30'`, `"10,30"`, true},
 		{"tags", `'10'`, `"10,30"`, false},
@@ -95,6 +100,10 @@ func TestSame(t *testing.T) {
 		{"seen", `TIMESTAMP '2024-05-31 22:00:00'`, `"2024-06-01T00:00:00+02:00"`, true},
 		{"seen", `TIMESTAMP '2024-05-31 22:00:00'`, `"2024-05-31T22:00:01Z"`, false},
 		{"seen", `TIMESTAMP '2024-05-31 22:00:00'`, `"yesterday"`, false},
+		{"local", `TIMESTAMP '2024-03-31 02:30:00'`, `"2024-03-31T02:30:00Z"`, true}, // of no zone: an hour that some zones skip
+		{"local", `TIMESTAMP '2024-03-31 02:30:00'`, `"2024-03-31T01:30:00Z"`, false},
+		{"seen", `NULL::TIMESTAMP`, `null`, true},
+		{"founded", `NULL::DATE`, `"1900-01-01"`, false},
 		{"token", `'` + guidText + `'::UUID`, `"` + guidText + `"`, true},
 		{"token", `'` + guidText + `'::UUID`, `"0F0E0D0C-0B0A-0908-0706-050403020100"`, true},
 		{"token", `'` + guidText + `'::UUID`, `"1f0e0d0c-0b0a-0908-0706-050403020100"`, false},

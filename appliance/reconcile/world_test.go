@@ -49,6 +49,8 @@ func world(t testing.TB) *schema.Schema {
 			&schema.Column{LogicalName: "onhold", Type: schema.YesNo, Default: ptr(int32(0))},
 			&schema.Column{LogicalName: "category", Type: schema.Choice, Options: []schema.Option{{Value: 1}, {Value: 2}}},
 			&schema.Column{LogicalName: "contactmethod", Type: schema.Choice, Options: []schema.Option{{Value: 1}, {Value: 2}}, Default: ptr(int32(1))},
+			&schema.Column{LogicalName: "rank", Type: schema.Choice, Options: []schema.Option{{Value: 1}}, Default: ptr(int32(-1))},
+			&schema.Column{LogicalName: "local", Type: schema.DateTime, DateBehavior: schema.TimeZoneIndependent},
 			&schema.Column{LogicalName: "tags", Type: schema.Choices, Options: []schema.Option{{Value: 10}, {Value: 20}, {Value: 30}}},
 			&schema.Column{LogicalName: "founded", Type: schema.DateTime, DateBehavior: schema.DateOnly},
 			&schema.Column{LogicalName: "seen", Type: schema.DateTime, DateBehavior: schema.UserLocal},
