@@ -115,6 +115,20 @@ func (s *Stage) clearLeftovers(ctx context.Context) error {
 	return err
 }
 
+// BlocksApart has DuckDB take the memory of its blocks from a part of its own, as large as its
+// limit. What a block does not fill is written as it lies: memory that something else had
+// before, such as the text of a source that is being masked, whose lines were found in the
+// file so (300,000 rows of 100 bytes: 299 lines of text in two blocks; none with this). The
+// part is never given back, so that only who reads what must not be kept asks for it.
+func (s *Stage) BlocksApart(ctx context.Context) error {
+	var limit string
+	if err := s.Row(ctx, []any{&limit}, "SELECT current_setting('memory_limit')"); err != nil {
+		return err
+	}
+	_, err := s.Exec(ctx, "SET GLOBAL block_allocator_memory="+Quote(limit))
+	return err
+}
+
 // Set is the id of the migration set the stage belongs to.
 func (s *Stage) Set() [16]byte { return s.set }
 

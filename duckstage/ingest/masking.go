@@ -31,6 +31,9 @@ func (src *Source) registerMask(ctx context.Context, stage *duckstage.Stage) err
 	if len(src.MaskKey) < mask.MinKey {
 		return fmt.Errorf("the key for masking has %d bytes, and needs %d", len(src.MaskKey), mask.MinKey)
 	}
+	if err := stage.BlocksApart(ctx); err != nil {
+		return fmt.Errorf("keep the stage's blocks apart: %w", err)
+	}
 	masker := mask.New(src.MaskKey)
 	return stage.RegisterText(ctx, duckstage.TextFunc{Name: maskFunction, Args: 3, Call: func(args []string) (string, bool) {
 		return masker.Call(args[0], args[1], args[2])
