@@ -11,15 +11,6 @@ import (
 
 var errNoObject = errors.New("it is not a JSON object")
 
-// eachMember calls fn with the members of a JSON object, which must be valid; names as they
-// stand there, with their quotes.
-func eachMember(object []byte, fn func(name, value []byte) error) error {
-	return members(object, func(name []byte, from int) (int, error) {
-		end := valueEnd(object, from)
-		return end, fn(name, object[from:end])
-	})
-}
-
 // members calls fn with each member's name and where its value begins; fn says where that
 // ends.
 func members(object []byte, fn func(name []byte, from int) (end int, err error)) error {
