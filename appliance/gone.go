@@ -44,10 +44,10 @@ func partitioned(t *mapping.Table) bool {
 	return t.Schema != nil && t.Schema.Kind == schema.Elastic && slices.ContainsFunc(t.Columns, func(c mapping.Column) bool { return c.LogicalName == "partitionid" })
 }
 
-// freshlyGone are the rows that went with the generation.
-func (p *Project) freshlyGone(ctx context.Context, t stagedTable) (map[uint32]bool, error) {
+// goneSince are the rows that went with a generation or a later one.
+func (p *Project) goneSince(ctx context.Context, table, generation string) (map[uint32]bool, error) {
 	gone := map[uint32]bool{}
-	err := p.stage.Rows(ctx, `SELECT seq FROM dm.gone WHERE "table" = ? AND generation = ?::UINTEGER`, []any{t.Name, t.Generation}, func(scan func(...any) error) error {
+	err := p.stage.Rows(ctx, `SELECT seq FROM dm.gone WHERE "table" = ? AND generation >= ?::UINTEGER`, []any{table, generation}, func(scan func(...any) error) error {
 		var seq uint32
 		if err := scan(&seq); err != nil {
 			return err
@@ -56,6 +56,42 @@ func (p *Project) freshlyGone(ctx context.Context, t stagedTable) (map[uint32]bo
 		return nil
 	})
 	return gone, err
+}
+
+// judgeGone finds how the rows that are gone are to be taken: which of them count as new, and
+// whether their records stay (guard.go).
+func (s *syncer) judgeGone(ctx context.Context) error {
+	key := keptKey(s.table.Name)
+	since, err := s.p.stage.Meta(ctx, key)
+	if err != nil {
+		return err
+	}
+	sources, err := s.p.unread(ctx, s.table.Name)
+	if err != nil {
+		return err
+	}
+	switch s.keeps = len(sources) > 0; {
+	case s.keeps && since == "":
+		return s.p.stage.SetMeta(ctx, key, s.table.Generation)
+	case s.keeps:
+		return nil
+	case since == "":
+		since = s.table.Generation
+	default:
+		s.caughtUp = true
+	}
+	if s.p.Config.Table(s.table.Name).Gone == "deactivate" {
+		s.fresh, err = s.p.goneSince(ctx, s.table.Name, since)
+	}
+	return err
+}
+
+// caught forgets that records stayed, once what becomes of them is in the ledger.
+func (s *syncer) caught(ctx context.Context) error {
+	if !s.caughtUp {
+		return nil
+	}
+	return s.p.stage.SetMeta(ctx, keptKey(s.table.Name), "")
 }
 
 // dm.deactivated has the rows that were gone and whose records were planned to become inactive, also
@@ -133,9 +169,9 @@ func (s *syncer) planGone(seq uint32, e ledger.Entry) {
 	case e.Action == ledger.Nothing || e.Action == ledger.Delete:
 	case !inTarget(e):
 		s.do(seq, ledger.Nothing)
-	case policy == "delete":
+	case policy == "delete" && !s.keeps:
 		s.do(seq, ledger.Delete)
-	case policy == "deactivate" && (s.fresh[seq] || e.Action == ledger.Update && e.Flag != ledger.Processed):
+	case policy == "deactivate" && !s.keeps && (s.fresh[seq] || e.Action == ledger.Update && e.Flag != ledger.Processed):
 		s.do(seq, ledger.Update)
 		s.closed = addRange(s.closed, seq)
 	case e.Flag != ledger.Processed: // an update or a later pass that no row is there for any more

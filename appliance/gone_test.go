@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/duckstage/transform"
 )
 
 // goneProject is a project of accounts with contacts and notes of who knows whom, whose
@@ -245,5 +246,69 @@ func TestGoneIsReported(t *testing.T) {
 	requireAllLoaded(t, p)
 	if accounts := keysIn(t, url, "accounts", "accountnumber"); strings.Count(accounts, "A") != 8 {
 		t.Errorf("accounts %s", accounts)
+	}
+}
+
+// TestGoneRowsThatMayBeUnread: a row whose line cannot be read any more is no reason to delete its
+// record, nor is any other row's going from that source, until the source is read whole or it is meant.
+func TestGoneRowsThatMayBeUnread(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {gone: delete}\n  lead: {gone: deactivate}\n  contact: {gone: delete}\n  contactleads: {gone: delete}")
+	stageAndLoad(t, dir, url)
+	stage := func(accept bool) string {
+		t.Helper()
+		p := reopen(t, dir, Staging, url)
+		defer p.Close()
+		p.AcceptLoss = accept
+		r, err := p.Stage(t.Context(), nil, func(string, float64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireAllLoaded(t, p)
+		return strings.Join(r.Notes, "\n")
+	}
+	fewer := []string{"a2", "c2", "c3", "c4", "l5", "n2", "n3", "n4", "n5", "n6"} // nothing points to what is not staged
+	require := func(accounts, contacts, active int) {
+		t.Helper()
+		a, c, l := keysIn(t, url, "accounts", "accountnumber"), keysIn(t, url, "contacts", "lastname"), keysIn(t, url, "leads", "subject")
+		if strings.Count(a, "A") != accounts || strings.Count(c, "C") != contacts || strings.Count(l, "/0") != active {
+			t.Errorf("%d accounts, %d contacts, %d active leads are wanted: %s, %s, %s", accounts, contacts, active, a, c, l)
+		}
+	}
+	supply(t, dir, 8, fewer...)
+	edit(t, filepath.Join(dir, "a.csv"), "account 3,1", "account 3,1,?")
+	edit(t, filepath.Join(dir, "l.csv"), "L6", "L6,?")
+	notes := stage(false)
+	if !strings.Contains(notes, "account: 2 rows are gone, and their records stay for now: accounts has lines") || !strings.Contains(notes, "lead: 2 rows") || strings.Contains(notes, "contact") {
+		t.Errorf("notes: %s", notes)
+	}
+	require(8, 5, 8)
+	if again := stage(false); again != notes {
+		t.Errorf("notes of the next staging: %s", again)
+	}
+	supply(t, dir, 8, fewer...) // the lines are mended
+	edit(t, filepath.Join(dir, "a.csv"), "account 4,0", "account 4,0,?")
+	if notes := stage(false); !strings.Contains(notes, "account: 2 rows") || strings.Contains(notes, "lead:") {
+		t.Errorf("notes: %s", notes)
+	}
+	require(8, 5, 7)
+	if notes := stage(true); notes != "" {
+		t.Errorf("notes: %s", notes)
+	}
+	require(6, 5, 7)
+}
+
+func TestReadOf(t *testing.T) {
+	files := []transformFile{
+		{table: "a", sql: "SELECT x AS legacy_key FROM raw"},
+		{table: "b", sql: "SELECT legacy_key FROM a"},
+		{table: "c", sql: "SELECT id AS legacy_key, ref('a', x) AS parent FROM other"},
+		{table: "d", sql: "SELECT id AS legacy_key FROM shared_view"},
+	}
+	scripts := []transform.Script{{SQL: "CREATE VIEW shared_view AS FROM beside"}}
+	for table, want := range map[string]string{"a": "beside raw", "b": "beside raw", "c": "beside other", "d": "beside"} {
+		if got := strings.Join(readOf(table, []string{"beside", "other", "raw"}, files, scripts), " "); got != want {
+			t.Errorf("%s reads %s, want %s", table, got, want)
+		}
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"dvmigrate/duckstage/transform"
+	"dvmigrate/ledger"
 )
 
 // LossError says that the sources have lost so much since the last staging that they may
@@ -102,6 +104,99 @@ func (p *Project) eachSource(ctx context.Context, each func(name string, rows in
 		}
 	}
 	return nil
+}
+
+// A row that is not supplied any more may be one that could not be read: while a source has lines
+// that are set aside, records of the tables that read it stay, and gone: delete and deactivate wait.
+
+// keptKey is the stage's own fact with the generation since which records of a table stay for that.
+func keptKey(table string) string { return "gone rows kept of " + table }
+
+// unread are the sources with lines that were set aside, which a table's rows may come from. Of one that
+// says what is gone, or cannot say it, no row is missed.
+func (p *Project) unread(ctx context.Context, table string) ([]string, error) {
+	if policy := p.Config.Table(table).Gone; p.AcceptLoss || policy != "delete" && policy != "deactivate" {
+		return nil, nil
+	}
+	var sources []string
+	err := p.stage.Rows(ctx, "SELECT name FROM dm.sources WHERE rejected > 0 ORDER BY name", nil, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		if feed := p.Config.Sources[name].Feed; feed == "" || feed == "full" {
+			sources = append(sources, name)
+		}
+		return err
+	})
+	if err != nil || len(sources) == 0 {
+		return nil, err
+	}
+	files, err := p.transformFiles()
+	if err != nil {
+		return nil, err
+	}
+	scripts, err := p.scripts()
+	if err != nil {
+		return nil, err
+	}
+	return readOf(table, sources, files, scripts), nil
+}
+
+// readOf are those of the sources that a table's SELECT reads, by itself, by the views and macros, or
+// by the tables that it reads in turn.
+func readOf(table string, sources []string, files []transformFile, scripts []transform.Script) []string {
+	var texts []string
+	for _, s := range scripts {
+		texts = append(texts, s.SQL)
+	}
+	reads := []string{table}
+	for i := 0; i < len(reads); i++ {
+		for _, f := range files {
+			if f.table == reads[i] {
+				texts = append(texts, f.sql)
+			} else if !slices.Contains(reads, f.table) && readsRelation(files, reads[i], f.table) {
+				reads = append(reads, f.table)
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(sources), func(name string) bool {
+		return !slices.ContainsFunc(texts, func(sql string) bool { return mentions(sql, name) })
+	})
+}
+
+// keptGone are notes on records that stay, as their rows may be among lines that could not be read.
+func (p *Project) keptGone(ctx context.Context) (notes []string, err error) {
+	tables, err := p.stagedTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		since, err := p.stage.Meta(ctx, keptKey(t.Name))
+		if err != nil || since == "" {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		sources, err := p.unread(ctx, t.Name)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := p.goneSince(ctx, t.Name, since)
+		if err != nil {
+			return nil, err
+		}
+		kept := 0
+		for seq := range rows {
+			if e, _ := p.ledger.Entry(t.Name, seq); inTarget(e) && e.Action != ledger.Delete {
+				kept++
+			}
+		}
+		if kept > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d rows are gone, and their records stay for now: %s has lines that could not be read, and they may be among them. Mend the lines (dvmigrate sql -c 'FROM dm.rejects') and stage again, or --accept-loss",
+				t.Name, kept, strings.Join(sources, ", ")))
+		}
+	}
+	return notes, nil
 }
 
 // loss translates the transform's own guard.

@@ -148,6 +148,11 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	if err := p.sync(ctx); err != nil {
 		return r, err
 	}
+	kept, err := p.keptGone(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Notes = append(r.Notes, kept...)
 	if err := p.createViews(ctx); err != nil {
 		return r, err
 	}

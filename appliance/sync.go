@@ -71,22 +71,22 @@ func (p *Project) syncTable(ctx context.Context, t stagedTable, before string) e
 		return err
 	}
 	s := syncer{p: p, table: t, link: p.Schema.Link(t.Name) != nil}
-	var err error
-	if p.Config.Table(t.Name).Gone == "deactivate" {
-		if s.fresh, err = p.freshlyGone(ctx, t); err != nil {
-			return fmt.Errorf("list the gone rows: %w", err)
-		}
+	if err := s.judgeGone(ctx); err != nil {
+		return fmt.Errorf("list the gone rows: %w", err)
 	}
 	if err := s.forgetReopened(ctx); err != nil {
 		return fmt.Errorf("look for records that are active again: %w", err)
 	}
 	query := fmt.Sprintf(`SELECT dm_seq, dm_change, dm_hold FROM "%s" ORDER BY dm_seq`, t.Name)
-	err = p.stage.Scan(ctx, query, nil, func(b *column.Batch) error { return s.take(ctx, b) })
+	err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error { return s.take(ctx, b) })
 	if err == nil {
 		err = s.gone(t.Next)
 	}
 	if err == nil {
 		err = s.flush(ctx)
+	}
+	if err == nil {
+		err = s.caught(ctx)
 	}
 	if err != nil {
 		return err
@@ -101,6 +101,9 @@ type syncer struct {
 	link  bool
 	next  uint32          // the first seq not seen yet
 	fresh map[uint32]bool // the rows that went with this generation, where that counts
+
+	keeps    bool // records of rows that are gone stay, as a source was not read whole
+	caughtUp bool // they stayed until now
 
 	planned ledger.PlannedCounts
 
