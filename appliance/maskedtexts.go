@@ -169,10 +169,10 @@ func (s *maskSearch) contents(ctx context.Context, place, path string, f *os.Fil
 	r := bufio.NewReaderSize(f, 1<<20)
 	head, _ := r.Peek(20) // less of a short file
 	switch is := func(magic string) bool { return strings.HasPrefix(string(head), magic) }; {
-	case is("dvmundo1"):
-		cut, err := s.packed(place, "the journal's values, unpacked", func(w io.Writer) (int64, error) { return ledger.UndoTexts(path, w) })
-		if cut > 0 {
-			s.unread(place, "%d bytes at its end are no whole entry", cut)
+	case is("dvmundo"):
+		left, err := s.packed(place, "the journal's values, unpacked", func(w io.Writer) (int64, error) { return ledger.UndoTexts(path, w) })
+		if left > 0 {
+			s.unread(place, "%d bytes of it are damaged, or half written", left)
 		}
 		return err
 	case is("PK\x03\x04"):

@@ -242,25 +242,32 @@ func (u *Undo) Images(since uint32, table string, r Range, fn func(Image)) error
 	defer file.Close()
 	var buf []byte
 	for _, f := range frames {
-		payload, err := readFrame(io.NewSectionReader(file, f.at, maxFrame+frameHead), buf, maxFrame+frameHead)
-		if err != nil {
-			return fmt.Errorf("read the journal of changes %s: %w: %w", u.path, ErrDamaged, err)
-		}
-		buf = payload
-		whole, packed, err := parseFrame(payload)
-		if err != nil || whole.table != table {
-			return fmt.Errorf("read the journal of changes %s: %w: byte %d", u.path, ErrDamaged, f.at)
-		}
 		meant := &Ranges{}
 		meant.Add(f.ranges)
-		err = unpackImages(packed, func(m Image) {
+		buf, err = u.imagesOf(file, f, buf, func(m Image) {
 			if r.From <= m.Seq && m.Seq < r.To && meant.Has(m.Seq) {
 				fn(m)
 			}
 		})
 		if err != nil {
-			return fmt.Errorf("read the journal of changes %s: %w: byte %d", u.path, err, f.at)
+			return err
 		}
 	}
 	return nil
+}
+
+// imagesOf calls fn with each image of a frame, which buf is for; it returns that, larger perhaps.
+func (u *Undo) imagesOf(file *os.File, f undoFrame, buf []byte, fn func(Image)) ([]byte, error) {
+	payload, err := readFrame(io.NewSectionReader(file, f.at, maxFrame+frameHead), buf, maxFrame+frameHead)
+	if err != nil {
+		return buf, fmt.Errorf("read the journal of changes %s: %w: %w", u.path, ErrDamaged, err)
+	}
+	whole, packed, err := parseFrame(payload)
+	if err != nil || whole.table != f.table {
+		return payload, fmt.Errorf("read the journal of changes %s: %w: byte %d", u.path, ErrDamaged, f.at)
+	}
+	if err := unpackImages(packed, fn); err != nil {
+		return payload, fmt.Errorf("read the journal of changes %s: %w: byte %d", u.path, err, f.at)
+	}
+	return payload, nil
 }

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -10,46 +9,36 @@ import (
 
 // UndoTexts writes what the journal of changes in a file holds in packed form: what records had
 // and were given, of every frame, those that are undone too, with a line between. It is for
-// who looks for something in it; whose project's it is does not matter. What follows the last
-// whole frame was never promised to anybody and is left out: cut is how many bytes that are.
-func UndoTexts(path string, w io.Writer) (cut int64, err error) {
+// who looks for something in it; whose project's it is does not matter. left are the bytes that
+// are left out: what is damaged, and what a crash left half written.
+func UndoTexts(path string, w io.Writer) (left int64, err error) {
+	u, err := ReadUndo(path, [16]byte{})
+	if err != nil {
+		return 0, err
+	}
+	left = u.torn
+	for _, d := range u.damages {
+		left += d.To - d.From
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return left, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	r := bufio.NewReaderSize(f, 1<<20)
-	head := make([]byte, undoHead)
-	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(undoMagic)]) != undoMagic {
-		return 0, errors.Join(err, ErrNotLedger)
-	}
 	var buf []byte
-	for end := int64(undoHead); ; {
-		payload, err := readFrame(r, buf, info.Size()-end)
-		var images []byte
-		if err == nil {
-			_, images, err = parseFrame(payload)
-		}
-		if err != nil {
-			return info.Size() - end, nil
-		}
-		buf = payload
-		end += frameHead + int64(len(payload))
-		if len(images) == 0 {
+	for _, frame := range u.frames {
+		if frame.damaged || !frame.kind.hasImages() {
 			continue
 		}
 		var failed error
-		err = unpackImages(images, func(m Image) {
+		buf, err = u.imagesOf(f, frame, buf, func(m Image) {
 			if failed == nil {
 				_, failed = fmt.Fprintf(w, "%s\n%s\n", m.Had, m.Wrote)
 			}
 		})
-		if err = errors.Join(err, failed); err != nil {
-			return 0, err
+		if err != nil || failed != nil {
+			return left, errors.Join(err, failed)
 		}
 	}
+	return left, nil
 }
