@@ -162,18 +162,25 @@ never sent again.
 
 With --from a file that ` + "`dvmigrate errors export`" + ` wrote comes back: values that were changed in it
 take the place of what the transform yields, now and in later stagings, for as long as the
-transform yields what it did when the file was read. Only the rows of the file wait again.`,
+transform yields what it did when the file was read. Only the rows of the file wait again.
+
+With --reconciled records wait again that the last ` + "`dvmigrate reconcile`" + ` found missing in the
+target, or different: after it was emptied or restored, or others have changed it. What somebody else
+has changed goes as on_conflict says; extra and double records are left alone.`,
 	make: func() command { return &retryCommand{} }}
 
 type retryCommand struct {
 	filter appliance.FailureFilter
 	from   string
 	dry    bool
+
+	reconciled bool // what the last comparison found missing or different
 }
 
 func (c *retryCommand) AddFlags(f *pflag.FlagSet) {
 	filterFlags(f, &c.filter)
 	f.StringVar(&c.from, "from", "", "a `FILE` of errors export whose values were mended")
+	f.BoolVar(&c.reconciled, "reconciled", false, "what the last reconcile found missing or different; of --table only")
 	f.BoolVar(&c.dry, "dry-run", false, "with --from: say what would be mended, and change nothing")
 }
 
@@ -182,6 +189,8 @@ func (c *retryCommand) Validate(args []string) error {
 	switch {
 	case c.from != "" && chosen > 0:
 		return errors.New("--from takes all rows of its file; leave the other flags out")
+	case c.reconciled && (c.from != "" || chosen > len(c.filter.Tables)):
+		return errors.New("with --reconciled only --table chooses; leave the other flags out")
 	case c.from == "" && c.dry:
 		return errors.New("--dry-run goes with --from")
 	}
@@ -228,9 +237,46 @@ func (c *retryCommand) runFrom(ctx context.Context, env *Env) error {
 	return nil
 }
 
+// runReconciled lets what was missing or different wait again.
+func (c *retryCommand) runReconciled(ctx context.Context, env *Env) error {
+	p, err := env.open(ctx, appliance.Staging, "retry")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	r, err := p.RetryReconciled(ctx, c.filter.Tables)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(r)
+	}
+	var rows [][]string
+	var more int64
+	for _, t := range r.Tables {
+		rows = append(rows, []string{t.Name, count(t.Inserts), count(t.Updates), count(t.Left), count(t.More)})
+		more += t.More
+	}
+	if len(rows) == 0 {
+		env.say("the last comparison found nothing missing or different")
+		return nil
+	}
+	printTable(env.Stdout, []column{left("table"), right("missing, to insert"), right("different, to update"), right("left alone"), right("not listed")}, rows)
+	if more > 0 {
+		env.say("the comparison does not list %s more: after the load compare again, and retry --reconciled again", count(more))
+	}
+	if r.Records > 0 {
+		env.say("%s records wait again. Next: dvmigrate load", count(r.Records))
+	}
+	return nil
+}
+
 func (c *retryCommand) Run(ctx context.Context, env *Env) error {
-	if c.from != "" {
+	switch {
+	case c.from != "":
 		return c.runFrom(ctx, env)
+	case c.reconciled:
+		return c.runReconciled(ctx, env)
 	}
 	p, err := env.open(ctx, appliance.Loading, "retry")
 	if err != nil {

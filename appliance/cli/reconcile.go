@@ -167,6 +167,8 @@ func printReconciled(env *Env, r appliance.Compared) {
 		env.say("\nthe target has what was loaded")
 	case r.Pass:
 		env.say("\nevery table passes: there is no more amiss than the settings allow")
+	case s.Missing+s.Different > 0 && !part:
+		env.say("\ndvmigrate retry --reconciled lets what is missing or different wait again, and dvmigrate load sends it")
 	}
 }
 

@@ -51,7 +51,7 @@ var classWords = [numClasses][2]string{
 	ClassRights:      {"owner or loading user lacks a privilege, or the owner is disabled", "give the role, or map to another owner; then retry"},
 	ClassState:       {"state or status reason does not fit", "mend statecode and statuscode in the transform"},
 	ClassPassing:     {"deadlocks, timeouts or lost answers, again and again", "retry, with fewer requests at once"},
-	ClassMissing:     {"the record to change is not in the target", "find out who deleted it"},
+	ClassMissing:     {"the record to change is not in the target", "find out who deleted it; dvmigrate reconcile, then dvmigrate retry --reconciled, lets it be made again"},
 	ClassTooBig:      {"one record alone is too large or too slow", "shorten it"},
 	ClassPrevalidate: {"the row does not fit the target, and was not sent", "mend source, map or transform; stage; load"},
 	ClassOrphan:      {"points to a row that is not staged, and was not sent", "supply the row, or leave the lookup empty; stage; load"},

@@ -1,0 +1,180 @@
+package appliance
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"dvmigrate/appliance/reconcile"
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/column"
+	"dvmigrate/ledger"
+)
+
+// Resent is what of a comparison's mismatches waits again.
+type Resent struct {
+	Version int           `json:"version"`
+	Records int64         `json:"records"`
+	Tables  []ResentTable `json:"tables"`
+}
+
+// ResentTable is a table's share.
+type ResentTable struct {
+	Name    string `json:"name"`
+	Inserts int64  `json:"inserts"` // the target does not have them
+	Updates int64  `json:"updates"` // the target has them with other values; all columns are sent
+	// Left is how many stay as they are: extra and double records, and those whose row is gone or does
+	// not fit.
+	Left int64 `json:"left"`
+	// More is how many the comparison found beyond those that it keeps one by one (keptMismatches).
+	More int64 `json:"more"`
+}
+
+// RetryReconciled lets records wait again that the last comparison found missing or different: after a
+// target was emptied, restored, or changed by others. The settings decide as ever what becomes of
+// records that somebody else has changed (on_conflict). tables: only these; none: all.
+func (p *Project) RetryReconciled(ctx context.Context, tables []string) (r Resent, err error) {
+	r = Resent{Version: 1, Tables: []ResentTable{}}
+	if err := errors.Join(p.refuseRollback(), p.refuseInFlight()); err != nil {
+		return r, err
+	}
+	known := p.ledger.Tables()
+	for _, name := range tables {
+		if !slices.ContainsFunc(known, func(t ledger.Table) bool { return t.Name == name }) {
+			names := make([]string, len(known))
+			for i, t := range known {
+				names[i] = t.Name
+			}
+			return r, unknownName("table", name, names)
+		}
+	}
+	last, err := p.lastReconciled(ctx)
+	if err != nil {
+		return r, err
+	}
+	end, err := p.record(ctx, "retry", p.o.Args)
+	if err != nil {
+		return r, err
+	}
+	defer func() { end(err, fmt.Sprintf("%d records that were missing or different wait again", r.Records)) }()
+	for _, t := range last.Result.Tables {
+		if t.Missing+t.Extra+t.Different+t.Duplicates == 0 || len(tables) > 0 && !slices.Contains(tables, t.Name) {
+			continue
+		}
+		resent, err := p.resend(ctx, t)
+		if err != nil {
+			return r, fmt.Errorf("let records of %s wait again: %w", t.Name, err)
+		}
+		r.Records += resent.Inserts + resent.Updates
+		r.Tables = append(r.Tables, resent)
+	}
+	return r, nil
+}
+
+// lastReconciled is the last comparison, if it is of what is staged and loaded now.
+func (p *Project) lastReconciled(ctx context.Context) (*Reconciliation, error) {
+	last, err := p.Reconciled()
+	if err != nil {
+		return nil, err
+	}
+	if last == nil {
+		return nil, errors.New("nothing was compared with the target yet; run `dvmigrate reconcile` first")
+	}
+	generation, err := p.stage.Meta(ctx, "generation")
+	if err != nil {
+		return nil, err
+	}
+	status, err := p.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !last.Holds(generation, status.Summary) {
+		return nil, errors.New("something was staged or loaded since the last comparison with the target; run `dvmigrate reconcile` again first")
+	}
+	return last, nil
+}
+
+// resend plans a table's records anew.
+func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r ResentTable, err error) {
+	r.Name = t.Name
+	missing, different := &ledger.Ranges{}, &ledger.Ranges{}
+	if t.Missing > 0 && t.Missing == t.Source { // there is nothing: they need not be listed
+		at, ok := p.ledger.Table(t.Name)
+		if !ok {
+			return r, fmt.Errorf("the ledger does not know the table")
+		}
+		for seq := range at.Count {
+			if e, _ := p.ledger.Entry(t.Name, seq); inTarget(e) {
+				missing.Add([]ledger.Range{ledger.One(seq)})
+			}
+		}
+	} else if err := p.eachMismatch(t.Name, func(x keptMismatch) {
+		switch {
+		case x.Seq == nil:
+		case x.Kind == reconcile.Missing:
+			missing.Add([]ledger.Range{ledger.One(*x.Seq)})
+		case x.Kind == reconcile.Different:
+			different.Add([]ledger.Range{ledger.One(*x.Seq)})
+		}
+	}); err != nil {
+		return r, err
+	}
+	different.Remove(missing.List())
+	r.More = max(0, t.Missing-int64(missing.Len())) + max(0, t.Different-int64(different.Len()))
+	s := syncer{p: p, table: stagedTable{Name: t.Name}}
+	if at, ok := p.ledger.Table(t.Name); ok {
+		s.table.Number = at.Number
+	}
+	// What has no row any more, or one that does not fit, cannot be sent.
+	err = p.stage.Scan(ctx, "SELECT dm_seq FROM "+duckstage.Ident(t.Name)+" WHERE dm_hold IS NULL ORDER BY dm_seq", nil, func(b *column.Batch) error {
+		for _, n := range b.Columns[0].Ints[:b.Rows] {
+			switch seq := uint32(n); {
+			case missing.Has(seq):
+				s.do(seq, ledger.Insert)
+				r.Inserts++
+			case different.Has(seq):
+				s.do(seq, ledger.Update)
+				s.whole = addRange(s.whole, seq)
+				r.Updates++
+			}
+		}
+		if len(s.plan) >= syncPiece {
+			return s.flush(ctx)
+		}
+		return nil
+	})
+	if err == nil {
+		err = s.flush(ctx)
+	}
+	r.Left = t.Missing + t.Different + t.Extra + t.Duplicates - r.Inserts - r.Updates - r.More
+	return r, err
+}
+
+// eachMismatch calls fn with what the last comparison keeps of a table, which may be nothing.
+func (p *Project) eachMismatch(table string, fn func(keptMismatch)) error {
+	m := mismatchFiles{dir: filepath.Join(p.work(), reconciledFolder)}
+	f, err := os.Open(m.path(table))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 64<<20) // a value has a million characters at most
+	for lines.Scan() {
+		var x keptMismatch
+		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
+			return fmt.Errorf("%s: %w", m.path(table), err)
+		}
+		fn(x)
+	}
+	return lines.Err()
+}
