@@ -140,9 +140,11 @@ func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r Resent
 				r.Inserts++
 			case different.Has(seq):
 				s.do(seq, ledger.Update)
-				s.whole = addRange(s.whole, seq)
 				r.Updates++
+			default:
+				continue
 			}
+			s.whole = addRange(s.whole, uint32(n)) // in every pass
 		}
 		if len(s.plan) >= syncPiece {
 			return s.flush(ctx)

@@ -23,7 +23,7 @@ func TestRetryReconciled(t *testing.T) {
 		return ids
 	}
 	p := reopen(t, dir, Staging, url)
-	defer p.Close()
+	defer func() { p.Close() }()
 	if err := os.Remove(filepath.Join(dir, "work", reconciledFile)); err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +63,16 @@ func TestRetryReconciled(t *testing.T) {
 	sendRaw(t, http.MethodDelete, api+"leads("+idsOf("leads", "subject", "leadid")["L2"]+")", "")
 	sendRaw(t, http.MethodPatch, api+"accounts("+accounts["A4"]+")", `{"name":"another","statecode":1,"statuscode":2}`)
 	retry(ResentTable{Name: "account", Inserts: 1, Updates: 1}, ResentTable{Name: "contact", Inserts: 1}, ResentTable{Name: "contactleads", Inserts: 2}, ResentTable{Name: "lead", Inserts: 1})
+
+	// What a delta has changed before counts for nothing: all columns and passes are due.
+	p.Close()
+	editSource(t, dir, "a.csv", "account 5,1", "account five,1")
+	stageAndLoad(t, dir, url)
+	p = reopen(t, dir, Staging, url)
+	for _, id := range idsOf("accounts", "accountnumber", "accountid") {
+		sendRaw(t, http.MethodDelete, api+"accounts("+id+")", "")
+	}
+	retry(ResentTable{Name: "account", Inserts: 8}, ResentTable{Name: "contact", Inserts: 8}, ResentTable{Name: "contactleads", Inserts: 8})
 
 	for _, id := range idsOf("leads", "subject", "leadid") {
 		sendRaw(t, http.MethodDelete, api+"leads("+id+")", "")

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -178,8 +179,12 @@ func (s *syncer) forgetBefore(ctx context.Context) error {
 	if err != nil || table == "" {
 		return err
 	}
-	for _, r := range s.whole {
-		if _, err := s.p.stage.Exec(ctx, fmt.Sprintf("DELETE FROM dm.%s WHERE dm_seq >= %d AND dm_seq < %d", duckstage.Ident(table), r.From, r.To)); err != nil {
+	for some := range slices.Chunk(s.whole, 200) {
+		var within []string
+		for _, r := range some {
+			within = append(within, fmt.Sprintf("dm_seq >= %d AND dm_seq < %d", r.From, r.To))
+		}
+		if _, err := s.p.stage.Exec(ctx, "DELETE FROM dm."+duckstage.Ident(table)+" WHERE "+strings.Join(within, " OR ")); err != nil {
 			return err
 		}
 	}
