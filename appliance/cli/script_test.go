@@ -87,7 +87,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
-			"stats": cmdStats, "once": cmdOnce, "touch": cmdTouch, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
+			"stats": cmdStats, "struck": cmdStruck, "once": cmdOnce, "touch": cmdTouch, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
 			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
 			"volume": cmdVolume, "stageformat": cmdStageFormat, "stagehold": cmdStageHold,
 		},
@@ -286,6 +286,27 @@ func cmdTouch(ts *testscript.TestScript, neg bool, args []string) {
 func cmdStats(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "stats PATH VALUE")
 	requireJSON(ts, admin(ts, http.MethodGet, "/stats", ""), args[0], args[1])
+}
+
+// cmdStruck waits until the faults that were ordered have struck so often: with kind=delay a request is
+// held by the emulator then.
+func cmdStruck(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "struck NUMBER")
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	struck := 0
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		var faults []struct{ Struck int }
+		ts.Check(json.Unmarshal(admin(ts, http.MethodGet, "/faults", ""), &faults))
+		struck = 0
+		for _, f := range faults {
+			struck += f.Struck
+		}
+		if struck >= want {
+			return
+		}
+	}
+	ts.Fatalf("in vain: faults have struck %d times, want %d", struck, want)
 }
 
 // cmdOnce compares the emulator with the ledger's status: as many rows of each table
