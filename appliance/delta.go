@@ -122,6 +122,9 @@ func (p *Project) Delta(ctx, drain context.Context, o DeltaOptions) (r DeltaResu
 	}
 	return r, step("load", func() error {
 		l, err := p.Load(ctx, drain, o.Load)
+		if emptied := (*EmptiedError)(nil); errors.As(err, &emptied) {
+			return &DeltaStopped{"load", err}
+		}
 		r.Load = &l
 		if err == nil {
 			err = p.keepDelta(r)

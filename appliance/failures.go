@@ -231,25 +231,35 @@ func (p *Project) knownKeys(ctx context.Context, f FailureFilter) error {
 // recordName is what the stage calls a record.
 type recordName struct{ key, id string }
 
+// recordNames are what the stage calls a table's records, also those whose rows are gone.
+func (p *Project) recordNames(ctx context.Context, table string, seqs []uint32) (map[uint32]recordName, error) {
+	names := map[uint32]recordName{}
+	list := make([]string, len(seqs))
+	for i, seq := range seqs {
+		list[i] = fmt.Sprint(seq)
+	}
+	in := strings.Join(list, ",")
+	query := fmt.Sprintf(`SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s) UNION ALL SELECT seq, legacy_key, dm_id::VARCHAR FROM dm.gone WHERE "table" = %s AND seq IN (%s)`,
+		duckstage.Ident(table), in, duckstage.Quote(table), in)
+	err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
+		for i := range b.Rows {
+			names[uint32(b.Column(mapping.Seq).Ints[i])] = recordName{string(b.Columns[1].TextAt(i)), string(b.Columns[2].TextAt(i))}
+		}
+		return nil
+	})
+	return names, err
+}
+
 // nameFailures adds failures with their legacy keys and record ids from the stage.
 func (p *Project) nameFailures(ctx context.Context, list []tableFailure, out *FailureList) error {
-	seqs := map[string][]string{}
+	seqs := map[string][]uint32{}
 	for _, e := range list {
-		seqs[e.table] = append(seqs[e.table], fmt.Sprint(e.Seq))
+		seqs[e.table] = append(seqs[e.table], e.Seq)
 	}
 	names := map[string]map[uint32]recordName{}
 	for table, list := range seqs {
-		names[table] = map[uint32]recordName{}
-		in := strings.Join(list, ",")
-		query := fmt.Sprintf(`SELECT dm_seq, legacy_key, dm_id::VARCHAR FROM %s WHERE dm_seq IN (%s) UNION ALL SELECT seq, legacy_key, dm_id::VARCHAR FROM dm.gone WHERE "table" = %s AND seq IN (%s)`,
-			duckstage.Ident(table), in, duckstage.Quote(table), in)
-		err := p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
-			for i := range b.Rows {
-				names[table][uint32(b.Column(mapping.Seq).Ints[i])] = recordName{string(b.Columns[1].TextAt(i)), string(b.Columns[2].TextAt(i))}
-			}
-			return nil
-		})
-		if err != nil {
+		var err error
+		if names[table], err = p.recordNames(ctx, table, list); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,7 @@ type LoadOptions struct {
 	Parallel      int           // requests at once; 0 = as the settings say
 	PerUser       int           // requests at once as each application user; 0 = as the settings say
 	NewTarget     string        // the target's address said a second time: it is meant, though it is another; "" = not said
+	AcceptMissing bool          // go on though the target lacks most of what was loaded
 }
 
 // LoadResult is how a load ended.
@@ -100,6 +101,11 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	defer target.close()
 	if err := p.samePulled(ctx); err != nil {
 		return r, err
+	}
+	if !o.AcceptMissing {
+		if err := p.refuseEmptied(ctx, drain, b, target); err != nil {
+			return r, p.explainTarget(err)
+		}
 	}
 	routes, err := p.routes(target, b)
 	if err != nil {

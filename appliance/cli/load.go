@@ -23,6 +23,7 @@ type loadCommand struct {
 	parallel int
 	perUser  int
 	again    string // the target's address
+	missing  bool   // is accepted
 	dry      bool
 	console  consoleFlags
 	metrics  string // address
@@ -35,7 +36,7 @@ func (c *loadCommand) AddFlags(f *pflag.FlagSet) {
 
 // options are what the flags say of the load.
 func (c *loadCommand) options() appliance.LoadOptions {
-	return appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel, PerUser: c.perUser, NewTarget: c.again}
+	return appliance.LoadOptions{SnapshotEvery: c.every, SnapshotTo: c.to, Parallel: c.parallel, PerUser: c.perUser, NewTarget: c.again, AcceptMissing: c.missing}
 }
 
 // addSending declares the flags of all that loads.
@@ -47,6 +48,7 @@ func (c *loadCommand) addSending(f *pflag.FlagSet) {
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
+	f.BoolVar(&c.missing, "accept-missing", false, "go on though the target lacks most of the records that were loaded, as after it was emptied: only what waits is sent")
 	c.console.addBeside(f)
 	f.StringVar(&c.metrics, "metrics", "", "give metrics to Prometheus meanwhile, at this `address` or port of this machine, such as 9464")
 }
