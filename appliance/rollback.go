@@ -101,6 +101,7 @@ type rollbackNote struct {
 	Keyed     bool                      `json:"keyed,omitempty"` // only the records of Keys
 	Keys      map[string][]ledger.Range `json:"keys,omitempty"`
 	Overwrite bool                      `json:"overwrite,omitempty"`
+	Along     map[string][]ledger.Range `json:"along,omitempty"` // links that go with the records that they link (takeAlong)
 	Apart     []string                  `json:"apart,omitempty"` // tables whose records are in partitions of their own
 	Stage     string                    `json:"stage"`           // planning, sending, finishing, leaving
 	List      string                    `json:"list,omitempty"`  // file of what did not go back

@@ -158,6 +158,10 @@ func (p *Project) rollbackTables(o RollbackOptions, b *bound, n *rollbackNote) e
 // the target has; afterwards, what waits or is done.
 func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) backSets {
 	c, ever := u.Since(n.Since, table), u.Since(0, table)
+	for _, made := range []*ledger.Ranges{c.Made, ever.Made} {
+		made.Add(n.Along[table])
+	}
+	c.There.Remove(n.Along[table])
 	s := backSets{Back: load.Back{Delete: &ledger.Ranges{}, Maybe: c.Maybe, Restore: &ledger.Ranges{}}, There: c.There, Lost: &ledger.Ranges{}, Unknown: &ledger.Ranges{}, Damaged: &ledger.Ranges{}}
 	meant := &ledger.Ranges{}
 	meant.Add([]ledger.Range{{From: 0, To: 1<<32 - 1}})
@@ -285,6 +289,11 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions, watch Sta
 		return RollbackPlan{}, err
 	}
 	sets := p.allSets(u, n)
+	if !underWay {
+		if sets, err = p.takeAlong(ctx, b, u, n, sets); err != nil {
+			return RollbackPlan{}, err
+		}
+	}
 	if underWay && n.Stage != rollbackPlanning {
 		p.dropDone(sets)
 	}
@@ -382,6 +391,46 @@ func (p *Project) allSets(u *ledger.Undo, n *rollbackNote) map[string]backSets {
 	return sets
 }
 
+// takeAlong adds links of which it is not certain that this migration made them, as one that was there when it
+// was to be made: also by a request of ours whose answer was lost. If it links a record that this migration made
+// and that is deleted, it cannot be older, and goes with that in any case.
+func (p *Project) takeAlong(ctx context.Context, b *bound, u *ledger.Undo, n *rollbackNote, sets map[string]backSets) (map[string]backSets, error) {
+	for _, link := range b.tables {
+		if link.Link == nil || !slices.Contains(n.Tables, link.Name) {
+			continue
+		}
+		along := &ledger.Ranges{}
+		for column, end := range map[string]string{link.Link.Column1: link.Link.Table1, link.Link.Column2: link.Link.Table2} {
+			made := &ledger.Ranges{}
+			made.Add(sets[end].Delete.List())
+			made.Remove(sets[end].Maybe.List())
+			if made.Len() == 0 || b.byName[end] == nil {
+				continue
+			}
+			found, err := p.orphans(ctx, link, column, end, made, sets[link.Name].Delete)
+			if err != nil {
+				return nil, fmt.Errorf("look for links of %s to those of %s: %w", link.Name, end, err)
+			}
+			along.Add(found.List())
+		}
+		if n.Keyed {
+			named := &ledger.Ranges{}
+			for _, r := range n.Keys[link.Name] {
+				named.Add(along.Within(r))
+			}
+			along = named
+		}
+		if along.Len() > 0 {
+			if n.Along == nil {
+				n.Along = map[string][]ledger.Range{}
+			}
+			n.Along[link.Name] = along.List()
+			sets[link.Name] = p.backSetsOf(u, n, link.Name)
+		}
+	}
+	return sets, nil
+}
+
 // refuseOrphans refuses to delete records that the target would delete others with which this migration
 // made and which do not go back: the ledger would say that they are there.
 func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, sets map[string]backSets) error {
@@ -395,7 +444,7 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 				if err != nil {
 					return fmt.Errorf("look for links of %s to those of %s: %w", child.Name, end, err)
 				}
-				if found > 0 {
+				if found := found.Len(); found > 0 {
 					return fmt.Errorf("the target takes links of %s back together with the %s that they link, and %d of them are loaded and would not be rolled back; add --table %s, or their keys%s",
 						child.Name, end, found, child.Name, notKnown(sets[child.Name]))
 				}
@@ -414,7 +463,7 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 			if err != nil {
 				return fmt.Errorf("look for records of %s below those of %s: %w", child.Name, r.Target, err)
 			}
-			if found > 0 {
+			if found := found.Len(); found > 0 {
 				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; add --table %s, or their keys%s",
 					child.Name, r.Target, r.Column, found, child.Name, notKnown(sets[child.Name]))
 			}
@@ -432,14 +481,15 @@ func notKnown(s backSets) string {
 	return fmt.Sprintf(" (%d of them cannot be rolled back, since the journal of changes does not know them, or is damaged: leave out what they belong to)", n)
 }
 
-// orphans counts rows whose record is in the target and is not to be deleted, while what it points to is.
-func (p *Project) orphans(ctx context.Context, child *mapping.Table, name, parent string, gone, deleted *ledger.Ranges) (found int64, err error) {
+// orphans are rows whose record is in the target and is not to be deleted, while what it points to is.
+func (p *Project) orphans(ctx context.Context, child *mapping.Table, name, parent string, gone, deleted *ledger.Ranges) (found *ledger.Ranges, err error) {
+	found = &ledger.Ranges{}
 	query := fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM %s c JOIN %s p ON p.dm_id = c.%s", duckstage.Ident(child.Name), duckstage.Ident(parent), duckstage.Ident(name))
 	err = p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		for i := range b.Rows {
 			seq := uint32(b.Columns[0].Ints[i])
 			if e, _ := p.ledger.Entry(child.Name, seq); gone.Has(uint32(b.Columns[1].Ints[i])) && !deleted.Has(seq) && e.Action != ledger.Nothing && inTarget(e) {
-				found++
+				found.Add([]ledger.Range{ledger.One(seq)})
 			}
 		}
 		return nil

@@ -157,7 +157,10 @@ func (g *goingBack) begin(ctx, drain context.Context, o RollbackOptions, r *Roll
 	if err := g.loader().Settle(ctx, drain); err != nil { // what a load has left in flight
 		return nil, err
 	}
-	sets := p.allSets(g.undo, n)
+	sets, err := p.takeAlong(ctx, g.b, g.undo, n, p.allSets(g.undo, n))
+	if err != nil {
+		return nil, err
+	}
 	if r.Plan = p.rollbackPlan(g.undo, n, names, sets); r.Plan.Total.Delete+r.Plan.Total.Restore == 0 {
 		return nil, nil
 	}
