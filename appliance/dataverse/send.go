@@ -90,7 +90,8 @@ func putBuffer(b *bytes.Buffer) {
 //	token refused           once, with a new token
 //	not applied for certain, and the cause passes (Transient, RolledBack)
 //	                        Options.Attempts times, with growing waits
-//	a read without answer   the same
+//	a read without answer   the same; one that a deadlock undid twice as often, within a
+//	                        minute: a load that reads back what a lost answer did ends with it
 //	no service (Unreachable; a read that meets a gateway's page)
 //	                        for Options.Patience, if it was there before
 func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
@@ -130,7 +131,7 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 			if time.Since(missing) >= c.patience {
 				return nil, e
 			}
-		case e.Kind == Unreachable || attempt >= c.attempts:
+		case e.Kind == Unreachable || attempt >= c.tries(r, e):
 			return nil, e
 		}
 		c.log.Debug("try again", "op", e.Op, "attempt", attempt, "request", e.RequestID)
@@ -139,6 +140,14 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 		}
 		attempt++
 	}
+}
+
+// tries is how often a request is sent that met such an error each time.
+func (c *Client) tries(r *request, e *Error) int {
+	if r.read && e.Kind == RolledBack {
+		return 2 * c.attempts
+	}
+	return c.attempts
 }
 
 // passes tells whether trying again may help, and does no harm.

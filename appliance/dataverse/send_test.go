@@ -197,7 +197,7 @@ func TestRetries(t *testing.T) {
 				}
 				n = 0
 				err := c.Rows(t.Context(), orders, Query{}, nil)
-				if want := map[Kind]int{RolledBack: 4, Transient: 4, Lost: 4}[test.kind]; n != max(want, 1) {
+				if want := map[Kind]int{RolledBack: 8, Transient: 4, Lost: 4}[test.kind]; n != max(want, 1) {
 					t.Errorf("a read was sent %d times, want %d: %v", n, want, err)
 				}
 			})
