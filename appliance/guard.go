@@ -171,10 +171,10 @@ func (p *Project) keptGone(ctx context.Context) (notes []string, err error) {
 	}
 	for _, t := range tables {
 		since, err := p.stage.Meta(ctx, keptKey(t.Name))
-		if err != nil || since == "" {
-			if err != nil {
-				return nil, err
-			}
+		if err != nil {
+			return nil, err
+		}
+		if since == "" {
 			continue
 		}
 		sources, err := p.unread(ctx, t.Name)

@@ -9,6 +9,26 @@ import (
 	"testing"
 )
 
+// snapshotOf takes a snapshot, and is the folder with it.
+func snapshotOf(t *testing.T, p *Project) (safe string) {
+	t.Helper()
+	safe = t.TempDir()
+	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
+		t.Fatal(err)
+	}
+	return safe
+}
+
+// restoredFrom restores the newest snapshot into a folder of its own.
+func restoredFrom(t *testing.T, safe, url string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "restored")
+	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: dir}, Options{Env: targetAt(url)}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestRestoreOfASnapshotBeforeADelta: the disk is lost after a delta was loaded, and the only
 // snapshot is older than all of its inserts, updates, states, links and deletes. Loaded again
 // from there, the target is as it was, and nothing is created twice.
@@ -32,10 +52,7 @@ func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
 	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
 		t.Fatal(err)
 	}
-	safe := t.TempDir()
-	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
-		t.Fatal(err)
-	}
+	safe := snapshotOf(t, p)
 	requireAllLoaded(t, p)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
@@ -51,10 +68,7 @@ func TestRestoreOfASnapshotBeforeADelta(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
-		t.Fatal(err)
-	}
+	restored := restoredFrom(t, safe, url)
 	created.Store(0)
 	p = reopen(t, restored, Loading, url)
 	requireAllLoaded(t, p)
@@ -82,17 +96,11 @@ func TestReopenedAfterARestore(t *testing.T) {
 	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
 		t.Fatal(err)
 	}
-	safe := t.TempDir()
-	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
-		t.Fatal(err)
-	}
+	safe := snapshotOf(t, p)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
-		t.Fatal(err)
-	}
+	restored := restoredFrom(t, safe, url)
 	supply(t, restored, 8)
 	p = reopen(t, restored, Staging, url)
 	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err == nil || !strings.Contains(err.Error(), "was restored from a snapshot, and the target may be ahead of it") {
@@ -114,19 +122,13 @@ func TestIdsOfRowsOfALostStaging(t *testing.T) {
 	dir := goneProject(t, url, "lead: {gone: report}")
 	stageAndLoad(t, dir, url)
 	p := reopen(t, dir, Staging, url)
-	safe := t.TempDir()
-	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
-		t.Fatal(err)
-	}
+	safe := snapshotOf(t, p)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
 	edit(t, filepath.Join(dir, "l.csv"), "L7", "L7\nL8\nL9\nL10\nL11")
 	stageAndLoad(t, dir, url)
-	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
-		t.Fatal(err)
-	}
+	restored := restoredFrom(t, safe, url)
 	p = reopen(t, restored, Loading, url)
 	requireAllLoaded(t, p)
 	if err := p.Close(); err != nil {
@@ -157,10 +159,7 @@ func TestValuesThatWentBackAfterALostDelta(t *testing.T) {
 	dir := goneProject(t, url, "account: {gone: report}")
 	stageAndLoad(t, dir, url)
 	p := reopen(t, dir, Staging, url)
-	safe := t.TempDir()
-	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
-		t.Fatal(err)
-	}
+	safe := snapshotOf(t, p)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -174,10 +173,7 @@ func TestValuesThatWentBackAfterALostDelta(t *testing.T) {
 		}
 		sendAs(t, url+"/api/data/v9.2/accounts("+row["accountid"].(string)+")", `{"name":"by hand"}`)
 	}
-	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
-		t.Fatal(err)
-	}
+	restored := restoredFrom(t, safe, url)
 	before := e.Stats()
 	p = reopen(t, restored, Loading, url)
 	requireAllLoaded(t, p)

@@ -206,21 +206,18 @@ func (p *Project) mismatchFunc() duckstage.TableFunc {
 		{Name: "staged", SQLType: "VARCHAR"}, {Name: "in_target", SQLType: "VARCHAR"}}}
 	f.Open = func(_ context.Context, args []any) (duckstage.Reading, error) {
 		table, _ := args[0].(string)
-		m := mismatchFiles{dir: filepath.Join(p.work(), reconciledFolder)}
 		if table == "" || filepath.Base(table) != table {
 			return duckstage.Reading{}, fmt.Errorf("no table has the name %q", table)
 		}
-		b, err := os.ReadFile(m.path(table))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		lines, err := p.keptMismatches(table)
+		if err != nil {
 			return duckstage.Reading{}, err
 		}
 		fill := func(batch *column.Batch, limit int, _ []bool) error {
-			for len(b) > 0 && batch.Rows < limit {
-				line, rest, _ := bytes.Cut(b, []byte("\n"))
-				b = rest
-				var x keptMismatch
-				if err := json.Unmarshal(line, &x); err != nil {
-					return fmt.Errorf("%s: %w", m.path(table), err)
+			for batch.Rows < limit {
+				x, ok, err := lines.next()
+				if !ok || err != nil {
+					return err
 				}
 				appendMismatch(batch, x)
 			}
@@ -229,6 +226,35 @@ func (p *Project) mismatchFunc() duckstage.TableFunc {
 		return duckstage.Reading{Fill: fill}, nil
 	}
 	return f
+}
+
+// mismatchReader are a table's mismatches as they are kept, one after the other.
+type mismatchReader struct {
+	path string
+	rest []byte
+}
+
+// keptMismatches reads those of the last comparison; none where there was none.
+func (p *Project) keptMismatches(table string) (*mismatchReader, error) {
+	path := (&mismatchFiles{dir: filepath.Join(p.work(), reconciledFolder)}).path(table)
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &mismatchReader{path, b}, nil
+}
+
+// next is the next one; not ok: there is none.
+func (l *mismatchReader) next() (x keptMismatch, ok bool, err error) {
+	if len(l.rest) == 0 {
+		return x, false, nil
+	}
+	var line []byte
+	line, l.rest, _ = bytes.Cut(l.rest, []byte("\n"))
+	if err := json.Unmarshal(line, &x); err != nil {
+		return x, false, fmt.Errorf("%s: %w", l.path, err)
+	}
+	return x, true, nil
 }
 
 func appendMismatch(b *column.Batch, x keptMismatch) {

@@ -1,14 +1,9 @@
 package appliance
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"dvmigrate/appliance/reconcile"
@@ -44,15 +39,8 @@ func (p *Project) RetryReconciled(ctx context.Context, tables []string) (r Resen
 	if err := errors.Join(p.refuseRollback(), p.refuseInFlight()); err != nil {
 		return r, err
 	}
-	known := p.ledger.Tables()
-	for _, name := range tables {
-		if !slices.ContainsFunc(known, func(t ledger.Table) bool { return t.Name == name }) {
-			names := make([]string, len(known))
-			for i, t := range known {
-				names[i] = t.Name
-			}
-			return r, unknownName("table", name, names)
-		}
+	if err := (FailureFilter{Tables: tables}).validate(p.ledger); err != nil {
+		return r, err
 	}
 	last, err := p.lastReconciled(ctx)
 	if err != nil {
@@ -78,23 +66,18 @@ func (p *Project) RetryReconciled(ctx context.Context, tables []string) (r Resen
 }
 
 // lastReconciled is the last comparison, if it is of what is staged and loaded now.
-func (p *Project) lastReconciled(ctx context.Context) (*Reconciliation, error) {
-	last, err := p.Reconciled()
-	if err != nil {
-		return nil, err
-	}
-	if last == nil {
-		return nil, errors.New("nothing was compared with the target yet; run `dvmigrate reconcile` first")
-	}
-	generation, err := p.stage.Meta(ctx, "generation")
-	if err != nil {
-		return nil, err
-	}
+func (p *Project) lastReconciled(ctx context.Context) (*ReportedCompare, error) {
 	status, err := p.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !last.Holds(generation, status.Summary) {
+	last, err := p.reportedCompare(ctx, status.Summary)
+	switch {
+	case err != nil:
+		return nil, err
+	case last == nil:
+		return nil, errors.New("nothing was compared with the target yet; run `dvmigrate reconcile` first")
+	case !last.Holds:
 		return nil, errors.New("something was staged or loaded since the last comparison with the target; run `dvmigrate reconcile` again first")
 	}
 	return last, nil
@@ -103,12 +86,12 @@ func (p *Project) lastReconciled(ctx context.Context) (*Reconciliation, error) {
 // resend plans a table's records anew.
 func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r ResentTable, err error) {
 	r.Name = t.Name
+	at, ok := p.ledger.Table(t.Name)
+	if !ok {
+		return r, errors.New("the ledger does not know the table")
+	}
 	missing, different := &ledger.Ranges{}, &ledger.Ranges{}
 	if t.Missing > 0 && t.Missing == t.Source { // there is nothing: they need not be listed
-		at, ok := p.ledger.Table(t.Name)
-		if !ok {
-			return r, fmt.Errorf("the ledger does not know the table")
-		}
 		for seq := range at.Count {
 			if e, _ := p.ledger.Entry(t.Name, seq); inTarget(e) {
 				missing.Add([]ledger.Range{ledger.One(seq)})
@@ -127,10 +110,7 @@ func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r Resent
 	}
 	different.Remove(missing.List())
 	r.More = max(0, t.Missing-int64(missing.Len())) + max(0, t.Different-int64(different.Len()))
-	s := syncer{p: p, table: stagedTable{Name: t.Name}}
-	if at, ok := p.ledger.Table(t.Name); ok {
-		s.table.Number = at.Number
-	}
+	s := syncer{p: p, table: stagedTable{Name: t.Name, Number: at.Number}}
 	// What has no row any more, or one that does not fit, cannot be sent.
 	err = p.stage.Scan(ctx, "SELECT dm_seq FROM "+duckstage.Ident(t.Name)+" WHERE dm_hold IS NULL ORDER BY dm_seq", nil, func(b *column.Batch) error {
 		for _, n := range b.Columns[0].Ints[:b.Rows] {
@@ -160,23 +140,15 @@ func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r Resent
 
 // eachMismatch calls fn with what the last comparison keeps of a table, which may be nothing.
 func (p *Project) eachMismatch(table string, fn func(keptMismatch)) error {
-	m := mismatchFiles{dir: filepath.Join(p.work(), reconciledFolder)}
-	f, err := os.Open(m.path(table))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	lines, err := p.keptMismatches(table)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 64<<20) // a value has a million characters at most
-	for lines.Scan() {
-		var x keptMismatch
-		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
-			return fmt.Errorf("%s: %w", m.path(table), err)
+	for x, ok, err := lines.next(); ok || err != nil; x, ok, err = lines.next() {
+		if err != nil {
+			return err
 		}
 		fn(x)
 	}
-	return lines.Err()
+	return nil
 }

@@ -332,18 +332,12 @@ func TestRollbackAfterARestore(t *testing.T) {
 	dir := goneProject(t, url, "account: {batch: 5}")
 	stageAndLoad(t, dir, url)
 	p := reopen(t, dir, Loading, url)
-	safe := t.TempDir()
-	if _, err := p.Snapshot(t.Context(), []string{safe}); err != nil {
-		t.Fatal(err)
-	}
+	safe := snapshotOf(t, p)
 	p.Close()
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := Restore(t.Context(), RestoreOptions{From: safe, Dest: restored}, Options{Env: targetAt(url)}); err != nil {
-		t.Fatal(err)
-	}
+	restored := restoredFrom(t, safe, url)
 	p = reopen(t, restored, Loading, url)
 	o := RollbackOptions{Generation: "full", Load: LoadOptions{SnapshotEvery: -1}}
 	if _, err := p.Rollback(t.Context(), t.Context(), o); err == nil || !strings.Contains(err.Error(), "the ledger comes from a snapshot") {

@@ -294,19 +294,29 @@ func cmdStruck(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 1, "struck NUMBER")
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	struck := 0
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	until(ts, func() error {
 		var faults []struct{ Struck int }
 		ts.Check(json.Unmarshal(admin(ts, http.MethodGet, "/faults", ""), &faults))
-		struck = 0
+		struck := 0
 		for _, f := range faults {
 			struck += f.Struck
 		}
-		if struck >= want {
+		if struck < want {
+			return fmt.Errorf("faults have struck %d times, want %d", struck, want)
+		}
+		return nil
+	})
+}
+
+// until asks again and again until there is no error, for a minute.
+func until(ts *testscript.TestScript, ask func() error) {
+	var last error
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if last = ask(); last == nil {
 			return
 		}
 	}
-	ts.Fatalf("in vain: faults have struck %d times, want %d", struck, want)
+	ts.Fatalf("in vain: %v", last)
 }
 
 // cmdOnce compares the emulator with the ledger's status: as many rows of each table
@@ -356,22 +366,19 @@ func status(ts *testscript.TestScript) ([]byte, error) {
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "await PATH VALUE")
 	last := errors.New("nobody works on the project")
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	until(ts, func() error {
 		conn, err := net.Dial("unix", ts.MkAbs(filepath.Join("work", "control.sock")))
 		if err != nil {
-			continue
+			return last // it says more
 		}
 		conn.Close()
 		b, err := status(ts)
 		if err == nil {
 			err = checkJSON(b, args[0], args[1])
 		}
-		if err == nil {
-			return
-		}
 		last = err
-	}
-	ts.Fatalf("in vain: %v", last)
+		return err
+	})
 }
 
 func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
