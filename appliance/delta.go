@@ -26,7 +26,8 @@ type DeltaResult struct {
 	Steps    []DeltaStep  `json:"steps"`          // in their order
 	Stage    *StageResult `json:"stage,omitempty"`
 	Changes  DeltaChanges `json:"changes"`
-	Held     int64        `json:"held"` // rows set aside because they do not fit
+	Rejected int64        `json:"rejected"` // lines of the sources that could not be read
+	Held     int64        `json:"held"`     // rows set aside because they do not fit
 	Waiting  int64        `json:"waiting"`
 	Expected *Expected    `json:"expected,omitempty"`
 	Load     *LoadResult  `json:"load,omitempty"` // nothing was sent where it is missing
@@ -142,8 +143,8 @@ func (p *Project) deltaStage(drain context.Context, o DeltaOptions, r *DeltaResu
 	for _, t := range s.Tables {
 		r.Changes.Gone += t.Gone
 		r.Changes.Same += t.Same
-		r.Held += t.Held
 	}
+	r.Rejected, r.Held = s.Aside()
 	all, err := p.ledger.Generations()
 	if err != nil || len(all) == 0 {
 		return err

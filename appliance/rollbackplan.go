@@ -175,6 +175,9 @@ func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) back
 		}
 	}
 	begun := p.begun(n.Since)
+	// What was loaded in the second in which the generation began may be of the one before. A journal that was there
+	// and tells all since then knows what is the generation's, so that the rest is not.
+	told := !u.Began().IsZero() && !u.Began().After(begun) && !u.Incomplete(n.Since)
 	for span := range p.ledger.Spans(table, 0) {
 		switch {
 		case n.Stage != rollbackPlanning:
@@ -189,7 +192,7 @@ func (p *Project) backSetsOf(u *ledger.Undo, n *rollbackNote, table string) back
 			known := &ledger.Ranges{}
 			known.Add(meant.Within(span.Range))
 			switch {
-			case span.Changed().Before(begun):
+			case span.Changed().Before(begun), told && span.Changed().Equal(begun):
 				continue
 			case span.Action == ledger.Insert:
 				known.Remove(ever.Made.List())

@@ -69,6 +69,17 @@ type StageResult struct {
 	Unmapped []Unmapped `json:"unmapped,omitempty"` // choices with texts that their map has no value for
 }
 
+// Aside is how many lines could not be read, and how many rows do not fit the target.
+func (r StageResult) Aside() (rejected, held int64) {
+	for _, s := range r.Sources {
+		rejected += s.Rejected
+	}
+	for _, t := range r.Tables {
+		held += t.Held
+	}
+	return rejected, held
+}
+
 // Stage brings the sources into the stage, transforms them, and tells the ledger
 // what is to be done. Nothing of an earlier staging changes unless all of it
 // succeeds. only names the sources to read anew; empty = all.

@@ -64,7 +64,7 @@ func (c *deltaCommand) Run(ctx context.Context, env *Env) error {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request before anything was sent; run `dvmigrate delta` again")}
 	case err != nil:
 		return err
-	case r.Held > 0 || r.Load != nil && r.Load.Summary.Error+r.Load.Summary.Held > 0:
+	case r.Rejected+r.Held > 0 || r.Load != nil && r.Load.Summary.Error+r.Load.Summary.Held > 0:
 		return rejects()
 	}
 	return nil
@@ -74,11 +74,13 @@ func printDelta(env *Env, r appliance.DeltaResult) {
 	if r.Stage == nil {
 		return
 	}
+	printSourceNotes(env, r.Stage.Sources)
 	for _, n := range r.Stage.Notes {
 		env.say("%s", n)
 	}
 	c := r.Changes
 	env.say("%s: %s to insert, %s to update, %s to delete; %s rows are gone, %s are the same, %s do not fit", r.Name, count(c.Insert), count(c.Update), count(c.Delete), count(c.Gone), count(c.Same), count(r.Held))
+	printAside(env, r.Rejected, 0) // the rows that do not fit are told above
 	if e := r.Expected; e != nil {
 		text := fmt.Sprintf("expected: %s by the estimate", duration(e.Seconds))
 		if e.Deltas > 0 {
@@ -90,7 +92,7 @@ func printDelta(env *Env, r appliance.DeltaResult) {
 	case l != nil:
 		env.say("")
 		printCounts(env, l.Tables, l.Summary)
-		env.say("\n%s records sent in %s, %s; %s failed", count(l.Sent), duration(l.Seconds), size(l.Bytes), count(l.Failed))
+		env.say("\n%s sent in %s, %s; %s failed", counted(l.Sent, "record"), duration(l.Seconds), size(l.Bytes), count(l.Failed))
 		printKept(env, *l)
 		printNext(env, l.Summary)
 	case r.Waiting == 0:

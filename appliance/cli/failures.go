@@ -96,7 +96,7 @@ func sayRest(env *Env, total, rejected int64) {
 		env.say("no record failed or is held back")
 	}
 	if rejected > 0 {
-		env.say("%s lines of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", count(rejected))
+		env.say("%s of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", counted(rejected, "line"))
 	}
 }
 

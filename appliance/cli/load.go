@@ -92,7 +92,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		}
 	} else {
 		printCounts(env, r.Tables, r.Summary)
-		env.say("\n%s records sent in %s", count(r.Sent), duration(r.Seconds))
+		env.say("\n%s sent in %s", counted(r.Sent, "record"), duration(r.Seconds))
 		printKept(env, r)
 		printNext(env, r.Summary)
 	}

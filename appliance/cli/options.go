@@ -110,14 +110,6 @@ func unwritten(plan appliance.OptionsPlan) bool {
 	return false
 }
 
-// textCount counts texts in words.
-func textCount(n int64) string {
-	if n == 1 {
-		return "1 text"
-	}
-	return count(n) + " texts"
-}
-
 // textList names texts with how many rows have them; all is how many there are.
 func textList(such []appliance.OptionText, all int64) string {
 	var words []string

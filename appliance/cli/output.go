@@ -98,6 +98,14 @@ func count[N int | int64 | uint32](n N) string {
 	return sign + s
 }
 
+// counted counts things in words: 1 line, 2 lines.
+func counted(n int64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return count(n) + " " + one + "s"
+}
+
 // size prints bytes in the unit that fits.
 func size(n int64) string {
 	const unit = 1024

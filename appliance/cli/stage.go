@@ -68,13 +68,7 @@ func (c *stageCommand) stage(env *Env, p *appliance.Project, o appliance.StageOp
 	if err != nil {
 		return err
 	}
-	rejected, held := int64(0), int64(0)
-	for _, s := range r.Sources {
-		rejected += s.Rejected
-	}
-	for _, t := range r.Tables {
-		held += t.Held
-	}
+	rejected, held := r.Aside()
 	if env.json {
 		if err := env.printJSON(r); err != nil {
 			return err
@@ -103,14 +97,7 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 	if len(rows) > 0 {
 		printTable(env.Stdout, []column{left("source"), right("rows"), right("bad lines"), right("size"), right("time")}, rows)
 	}
-	for _, s := range r.Sources {
-		if s.Resumed > 0 {
-			fmt.Fprintf(env.Stdout, "%s: went on after an interruption, with %d ranges that were read before\n", s.Name, s.Resumed)
-		}
-		for _, note := range s.Notes {
-			fmt.Fprintf(env.Stdout, "%s: %s\n", s.Name, note)
-		}
-	}
+	printSourceNotes(env, r.Sources)
 	if len(rows) > 0 {
 		fmt.Fprintln(env.Stdout)
 	}
@@ -130,23 +117,44 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 	}
 	fmt.Fprintln(env.Stdout)
 	for _, u := range r.Unmapped {
-		env.say("%s.%s: %s of %s rows without a value in %s: %s", u.Table, u.Column, textCount(u.Texts), count(u.Rows), u.File, textList(u.Such, u.Texts))
+		env.say("%s.%s: %s of %s rows without a value in %s: %s", u.Table, u.Column, counted(u.Texts, "text"), count(u.Rows), u.File, textList(u.Such, u.Texts))
 	}
 	if len(r.Unmapped) > 0 {
 		env.say("dvmigrate options plan adds them to the sheets, with proposals")
 	}
-	var aside []string
 	for _, note := range r.Notes {
 		env.say("%s", note)
 	}
+	printAside(env, rejected, held)
+	env.say("staged in %s. Next: dvmigrate estimate, or dvmigrate load", duration(r.Seconds))
+}
+
+// printSourceNotes says what there is to know of how the sources were read.
+func printSourceNotes(env *Env, sources []appliance.SourceResult) {
+	for _, s := range sources {
+		if s.Resumed > 0 {
+			fmt.Fprintf(env.Stdout, "%s: went on after an interruption, with %d ranges that were read before\n", s.Name, s.Resumed)
+		}
+		for _, note := range s.Notes {
+			fmt.Fprintf(env.Stdout, "%s: %s\n", s.Name, note)
+		}
+	}
+}
+
+// printAside says how many lines and rows a staging has set aside, and where they are.
+func printAside(env *Env, rejected, held int64) {
+	var aside []string
 	if rejected > 0 {
-		aside = append(aside, count(rejected)+" lines could not be read (dvmigrate sql -c 'FROM dm.rejects')")
+		aside = append(aside, counted(rejected, "line")+" could not be read (dvmigrate sql -c 'FROM dm.rejects')")
 	}
 	if held > 0 {
-		aside = append(aside, count(held)+" rows do not fit the target (dvmigrate errors)")
+		fit := " do not fit"
+		if held == 1 {
+			fit = " does not fit"
+		}
+		aside = append(aside, counted(held, "row")+fit+" the target (dvmigrate errors)")
 	}
 	if len(aside) > 0 {
 		env.say("set aside: %s", strings.Join(aside, "; "))
 	}
-	env.say("staged in %s. Next: dvmigrate estimate, or dvmigrate load", duration(r.Seconds))
 }
