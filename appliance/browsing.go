@@ -111,11 +111,7 @@ const (
 // Rows implements Browser.
 func (p *Project) Rows(ctx context.Context, q RowsQuery) (RowsPage, error) {
 	page := RowsPage{Columns: []string{}, Rows: []StageRow{}, Next: -1}
-	var known []string
-	for _, t := range p.ledger.Tables() {
-		known = append(known, t.Name)
-	}
-	if !slices.Contains(known, q.Table) {
+	if known := tableNames(p.ledger); !slices.Contains(known, q.Table) {
 		return page, unknownName("table", q.Table, known)
 	}
 	q.Limit, q.From = min(max(q.Limit, 1), maxRows), min(max(q.From, 0), math.MaxUint32)

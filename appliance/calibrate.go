@@ -188,11 +188,7 @@ func (p *Project) planCalibration(ctx context.Context, b *bound, o CalibrateOpti
 	out := CalibrationPlan{URL: p.Config.Target.Environment(), Tables: []CalibrationTable{}}
 	for _, name := range o.Tables {
 		if b.byName[name] == nil {
-			var known []string
-			for _, t := range b.tables {
-				known = append(known, t.Name)
-			}
-			return out, unknownName("table", name, known)
+			return out, b.unknownTable(name)
 		}
 	}
 	chosen := func(name string) bool { return len(o.Tables) == 0 || slices.Contains(o.Tables, name) }

@@ -23,10 +23,7 @@ type FailureFilter struct {
 
 // validate refuses names that do not exist, with a suggestion.
 func (f FailureFilter) validate(l *ledger.Ledger) error {
-	var known []string
-	for _, t := range l.Tables() {
-		known = append(known, t.Name)
-	}
+	known := tableNames(l)
 	for _, name := range f.Tables {
 		if !slices.Contains(known, name) {
 			return unknownName("table", name, known)
@@ -57,6 +54,15 @@ func parseCode(s string) (uint32, error) {
 		return 0, fmt.Errorf("%q is no error code of Dataverse, such as 0x80040237", s)
 	}
 	return uint32(n), nil
+}
+
+// tableNames are the tables that the ledger knows.
+func tableNames(l *ledger.Ledger) []string {
+	var names []string
+	for _, t := range l.Tables() {
+		names = append(names, t.Name)
+	}
+	return names
 }
 
 func unknownName(what, name string, known []string) error {

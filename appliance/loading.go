@@ -55,7 +55,7 @@ func (r LoadResult) did() string { return fmt.Sprintf("%d records sent, %d faile
 // Load sends what waits, until nothing does. When drain ends it finishes what is
 // begun and returns load.ErrDrained. Snapshots are taken meanwhile.
 func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult, err error) {
-	begin := time.Now()
+	l := loadRun{p: p, o: o, begin: time.Now(), r: &r}
 	r = LoadResult{Version: 1}
 	alerter, finish := p.alerting(ctx, "load", o.SnapshotEvery)
 	defer func() { finish(r.did(), err) }()
@@ -64,125 +64,27 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 		return r, err
 	}
 	defer func() { end(err, r.did()) }()
-	if err := p.sync(ctx); err != nil { // a staging that was killed before the ledger knew
+	defer l.close()
+	if err := l.prepare(ctx); err != nil {
 		return r, err
 	}
-	if err := p.refuseRollback(); err != nil {
+	l.measure(ctx)
+	if err := l.meet(ctx, drain); err != nil {
 		return r, err
 	}
-	b, err := p.bindStaged(ctx)
-	if err != nil {
+	if err := l.open(); err != nil {
 		return r, err
 	}
-	if err := p.sameIDs(b); err != nil {
-		return r, err
-	}
-	links, err := p.links(b)
-	if err != nil {
-		return r, err
-	}
-	if err := p.findBefore(ctx); err != nil {
-		return r, err
-	}
-	tracker := progress.New()
-	survey := newSurveyor(p.Schema, tracker)
-	survey.run.Predicted = p.predict(ctx)
-	p.predicted.Store(&survey.run.Predicted)
-	defer p.predicted.Store(nil)
-	pulse := &pulse{tracker: tracker, gauge: newGauge(p.Config), history: progress.NewHistory(begin)}
-	p.observe = func(x dataverse.Exchange) { survey.observe(x); pulse.observe(x) }
-	defer func() { p.observe = nil }()
-	p.tally.Store(newTally())
-	defer p.tally.Store(nil)
-	target, err := p.meet(ctx, o.PerUser, o.NewTarget)
-	if err != nil {
-		return r, err
-	}
-	defer target.close()
-	if err := p.samePulled(ctx); err != nil {
-		return r, err
-	}
-	if !o.AcceptMissing {
-		if err := p.refuseEmptied(ctx, drain, b, target); err != nil {
-			return r, p.explainTarget(err)
-		}
-	}
-	routes, err := p.routes(target, b)
-	if err != nil {
-		return r, err
-	}
-	files, closeFiles, err := p.openFiles(b)
-	if err != nil {
-		return r, err
-	}
-	defer closeFiles()
-	tracker.Phase("load")
-	announce(tracker, survey.run.Predicted)
-	p.tracker.Store(tracker)
-	defer p.tracker.Store(nil)
-	undo, err := p.openUndo(func(table, text string) {
-		survey.Note(table, text)
-		r.Notes = append(r.Notes, text) // a load may be over before anybody looks
-	})
-	if err != nil {
-		return r, p.explainTarget(err)
-	}
-	defer undo.Close()
-	loader := load.New(p.stage, p.ledger, routes[""], load.Options{
-		Undo: undo, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(o, len(target.each)),
-		RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), MaxErrors: p.Config.Load.MaxErrors, Files: files, Watch: survey, Log: p.o.Log,
-	})
-	if err := p.meetRestored(ctx, drain, b, target, tracker); err != nil {
+	if err := p.meetRestored(ctx, drain, l.b, l.target, l.tracker); err != nil {
 		r.Stopped = err.Error()
 		return r, p.explainTarget(err)
 	}
-	if err := p.ledger.BeginGeneration(ctx); err != nil {
-		return r, err
-	}
-	run, err := p.ledger.StartRun(ctx, ledger.Run{Command: "load"})
+	run, err := l.start(ctx)
 	if err != nil {
 		return r, err
 	}
-	background, stop := context.WithCancel(ctx)
-	alerter.meets(background, target, b)
-	defer alerter.leaves()
-	logged := p.followLog(background, tracker)
-	go followPace(background, target, tracker)
-	drain, stopLoad := context.WithCancel(drain)
-	defer stopLoad()
-	pulse.users, pulse.parallel, pulse.load = target, p.parallel(o, len(target.each)), &steering{users: target, loader: loader, tracker: tracker, stop: stopLoad}
-	go pulse.run(background)
-	p.pulse.Store(pulse)
-	defer p.pulse.Store(nil)
-	p.steering.Store(pulse.load)
-	defer p.steering.Store(nil)
-	snapshots := p.snapshotEvery(background, o, tracker)
-	err = loader.Run(ctx, drain)
-	stop()
-	r.Snapshots = <-snapshots
-	<-logged
-	tracker.Finish()
-	total := tracker.Snapshot().Total
-	r.Kept, r.Bytes, survey.run.Waited = loader.Kept(), survey.written(), total.Throttled
-	r.Sent, r.Failed = total.Done+total.Failed+total.Held, total.Failed
-	note := "done"
-	if err != nil {
-		note = err.Error()
-		r.Stopped = note
-	}
-	endErr := p.ledger.EndRun(context.WithoutCancel(ctx), ledger.Run{ID: run, Start: begin, Command: "load", Records: r.Sent, Failed: r.Failed, Note: note})
-	s, statusErr := p.Status(ctx)
-	if c := s.Summary; err == nil && statusErr == nil && c.Unprocessed+c.Success+c.InFlight == 0 {
-		statusErr = p.ledger.FinishGeneration(ctx)
-	}
-	r.Summary, r.Tables, r.Seconds = s.Summary, s.Tables, time.Since(begin).Seconds()
-	if keepErr := p.keepSurvey(survey, target, err == nil); keepErr != nil { // the load itself is well
-		p.o.Log.Warn("what the load measured is not kept", "error", keepErr)
-	}
-	if err != nil {
-		return r, p.explainTarget(err)
-	}
-	return r, errors.Join(endErr, statusErr)
+	err = l.account(ctx, run, l.send(ctx, drain, alerter))
+	return r, err
 }
 
 // followPace tells the tracker of requests and throttles, which the client absorbs, and

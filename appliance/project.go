@@ -408,6 +408,15 @@ type bound struct {
 	plan   *plan.Plan
 }
 
+// unknownTable is the error for a name that none of the tables has.
+func (b *bound) unknownTable(name string) error {
+	known := make([]string, len(b.tables))
+	for i, t := range b.tables {
+		known[i] = t.Name
+	}
+	return unknownName("table", name, known)
+}
+
 func newBound(tables []*mapping.Table) *bound {
 	b := &bound{tables: tables, byName: map[string]*mapping.Table{}, plan: plan.Order(tables)}
 	for _, t := range tables {

@@ -127,33 +127,8 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	if err != nil {
 		return r, err
 	}
-	specs, err := p.transforms(ctx, b)
-	if err != nil {
+	if err := p.transform(ctx, b, o.Tables, &r, watch); err != nil {
 		return r, err
-	}
-	scripts, err := p.scripts()
-	if err != nil {
-		return r, err
-	}
-	why, err := p.choose(b, o.Tables, scripts)
-	if err != nil {
-		return r, err
-	}
-	if why != nil {
-		specs = slices.DeleteFunc(specs, func(t transform.Table) bool { _, chosen := why[t.Name]; return !chosen })
-	}
-	if err := p.listFiles(ctx, b); err != nil {
-		return r, err
-	}
-	results, err := transform.Run(ctx, p.stage, scripts, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
-	if err == nil {
-		err = p.keepRows(ctx)
-	}
-	if err != nil {
-		return r, loss(err)
-	}
-	for _, t := range results {
-		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Repaired: t.Repaired, Seconds: t.Seconds, Because: why[t.Table]})
 	}
 	watch("writing the ledger", -1)
 	if err := p.sync(ctx); err != nil {
@@ -172,6 +147,39 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+// transform makes the rows of the tables anew, or of those of only and what follows from them.
+func (p *Project) transform(ctx context.Context, b *bound, only []string, r *StageResult, watch StageWatch) error {
+	specs, err := p.transforms(ctx, b)
+	if err != nil {
+		return err
+	}
+	scripts, err := p.scripts()
+	if err != nil {
+		return err
+	}
+	why, err := p.choose(b, only, scripts)
+	if err != nil {
+		return err
+	}
+	if why != nil {
+		specs = slices.DeleteFunc(specs, func(t transform.Table) bool { _, chosen := why[t.Name]; return !chosen })
+	}
+	if err := p.listFiles(ctx, b); err != nil {
+		return err
+	}
+	results, err := transform.Run(ctx, p.stage, scripts, specs, func(table string, done float64) { watch("transforming "+table, 100*done) })
+	if err == nil {
+		err = p.keepRows(ctx)
+	}
+	if err != nil {
+		return loss(err)
+	}
+	for _, t := range results {
+		r.Tables = append(r.Tables, TableResult{Name: t.Table, Rows: t.Rows, New: t.New, Changed: t.Changed, Same: t.Same, Gone: t.Gone, Held: t.Held, Repaired: t.Repaired, Seconds: t.Seconds, Because: why[t.Table]})
+	}
+	return nil
 }
 
 // ingest reads the sources that are asked for into the stage.
@@ -201,11 +209,7 @@ func (p *Project) choose(b *bound, tables []string, scripts []transform.Script) 
 	}
 	for _, name := range tables {
 		if b.byName[name] == nil {
-			known := make([]string, len(b.tables))
-			for i, t := range b.tables {
-				known[i] = t.Name
-			}
-			return nil, unknownName("table", name, known)
+			return nil, b.unknownTable(name)
 		}
 	}
 	files, err := p.transformFiles()
@@ -283,44 +287,13 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 	var faults config.Faults
 	for _, f := range files {
 		t := b.byName[f.table]
-		spec := transform.Table{Name: t.Name, File: filepath.ToSlash(f.path), SQL: f.sql, Owners: owners, Owed: t.OwedSQL(b.plan.Deferred(t.Name))}
-		if t.Link != nil {
-			spec.Ends = []string{t.Link.Column1, t.Link.Column2}
-		}
-		if t.Link == nil {
-			spec.Known = p.known(t.Name)
-		}
-		if !p.AcceptLoss {
-			spec.MaxGone = p.Config.Guard.GoneShare()
-		}
-		if t.KeepID {
-			spec.KeepID = t.Schema.PrimaryID
-		}
-		for _, c := range t.Columns {
-			col := transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name), File: c.File}
-			if c.Type.HasOptions() {
-				col.Advice = "a choice's text needs a map: dvmigrate options plan " + t.Name + "." + c.LogicalName
-			}
-			spec.Columns = append(spec.Columns, col)
-		}
-		for _, l := range t.Lookups {
-			lookup := transform.Lookup{Column: l.LogicalName, Owner: l.Type == schema.Owner}
-			for _, target := range l.Targets {
-				lookup.Targets = append(lookup.Targets, transform.Target{Table: target.Table, Staged: target.Staged, ID: p.Schema.Table(target.Table).PrimaryID})
-			}
-			spec.Lookups = append(spec.Lookups, lookup)
-		}
-		for i := range t.Parties {
-			spec.Lists = append(spec.Lists, p.listOf(&t.Parties[i]))
-		}
+		spec := p.specOf(t)
+		spec.File, spec.SQL, spec.Owners, spec.Owed = filepath.ToSlash(f.path), f.sql, owners, t.OwedSQL(b.plan.Deferred(t.Name))
 		if err := joinFaults(&faults, p.repair(t, &spec)); err != nil {
 			return nil, err
 		}
 		if err := joinFaults(&faults, p.mapTexts(t, sheets, &spec)); err != nil {
 			return nil, err
-		}
-		for _, c := range preflight.Checks(t, p.Config.Checks.Skip) {
-			spec.Checks = append(spec.Checks, transform.Check{ID: c.ID, Column: c.Column, Bad: c.Bad, Message: c.Message})
 		}
 		out = append(out, spec)
 	}
@@ -332,6 +305,48 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		return nil, faults
 	}
 	return out, nil
+}
+
+// specOf is what the stage computes for a table by its mapping and the settings, without its SELECT.
+func (p *Project) specOf(t *mapping.Table) transform.Table {
+	spec := transform.Table{Name: t.Name}
+	if t.Link != nil {
+		spec.Ends = []string{t.Link.Column1, t.Link.Column2}
+	} else {
+		spec.Known = p.known(t.Name)
+	}
+	if !p.AcceptLoss {
+		spec.MaxGone = p.Config.Guard.GoneShare()
+	}
+	if t.KeepID {
+		spec.KeepID = t.Schema.PrimaryID
+	}
+	for _, c := range t.Columns {
+		col := transform.Column{Name: c.LogicalName, SQLType: c.SQLType, Base64: c.Base64(t.Name), File: c.File}
+		if c.Type.HasOptions() {
+			col.Advice = "a choice's text needs a map: dvmigrate options plan " + t.Name + "." + c.LogicalName
+		}
+		spec.Columns = append(spec.Columns, col)
+	}
+	for _, l := range t.Lookups {
+		lookup := transform.Lookup{Column: l.LogicalName, Owner: l.Type == schema.Owner}
+		for _, target := range l.Targets {
+			lookup.Targets = append(lookup.Targets, p.targetOf(target.Table, target.Staged))
+		}
+		spec.Lookups = append(spec.Lookups, lookup)
+	}
+	for i := range t.Parties {
+		spec.Lists = append(spec.Lists, p.listOf(&t.Parties[i]))
+	}
+	for _, c := range preflight.Checks(t, p.Config.Checks.Skip) {
+		spec.Checks = append(spec.Checks, transform.Check{ID: c.ID, Column: c.Column, Bad: c.Bad, Message: c.Message})
+	}
+	return spec
+}
+
+// targetOf is a table that a lookup or a party points to.
+func (p *Project) targetOf(table string, staged bool) transform.Target {
+	return transform.Target{Table: table, Staged: staged, ID: p.Schema.Table(table).PrimaryID}
 }
 
 // known says what the target holds of a table's rows, by the ledger: those that are done
@@ -357,7 +372,7 @@ func (p *Project) listOf(of *mapping.Parties) transform.List {
 	list.Address.Before, list.Address.After = of.AroundAddress()
 	for i := range of.Targets {
 		t := &of.Targets[i]
-		target := transform.ListTarget{Target: transform.Target{Table: t.Table, Staged: t.Staged, ID: p.Schema.Table(t.Table).PrimaryID}}
+		target := transform.ListTarget{Target: p.targetOf(t.Table, t.Staged)}
 		target.Before, target.After = of.Around(t)
 		list.Targets = append(list.Targets, target)
 	}

@@ -62,7 +62,7 @@ func (g Generation) Total() (c PlannedCounts) {
 	return c
 }
 
-// ErrNoGeneration: there is no generation to plan, begin or finish.
+// ErrNoGeneration says that there is no generation to plan, begin or finish.
 var ErrNoGeneration = errors.New("no such generation")
 
 // DefinePlanned is Define with what was planned for the table: both are noted in one commit, in the

@@ -80,9 +80,13 @@ func (c Channel) Kind() string {
 	return "command"
 }
 
-// ErrorShare, RateShare and ThrottledShare are the shares as numbers; 0 where there is no alert.
-func (a Alerts) ErrorShare() float64     { return share(a.Errors) }
-func (a Alerts) RateShare() float64      { return share(a.Rate) }
+// ErrorShare is Errors as a number from 0 to 1; 0 where there is no alert.
+func (a Alerts) ErrorShare() float64 { return share(a.Errors) }
+
+// RateShare is Rate as a number from 0 to 1; 0 where there is no alert.
+func (a Alerts) RateShare() float64 { return share(a.Rate) }
+
+// ThrottledShare is Throttled as a number from 0 to 1; 0 where there is no alert.
 func (a Alerts) ThrottledShare() float64 { return share(a.Throttled) }
 
 // planned is the word for the window that the load is planned for.

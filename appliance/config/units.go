@@ -15,7 +15,7 @@ type Size int64
 // Batch is a number of records in one request, or AutoBatch.
 type Batch int
 
-// AutoBatch, auto in the file, is as many records as prove best.
+// AutoBatch is as many records as prove best; auto in the file.
 const AutoBatch Batch = -1
 
 const batchWord = "auto"
