@@ -265,7 +265,7 @@ func (s *Stage) Scratch() (string, error) {
 	if s.path == "" {
 		dir, err := os.MkdirTemp("", "dvmigrate-")
 		if err != nil {
-			return "", fmt.Errorf("scratch folder: %w", err)
+			return "", fmt.Errorf("make a folder for temporary files: %w; TMPDIR names where they go", err)
 		}
 		return dir, nil
 	}

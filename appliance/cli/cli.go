@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -78,7 +79,10 @@ func Main(version string) int {
 	drain, drained := context.WithCancel(ctx)
 	defer drained()
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, stopSignals(signal.Ignored)...)
+	if dir := temporaryFolder(os.Getenv("TMPDIR"), os.TempDir()); dir != "" {
+		_ = os.Setenv("TMPDIR", dir) // for whoever asks os.TempDir; the environment is the only way to tell all of them
+	}
 	go func() {
 		<-signals
 		drained()
@@ -88,6 +92,34 @@ func Main(version string) int {
 	}()
 	return Run(ctx, &Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.LookupEnv,
 		Version: version, Drain: drain, Width: terminalWidth})
+}
+
+// stopSignals are the signals that end the work in good order. One is the hang-up of a session that
+// broke off: without it a load over SSH would be killed amid its requests. It stays without effect
+// where it has none, as below nohup, since to wait for it is to take it.
+func stopSignals(ignored func(os.Signal) bool) []os.Signal {
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	return list
+}
+
+// temporaryFolder is the folder for temporary files, "" for the usual one. Where the environment names
+// none and the machine has none, as in an empty chroot or container, it is the folder that we are in:
+// what is put there is its owner's only, and removed.
+func temporaryFolder(named, usual string) string {
+	if named != "" {
+		return ""
+	}
+	if _, err := os.Stat(usual); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	return here
 }
 
 // Run runs one command line and returns its exit status.
@@ -136,7 +168,7 @@ func run(ctx context.Context, env *Env) error {
 // addGlobals declares the flags that every command has.
 func (e *Env) addGlobals(f *pflag.FlagSet) {
 	f.StringVarP(&e.dir, "dir", "C", orDefault(e.dir, "."), "the project's folder")
-	f.BoolVar(&e.json, "json", e.json, "print JSON for machines (see `dvmigrate guide json`)")
+	f.BoolVar(&e.json, "json", e.json, "print JSON for machines (see dvmigrate guide json)")
 	f.StringVar(&e.log.File, "log", e.log.File, "the log's `FILE`, - for standard error, none for no log (default: as migration.yaml says)")
 	f.StringVar(&e.log.Level, "log-level", e.log.Level, "debug, info, warn or error (default: as migration.yaml says)")
 	f.StringVar(&e.log.Format, "log-format", e.log.Format, "text or json (default: as migration.yaml says)")

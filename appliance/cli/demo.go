@@ -112,7 +112,7 @@ func newDemo(ctx context.Context, env *Env, records int) (*demo, error) {
 	}
 	dir, err := os.MkdirTemp("", "dvmigrate-demo-")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a folder for the demo: %w; TMPDIR names where it goes", err)
 	}
 	return &demo{env: env, self: self, dir: dir, project: filepath.Join(dir, "crm"), records: records, begin: time.Now()}, nil
 }

@@ -14,7 +14,7 @@ import (
 // filterFlags are the flags with which errors and retry choose records.
 func filterFlags(f *pflag.FlagSet, filter *appliance.FailureFilter) {
 	f.StringSliceVar(&filter.Tables, "table", nil, "only these tables")
-	f.StringSliceVar(&filter.Classes, "class", nil, "only these classes of error, such as value, lookup, duplicate, parent (see `dvmigrate guide errors`)")
+	f.StringSliceVar(&filter.Classes, "class", nil, "only these classes of error, such as value, lookup, duplicate, parent (see dvmigrate guide errors)")
 	f.StringArrayVar(&filter.Codes, "code", nil, "only these error codes of Dataverse, such as 0x80040237")
 	f.StringArrayVar(&filter.Keys, "key", nil, "only the rows with these legacy keys")
 	f.StringSliceVar(&filter.Flags, "flag", nil, "only E (refused) or H (held back)")

@@ -43,6 +43,9 @@ func TestTheReferencesLackNothing(t *testing.T) {
 			if !flag.Hidden && !strings.Contains(part, "--"+flag.Name) {
 				t.Errorf("%s: no flag --%s", name, flag.Name)
 			}
+			if value, _ := pflag.UnquoteUsage(flag); strings.Contains(value, " ") { // a command quoted in the text
+				t.Errorf("%s: --%s takes %q, says its help", name, flag.Name, value)
+			}
 		})
 	}
 	text = settingsText()
@@ -60,14 +63,22 @@ type example struct {
 	lines []string
 }
 
-// examples are the indented and fenced blocks of all pages, and of the README.
+// examples are the indented and fenced blocks of all pages, of the README and of that of the sample.
 func examples(t *testing.T) []example {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts := map[string]string{"README": string(readme)}
+	dir := t.TempDir()
+	if _, err := sample.Write(dir, sample.Options{Records: 50, Seed: 1, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	ofSample, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{"README": string(readme), "README of the sample": string(ofSample)}
 	for _, p := range guidePages() {
 		if p.Name != "commands" { // its usage lines are no examples
 			texts[p.Name] = p.Text
@@ -173,8 +184,12 @@ func parseCommand(line string, validate bool) error {
 	return c.Validate(f.Args())
 }
 
-// placeholder is what stands for something else, so that a command's own checks refuse it.
-var placeholder = regexp.MustCompile(`[\[<]|\b[A-Z]{3,}\b`)
+// placeholder is what stands for something else, so that a command's own checks refuse it; what
+// stands in quotes, such as SQL, is meant as it is.
+var (
+	placeholder = regexp.MustCompile(`[\[<]|\b[A-Z]{3,}\b`)
+	inQuotes    = regexp.MustCompile(`"[^"]*"|'[^']*'`)
+)
 
 func TestCommandsInTheGuideAreCommands(t *testing.T) {
 	checked := 0
@@ -182,7 +197,7 @@ func TestCommandsInTheGuideAreCommands(t *testing.T) {
 		for i, line := range x.lines {
 			for _, command := range commandLines(line) {
 				checked++
-				if err := parseCommand(command, !placeholder.MatchString(command)); err != nil {
+				if err := parseCommand(command, !placeholder.MatchString(inQuotes.ReplaceAllString(command, ""))); err != nil {
 					t.Errorf("%s, line %d: dvmigrate %s: %v", x.page, x.line+i, command, err)
 				}
 			}

@@ -32,7 +32,7 @@ type rollbackCommand struct {
 func (c *rollbackCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.o.Generation, "generation", "", "the first that goes back, with all that came after it: full, 'delta 2', its number, or last")
 	f.StringSliceVar(&c.o.Tables, "table", nil, "only these tables")
-	f.IntVar(&c.o.Wave, "wave", 0, "only the tables of this wave (see `dvmigrate plan`)")
+	f.IntVar(&c.o.Wave, "wave", 0, "only the tables of this wave (see dvmigrate plan)")
 	f.StringArrayVar(&c.o.Keys, "key", nil, "only the rows with these legacy keys")
 	f.StringVar(&c.file, "keys", "", "a `FILE` with legacy keys, one a line")
 	f.BoolVar(&c.o.Overwrite, "overwrite", false, "also take back what somebody else has changed since")

@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func TestASessionThatBreaksOffEndsTheWorkInGoodOrder(t *testing.T) {
+	never := func(os.Signal) bool { return false }
+	if list := stopSignals(never); !slices.Contains(list, os.Signal(syscall.SIGHUP)) || !slices.Contains(list, os.Signal(syscall.SIGTERM)) {
+		t.Errorf("it heeds %v", list)
+	}
+	nohup := func(s os.Signal) bool { return s == syscall.SIGHUP }
+	if list := stopSignals(nohup); slices.Contains(list, os.Signal(syscall.SIGHUP)) {
+		t.Errorf("below nohup it heeds %v", list)
+	}
+}
+
+func TestTemporaryFilesHaveAFolderWhereTheMachineHasNone(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	for _, c := range []struct{ name, named, usual, want string }{
+		{"the machine has one", "", t.TempDir(), ""},
+		{"it has none", "", none, here},
+		{"it is named: whoever did so is told when it is not there", none, none, ""},
+	} {
+		if got := temporaryFolder(c.named, c.usual); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
