@@ -3,6 +3,7 @@ package dataverse
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -133,6 +134,13 @@ func (e *Error) Error() string {
 // page.
 func (e *Error) noService() bool {
 	return e.Kind == Unreachable || e.Code == 0 && (e.Kind == Lost || e.Kind == Transient) && e.Status >= 502 && e.Status <= 504
+}
+
+// timedOut tells that the service gave a request up because it took too long there. A write is sent
+// again with less; a read, which is as large as it has to be, as it is, since a database that is
+// busy now may not be so in a moment.
+func (e *Error) timedOut() bool {
+	return e.Kind == TooBig && e.Status >= http.StatusInternalServerError && e.Code != 0x8004418A // the request's length
 }
 
 // Unwrap is the cause: a context's error, a network error.

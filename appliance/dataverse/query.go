@@ -326,7 +326,7 @@ func (c *Client) readMany(ctx context.Context, target string, ops []Op, fn func(
 			return err
 		case worst.Kind == Throttled:
 			c.pace.Hold(facet(worst.Code), worst.RetryAfter)
-		case !passes(worst.Kind) || attempt >= c.attempts:
+		case !passes(worst.Kind) && !worst.timedOut() || attempt >= c.attempts:
 			return worst
 		default:
 			if err := backoff(ctx, attempt, worst, true); err != nil {

@@ -90,8 +90,9 @@ func putBuffer(b *bytes.Buffer) {
 //	token refused           once, with a new token
 //	not applied for certain, and the cause passes (Transient, RolledBack)
 //	                        Options.Attempts times, with growing waits
-//	a read without answer   the same; one that a deadlock undid twice as often, within a
-//	                        minute: a load that reads back what a lost answer did ends with it
+//	a read without answer   the same; one that a deadlock undid, or for which the database took too
+//	                        long, twice as often, within a minute: a load that reads back what a
+//	                        lost answer did ends with it
 //	no service (Unreachable; a read that meets a gateway's page)
 //	                        for Options.Patience, if it was there before
 func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
@@ -122,7 +123,7 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 			refreshed, last = true, nil
 			c.token.Expire(token)
 			continue
-		case !passes(e.Kind) || ctx.Err() != nil:
+		case !passes(e.Kind) && !(r.read && e.timedOut()) || ctx.Err() != nil:
 			return nil, e
 		case e.noService() && c.patience > 0 && c.known.met.Load():
 			if missing.IsZero() {
@@ -144,7 +145,7 @@ func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
 
 // tries is how often a request is sent that met such an error each time.
 func (c *Client) tries(r *request, e *Error) int {
-	if r.read && e.Kind == RolledBack {
+	if r.read && (e.Kind == RolledBack || e.timedOut()) {
 		return 2 * c.attempts
 	}
 	return c.attempts
