@@ -57,9 +57,12 @@ func (p *Project) meetRestored(ctx, drain context.Context, b *bound, target *use
 	}
 	filter := changedSince(p.ledger.AsOf(), ours)
 	found := map[string][]uint32{}
+	tracker.Note("", fmt.Sprintf("restored from a snapshot of %s: before anything is sent, what this migration has changed in the target since then is read back", p.ledger.AsOf().Format(time.DateTime)))
+	defer tracker.Doing("", progress.Unknown)
 	seqOf := p.targetSeq(b)
 	_, err = reconcile.Run(dataverse.Stopping(ctx, drain), p.stage, p.ledger, way, reconcile.Options{Tables: tables, Values: true, RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf),
 		Rules: p.comparisonRules, Only: func(string) string { return filter }, Keep: math.MaxInt,
+		Watch: func(table string, done, _ int64) { tracker.Doing(readingChanged(table, done), progress.Unknown) },
 		Found: func(table string, seq int64, m reconcile.Mismatch) error {
 			if m.Kind == reconcile.Different {
 				found[table] = append(found[table], uint32(seq))
@@ -82,6 +85,11 @@ func (p *Project) meetRestored(ctx, drain context.Context, b *bound, target *use
 		}
 	}
 	return nil
+}
+
+// readingChanged says what a load is at before it sends anything, so that it does not seem to stand still.
+func readingChanged(table string, records int64) string {
+	return fmt.Sprintf("reading what was changed in %s after the snapshot, %s records so far", table, progress.Grouped(records))
 }
 
 // mayBeAhead reports whether the target may have more of a table's records than the ledger says, and

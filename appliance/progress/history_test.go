@@ -67,7 +67,7 @@ func TestTheBottleneckIsNamed(t *testing.T) {
 	}{
 		{"the window is full and requests wait", func(*Strain) {}, "the target: more than 20 requests at once bring no more"},
 		{"paused", func(s *Strain) { s.Paused = true }, "paused by the operator"},
-		{"nobody answers", func(s *Strain) { s.Away = true }, "the target does not answer"},
+		{"nobody answers", func(s *Strain) { s.Away = true }, "the target, which does not answer"},
 		{"held off", func(s *Strain) { s.Held = 0.7 }, "the service asks to wait (Retry-After)"},
 		{"spreading requests", func(s *Strain) { s.Count = 0.9 }, "the service's limit of requests, for 1 user; more application users would raise it"},
 		{"spreading execution time", func(s *Strain) { s.Time, s.Count = 0.9, 0.6; s.Users = 3 }, "the service's limit of execution time, for 3 users; more application users would raise it"},

@@ -109,7 +109,7 @@ func (s Strain) Bottleneck() string {
 	case s.Paused:
 		return "paused by the operator"
 	case s.Away:
-		return "the target does not answer"
+		return "the target, which does not answer"
 	case s.Held >= mostOfTheTime:
 		return "the service asks to wait (Retry-After)"
 	case s.Count >= mostOfTheTime && s.Count >= s.Time:

@@ -139,7 +139,7 @@ func condition(s Snapshot) string {
 		return "paused"
 	case s.Wait > 0:
 		return "throttled by the service, goes on in " + spell(s.Wait)
-	case s.Total.Idle >= quiet:
+	case s.Total.Idle >= quiet && s.Doing == "": // which says why no record has
 		return "nothing has moved for " + spell(s.Total.Idle)
 	}
 	return ""
@@ -274,6 +274,8 @@ func left(v Speed, s Snapshot) string {
 		return ""
 	case v.Left >= 0:
 		return spell(v.Left) + " left"
+	case s.Doing != "": // which is told, and sends nothing
+		return ""
 	case s.Paused:
 		return "paused"
 	case v.Idle >= quiet:

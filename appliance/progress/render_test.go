@@ -38,8 +38,11 @@ func snapshots() map[string]Snapshot {
 		"throttled":   with(func(s *Snapshot) { s.Wait = 11.4 }),
 		"paused":      with(func(s *Snapshot) { s.Paused, s.Total.Left = true, Unknown }),
 		"stalled":     with(func(s *Snapshot) { s.Total.Idle, s.Total.Left, s.Total.Rate = 300, Unknown, 0 }),
-		"finished":    with(func(s *Snapshot) { s.Ended, s.Tables = true, []Table{lead}; s.Total.Counts = lead.Counts }),
-		"almost":      with(func(s *Snapshot) { s.Total.Done = 7_355_100 }),
+		"reading": with(func(s *Snapshot) {
+			s.Doing, s.Total.Idle, s.Total.Left, s.Total.Rate = "reading what was changed in account, 5,000 records so far", 300, Unknown, 0
+		}),
+		"finished": with(func(s *Snapshot) { s.Ended, s.Tables = true, []Table{lead}; s.Total.Counts = lead.Counts }),
+		"almost":   with(func(s *Snapshot) { s.Total.Done = 7_355_100 }),
 		"nasty": with(func(s *Snapshot) {
 			account.Name, contact.Name = "表の名前がとても長いものです", "e\u0301\u0301\x1b[31mred\u202e\xff\n"
 			s.Tables, s.Doing = []Table{account, contact}, "reading \x1b]0;title\a\t"
@@ -55,7 +58,7 @@ func pulses() map[string]*Pulse {
 
 func TestRenderedText(t *testing.T) {
 	var b strings.Builder
-	for _, name := range []string{"nothing yet", "staging", "loading", "one table", "throttled", "paused", "stalled", "almost", "finished", "nasty"} {
+	for _, name := range []string{"nothing yet", "staging", "loading", "one table", "throttled", "paused", "stalled", "reading", "almost", "finished", "nasty"} {
 		s := snapshots()[name]
 		fmt.Fprintf(&b, "== %s\n-- line\n%s\n", name, Line(s, pulses()[name]))
 		for _, width := range []int{200, 120, 80, 40} {
