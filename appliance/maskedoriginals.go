@@ -121,8 +121,8 @@ func (s *maskSearch) relation(ctx context.Context, clear *duckstage.Stage, src i
 		return err
 	}
 	r := &maskedRelation{source: src.Name, name: name, number: len(s.relations), key: src.Feed.Key}
-	if len(r.key) == 0 && src.Database != nil && src.Database.Key != "" {
-		r.key = []string{src.Database.Key}
+	if len(r.key) == 0 && src.Database != nil {
+		r.key = src.Database.Key
 	}
 	list := []string{"rowid AS n"}
 	for _, info := range infos {

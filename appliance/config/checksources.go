@@ -170,8 +170,8 @@ func (k *checker) supply(s Source, path string) {
 	if s.Database != "" && (s.Table == "") == (s.Query == "") {
 		k.fault(path+".table", "`"+path+"` needs a table or a query, and not both", "")
 	}
-	if s.Database != "" && s.Parallel > 1 && s.Key == "" {
-		missing("key", "reading in parallel needs a column that ranges can be made of")
+	if s.Query != "" && s.Parallel > 1 && len(s.Key) == 0 {
+		missing("key", "reading a query in parallel needs columns that ranges can be made of")
 	}
 	if len(s.Path) > 0 && s.Database != "sqlite" {
 		k.fault(path+".path", "`"+path+".path` means nothing for a source that is no file", "")

@@ -91,7 +91,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"a long quote":                   {body("sources:\n  a: {path: a, quote: ab}"), "4:23: `sources.a.quote` is \"ab\"; it may be one character (of one byte); leave it empty for none"},
 		"a database without address":     {body("sources:\n  a: {database: postgres, table: x}"), "4:3: `sources.a.dsn` is missing; write `dsn: ${NAME}` and set the variable NAME to the database's address"},
 		"a database without table":       {body("sources:\n  a: {database: sqlite, path: a.db}"), "4:3: `sources.a` needs a table or a query, and not both"},
-		"parallel without a key":         {body("sources:\n  a: {database: sqlite, path: a.db, table: x, parallel: 2}"), "4:3: `sources.a.key` is missing; reading in parallel needs a column that ranges can be made of"},
+		"a query in parallel, no key":    {body("sources:\n  a: {database: sqlite, path: a.db, query: SELECT 1, parallel: 2}"), "4:3: `sources.a.key` is missing; reading a query in parallel needs columns that ranges can be made of"},
 		"an address with a password":     {body("sources:\n  a: {database: mysql, table: x, dsn: \"mysql://u:geheim@h/d\"}"), "4:39: `sources.a.dsn` is written out in the file; a secret must come from the environment; write `dsn: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},
 		"a csv setting for a database":   {body("sources:\n  a: {database: sqlite, path: a.db, table: x, quote: x}"), "4:54: `sources.a.quote` means nothing for database"},
 		"an environment over http":       {body("sources:\n  a: {dataverse: \"http://acme.crm4.dynamics.com\", table: account}"), "4:18: `sources.a.dataverse` is http to another machine, which sends tokens and data in the clear; use https"},

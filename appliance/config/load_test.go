@@ -101,7 +101,7 @@ func TestEverySettingIsRead(t *testing.T) {
 				Mask: map[string]Mask{"name": {As: "name"}, "born": {As: "date", By: "id", Days: 30}},
 			},
 			"prices":   source(Source{Path: []string{"prices.xlsx"}, Sheet: "Prices", Range: "A2:F", HeaderRow: 2}),
-			"invoices": source(Source{Database: "postgres", DSN: NewSecret("dsn"), Table: "sales.invoices", Key: "id", Parallel: 4, Feed: "changes", RowKey: []string{"id"}, Watermark: "changed", Overlap: "30m"}),
+			"invoices": source(Source{Database: "postgres", DSN: NewSecret("dsn"), Table: "sales.invoices", Key: []string{"id"}, Parallel: 4, Feed: "changes", RowKey: []string{"id"}, Watermark: "changed", Overlap: "30m"}),
 			"debts":    source(Source{Database: "sqlite", Path: []string{"debts.db"}, Query: "SELECT * FROM debts"}),
 			"partners": source(Source{Dataverse: "https://old.crm4.dynamics.com", Table: "account", Select: []string{"accountid", "name"}, Filter: "statecode eq 0",
 				Auth: "client-secret", Tenant: "acme.example", Client: "app", Secret: NewSecret("ss"), Certificate: "app.pem", Token: NewSecret("st"), Cloud: "public"}),

@@ -101,12 +101,12 @@ type Source struct {
 
 	Mask map[string]Mask `json:"mask" match:"^.+$" doc:"Columns that are masked while the source is read, so that no value of theirs reaches the stage: column to what it holds (name, company, address, email, phone, text, number, id, date, blank)."`
 
-	Database string `json:"database" enum:",postgres,mysql,mariadb,sqlserver,sqlite" doc:"Kind of database that rows come from."`
-	DSN      Secret `json:"dsn" doc:"Address of the database with user and password; only as ${NAME}, never written out. sqlite has a path instead."`
-	Table    string `json:"table" doc:"Table that is read: of the database, with its schema where it needs one, or of the environment, by its logical name."`
-	Query    string `json:"query" doc:"Query of the database whose rows are read, instead of a table."`
-	Key      string `json:"key" doc:"Column whose ranges are read one by one, so that a reading goes on after a kill and several connections share the work; rows come in its order."`
-	Parallel int    `json:"parallel" min:"0" max:"64" doc:"Connections, or requests, at once; 0 for one."`
+	Database string   `json:"database" enum:",postgres,mysql,mariadb,sqlserver,sqlite" doc:"Kind of database that rows come from."`
+	DSN      Secret   `json:"dsn" doc:"Address of the database with user and password; only as ${NAME}, never written out. sqlite has a path instead."`
+	Table    string   `json:"table" doc:"Table that is read: of the database, with its schema where it needs one, or of the environment, by its logical name."`
+	Query    string   `json:"query" doc:"Query of the database whose rows are read, instead of a table."`
+	Key      []string `json:"key" doc:"Columns whose ranges are read one by one, so that a reading goes on after a kill and several connections share the work; rows come in their order. When left out, the table's primary key or a unique index."`
+	Parallel int      `json:"parallel" min:"0" max:"64" doc:"Connections, or requests, at once; 0 for one."`
 
 	Feed      string   `json:"feed" enum:"full,changes,tombstones" doc:"What each reading delivers: all rows (full); the rows that are new or have changed, so that rows which are gone are not noticed (changes); or those and rows that say which are gone (tombstones)."`
 	RowKey    []string `json:"row_key" doc:"Columns that tell one row from all others, by which changes are merged into what is there."`

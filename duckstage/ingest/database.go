@@ -1,13 +1,12 @@
 package ingest
 
 import (
-	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,8 +30,8 @@ type Database struct {
 	DSN      string // address and sign-in, as the driver has it; never shown
 	Table    string // name, or schema.name
 	Query    string
-	Key      string // column that ranges are made of, and the order of rows
-	Parallel int    // connections at once; 0: one
+	Key      []string // columns that ranges are made of, and the order of rows; none: the table's own key
+	Parallel int      // connections at once; 0: one
 
 	rows int64 // of a range; 0: rangeRows
 }
@@ -45,8 +44,8 @@ func (d *Database) check() error {
 		return errors.New("the database's address (dsn) is not given")
 	case (d.Table == "") == (d.Query == ""):
 		return errors.New("a database needs a table or a query, and not both")
-	case d.Key == "" && d.Parallel > 1:
-		return errors.New("reading in parallel needs a key: a column that ranges can be made of")
+	case len(d.Key) == 0 && d.Query != "" && d.Parallel > 1:
+		return errors.New("reading a query in parallel needs a key: columns that ranges can be made of")
 	}
 	return nil
 }
@@ -77,6 +76,11 @@ func (d *Database) File(dir string) string {
 type server interface {
 	// describe lists the columns of a SELECT, and how each is to be selected.
 	describe(ctx context.Context, from string) ([]dbColumn, error)
+	// key is the key of a table, as from names it.
+	key(ctx context.Context, from string) (tableKey, error)
+	// keyText says how a column's value is selected as a text, and how that text is written
+	// as a value to compare the column with.
+	keyText(c dbColumn) (text string, literal func(text string) string)
 	// start opens connections that see one point in time, as far as the server can, at
 	// most the number given, and says which that is.
 	start(ctx context.Context, workers int) (snapshot, error)
@@ -106,6 +110,7 @@ type dbColumn struct {
 	selected string // SQL that selects it, in the server's language
 	note     string // said of a value that does not fit
 	decode   any    // what the server needs to know to read it
+	native   string // its type, as the server's driver calls it; not of PostgreSQL
 }
 
 // dbSupply reads one relation of a database.
@@ -115,6 +120,10 @@ type dbSupply struct {
 	columns []dbColumn
 	from    string
 	made    snapshot
+
+	key      []keyPart // none: the table has no key
+	keyNulls bool      // whether it may be null
+	narrowed bool      // from is less than the table
 }
 
 func openDatabase(ctx context.Context, src *Source) (supply, error) {
@@ -154,22 +163,24 @@ func (d *dbSupply) relations(ctx context.Context, src *Source) (_ []*relation, e
 	if d.columns, err = d.server.describe(ctx, d.from); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.of.shown(), d.server.explain(err))
 	}
+	if err := checkNames(d.columnNames()); err != nil {
+		return nil, fmt.Errorf("%s: %w: give a query with other names, such as query: SELECT a AS b FROM ...", d.of.shown(), err)
+	}
+	if err := d.findKey(ctx); err != nil {
+		return nil, d.server.explain(err)
+	}
 	rel := &relation{name: src.Name}
-	names := make([]string, len(d.columns))
+	for _, p := range d.key {
+		rel.key = append(rel.key, d.columns[p.at].name)
+	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", d.of.Kind, d.server.identity(), d.from, d.of.Key)
-	for i, c := range d.columns {
-		names[i] = c.name
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", d.of.Kind, d.server.identity(), d.from, d.keyList(func(p keyPart) string { return p.name }))
+	for _, c := range d.columns {
 		rel.fields = append(rel.fields, c.field)
 		fmt.Fprintf(h, "%s %s %s\x00", c.name, c.stored, c.selected)
 	}
-	if err := checkNames(names); err != nil {
-		return nil, fmt.Errorf("%s: %w: give a query with other names, such as query: SELECT a AS b FROM ...", d.of.shown(), err)
-	}
-	if d.of.Key != "" && d.keyColumn() < 0 {
-		return nil, fmt.Errorf("%s has no column %q to read by: its columns are %s", d.of.shown(), d.of.Key, shownList(names))
-	}
-	if d.of.Key != "" {
+	_, places := d.server.(placer)
+	if len(d.key) > 0 || places && d.placed() {
 		rel.extract = hex.EncodeToString(h.Sum(nil))
 	}
 	return []*relation{rel}, nil
@@ -207,17 +218,23 @@ func nameParts(name string) []string {
 	return append(parts, strings.TrimSpace(part.String()))
 }
 
-// keyColumn is the place of the key among the columns; -1 when there is none.
-func (d *dbSupply) keyColumn() int {
-	return slices.IndexFunc(d.columns, func(c dbColumn) bool { return strings.EqualFold(c.name, d.of.Key) })
-}
-
-// plan begins the snapshot, counts the rows and makes ranges of the key.
-func (d *dbSupply) plan(ctx context.Context, rel *relation, former []string) (err error) {
+// begin begins the snapshot.
+func (d *dbSupply) begin(ctx context.Context, rel *relation) (err error) {
 	if d.made, err = d.server.start(ctx, max(d.of.Parallel, 1)); err != nil {
 		return d.server.explain(err)
 	}
 	rel.mark, rel.exact = d.made.mark, d.made.one
+	if rel.mark == "" {
+		rel.mark = rand.Text() // what another run has read is of another moment, as far as anybody knows
+	}
+	if len(d.key) == 0 && rel.extract != "" {
+		rel.extract += " at " + rel.mark // where a row lies is good for no other moment
+	}
+	return nil
+}
+
+// plan counts the rows and makes ranges of the key.
+func (d *dbSupply) plan(ctx context.Context, rel *relation, former []string) (err error) {
 	if rel.rows, err = d.count(ctx); err != nil {
 		return d.server.explain(err)
 	}
@@ -227,9 +244,12 @@ func (d *dbSupply) plan(ctx context.Context, rel *relation, former []string) (er
 			return d.server.explain(err)
 		}
 	}
+	if len(labels) == 1 {
+		rel.extract = "" // there is nothing to go on from
+	}
 	for _, label := range labels {
 		rel.parts = append(rel.parts, part{label: label, read: func(ctx context.Context, worker int, out *sink) error {
-			out.key, out.shown = d.keyColumn(), d.of.shown()
+			out.keys, out.shown = d.keyColumns(), d.of.shown()
 			if err := d.server.read(ctx, worker, d.selectRange(label), d.columns, out); err != nil {
 				return fmt.Errorf("%s: %w", d.of.shown(), d.server.explain(err))
 			}
@@ -245,102 +265,6 @@ func (d *dbSupply) count(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	return strconv.ParseInt(rows[0][0], 10, 64)
-}
-
-// selectRange selects the rows of one range in the order of the key.
-func (d *dbSupply) selectRange(label string) string {
-	list := make([]string, len(d.columns))
-	for i, c := range d.columns {
-		list[i] = c.selected
-	}
-	q := "SELECT " + strings.Join(list, ", ") + " FROM " + d.from
-	if label != "" {
-		q += " WHERE " + label
-	}
-	if k := d.keyColumn(); k >= 0 {
-		q += " ORDER BY " + d.server.quote(d.columns[k].name)
-	}
-	return q
-}
-
-// The sizes of a range: large enough that starting one costs nothing, small enough that
-// little is read again after a kill.
-const (
-	rangeRows = 250_000
-	maxRanges = 1000
-)
-
-// ranges makes conditions that cut the rows into pieces of about the same size. The
-// first and the last are open, so that rows that are added later fall into one.
-func (d *dbSupply) ranges(ctx context.Context, rows int64) ([]string, error) {
-	k := d.keyColumn()
-	size := cmp.Or(d.of.rows, rangeRows)
-	n := min(max((rows+size-1)/size, 1), maxRanges)
-	if rows >= 10_000 {
-		n = max(n, int64(d.made.workers))
-	}
-	if k < 0 || n == 1 {
-		return []string{""}, nil
-	}
-	bounds, err := d.bounds(ctx, d.columns[k], rows, n)
-	if err != nil {
-		return nil, err
-	}
-	if len(bounds) == 0 {
-		return []string{""}, nil
-	}
-	key := d.server.quote(d.columns[k].name)
-	labels := []string{key + " < " + bounds[0]}
-	for i := 1; i < len(bounds); i++ {
-		labels = append(labels, key+" >= "+bounds[i-1]+" AND "+key+" < "+bounds[i])
-	}
-	return append(labels, key+" >= "+bounds[len(bounds)-1], key+" IS NULL"), nil
-}
-
-// bounds finds where ranges begin: evenly between the ends for whole numbers, which asks
-// for an index's ends only, and by counting along the key for everything else.
-func (d *dbSupply) bounds(ctx context.Context, c dbColumn, rows, n int64) ([]string, error) {
-	key := d.server.quote(c.name)
-	if strings.Contains(c.stored, "INT") {
-		ends, err := d.server.list(ctx, fmt.Sprintf("SELECT min(%[1]s), max(%[1]s) FROM %[2]s", key, d.from))
-		if err != nil {
-			return nil, err
-		}
-		low, err1 := strconv.ParseInt(ends[0][0], 10, 64)
-		high, err2 := strconv.ParseInt(ends[0][1], 10, 64)
-		if err1 == nil && err2 == nil && low < high && float64(high)-float64(low) < math.MaxInt64 {
-			var bounds []string
-			for i := int64(1); i < n; i++ {
-				b := strconv.FormatInt(low+int64(float64(high-low)*float64(i)/float64(n)), 10)
-				if len(bounds) == 0 || bounds[len(bounds)-1] != b {
-					bounds = append(bounds, b)
-				}
-			}
-			return bounds, nil
-		}
-	}
-	size := (rows + n - 1) / n
-	found, err := d.server.list(ctx, fmt.Sprintf("SELECT k FROM (SELECT %[1]s AS k, row_number() OVER (ORDER BY %[1]s) AS n FROM %[2]s WHERE %[1]s IS NOT NULL) t WHERE n %% %[3]d = 0 ORDER BY n", key, d.from, size))
-	if err != nil {
-		return nil, err
-	}
-	var bounds []string
-	for _, row := range found {
-		b := row[0]
-		switch {
-		case strings.Contains(c.stored, "INT"):
-		case c.stored == "BLOB" && d.of.Kind == SQLServer:
-			b = "0x" + hex.EncodeToString([]byte(b))
-		case c.stored == "BLOB" && d.of.Kind != Postgres: // which gives it as a text
-			b = "x'" + hex.EncodeToString([]byte(b)) + "'"
-		default:
-			b = d.server.literal(b)
-		}
-		if len(bounds) == 0 || bounds[len(bounds)-1] != b {
-			bounds = append(bounds, b)
-		}
-	}
-	return bounds, nil
 }
 
 // rejectValue sets the row aside whose value in column i cannot be taken.
@@ -364,10 +288,20 @@ func rejectValue(out *sink, columns []dbColumn, i int, value []byte, why string)
 
 // keyText is the key of the row that is being filled, as far as it is.
 func (s *sink) keyText() string {
-	if s.key < 0 || s.dark {
+	if s.dark {
 		return ""
 	}
-	v, row := s.cell(s.key), s.b.Rows
+	texts := make([]string, len(s.keys))
+	for i, k := range s.keys {
+		if texts[i] = keyValue(s.cell(k), s.b.Rows); texts[i] == "" {
+			return ""
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// keyValue is a value of a row as a text; "" when it has none that is short.
+func keyValue(v *column.Vector, row int) string {
 	switch {
 	case v.Null(row):
 	case v.Type == column.Text && row+1 < len(v.Offsets):
@@ -375,6 +309,8 @@ func (s *sink) keyText() string {
 	case v.Type == column.UUID && row < len(v.UUIDs):
 		u := v.UUIDs[row]
 		return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+	case v.Type == column.Date && row < len(v.Ints):
+		return dayText(int(v.Ints[row]))
 	case v.Type == column.Int && row < len(v.Ints):
 		return strconv.FormatInt(v.Ints[row], 10)
 	}

@@ -179,8 +179,9 @@ func (r *run) excelLine() error {
 
 // built is a new table that waits to take its source's place.
 type built struct {
-	name     string // of the relation
-	table    string // in schema dm
+	name     string   // of the relation
+	table    string   // in schema dm
+	key      []string // columns that tell its rows apart in a message
 	rows     int64
 	rejected int64
 	bad      []BadLine

@@ -125,7 +125,7 @@ func TestNoOriginalReachesTheFile(t *testing.T) {
 				{"json", Source{Paths: []string{"s.ndjson"}, Types: secretTypes}},
 				{"bad", Source{Paths: []string{"bad.csv"}, Types: map[string]string{"no": "BIGINT", "pay": "DECIMAL(18,2)", "seen": "TIMESTAMP", "state": "ENUM('open')"}, MaxBadLines: 5}},
 				{"alone", Source{Database: &Database{Kind: SQLite, DSN: "s.db", Table: "secrets"}, MaxBadLines: 1}},
-				{"ranges", Source{Database: &Database{Kind: SQLite, DSN: "s.db", Table: "secrets", Key: "no", rows: 10}, MaxBadLines: 1}},
+				{"ranges", Source{Database: &Database{Kind: SQLite, DSN: "s.db", Table: "secrets", Key: []string{"no"}, rows: 10}, MaxBadLines: 1}},
 				{"feed", Source{Paths: []string{"s.csv"}, Types: secretTypes, Feed: Feed{Key: []string{"no"}}}},
 			} {
 				src := c.src

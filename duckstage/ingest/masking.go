@@ -98,6 +98,11 @@ func (src *Source) maskOf(column string) (Mask, bool) {
 	return Mask{}, false
 }
 
+// anyMasked reports whether one of the columns has a mask.
+func (src *Source) anyMasked(columns []string) bool {
+	return slices.ContainsFunc(columns, func(c string) bool { _, masked := src.maskOf(c); return masked })
+}
+
 // knownMasks refuses a mask for a column that is not there, or by one.
 func (src *Source) knownMasks(columns []string) error {
 	known := func(name string) bool {

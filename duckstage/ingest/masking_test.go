@@ -49,7 +49,7 @@ func TestMaskedValuesStayOut(t *testing.T) {
 		"guessed":   {Paths: []string{"p.csv"}, AutoTypes: true, Types: types},
 		"rewritten": {Paths: []string{"p.txt"}, RowEnd: "&|", Types: types},
 		"json":      {Paths: []string{"p.ndjson"}, Types: types},
-		"database":  {Database: &Database{Kind: SQLite, DSN: "p.db", Table: "people", Key: "no"}},
+		"database":  {Database: &Database{Kind: SQLite, DSN: "p.db", Table: "people", Key: []string{"no"}}},
 	} {
 		src.Name, src.Dir, src.Masks, src.MaskKey, src.MaxBadLines = name, dir, peopleMasks, maskKey, 2
 		res := ingest(t, s, src)

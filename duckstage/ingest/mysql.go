@@ -118,11 +118,63 @@ func (s *mySQL) describe(ctx context.Context, from string) ([]dbColumn, error) {
 	var columns []dbColumn
 	for _, t := range types {
 		c := dbColumn{field: field{name: t.Name()}, selected: s.quote(t.Name()), decode: mysqlText}
+		c.native = t.DatabaseTypeName()
 		precision, scale, _ := t.DecimalSize()
-		s.column(&c, t.DatabaseTypeName(), precision, scale, full[strings.ToLower(t.Name())])
+		s.column(&c, c.native, precision, scale, full[strings.ToLower(t.Name())])
 		columns = append(columns, c)
 	}
 	return columns, nil
+}
+
+// key is the table's primary key, or its first unique index over whole columns that are not null.
+func (s *mySQL) key(ctx context.Context, from string) (tableKey, error) {
+	rows, err := s.list(ctx, "SHOW INDEX FROM "+from)
+	if err != nil {
+		return tableKey{}, err
+	}
+	const unique, name, column, prefix, null = 1, 2, 4, 7, 9
+	var keys []tableKey
+	var names []string
+	for _, r := range rows {
+		if len(r) <= null || r[unique] != "0" {
+			continue
+		}
+		if len(names) == 0 || names[len(names)-1] != r[name] {
+			names, keys = append(names, r[name]), append(keys, tableKey{})
+		}
+		k := &keys[len(keys)-1]
+		k.columns = append(k.columns, r[column])
+		k.nulls = k.nulls || r[prefix] != "" || r[null] != "" || r[column] == ""
+	}
+	for i, k := range keys {
+		if names[i] == "PRIMARY" {
+			return k, nil
+		}
+	}
+	for _, k := range keys {
+		if !k.nulls {
+			return k, nil
+		}
+	}
+	return tableKey{}, nil
+}
+
+// keyText writes numbers without quotes: the server would compare a decimal with a text as
+// floating-point numbers, and not look into an index for it.
+func (s *mySQL) keyText(c dbColumn) (string, func(string) string) {
+	name := s.quote(c.name)
+	switch strings.TrimPrefix(c.native, "UNSIGNED ") {
+	case "BIT":
+		return name + " + 0", plainNumber(s.literal)
+	case "FLOAT":
+		return name + " + 0e0", plainNumber(s.literal)
+	case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "YEAR", "DECIMAL", "DOUBLE":
+		return name, plainNumber(s.literal)
+	}
+	if c.stored == "BLOB" {
+		return "hex(" + name + ")", func(text string) string { return "x'" + text + "'" }
+	}
+	return name, s.literal
 }
 
 // fullTypes are the columns' types as they were declared, which say more than a result

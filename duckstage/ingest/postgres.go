@@ -81,6 +81,66 @@ func (p *postgres) list(ctx context.Context, query string) ([][]string, error) {
 	return out, nil
 }
 
+// key is the table's primary key, or its shortest unique index over columns that are not null.
+func (p *postgres) key(ctx context.Context, from string) (tableKey, error) {
+	if p.version() < 11 { // which tells no columns of an index from those that it only includes
+		return tableKey{}, nil
+	}
+	rows, err := p.list(ctx, `SELECT a.attname FROM (SELECT * FROM pg_index i WHERE indrelid = `+p.literal(from)+`::regclass AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL
+			AND NOT EXISTS (SELECT 1 FROM unnest(indkey) WITH ORDINALITY k(att, n) JOIN pg_attribute a ON attrelid = indrelid AND attnum = att WHERE n <= indnkeyatts AND NOT attnotnull)
+		ORDER BY indisprimary DESC, indnkeyatts, indexrelid LIMIT 1) i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY k(att, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.att
+		WHERE k.n <= i.indnkeyatts ORDER BY k.n`)
+	var key tableKey
+	for _, r := range rows {
+		key.columns = append(key.columns, r[0])
+	}
+	return key, err
+}
+
+// version is the server's main version.
+func (p *postgres) version() int {
+	main, _, _ := strings.Cut(p.conns[0].ParameterStatus("server_version"), ".")
+	n, _ := strconv.Atoi(main)
+	return n
+}
+
+func (p *postgres) keyText(c dbColumn) (string, func(string) string) {
+	return p.quote(c.name), p.literal
+}
+
+// places cuts a table by its pages, which the server has read by ranges since version 14.
+func (p *postgres) places(ctx context.Context, from string, n int64) ([]string, error) {
+	if p.version() < 14 {
+		return nil, nil
+	}
+	rows, err := p.list(ctx, `SELECT max(pg_relation_size(oid)) / current_setting('block_size')::int FROM pg_class
+		WHERE oid IN (SELECT `+p.literal(from)+`::regclass UNION SELECT relid FROM pg_partition_tree(`+p.literal(from)+`::regclass)) HAVING bool_and(relkind IN ('r', 'm', 'p'))`)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	pages, err := strconv.ParseInt(rows[0][0], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("size of %s: %w", from, err)
+	}
+	var labels []string
+	n = min(n, pages)
+	for i := range n {
+		low, high := pages*i/n, pages*(i+1)/n
+		label := fmt.Sprintf("ctid >= '(%d,0)' AND ctid < '(%d,0)'", low, high)
+		switch {
+		case i == 0:
+			label = fmt.Sprintf("ctid < '(%d,0)'", high)
+		case i == n-1:
+			label = fmt.Sprintf("ctid >= '(%d,0)'", low)
+		}
+		labels = append(labels, label)
+	}
+	if len(labels) < 2 {
+		return nil, nil
+	}
+	return labels, nil
+}
+
 // start begins the transactions. Nothing is locked, and nothing is written.
 func (p *postgres) start(ctx context.Context, workers int) (snapshot, error) {
 	// A table without a key comes in the order in which it lies, from its beginning: read

@@ -23,7 +23,7 @@ func TestPostgresTypes(t *testing.T) {
 			(3, NULL, NULL, NULL, 'NaN', '-Infinity', 0, 'NaN', 0.10, 0, '', '', '', NULL, '', NULL, NULL, '2024-02-29', 'infinity', '-infinity', '00:00', NULL, NULL, '{}', '{}', '{}', NULL, NULL, -1, -0.5);
 		INSERT INTO kinds (id) VALUES (2)`)
 	s := newStage(t)
-	src := Source{Name: "kinds", Database: &Database{Kind: Postgres, DSN: dsn, Table: "kinds", Key: "id"}}
+	src := Source{Name: "kinds", Database: &Database{Kind: Postgres, DSN: dsn, Table: "kinds", Key: []string{"id"}}}
 	res := ingest(t, s, src)
 	if res.Rows != 3 || res.Rejected != 0 || len(res.Notes) != 0 {
 		t.Fatalf("result = %+v", res)
@@ -60,7 +60,7 @@ func TestPostgresRangesAndErrors(t *testing.T) {
 		table string
 		rows  int64
 	}{{"many", 60000}, {"public.texts", 60001}} {
-		src := Source{Name: "t", Database: &Database{Kind: Postgres, DSN: dsn, Table: c.table, Key: "id", Parallel: 3}}
+		src := Source{Name: "t", Database: &Database{Kind: Postgres, DSN: dsn, Table: c.table, Key: []string{"id"}, Parallel: 3}}
 		var last, total int64
 		res, err := Run(t.Context(), s, src, func(done, all int64) { last, total = done, all })
 		if err != nil || res.Rows != c.rows || last != c.rows || total != c.rows {
@@ -86,7 +86,7 @@ func TestPostgresRangesAndErrors(t *testing.T) {
 		{"no such key", dsn, "many", "", "nr", `has no column "nr" to read by: its columns are amount, id, name`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Run(t.Context(), s, Source{Name: "t", Database: &Database{Kind: Postgres, DSN: c.dsn, Table: c.table, Query: c.query, Key: c.key}}, nil)
+			_, err := Run(t.Context(), s, Source{Name: "t", Database: &Database{Kind: Postgres, DSN: c.dsn, Table: c.table, Query: c.query, Key: strings.Fields(c.key)}}, nil)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error = %v, want %s", err, c.want)
 			}
@@ -106,7 +106,7 @@ func TestPostgresBadValuesAreSetAside(t *testing.T) {
 	dsn := startPostgres(t)
 	psql(t, dsn, "-c", `DROP TABLE IF EXISTS odd; CREATE TABLE odd (id int, n numeric(10,2), t text); INSERT INTO odd VALUES (1, 1, '5'), (2, 'NaN', '6'), (3, 3, 'x')`)
 	s := newStage(t)
-	src := Source{Name: "odd", Database: &Database{Kind: Postgres, DSN: dsn, Table: "odd", Key: "id"}, Types: map[string]string{"t": "INTEGER"}, MaxBadLines: 2}
+	src := Source{Name: "odd", Database: &Database{Kind: Postgres, DSN: dsn, Table: "odd", Key: []string{"id"}}, Types: map[string]string{"t": "INTEGER"}, MaxBadLines: 2}
 	if res := ingest(t, s, src); res.Rows != 1 || res.Rejected != 2 {
 		t.Errorf("result = %+v", res)
 	}
@@ -132,7 +132,7 @@ func TestPostgresArraysNamesAndTexts(t *testing.T) {
 	psql(t, dsn, "-c", `DROP SCHEMA IF EXISTS "a.b" CASCADE; CREATE SCHEMA "a.b"; CREATE TABLE "a.b"."My ""Table" (id int, ai int[], days date[], at timestamp[], n numeric(10,2), ts timestamp);
 		INSERT INTO "a.b"."My ""Table" VALUES (1, '{1,NULL}', '{"0044-03-15 BC",infinity}', '{"0044-03-15 12:00:00 BC"}', 'NaN', '294276-12-31'), (2, '{{1,2},{3,4}}', NULL, NULL, 1, NULL)`)
 	s := newStage(t)
-	src := Source{Name: "odd", Database: &Database{Kind: Postgres, DSN: dsn, Table: `"a.b"."My ""Table"`, Key: "id"}, Types: map[string]string{"n": "VARCHAR", "TS": "VARCHAR"}, MaxBadLines: 1}
+	src := Source{Name: "odd", Database: &Database{Kind: Postgres, DSN: dsn, Table: `"a.b"."My ""Table"`, Key: []string{"id"}}, Types: map[string]string{"n": "VARCHAR", "TS": "VARCHAR"}, MaxBadLines: 1}
 	if res := ingest(t, s, src); res.Rows != 1 || res.Rejected != 1 {
 		t.Errorf("result = %+v", res)
 	}

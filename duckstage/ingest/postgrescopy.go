@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"dvmigrate/duckstage/column"
 )
@@ -54,7 +55,7 @@ func readCopy(r *bufio.Reader, columns []dbColumn, out *sink) error {
 			}
 			length := int32(binary.BigEndian.Uint32(word[:]))
 			if length < 0 {
-				if bad < 0 || i == out.key {
+				if bad < 0 || slices.Contains(out.keys, i) {
 					out.null(i)
 				}
 				continue
@@ -66,7 +67,7 @@ func readCopy(r *bufio.Reader, columns []dbColumn, out *sink) error {
 			if _, err := io.ReadFull(r, data); err != nil {
 				return err
 			}
-			if bad >= 0 && i != out.key {
+			if bad >= 0 && !slices.Contains(out.keys, i) {
 				continue
 			}
 			if said := reads[i](out.cell(i), out.b.Rows, data); said != "" && bad < 0 {

@@ -27,33 +27,12 @@ func TestReadingGoesOnAfterAnInterruption(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			psql(t, dsn, "-c", "DROP TABLE IF EXISTS big; CREATE TABLE big AS SELECT i AS id, 'name ' || i AS name FROM generate_series(1, 45000) i; ALTER TABLE big ADD PRIMARY KEY (id)")
 			path := filepath.Join(t.TempDir(), "stage.duckdb")
-			open := func() *duckstage.Stage {
-				s, err := duckstage.Open(t.Context(), path, duckstage.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
-			}
-			src := Source{Name: "big", Database: &Database{Kind: Postgres, DSN: dsn, Table: "big", Key: "id", rows: 5000}}
-			s := open()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			_, err := Run(ctx, s, src, func(done, _ int64) {
-				if done > 20_000 {
-					cancel()
-				}
-			})
-			if !errors.Is(err, context.Canceled) {
-				t.Fatalf("error = %v", err)
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
+			src := Source{Name: "big", Database: &Database{Kind: Postgres, DSN: dsn, Table: "big", Key: []string{"id"}, rows: 5000}}
+			interruptedRun(t, path, src, 20_000)
 			if c.meanwhile != "" {
 				psql(t, dsn, "-c", c.meanwhile)
 			}
-			s = open()
-			defer s.Close()
+			s := openStage(t, path)
 			res := ingest(t, s, src)
 			if res.Resumed == 0 || len(res.Notes) != c.notes {
 				t.Errorf("result = %+v", res)
@@ -71,5 +50,37 @@ func TestReadingGoesOnAfterAnInterruption(t *testing.T) {
 				t.Errorf("another extract: %+v", res)
 			}
 		})
+	}
+}
+
+func openStage(t *testing.T, path string) *duckstage.Stage {
+	t.Helper()
+	s, err := duckstage.Open(t.Context(), path, duckstage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// interruptedRun reads into a stage of its own until so many rows have come, and closes it.
+func interruptedRun(t *testing.T, path string, src Source, rows int64) {
+	t.Helper()
+	s, err := duckstage.Open(t.Context(), path, duckstage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err = Run(ctx, s, src, func(done, _ int64) {
+		if done > rows {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("error = %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -27,6 +27,8 @@ type supply interface {
 
 // planner is a supply whose parts depend on what an interrupted run has planned.
 type planner interface {
+	// begin says which point in time the relation is read at.
+	begin(ctx context.Context, rel *relation) error
 	// plan makes the parts of a relation; former are the labels of an interrupted run's.
 	plan(ctx context.Context, rel *relation, former []string) error
 }
@@ -67,6 +69,13 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 	}
 	if err := r.src.knownMasks(columns); err != nil {
 		return 0, err
+	}
+	if p, ok := s.(planner); ok {
+		for _, rel := range relations {
+			if err := p.begin(ctx, rel); err != nil {
+				return 0, err
+			}
+		}
 	}
 	var reached markState
 	if marked, ok := s.(*dbSupply); ok && r.src.Feed.Watermark != "" {

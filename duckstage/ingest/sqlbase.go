@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -131,7 +132,7 @@ func (s *sqlBase) read(ctx context.Context, worker int, query string, columns []
 		}
 		bad, why := -1, ""
 		for i := range columns {
-			if bad >= 0 && i != out.key {
+			if bad >= 0 && !slices.Contains(out.keys, i) {
 				continue
 			}
 			if raw[i] == nil && values[i] == nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,16 +47,45 @@ func (s *sqliteFile) start(ctx context.Context, _ int) (snapshot, error) {
 	if err := s.each(ctx, "BEGIN"); err != nil {
 		return made, err
 	}
-	version, err := s.list(ctx, "PRAGMA data_version")
-	if err != nil {
+	if _, err := s.list(ctx, "SELECT count(*) FROM sqlite_master"); err != nil { // now it sees what it will see
 		return made, err
 	}
-	info, err := os.Stat(s.path)
-	if err != nil {
-		return made, err
+	for _, path := range []string{s.path, s.path + "-wal"} { // what is new may be in the latter only
+		info, err := os.Stat(path)
+		switch {
+		case err == nil:
+			made.mark += fmt.Sprintf("%d %d ", info.Size(), info.ModTime().UnixNano())
+		case !errors.Is(err, fs.ErrNotExist):
+			return made, err
+		}
 	}
-	made.mark = fmt.Sprintf("%d %d %v", info.Size(), info.ModTime().UnixNano(), len(version))
 	return made, nil
+}
+
+// key is the table's primary key, which may be null unless it says otherwise.
+func (s *sqliteFile) key(ctx context.Context, from string) (tableKey, error) {
+	rows, err := s.list(ctx, "SELECT name FROM pragma_table_info("+s.pragma(from)+") WHERE pk > 0 ORDER BY pk")
+	key := tableKey{nulls: true}
+	for _, r := range rows {
+		key.columns = append(key.columns, r[0])
+	}
+	return key, err
+}
+
+// pragma writes a name as the arguments of a pragma's function: the table, and the schema if
+// there is one.
+func (s *sqliteFile) pragma(name string) string {
+	parts := nameParts(name)
+	slices.Reverse(parts)
+	for i, p := range parts {
+		parts[i] = s.literal(p)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// keyText has SQLite write a value as it reads one, as columns hold values of any type.
+func (s *sqliteFile) keyText(c dbColumn) (string, func(string) string) {
+	return "quote(" + s.quote(c.name) + ")", func(text string) string { return text }
 }
 
 // sqliteDecimal finds precision and scale in a declared type.

@@ -27,7 +27,7 @@ func TestSQLite(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newStage(t)
-	src := Source{Name: "kinds", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "kinds", Key: "id"}, MaxBadLines: 2}
+	src := Source{Name: "kinds", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "kinds", Key: []string{"id"}}, MaxBadLines: 2}
 	if res := ingest(t, s, src); res.Rows != 3 || res.Rejected != 2 {
 		t.Errorf("result = %+v", res)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"unicode"
 
 	mssql "github.com/microsoft/go-mssqldb"
 )
@@ -73,9 +74,10 @@ func (s *sqlServer) describe(ctx context.Context, from string) ([]dbColumn, erro
 	for _, t := range types {
 		c := dbColumn{field: field{name: t.Name()}, selected: s.quote(t.Name())}
 		precision, scale, _ := t.DecimalSize()
-		c.stored = mssqlType(t.DatabaseTypeName(), precision, scale)
+		c.native = t.DatabaseTypeName()
+		c.stored = mssqlType(c.native, precision, scale)
 		c.typ, c.decode = c.stored, anyValue
-		switch t.DatabaseTypeName() {
+		switch c.native {
 		case "UNIQUEIDENTIFIER":
 			c.decode = mssqlGUID
 		case "TIME":
@@ -88,6 +90,58 @@ func (s *sqlServer) describe(ctx context.Context, from string) ([]dbColumn, erro
 		columns = append(columns, c)
 	}
 	return columns, nil
+}
+
+// key is the unique index that the rows lie in the order of, else the primary key, else any
+// unique index over columns that are not null.
+func (s *sqlServer) key(ctx context.Context, from string) (tableKey, error) {
+	table := "OBJECT_ID(" + s.literal(from) + ")"
+	rows, err := s.list(ctx, `SELECT c.name FROM sys.index_columns k JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id
+		WHERE k.object_id = `+table+` AND k.key_ordinal > 0 AND k.index_id = (SELECT TOP 1 i.index_id FROM sys.indexes i
+			WHERE i.object_id = `+table+` AND i.is_unique = 1 AND i.has_filter = 0 AND i.is_disabled = 0 AND i.is_hypothetical = 0
+				AND NOT EXISTS (SELECT 1 FROM sys.index_columns n JOIN sys.columns o ON o.object_id = n.object_id AND o.column_id = n.column_id
+					WHERE n.object_id = i.object_id AND n.index_id = i.index_id AND n.key_ordinal > 0 AND o.is_nullable = 1)
+			ORDER BY CASE WHEN i.type = 1 THEN 0 ELSE 1 END, i.is_primary_key DESC, i.index_id)
+		ORDER BY k.key_ordinal`)
+	var key tableKey
+	for _, r := range rows {
+		key.columns = append(key.columns, r[0])
+	}
+	return key, err
+}
+
+// keyText writes a value with its type, so that the column and not the value decides how they are
+// compared, and an index is looked into.
+func (s *sqlServer) keyText(c dbColumn) (string, func(string) string) {
+	name := s.quote(c.name)
+	convert := func(to string, style string) func(string) string {
+		return func(text string) string { return fmt.Sprintf("CONVERT(%s, '%s'%s)", to, text, style) }
+	}
+	switch c.native {
+	case "TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "NUMERIC", "MONEY", "SMALLMONEY", "FLOAT", "REAL":
+		return name, plainNumber(s.literal)
+	case "BIT":
+		return "CONVERT(int, " + name + ")", plainNumber(s.literal)
+	case "UNIQUEIDENTIFIER":
+		return "CONVERT(char(36), " + name + ")", convert("uniqueidentifier", "")
+	case "DATE", "DATETIME", "SMALLDATETIME":
+		return "CONVERT(varchar(40), " + name + ", 126)", convert(strings.ToLower(c.native), ", 126")
+	case "DATETIME2", "DATETIMEOFFSET":
+		return "CONVERT(varchar(40), " + name + ", 126)", convert(strings.ToLower(c.native)+"(7)", ", 126")
+	case "TIME":
+		return "CONVERT(varchar(16), " + name + ")", convert("time(7)", "")
+	case "VARCHAR", "CHAR":
+		return name, func(text string) string {
+			if strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+				return strings.TrimPrefix(s.literal(text), "N")
+			}
+			return s.literal(text)
+		}
+	}
+	if c.stored == "BLOB" {
+		return "CONVERT(varchar(max), CONVERT(varbinary(max), " + name + "), 1)", func(text string) string { return text }
+	}
+	return name, s.literal
 }
 
 // mssqlType is the stage's type for one of SQL Server's.

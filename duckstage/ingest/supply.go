@@ -31,6 +31,8 @@ type relation struct {
 	mark    string // the source's point in time; "" = it has none
 
 	alone bool // it is read and assembled on one connection
+
+	key []string // columns that tell its rows apart in a message; none where it has no such
 }
 
 // field is one column of a relation.
@@ -62,8 +64,8 @@ type sink struct {
 
 	constant string // of a column that is the same in every row of the part
 
-	key   int    // column that tells one row from another in a message; -1: none
-	dark  bool   // that column is masked: no message has its value
+	keys  []int  // columns that tell one row from another in a message
+	dark  bool   // one of them is masked: no message has their values
 	shown string // what is read, in a message
 }
 
@@ -344,10 +346,7 @@ func (r *run) fillPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 		return nil, err
 	}
 	defer app.Close()
-	out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, key: -1, shown: r.src.shownName(), hide: r.src.hide}
-	if r.src.Database != nil {
-		_, out.dark = r.src.maskOf(r.src.Database.Key)
-	}
+	out := &sink{ctx: ctx, b: app.Batch(), app: app, count: count, allowed: allowed, dark: r.src.anyMasked(rel.key), shown: r.src.shownName(), hide: r.src.hide}
 	if err := rel.parts[p.number].read(ctx, worker, out); err != nil {
 		return nil, err
 	}
@@ -360,7 +359,7 @@ func (r *run) fillPart(ctx context.Context, c *duckstage.Conn, rel *relation, p 
 // assemble makes the relation's new table of its parts, in their order, so that rows
 // come in the same order whichever worker was first.
 func (r *run) assemble(ctx context.Context, c *duckstage.Conn, rel *relation, records []partRecord) (built, error) {
-	b := built{name: rel.name, table: "new_source_" + rel.name}
+	b := built{name: rel.name, table: "new_source_" + rel.name, key: rel.key}
 	typed, err := r.src.typedFields(rel.fields)
 	if err != nil {
 		return b, err
@@ -389,6 +388,9 @@ func (r *run) assemble(ctx context.Context, c *duckstage.Conn, rel *relation, re
 		}
 	}
 	if rel.exact && b.rows+b.rejected != rel.rows && oneMark(records) {
+		if err := r.dropParts(ctx, c, rel.name); err != nil { // or the next run would go on with them
+			return b, err
+		}
 		return b, fmt.Errorf("%d rows arrived, the source counted %d in the same snapshot: nothing was changed; run again", b.rows+b.rejected, rel.rows)
 	}
 	return b, nil

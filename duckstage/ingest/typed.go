@@ -360,11 +360,13 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 			values = append(values, fmt.Sprintf("CASE WHEN starts_with(dm_bad, %s) THEN split_part(dm_bad, '\x1f', 3) ELSE coalesce(CAST(%s AS VARCHAR), '') END",
 				duckstage.Quote(info.Name+"\x1f"), duckstage.Ident(info.Name)))
 		}
-		if r.src.Database != nil && strings.EqualFold(info.Name, r.src.Database.Key) {
-			if _, masked := r.src.maskOf(info.Name); !masked {
-				place = "'key ' || CAST(" + duckstage.Ident(info.Name) + " AS VARCHAR) || ': '"
-			}
+	}
+	if len(b.key) > 0 && !r.src.anyMasked(b.key) {
+		texts := make([]string, len(b.key))
+		for i, k := range b.key {
+			texts[i] = "CAST(" + duckstage.Ident(k) + " AS VARCHAR)"
 		}
+		place = "'key ' || " + strings.Join(texts, " || ', ' || ") + " || ': '"
 	}
 	if word, ok := map[string]string{Parquet: "row", JSON: "record", NDJSON: "", XLSX: ""}[r.src.Format]; ok { // they came in their order
 		files := ""

@@ -80,6 +80,7 @@ func (r *run) planMark(ctx context.Context, stage *duckstage.Stage, d *dbSupply,
 		}
 		column := d.server.quote(now.Mark)
 		d.from = "(SELECT * FROM " + d.from + " WHERE " + column + " >= " + m.literal(since) + " OR " + column + " IS NULL) dm_since"
+		d.narrowed = true
 		rel.extract += " since " + since // parts of another reading are no use
 		r.notes = append(r.notes, fmt.Sprintf("read from %s %s on; rows that are gone cannot be seen by it", now.Mark, since))
 	}

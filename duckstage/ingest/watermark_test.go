@@ -62,7 +62,7 @@ func TestWatermark(t *testing.T) {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	m := &marked{s: newStage(t), src: Source{Name: "orders", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "bookings", Key: "id"}, Feed: Feed{Key: []string{"id"}, Watermark: "Changed"}},
+	m := &marked{s: newStage(t), src: Source{Name: "orders", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "bookings", Key: []string{"id"}}, Feed: Feed{Key: []string{"id"}, Watermark: "Changed"}},
 		exec: func(statements string) {
 			t.Helper()
 			if _, err := db.Exec(statements); err != nil {

@@ -10,7 +10,7 @@ import (
 func TestWatermarkPostgres(t *testing.T) {
 	dsn := startPostgres(t)
 	for _, kind := range []string{"timestamp", "timestamptz"} {
-		m := &marked{s: newStage(t), src: Source{Name: "orders", Database: &Database{Kind: Postgres, DSN: dsn, Table: "bookings", Key: "id"}, Feed: Feed{Key: []string{"id"}, Watermark: "changed"}},
+		m := &marked{s: newStage(t), src: Source{Name: "orders", Database: &Database{Kind: Postgres, DSN: dsn, Table: "bookings", Key: []string{"id"}}, Feed: Feed{Key: []string{"id"}, Watermark: "changed"}},
 			exec: func(statements string) { t.Helper(); psql(t, dsn, "-c", "SET timezone = 'UTC'; "+statements) }}
 		testWatermark(t, m, kind)
 		if kind == "timestamp" {
@@ -28,7 +28,7 @@ func TestWatermarkPostgres(t *testing.T) {
 func TestWatermarkMariaDB(t *testing.T) {
 	dsn := startMaria(t)
 	for _, kind := range []string{"datetime(6)", "timestamp"} {
-		m := &marked{s: newStage(t), src: Source{Name: "orders", Database: &Database{Kind: MySQL, DSN: dsn, Table: "bookings", Key: "id"}, Feed: Feed{Key: []string{"id"}, Watermark: "changed"}},
+		m := &marked{s: newStage(t), src: Source{Name: "orders", Database: &Database{Kind: MySQL, DSN: dsn, Table: "bookings", Key: []string{"id"}}, Feed: Feed{Key: []string{"id"}, Watermark: "changed"}},
 			exec: func(statements string) { t.Helper(); maria(t, "SET time_zone = '+00:00'; "+statements) }}
 		testWatermark(t, m, kind)
 		m.exec("DROP TABLE bookings") // another test lists what there is
