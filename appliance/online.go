@@ -154,6 +154,12 @@ func (o *Online) checkLatency(ctx context.Context, c *dataverse.Client) error {
 		}
 		took = append(took, time.Since(began))
 	}
+	o.gradeLatency(took)
+	return nil
+}
+
+// gradeLatency tells whether round trips are as short as within one region.
+func (o *Online) gradeLatency(took []time.Duration) {
 	slices.Sort(took)
 	median := took[len(took)/2]
 	o.Latency = Latency{Probes: len(took), Min: took[0].Seconds(), Median: median.Seconds(), Max: took[len(took)-1].Seconds(), Near: median <= nearEnough}
@@ -161,7 +167,6 @@ func (o *Online) checkLatency(ctx context.Context, c *dataverse.Client) error {
 		o.find(LevelWarning, "latency", fmt.Sprintf("a request that does nothing takes %d ms: this machine does not look as if it stood in the environment's region", median.Milliseconds()),
 			"load from a machine in that region, which answers within some milliseconds; a slow network costs every request")
 	}
-	return nil
 }
 
 // checkLimits holds the settings against what the service's answers told.

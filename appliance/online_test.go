@@ -120,13 +120,14 @@ func TestOnlineFindsNothing(t *testing.T) {
 	})
 	p := sampleProject(t, url, nil)
 	o := online(t, p)
-	if len(o.Findings) > 0 || o.Failed() {
+	// How fast this machine is, which others use too, is no matter of the environment.
+	if slices.ContainsFunc(o.Findings, func(f Finding) bool { return f.Subject != "latency" }) || o.Failed() {
 		t.Errorf("findings %+v", o.Findings)
 	}
 	if o.URL != url || o.Organization != emulator.OrganizationID || o.Release == "" || o.Pinned != nil {
 		t.Errorf("environment %+v", o)
 	}
-	if o.Latency.Probes != latencyProbes || o.Latency.Median <= 0 || !o.Latency.Near || o.Limits.Hint != 16 || !o.Limits.Known || o.Limits.RequestsLeft < 5000 {
+	if o.Latency.Probes != latencyProbes || o.Latency.Median <= 0 || o.Limits.Hint != 16 || !o.Limits.Known || o.Limits.RequestsLeft < 5000 {
 		t.Errorf("latency %+v, limits %+v", o.Latency, o.Limits)
 	}
 	if len(o.Users) != 1 || o.Users[0].ID != emulator.UserID || len(o.Users[0].Missing) > 0 {
@@ -137,6 +138,22 @@ func TestOnlineFindsNothing(t *testing.T) {
 	}
 	if _, err := os.Stat(p.pinPath()); err == nil {
 		t.Error("a check has pinned the project")
+	}
+}
+
+// TestOnlineGradesLatency: the middle one of the round trips counts, not one that was slow.
+func TestOnlineGradesLatency(t *testing.T) {
+	for _, tc := range []struct {
+		took []time.Duration
+		near bool
+	}{
+		{[]time.Duration{9 * time.Millisecond, time.Second, nearEnough}, true},
+		{[]time.Duration{nearEnough + 1, time.Millisecond, time.Second}, false},
+	} {
+		var o Online
+		if o.gradeLatency(tc.took); o.Latency.Near != tc.near || (len(o.Findings) > 0) == tc.near {
+			t.Errorf("%v: %+v, findings %+v", tc.took, o.Latency, o.Findings)
+		}
 	}
 }
 
