@@ -186,10 +186,10 @@ func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("signal %s is not known", args[2])
 		}
 	}
-	tooLong := time.AfterFunc(time.Minute, func() { _ = b.cmd.Process.Kill() })
+	tooLong := time.AfterFunc(patience, func() { _ = b.cmd.Process.Kill() })
 	err := b.cmd.Wait()
 	if !tooLong.Stop() {
-		ts.Fatalf("%s did not end in a minute; it said\n%s%s", args[0], b.out.Bytes(), b.err.Bytes())
+		ts.Fatalf("%s did not end in %v; it said\n%s%s", args[0], patience, b.out.Bytes(), b.err.Bytes())
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), b.out.Bytes(), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), b.err.Bytes(), 0o600))
@@ -308,10 +308,14 @@ func cmdStruck(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// until asks again and again until there is no error, for a minute.
+// patience is how long a story waits for what has to come. Nothing is judged by it but that it came: a slow
+// machine may take its time.
+const patience = 4 * time.Minute
+
+// until asks again and again until there is no error, or patience is over.
 func until(ts *testscript.TestScript, ask func() error) {
 	var last error
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if last = ask(); last == nil {
 			return
 		}
