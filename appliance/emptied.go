@@ -1,11 +1,9 @@
 package appliance
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"dvmigrate/appliance/config"
@@ -19,15 +17,20 @@ import (
 
 // A target may be emptied, or restored to an earlier state, behind our back. What then waits would fail
 // record by record where it is an update, and where it is an insert it would go, without a word, into an
-// environment that lacks all else. So a load that has something to send first asks for some of the records
-// that the ledger says are there.
+// environment that lacks all else. So a load that has something to send first asks for some of each table's
+// records that the ledger says are there. The whole was emptied or restored if it lacks more than half of them, and a
+// table was emptied if it lacks all of its: users may well delete half of a table, and the load is told
+// so by the records that fail.
+//
+// That costs one $batch with a read of some hundred bytes for each table, and one read a table
+// more where one of them may not be read.
 
 const (
-	probeMost  = 100 // records that are asked for: a request or two a table
-	probeFewer = 10  // with fewer than these nothing is told of the rest
+	probeEach  = 20 // records of each table that are asked for
+	probeFewer = 10 // with fewer than these nothing is told of the rest
 )
 
-// EmptiedError says that the target lacks most of what this project has loaded. Nothing was sent.
+// EmptiedError says that the target lacks most of what this project has loaded, or all of a table. Nothing was sent.
 type EmptiedError struct {
 	Tables []Probed `json:"tables"` // those with records that are missing
 	Asked  int      `json:"asked"`
@@ -46,13 +49,18 @@ func (e *EmptiedError) Error() string {
 	for i, t := range e.Tables {
 		tables[i] = fmt.Sprintf("%s %d of %d", t.Table, t.Gone, t.Asked)
 	}
+	if 2*e.Gone <= e.Asked {
+		return fmt.Sprintf("the target has none of the records of a table that this project has loaded and that were looked for (%s): the table seems to have been emptied since; or this user may not read it\n"+
+			"nothing was sent, and the target is as it was. `dvmigrate reconcile` lists what is missing, and `dvmigrate retry --reconciled` lets that wait to be sent again; or run this with --accept-missing, to send only what waits now",
+			strings.Join(tables, ", "))
+	}
 	return fmt.Sprintf("the target does not have %d of %d records that this project has loaded and that were looked for (%s): it seems to have been emptied, or restored to an earlier state, since; or it is another environment, or this user may not read them\n"+
 		"nothing was sent, and the target is as it was. `dvmigrate reconcile` lists what is missing, and `dvmigrate retry --reconciled` lets that wait to be sent again; or run this with --accept-missing, to send only what waits now",
 		e.Gone, e.Asked, strings.Join(tables, ", "))
 }
 
 // refuseEmptied asks the target for a sample of the records that it is to have, and is an *EmptiedError
-// where it lacks more than half of them. A table that may not be read is left out, with a line in the log.
+// where it lacks them. A table that may not be read is left out, with a line in the log.
 func (p *Project) refuseEmptied(ctx, drain context.Context, b *bound, target *users) error {
 	if p.waiting() == 0 && p.refuseInFlight() == nil {
 		return nil // nothing would be sent
@@ -61,33 +69,71 @@ func (p *Project) refuseEmptied(ctx, drain context.Context, b *bound, target *us
 	if err != nil {
 		return err
 	}
-	var found EmptiedError
+	var asked []dataverse.Asked
 	for _, c := range p.probeSample(b) {
-		t := c.table
-		ids, err := p.targetIDs(ctx, t, c.seqs)
+		ids, err := p.targetIDs(ctx, c.table, c.seqs)
 		if err != nil {
-			return fmt.Errorf("look for ids of %s: %w", t.Name, err)
+			return fmt.Errorf("look for ids of %s: %w", c.table.Name, err)
 		}
-		there, err := way.Existing(dataverse.Stopping(ctx, drain), t.Schema, ids)
+		if len(ids) > 0 {
+			asked = append(asked, dataverse.Asked{Table: c.table.Schema, IDs: ids})
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	looking := dataverse.Stopping(ctx, drain)
+	there, err := way.ExistingEach(looking, asked)
+	if err != nil && !errors.Is(err, dataverse.ErrStopping) && ctx.Err() == nil { // perhaps of one table
+		asked, there, err = p.existingOne(looking, way, asked)
+	}
+	if errors.Is(err, dataverse.ErrStopping) {
+		return load.ErrDrained
+	}
+	if err != nil {
+		return fmt.Errorf("look whether the target still has what was loaded: %w", err)
+	}
+	return judgeMissing(asked, there)
+}
+
+// existingOne asks table by table, and leaves those out that may not be read.
+func (p *Project) existingOne(ctx context.Context, way *route, asked []dataverse.Asked) (read []dataverse.Asked, all []map[schema.GUID]struct{}, err error) {
+	for _, a := range asked {
+		there, err := way.Existing(ctx, a.Table, a.IDs)
 		switch kind := dataverse.KindOf(err); {
-		case errors.Is(err, dataverse.ErrStopping):
-			return load.ErrDrained
 		case kind == dataverse.Setup || kind == dataverse.NotFound || kind == dataverse.RowFault || kind == dataverse.Unsupported:
-			p.o.Log.Warn("it is not known whether the target still has what was loaded: it may not be read", "table", t.Name, "error", err)
+			p.o.Log.Warn("it is not known whether the target still has what was loaded: it may not be read", "table", a.Table.LogicalName, "error", err)
 			continue
 		case err != nil:
-			return fmt.Errorf("look whether the target still has what was loaded of %s: %w", t.Name, err)
+			return nil, nil, fmt.Errorf("%s: %w", a.Table.LogicalName, err)
 		}
-		one := Probed{t.Name, len(ids), len(ids) - len(there)}
+		read, all = append(read, a), append(all, there)
+	}
+	return read, all, nil
+}
+
+// judgeMissing is an *EmptiedError where more than half of all is missing, or all of a table.
+func judgeMissing(asked []dataverse.Asked, there []map[schema.GUID]struct{}) error {
+	var found EmptiedError
+	var emptied []Probed
+	for i, a := range asked {
+		one := Probed{a.Table.LogicalName, len(a.IDs), len(a.IDs) - len(there[i])}
 		found.Asked, found.Gone = found.Asked+one.Asked, found.Gone+one.Gone
 		if one.Gone > 0 {
 			found.Tables = append(found.Tables, one)
 		}
+		if one.Asked >= probeFewer && one.Gone == one.Asked {
+			emptied = append(emptied, one)
+		}
 	}
-	if found.Asked < probeFewer || 2*found.Gone <= found.Asked {
-		return nil
+	switch {
+	case found.Asked >= probeFewer && 2*found.Gone > found.Asked:
+		return &found
+	case len(emptied) > 0:
+		found.Tables = emptied
+		return &found
 	}
-	return &found
+	return nil
 }
 
 // probed reports whether the ledger is certain that the target has the record. One that failed may have
@@ -119,27 +165,22 @@ func probedOf(c ledger.Counts) (n int) {
 // probe is what is asked for of a table.
 type probe struct {
 	table *mapping.Table
-	have  int // records that the target has, by the ledger
 	seqs  []uint32
 }
 
-// probeSample chooses the records that are asked for, the same ones each time: as many of each table, as far
-// as it has them, spread evenly over those. Records in partitions of their own an id alone does not find.
-func (p *Project) probeSample(b *bound) []probe {
-	var all []probe
+// probeSample chooses the records that are asked for, the same ones each time, spread evenly over those that
+// the target has of each table. Records in partitions of their own an id alone does not find.
+func (p *Project) probeSample(b *bound) (all []probe) {
 	for _, t := range b.tables {
-		if t.Link == nil && t.Schema.Kind != schema.Virtual && !partitioned(t) {
-			all = append(all, probe{table: t, have: probedOf(p.ledger.Counts(t.Name))})
+		if t.Link != nil || t.Schema.Kind == schema.Virtual || partitioned(t) {
+			continue
+		}
+		have := probedOf(p.ledger.Counts(t.Name))
+		if seqs := p.spread(t.Name, min(probeEach, have), have); len(seqs) > 0 {
+			all = append(all, probe{t, seqs})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b probe) int { return cmp.Compare(a.have, b.have) })
-	left := probeMost
-	for i := range all {
-		n := min(left/(len(all)-i), all[i].have)
-		left -= n
-		all[i].seqs = p.spread(all[i].table.Name, n, all[i].have)
-	}
-	return slices.DeleteFunc(all, func(c probe) bool { return len(c.seqs) == 0 })
+	return all
 }
 
 // spread are n of the table's have records that can be asked for. It goes by the spans of the ledger, and

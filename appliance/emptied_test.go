@@ -97,6 +97,12 @@ func TestFewMissing(t *testing.T) {
 	var hide atomic.Bool
 	var asked atomic.Int64
 	url := environment(t, 16, func(w http.ResponseWriter, r *http.Request) bool {
+		if hide.Load() && asked.Load() == 0 && strings.HasSuffix(r.URL.Path, "/$batch") { // of all tables at once
+			asked.Add(1)
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"error":{"code":"0x80040220","message":"Principal user is missing prvReadLead privilege"}}`)
+			return true
+		}
 		if r.Method == http.MethodGet && strings.Contains(r.URL.RawQuery, "filter") {
 			asked.Add(1)
 		}
@@ -125,8 +131,74 @@ func TestFewMissing(t *testing.T) {
 	if err != nil || r.Summary.Unprocessed+r.Summary.Error != 0 {
 		t.Errorf("load: %v, %+v", err, r.Summary)
 	}
-	if asked.Load() < 3 {
+	if asked.Load() < 4 {
 		t.Errorf("the target was asked %d times", asked.Load())
+	}
+}
+
+// TestOneTableEmptied: a load also stops where one table of many was emptied, which it finds by one request, and
+// not where a record of it is left.
+func TestOneTableEmptied(t *testing.T) {
+	var requests, batches atomic.Int64
+	url := environment(t, 16, func(_ http.ResponseWriter, r *http.Request) bool {
+		requests.Add(1)
+		if strings.HasSuffix(r.URL.Path, "/$batch") {
+			batches.Add(1)
+		}
+		return false
+	})
+	dir := goneProject(t, url, "lead: {}")
+	supply(t, dir, 60)
+	stageAndLoad(t, dir, url)
+	p := stageChanges(t, dir, url)
+	b, err := p.bindStaged(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := p.meet(t.Context(), 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.close()
+	look := func() error {
+		t.Helper()
+		requests.Store(0)
+		batches.Store(0)
+		err := p.refuseEmptied(t.Context(), t.Context(), b, target)
+		if requests.Load() != 1 || batches.Load() != 1 {
+			t.Errorf("%d requests, %d of them $batch", requests.Load(), batches.Load())
+		}
+		return err
+	}
+	if err := look(); err != nil {
+		t.Errorf("all is there: %v", err)
+	}
+	probed := map[string]bool{}
+	for _, c := range p.probeSample(b) {
+		for _, seq := range c.seqs {
+			probed[fmt.Sprint(c.table.Name, seq)] = true
+		}
+	}
+	kept := ""
+	for i, row := range plainRows(t, url, "leads") {
+		name := fmt.Sprint(row["subject"])
+		if kept == "" && probed["lead"+strings.TrimPrefix(name, "L")] && i > 9 {
+			kept = fmt.Sprint(row["leadid"])
+			continue
+		}
+		sendRaw(t, http.MethodDelete, fmt.Sprintf("%s/api/data/v9.2/leads(%s)", url, row["leadid"]), "")
+	}
+	if err := look(); kept == "" || err != nil {
+		t.Errorf("one lead is left, %q: %v", kept, err)
+	}
+	sendRaw(t, http.MethodDelete, fmt.Sprintf("%s/api/data/v9.2/leads(%s)", url, kept), "")
+	var got *EmptiedError
+	err = look()
+	if want := (&EmptiedError{Tables: []Probed{{"lead", 20, 20}}, Asked: 60, Gone: 20}); !errors.As(err, &got) || cmp.Diff(want, got) != "" {
+		t.Fatalf("%v, want %v", err, want)
+	}
+	if text := err.Error(); !strings.Contains(text, "none of the records of a table") || !strings.Contains(text, "(lead 20 of 20)") {
+		t.Error(text)
 	}
 }
 
@@ -145,17 +217,17 @@ func TestProbeSample(t *testing.T) {
 	total := 0
 	for _, c := range p.probeSample(b) {
 		total += len(c.seqs)
-		if len(c.seqs) < 33 || c.seqs[0] > 10 || int(c.seqs[len(c.seqs)-1]) < 280 {
+		if len(c.seqs) != probeEach || c.seqs[0] > 10 || int(c.seqs[len(c.seqs)-1]) < 280 {
 			t.Errorf("%s: %v", c.table.Name, c.seqs)
 		}
 		for i, seq := range c.seqs {
 			e, _ := p.ledger.Entry(c.table.Name, seq)
-			if !probed(e) || i > 0 && (seq <= c.seqs[i-1] || seq > c.seqs[i-1]+12) {
+			if !probed(e) || i > 0 && (seq <= c.seqs[i-1] || seq > c.seqs[i-1]+17) {
 				t.Errorf("%s %d after %v: %v", c.table.Name, seq, c.seqs[:i], e)
 			}
 		}
 	}
-	if total != probeMost {
+	if total != 3*probeEach {
 		t.Errorf("%d records", total)
 	}
 	for e, want := range map[ledger.Entry]bool{

@@ -41,6 +41,13 @@ func (r *route) Matching(ctx context.Context, t *schema.Table, columns, conditio
 	return r.users.each[i].client.Matching(ctx, t, columns, conditions, fn)
 }
 
+// ExistingEach reads as one user, as Rows does.
+func (r *route) ExistingEach(ctx context.Context, asked []dataverse.Asked) ([]map[schema.GUID]struct{}, error) {
+	i, _ := r.users.pick()
+	defer r.users.back(i)
+	return r.users.each[i].client.ExistingEach(ctx, asked)
+}
+
 func (r *route) DeleteMany(ctx context.Context, t *schema.Table, body []byte, records int) error {
 	return r.call(ctx, func(c *dataverse.Client) error { return c.DeleteMany(ctx, t, body, records) })
 }

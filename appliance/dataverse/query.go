@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -203,6 +204,49 @@ func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUI
 	}
 	if f.terms > 0 {
 		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Asked is some records of a table that are looked for.
+type Asked struct {
+	Table *schema.Table
+	IDs   []schema.GUID // at least one, and as many at most as one address takes
+}
+
+// ExistingEach is Existing for some records of each of several tables, in one $batch: a list of which are there, for
+// each table. Where one table may not be read there is only the error.
+func (c *Client) ExistingEach(ctx context.Context, asked []Asked) ([]map[schema.GUID]struct{}, error) {
+	found := make([]map[schema.GUID]struct{}, 0, len(asked))
+	for part := range slices.Chunk(asked, MaxBatch) {
+		ops := make([]Op, len(part))
+		for i, a := range part {
+			var f filter
+			for _, id := range a.IDs {
+				f.term(a.Table.PrimaryID, id)
+			}
+			q := Query{Select: []string{a.Table.PrimaryID}, Filter: f.take()}
+			ops[i] = readOp(a.Table.EntitySet, q.encode())
+		}
+		err := c.readMany(ctx, part[0].Table.LogicalName, ops, func(i int, body []byte) error {
+			var page struct{ Value []json.RawMessage }
+			if err := json.Unmarshal(body, &page); err != nil {
+				return err
+			}
+			there := make(map[schema.GUID]struct{}, len(page.Value))
+			for _, row := range page.Value {
+				id, err := guidMember(row, part[i].Table.PrimaryID)
+				if err != nil {
+					return err
+				}
+				there[id] = struct{}{}
+			}
+			found = append(found, there)
+			return nil
+		})
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -111,6 +112,36 @@ func TestExisting(t *testing.T) {
 	}
 	if found, err := newClient(t, s.URL, nil).Existing(t.Context(), orders, nil); err != nil || len(found) != 0 {
 		t.Errorf("none: %v, %v", found, err)
+	}
+}
+
+// TestExistingEach: records of several tables are looked for in one request; a table that may not be read is an error.
+func TestExistingEach(t *testing.T) {
+	requests, second := 0, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"value\":[]}"
+	s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		body, _ := io.ReadAll(r.Body)
+		for _, want := range []string{"contoso_orders?$select=contoso_orderid&$filter=contoso_orderid%20eq%2001", "contacts?$select=contactid&$filter=contactid%20eq%2001"} {
+			if !strings.Contains(string(body), want) {
+				t.Errorf("no %s in %s", want, body)
+			}
+		}
+		w.Header().Set("Content-Type", "multipart/mixed; boundary=b")
+		fmt.Fprintf(w, "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"value\":[{\"@odata.etag\":\"1\",\"contoso_orderid\":\"01000000-0000-0000-0000-000000000002\"}]}\r\n"+
+			"--b\r\nContent-Type: application/http\r\n\r\n%s\r\n--b--\r\n", second)
+	})
+	ids := []schema.GUID{{0: 1, 15: 1}, {0: 1, 15: 2}}
+	c := newClient(t, s.URL, nil)
+	found, err := c.ExistingEach(t.Context(), []Asked{{orders, ids}, {contacts, ids}})
+	if err != nil || len(found) != 2 || len(found[0]) != 1 || len(found[1]) != 0 || requests != 1 {
+		t.Errorf("%v, %v, in %d requests", err, found, requests)
+	}
+	if _, there := found[0][ids[1]]; !there {
+		t.Errorf("found %v", found[0])
+	}
+	second = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\r\n{\"error\":{\"code\":\"0x80040220\",\"message\":\"no\"}}"
+	if found, err := c.ExistingEach(t.Context(), []Asked{{orders, ids}, {contacts, ids}}); KindOf(err) != Setup || found != nil {
+		t.Errorf("%v, %v", err, found)
 	}
 }
 
