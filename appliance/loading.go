@@ -72,7 +72,7 @@ func (p *Project) Load(ctx, drain context.Context, o LoadOptions) (r LoadResult,
 	if err := l.meet(ctx, drain); err != nil {
 		return r, err
 	}
-	if err := l.open(); err != nil {
+	if err := l.open(ctx); err != nil {
 		return r, err
 	}
 	if err := p.meetRestored(ctx, drain, l.b, l.target, l.tracker); err != nil {

@@ -95,7 +95,7 @@ func (l *loadRun) meet(ctx, drain context.Context) (err error) {
 }
 
 // open opens the files and the journal of changes, and makes the loader with them.
-func (l *loadRun) open() error {
+func (l *loadRun) open(ctx context.Context) error {
 	p := l.p
 	routes, err := p.routes(l.target, l.b)
 	if err != nil {
@@ -110,7 +110,7 @@ func (l *loadRun) open() error {
 	announce(l.tracker, l.survey.run.Predicted)
 	p.tracker.Store(l.tracker)
 	l.atEnd(func() { p.tracker.Store(nil) })
-	undo, err := p.openUndo(func(table, text string) {
+	undo, err := p.openUndo(ctx, func(table, text string) {
 		l.survey.Note(table, text)
 		l.r.Notes = append(l.r.Notes, text) // a load may be over before anybody looks
 	})

@@ -238,7 +238,7 @@ func TestMaskedFiles(t *testing.T) {
 	}
 	// What kept a key between two commands would open them.
 	os.Remove(filepath.Join(dir, "work", keptKeyFile))
-	undo, err := ledger.OpenUndo(filepath.Join(dir, "work", undoFile), set, 1)
+	undo, err := ledger.OpenUndo(filepath.Join(dir, "work", undoFile), set, ledger.Journaled{}, 1)
 	if err == nil {
 		err = undo.Keep("contact", ledger.FoundNot, []ledger.Image{{Seq: 1, Had: []byte(`{"lastname":"` + secretName(5) + `"}`), Wrote: []byte("{}")}})
 	}

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -29,7 +30,7 @@ func (p *Project) workFile(name string) string { return filepath.Join(p.work(), 
 
 // openUndo opens the journal of changes, for what the newest generation does. What is wrong with it, short of
 // what makes it another file, does not keep a load from going on: note is told.
-func (p *Project) openUndo(note func(table, text string)) (*ledger.Undo, error) {
+func (p *Project) openUndo(ctx context.Context, note func(table, text string)) (*ledger.Undo, error) {
 	all, err := p.ledger.Generations()
 	if err != nil {
 		return nil, err
@@ -40,9 +41,13 @@ func (p *Project) openUndo(note func(table, text string)) (*ledger.Undo, error) 
 	}
 	path := p.workFile(undoFile)
 	missing := loaded && !exists(path)
-	u, err := ledger.OpenUndo(path, p.set, newest)
+	u, err := ledger.OpenUndo(path, p.set, p.ledger.Journaled(), newest)
 	if err != nil {
 		return nil, p.explainUndo(err)
+	}
+	if err := p.ledger.Accompany(ctx, u); err != nil {
+		u.Close()
+		return nil, err
 	}
 	if missing {
 		note("", "the journal of changes, "+path+", was missing and begins anew: what was loaded until now cannot be rolled back")
@@ -55,7 +60,7 @@ func (p *Project) openUndo(note func(table, text string)) (*ledger.Undo, error) 
 
 // readUndo reads the journal of changes, to look at it.
 func (p *Project) readUndo() (*ledger.Undo, error) {
-	u, err := ledger.ReadUndo(p.workFile(undoFile), p.set)
+	u, err := ledger.ReadUndo(p.workFile(undoFile), p.set, p.ledger.Journaled())
 	return u, p.explainUndo(err)
 }
 

@@ -20,6 +20,16 @@ func undoEntry(t *testing.T, journal []byte, kind, action, generation byte) int 
 	return at
 }
 
+// undoMarkEnd is where the last mark ends that a generation wrote.
+func undoMarkEnd(t *testing.T, journal []byte, generation byte) int {
+	t.Helper()
+	at := bytes.LastIndex(journal, append([]byte{6, 0, 0, 0, 0, generation, 0, 0}, "dvmundo2"...))
+	if at < 0 {
+		t.Fatal("the journal has no mark")
+	}
+	return at + 8 + 8 + 8
+}
+
 // TestRollbackWithADamagedJournal: what is damaged is told and counted, the rest goes back, loads go on, and
 // nothing that the journal does not prove is deleted or overwritten.
 func TestRollbackWithADamagedJournal(t *testing.T) {
@@ -57,6 +67,8 @@ func TestRollbackWithADamagedJournal(t *testing.T) {
 		{"a claim is damaged", "full", claims, RollbackTable{Delete: 24, Unknown: 5, Damaged: 3, Maybe: 24}, false, "what they told is not known", ""},
 		{"a claim of an earlier generation", "last", claims, RollbackTable{Restore: 3}, false, "cannot be read", ""},
 		{"its end is half written", "last", append(slices.Clone(sound), sound[32:60]...), RollbackTable{Restore: 3}, true, "28 bytes half written", ""},
+		{"it was cut off where a mark ends", "last", sound[:undoMarkEnd(t, sound, 1)], RollbackTable{}, false, "what they told is not known", ""},
+		{"and all of that goes back", "full", sound[:undoMarkEnd(t, sound, 1)], RollbackTable{Delete: 32, Maybe: 32}, false, "what they told is not known", ""},
 		{"it is missing", "full", nil, RollbackTable{Unknown: 32}, true, "there is none", ""},
 		{"it is another file", "last", other, RollbackTable{}, false, "file is not a ledger", "put back the project's own"},
 	} {
@@ -105,7 +117,7 @@ func TestRollbackWithADamagedJournal(t *testing.T) {
 			os.Remove(path)
 		}
 		noted := ""
-		u, err := p.openUndo(func(_, text string) { noted += text })
+		u, err := p.openUndo(t.Context(), func(_, text string) { noted += text })
 		if err != nil || !strings.Contains(noted, what) {
 			t.Fatalf("%s: %v, noted: %s", what, err, noted)
 		}

@@ -100,7 +100,7 @@ func (p *Project) openBack(ctx context.Context, o RollbackOptions) (g *goingBack
 	if err := p.sameIDs(g.b); err != nil {
 		return g, err
 	}
-	if g.undo, err = p.openUndo(g.tracker.Note); err != nil {
+	if g.undo, err = p.openUndo(ctx, g.tracker.Note); err != nil {
 		return g, p.explainTarget(err)
 	}
 	if g.target, err = p.meet(ctx, o.Load.PerUser, o.Load.NewTarget); err != nil {

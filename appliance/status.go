@@ -72,6 +72,7 @@ type Status struct {
 	Next         []string         `json:"next"`                   // what a person does next, in words
 
 	Generations []GenerationStatus `json:"generations"` // oldest first
+	UndoBytes   int64              `json:"undoBytes"`   // size of the journal of changes, which a rollback needs
 	Audit       string             `json:"audit"`       // number and hash of the newest audit entry
 }
 
@@ -130,7 +131,7 @@ func (p *Project) Status(ctx context.Context) (Status, error) {
 	if s.Generations, err = p.generations(); err != nil {
 		return s, err
 	}
-	s.Audit = p.ledger.AuditHead().String()
+	s.Audit, s.UndoBytes = p.ledger.AuditHead().String(), p.undoSize()
 	if n := len(s.Generations); n > 0 && s.Generations[n-1].Begun != nil && p.Config.Estimate.Window > 0 {
 		due := s.Generations[n-1].Begun.Add(p.Config.Estimate.Window)
 		s.Due = &due

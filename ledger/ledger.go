@@ -66,6 +66,8 @@ type Ledger struct {
 	mu     sync.RWMutex      // protects the fields below and those of each table; only the writer changes them
 	tables map[string]*table // by name
 	head   AuditHead         // of the audit trail
+	beside *Undo             // the journal whose length each commit notes; nil: none is open
+	length Journaled         // as noted last
 
 	failure atomic.Pointer[error] // why the ledger is poisoned; set once
 	queue   chan *request         // to the writer
@@ -160,7 +162,7 @@ func (l *Ledger) start(ctx context.Context, whole bool) error {
 			return err
 		}
 	}
-	l.set, l.epoch, l.restored, l.head = m.set, m.epoch, m.restored, m.head
+	l.set, l.epoch, l.restored, l.head, l.length = m.set, m.epoch, m.restored, m.head, m.journal
 	if l.o.ReadOnly {
 		return nil
 	}

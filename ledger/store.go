@@ -37,6 +37,7 @@ var (
 	keyEpoch    = []byte("epoch")    // u64: opened for writing so many times
 	keyClean    = []byte("clean")    // u8: 1 when closed in order, 0 while open
 	keyRestored = []byte("restored") // restoredRecord as JSON; absent: never restored
+	keyJournal  = []byte("journal")  // Journaled: what is on the disk of the journal of changes; absent: there was none
 	keyAudit    = []byte("audit")    // the audit trail's head: seq u64, hash 32 bytes; absent: it is empty
 )
 
@@ -140,6 +141,7 @@ type meta struct {
 	clean    bool
 	restored restoredRecord // zero: never
 	head     AuditHead
+	journal  Journaled
 }
 
 // upgrade makes a file of an older version one of this: the buckets that came since, and the number.
@@ -195,15 +197,19 @@ func readMeta(tx *bolt.Tx) (m meta, err error) {
 	var restored restoredRecord
 	_, err4 := getJSON(b, keyRestored, &restored)
 	head, err5 := get(b, keyAudit)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	journal, err6 := get(b, keyJournal)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return m, err
 	}
-	if len(set) != 16 || len(epoch) != 8 || len(clean) != 1 || head != nil && len(head) != 40 {
+	if len(set) != 16 || len(epoch) != 8 || len(clean) != 1 || head != nil && len(head) != 40 || journal != nil && len(journal) != journaledSize {
 		return m, errors.New("a value of the meta bucket has not its length")
 	}
 	m.set, m.epoch, m.clean, m.restored = [16]byte(set), binary.BigEndian.Uint64(epoch), clean[0] == 1, restored
 	if head != nil {
 		m.head = AuditHead{Seq: binary.BigEndian.Uint64(head), Hash: [32]byte(head[8:])}
+	}
+	if journal != nil {
+		m.journal = decodeJournaled(journal)
 	}
 	return m, nil
 }

@@ -30,9 +30,10 @@ type Undo struct {
 	file    *os.File   // nil: open for reading only
 	began   time.Time  // when the file was made
 	size    int64
-	synced  int64 // what lies before is on the disk
-	marked  int64 // and the file itself says so of what lies before
-	torn    int64 // bytes at the end that a crash left half written
+	synced  int64     // what lies before is on the disk
+	marked  int64     // and the file itself says so of what lies before
+	noted   Journaled // what the ledger knew of it when it was opened
+	torn    int64     // bytes at the end that a crash left half written
 	err     error
 	frames  []undoFrame
 	damages []Damage
@@ -90,13 +91,14 @@ const (
 )
 
 // OpenUndo opens the journal at path, or makes it. What a crash left half written at its end is cut
-// off: nobody was told that it is durable. generation is that of what is going to be added.
-func OpenUndo(path string, set [16]byte, generation uint32) (*Undo, error) {
+// off: nobody was told that it is durable. noted is what the ledger knows of it (Ledger.Journaled); generation is
+// that of what is going to be added.
+func OpenUndo(path string, set [16]byte, noted Journaled, generation uint32) (*Undo, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the journal of changes: %w", err)
 	}
-	u := &Undo{path: path, generation: generation, file: f}
+	u := &Undo{path: path, generation: generation, file: f, noted: noted}
 	if err := u.begin(set); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open the journal of changes %s: %w", path, classify(err))
@@ -111,14 +113,27 @@ func (u *Undo) begin(set [16]byte) error {
 		return err
 	}
 	if end == 0 {
-		u.began = time.Now()
+		if u.began = time.Now(); u.began.Unix() == u.noted.Began { // of which the ledger is not to think that it is the former one
+			u.began = u.began.Add(time.Second)
+		}
 		head := append([]byte(undoMagic), set[:]...)
 		if _, err := u.file.WriteAt(binary.BigEndian.AppendUint64(head, uint64(u.began.Unix())), 0); err != nil {
 			return err
 		}
 		end = int64(undoHead)
 	}
-	if err := errors.Join(u.file.Truncate(end), u.file.Sync(), syncDir(u.path)); err != nil {
+	// One that was cut short gets its length back: the hole is damage, and the mark behind it says so, and of whom.
+	if err := u.file.Truncate(end); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(u.damages, func(d Damage) bool { return d.To > u.marked }) && u.noted.Generation > 0 {
+		mark := framed(markPayload(u.noted.Generation, end))
+		if _, err := u.file.WriteAt(mark, end); err != nil {
+			return err
+		}
+		u.marked, end = end, end+int64(len(mark))
+	}
+	if err := errors.Join(u.file.Sync(), syncDir(u.path)); err != nil {
 		return err
 	}
 	u.size, u.synced, u.torn = end, end, 0
@@ -275,8 +290,9 @@ func (u *Undo) Close() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if mark := u.mark(); u.err == nil && mark != nil {
-		if _, err := u.file.WriteAt(mark, u.size); err == nil { // without it nothing is lost
-			_ = u.file.Sync()
+		if _, err := u.file.WriteAt(mark, u.size); err == nil && u.file.Sync() == nil { // without it nothing is lost
+			u.size += int64(len(mark))
+			u.synced = u.size
 		}
 	}
 	return u.file.Close()

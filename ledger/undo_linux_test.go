@@ -40,7 +40,7 @@ func TestUndoOnAFullDisk(t *testing.T) {
 	u = undoAt(t, path, 1)
 	must(t, u.Keep("account", FoundNot, []Image{{Seq: kept, Had: []byte("h"), Wrote: []byte("w")}}))
 	must(t, u.Close())
-	u, err = ReadUndo(path, [16]byte{7})
+	u, err = ReadUndo(path, [16]byte{7}, Journaled{})
 	must(t, err)
 	if c := u.Since(1, "account"); c.Changed.Len() != int(kept)+1 || c.Made.Len() > 0 || len(u.Damages()) > 0 || len(images(t, u, 1, "account", Range{0, 1000})) != int(kept)+1 {
 		t.Errorf("%d images are there, want %d; damaged is %v", c.Changed.Len(), kept+1, u.Damages())

@@ -16,7 +16,7 @@ import (
 
 func undoAt(t *testing.T, path string, generation uint32) *Undo {
 	t.Helper()
-	u, err := OpenUndo(path, [16]byte{7}, generation)
+	u, err := OpenUndo(path, [16]byte{7}, Journaled{}, generation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestUndoAgainstAModel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read, err := ReadUndo(path, [16]byte{7})
+	read, err := ReadUndo(path, [16]byte{7}, Journaled{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestUndoCutShort(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenUndo(path, [16]byte{7}, 1); !errors.Is(err, ErrOtherSet) && !errors.Is(err, ErrNotLedger) {
+		if _, err := OpenUndo(path, [16]byte{7}, Journaled{}, 1); !errors.Is(err, ErrOtherSet) && !errors.Is(err, ErrNotLedger) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if b, _ := os.ReadFile(path); string(b) != text {
@@ -198,7 +198,7 @@ func TestUndoFromManySides(t *testing.T) {
 		})
 	}
 	all.Wait()
-	read, err := ReadUndo(path, [16]byte{7})
+	read, err := ReadUndo(path, [16]byte{7}, Journaled{})
 	if err != nil || read.Since(1, "a").Made.Len() != 160 {
 		t.Errorf("%d records, %v", read.Since(1, "a").Made.Len(), err)
 	}

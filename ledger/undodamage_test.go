@@ -59,7 +59,7 @@ func TestUndoDamaged(t *testing.T) {
 	starts := threeGenerations(t, path)
 	sound, err := os.ReadFile(path)
 	must(t, err)
-	whole, err := ReadUndo(path, [16]byte{7})
+	whole, err := ReadUndo(path, [16]byte{7}, Journaled{})
 	must(t, err)
 	want := map[uint32]map[string]any{}
 	for since := uint32(1); since <= 3; since++ {
@@ -70,7 +70,7 @@ func TestUndoDamaged(t *testing.T) {
 	check := func(what string, struck []byte, from int) {
 		t.Helper()
 		must(t, os.WriteFile(path, struck, 0o600))
-		u, err := ReadUndo(path, [16]byte{7})
+		u, err := ReadUndo(path, [16]byte{7}, Journaled{})
 		must(t, err)
 		list := u.Damages()
 		if (len(list) == 0) != (from >= lastMark) {
@@ -152,7 +152,7 @@ func TestUndoHeadDamaged(t *testing.T) {
 		struck := bytes.Clone(sound)
 		struck[i] ^= 0x40
 		must(t, os.WriteFile(path, struck, 0o600))
-		if _, err := OpenUndo(path, [16]byte{7}, 4); !errors.Is(err, ErrNotLedger) && !errors.Is(err, ErrOtherSet) {
+		if _, err := OpenUndo(path, [16]byte{7}, Journaled{}, 4); !errors.Is(err, ErrNotLedger) && !errors.Is(err, ErrOtherSet) {
 			t.Errorf("byte %d: %v", i, err)
 		}
 		if after, _ := os.ReadFile(path); !bytes.Equal(after, struck) {
@@ -164,13 +164,13 @@ func TestUndoHeadDamaged(t *testing.T) {
 // TestUndoMissing: where there is no journal, one begins, and says since when.
 func TestUndoMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "undo")
-	u, err := ReadUndo(path, [16]byte{7})
+	u, err := ReadUndo(path, [16]byte{7}, Journaled{})
 	if err != nil || !u.Began().IsZero() || u.Since(1, "account").Made.Len() > 0 {
 		t.Errorf("%v, begun %v", err, u.Began())
 	}
 	must(t, undoAt(t, path, 1).Close())
 	again := undoAt(t, path, 1)
-	if read, err := ReadUndo(path, [16]byte{7}); err != nil || read.Began().IsZero() || !read.Began().Equal(again.Began()) {
+	if read, err := ReadUndo(path, [16]byte{7}, Journaled{}); err != nil || read.Began().IsZero() || !read.Began().Equal(again.Began()) {
 		t.Errorf("%v, begun %v and %v", err, read.Began(), again.Began())
 	}
 }
@@ -179,7 +179,7 @@ func TestUndoMissing(t *testing.T) {
 func TestUndoExamine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "undo")
 	starts := threeGenerations(t, path)
-	u, err := ReadUndo(path, [16]byte{7})
+	u, err := ReadUndo(path, [16]byte{7}, Journaled{})
 	must(t, err)
 	tables := []Table{{Name: "account", Count: 3100}, {Name: "contact", Count: 3010}}
 	if p := u.Examine(tables); len(p.Faults) > 0 || p.Checked != 16 {
@@ -195,7 +195,7 @@ func TestUndoExamine(t *testing.T) {
 	b[starts[2]+300] ^= 1
 	must(t, os.WriteFile(path, b[:len(b)-3], 0o600))
 	tables[0].Count++
-	u, err = ReadUndo(path, [16]byte{7})
+	u, err = ReadUndo(path, [16]byte{7}, Journaled{})
 	must(t, err)
 	if p := u.Examine(tables); len(p.Faults) != 1 || !strings.Contains(p.Faults[0], "cannot be read") || u.Torn() == 0 || u.Size() >= int64(len(b)) {
 		t.Errorf("%+v, %d torn of %d", p, u.Torn(), u.Size())

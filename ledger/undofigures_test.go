@@ -68,7 +68,7 @@ func TestUndoFigures(t *testing.T) {
 	t.Logf("kept: %.0f/s; the same text as it is, with as many syncs: %.0f/s; ratio %.2f", records/kept.Seconds(), records/plain.Seconds(), plain.Seconds()/kept.Seconds())
 
 	begin := time.Now()
-	u, err = ReadUndo(path, [16]byte{7})
+	u, err = ReadUndo(path, [16]byte{7}, Journaled{})
 	must(t, err)
 	opened := time.Since(begin)
 	begin = time.Now()

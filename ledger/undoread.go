@@ -16,8 +16,7 @@ import (
 // What is wrong in a journal of changes is one of two things. A crash leaves its end half written: nobody
 // was told that that is durable, and it is cut off. Damage strikes what was durable: it is left as it
 // is, and passed over. Marks in the file tell one from the other: each says how much was on the disk when it was
-// written. After a crash the last addition has no mark behind it until the next one; damage there, before
-// the next open, is taken for the crash's.
+// written; and so does the ledger, which also knows of what is no longer there, as the file was cut short.
 
 // Damage is a part of the journal of changes that cannot be read.
 type Damage struct {
@@ -59,9 +58,10 @@ func (u *Undo) Incomplete(since uint32) bool {
 // is none.
 func (u *Undo) Began() time.Time { return u.began }
 
-// ReadUndo reads the journal at path, without changing it. One that is not there is empty.
-func ReadUndo(path string, set [16]byte) (*Undo, error) {
-	u := &Undo{path: path}
+// ReadUndo reads the journal at path, without changing it. One that is not there is empty. noted is what the
+// ledger knew of it before.
+func ReadUndo(path string, set [16]byte, noted Journaled) (*Undo, error) {
+	u := &Undo{path: path, noted: noted}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return u, nil
@@ -161,6 +161,9 @@ func (s *undoScan) frames(r io.Reader) error {
 			if err != nil {
 				return err
 			}
+			if end == s.at { // of itself it says nothing, and needs no other
+				end += frameHead + int64(len(payload))
+			}
 			s.u.marked = max(s.u.marked, end)
 		} else {
 			s.u.frames = append(s.u.frames, frame)
@@ -247,13 +250,23 @@ func (s *undoScan) finish() int64 {
 		u.damages = append(u.damages, Damage{From: s.at, To: s.size, First: max(s.generation, 1), Last: ^uint32(0)})
 		end = s.size
 	}
-	crash := slices.IndexFunc(u.damages, func(d Damage) bool { return d.From >= u.marked && s.size-d.From <= tornAtMost })
+	durable := u.marked
+	if u.noted.Began == u.began.Unix() {
+		durable = max(durable, u.noted.Length)
+	} else {
+		u.noted = Journaled{}
+	}
+	if end < durable { // it was cut short, or its end is damage and no crash's
+		d := Damage{From: end, To: max(durable, s.size), First: max(s.generation, 1), Last: u.noted.Generation}
+		u.damages, end = append(u.damages, d), d.To
+	}
+	crash := slices.IndexFunc(u.damages, func(d Damage) bool { return d.From >= durable && s.size-d.From <= tornAtMost })
 	if crash >= 0 { // nobody was told that anything from there on is durable
 		end = u.damages[crash].From
 		u.damages = u.damages[:crash]
 		u.frames = slices.DeleteFunc(u.frames, func(f undoFrame) bool { return f.at >= end })
 	}
-	u.torn = s.size - end
+	u.torn = max(s.size-end, 0)
 	return end
 }
 

@@ -12,7 +12,7 @@ import (
 // who looks for something in it; whose project's it is does not matter. left are the bytes that
 // are left out: what is damaged, and what a crash left half written.
 func UndoTexts(path string, w io.Writer) (left int64, err error) {
-	u, err := ReadUndo(path, [16]byte{})
+	u, err := ReadUndo(path, [16]byte{}, Journaled{})
 	if err != nil {
 		return 0, err
 	}

@@ -349,6 +349,9 @@ func (l *Ledger) transact(change func(*bolt.Tx) error) error {
 		if err := change(tx); err != nil {
 			return err
 		}
+		if err := l.noteJournal(tx); err != nil {
+			return err
+		}
 		if err := l.faulty(beforeCommit); err != nil {
 			return err
 		}

@@ -208,6 +208,9 @@ func printGenerations(env *Env, s appliance.Status) {
 		}
 		env.say("\ngeneration %d (%s): %s inserts, %s updates, %s deletes planned; %s", g.Number, g.Name, count(g.Insert), count(g.Update), count(g.Delete), state)
 	}
+	if s.UndoBytes > 0 {
+		env.say("journal of changes, which a rollback needs: %s", size(s.UndoBytes))
+	}
 	if s.Audit != "" {
 		number, hash, _ := strings.Cut(s.Audit, ":")
 		env.say("audit trail: %s entries, head %s", number, shortHash(hash))

@@ -21,7 +21,7 @@ import (
 // journaled gives a world a journal of changes; generation says of what.
 func (w *world) journaled(generation uint32) *ledger.Undo {
 	w.t.Helper()
-	u, err := ledger.OpenUndo(filepath.Join(filepath.Dir(w.path), "undo"), [16]byte{}, generation)
+	u, err := ledger.OpenUndo(filepath.Join(filepath.Dir(w.path), "undo"), [16]byte{}, ledger.Journaled{}, generation)
 	if err != nil {
 		w.t.Fatal(err)
 	}
