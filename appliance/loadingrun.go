@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"dvmigrate/appliance/dataverse"
@@ -110,10 +111,14 @@ func (l *loadRun) open(ctx context.Context) error {
 	announce(l.tracker, l.survey.run.Predicted)
 	p.tracker.Store(l.tracker)
 	l.atEnd(func() { p.tracker.Store(nil) })
+	if mb := p.undoSize() >> 20; mb > 100 { // some seconds for each GB
+		l.tracker.Doing(fmt.Sprintf("reading the journal of changes, %d MB", mb), progress.Unknown)
+	}
 	undo, err := p.openUndo(ctx, func(table, text string) {
 		l.survey.Note(table, text)
 		l.r.Notes = append(l.r.Notes, text) // a load may be over before anybody looks
 	})
+	l.tracker.Doing("", progress.Unknown)
 	if err != nil {
 		return p.explainTarget(err)
 	}

@@ -24,6 +24,7 @@ import (
 //	reconciled.json               the last one
 //	reconciled/generation-N.json  the last one of each staging
 //	reconciled/<table>.ndjson     the last one's mismatches, a line each, for SQL
+//	reconciled/<table>.due        which records it found missing or different, all of them (reconciledue.go)
 //	reconciled/<table>.versions   at which version each record was equal (reconcileversions.go)
 //	reconciled/unfinished.json    how far one has come that did not end (reconcileprogress.go)
 //
@@ -115,6 +116,7 @@ type keptMismatch struct {
 type mismatchFiles struct {
 	dir  string
 	open map[string]*mismatchFile
+	dues map[string]string // temporary names of the files of due, by table
 }
 
 type mismatchFile struct {
@@ -156,6 +158,8 @@ func (m *mismatchFiles) anew(table string) {
 		os.Remove(file.f.Name())
 		delete(m.open, table)
 	}
+	os.Remove(m.dues[table]) // "": nothing
+	delete(m.dues, table)
 }
 
 // finish puts the files of the tables in place of those of an earlier comparison.
@@ -169,6 +173,10 @@ func (m *mismatchFiles) finish(tables []reconcile.TableResult) error {
 		err = errors.Join(file.w.Flush(), file.f.Close())
 		if err == nil {
 			err = os.Rename(file.f.Name(), m.path(t.Name))
+		}
+		if due := m.dues[t.Name]; err == nil && due != "" {
+			delete(m.dues, t.Name)
+			err = os.Rename(due, m.duePath(t.Name))
 		}
 		if err != nil {
 			os.Remove(file.f.Name())
@@ -184,11 +192,14 @@ func (m *mismatchFiles) drop() {
 		file.f.Close()
 		os.Remove(file.f.Name())
 	}
+	for _, name := range m.dues {
+		os.Remove(name)
+	}
 }
 
 // newMismatchFiles removes what a killed comparison has left.
 func (p *Project) newMismatchFiles() (*mismatchFiles, error) {
-	m := &mismatchFiles{dir: filepath.Join(p.work(), reconciledFolder), open: map[string]*mismatchFile{}}
+	m := &mismatchFiles{dir: filepath.Join(p.work(), reconciledFolder), open: map[string]*mismatchFile{}, dues: map[string]string{}}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return nil, err
 	}

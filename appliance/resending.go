@@ -27,8 +27,6 @@ type ResentTable struct {
 	// Left is how many stay as they are: extra and double records, and those whose row is gone or does
 	// not fit.
 	Left int64 `json:"left"`
-	// More is how many the comparison found beyond those that it keeps one by one (keptMismatches).
-	More int64 `json:"more"`
 }
 
 // RetryReconciled lets records wait again that the last comparison found missing or different: after a
@@ -90,35 +88,19 @@ func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r Resent
 	if !ok {
 		return r, errors.New("the ledger does not know the table")
 	}
-	missing, different := &ledger.Ranges{}, &ledger.Ranges{}
-	if t.Missing > 0 && t.Missing == t.Source { // there is nothing: they need not be listed
-		for seq := range at.Count {
-			if e, _ := p.ledger.Entry(t.Name, seq); inTarget(e) {
-				missing.Add([]ledger.Range{ledger.One(seq)})
-			}
-		}
-	} else if err := p.eachMismatch(t.Name, func(x keptMismatch) {
-		switch {
-		case x.Seq == nil:
-		case x.Kind == reconcile.Missing:
-			missing.Add([]ledger.Range{ledger.One(*x.Seq)})
-		case x.Kind == reconcile.Different:
-			different.Add([]ledger.Range{ledger.One(*x.Seq)})
-		}
-	}); err != nil {
+	due, err := p.keptDue(t.Name, at.Count)
+	if err != nil {
 		return r, err
 	}
-	different.Remove(missing.List())
-	r.More = max(0, t.Missing-int64(missing.Len())) + max(0, t.Different-int64(different.Len()))
 	s := syncer{p: p, table: stagedTable{Name: t.Name, Number: at.Number}}
 	// What has no row any more, or one that does not fit, cannot be sent.
 	err = p.stage.Scan(ctx, "SELECT dm_seq FROM "+duckstage.Ident(t.Name)+" WHERE dm_hold IS NULL ORDER BY dm_seq", nil, func(b *column.Batch) error {
 		for _, n := range b.Columns[0].Ints[:b.Rows] {
 			switch seq := uint32(n); {
-			case missing.Has(seq):
+			case dueHas(due.missing, seq):
 				s.do(seq, ledger.Insert)
 				r.Inserts++
-			case different.Has(seq):
+			case dueHas(due.different, seq):
 				s.do(seq, ledger.Update)
 				r.Updates++
 			default:
@@ -134,21 +116,6 @@ func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r Resent
 	if err == nil {
 		err = s.flush(ctx)
 	}
-	r.Left = t.Missing + t.Different + t.Extra + t.Duplicates - r.Inserts - r.Updates - r.More
+	r.Left = t.Missing + t.Different + t.Extra + t.Duplicates - r.Inserts - r.Updates
 	return r, err
-}
-
-// eachMismatch calls fn with what the last comparison keeps of a table, which may be nothing.
-func (p *Project) eachMismatch(table string, fn func(keptMismatch)) error {
-	lines, err := p.keptMismatches(table)
-	if err != nil {
-		return err
-	}
-	for x, ok, err := lines.next(); ok || err != nil; x, ok, err = lines.next() {
-		if err != nil {
-			return err
-		}
-		fn(x)
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,6 +40,13 @@ func TestRetryReconciled(t *testing.T) {
 	retry := func(want ...ResentTable) {
 		t.Helper()
 		compare()
+		texts, err := filepath.Glob(filepath.Join(dir, "work", reconciledFolder, "*.ndjson"))
+		for _, path := range texts { // of which only some are kept
+			err = errors.Join(err, os.Remove(path))
+		}
+		if err != nil || len(texts) != 4 {
+			t.Fatalf("%v, texts are kept in %v", err, texts)
+		}
 		r, err := p.RetryReconciled(t.Context(), nil)
 		if err != nil || len(r.Tables) != len(want) {
 			t.Fatalf("%v, %+v, want %+v", err, r.Tables, want)

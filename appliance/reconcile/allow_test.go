@@ -43,7 +43,7 @@ func TestLooseColumn(t *testing.T) {
 	}
 }
 
-// TestKeptMismatches: so many of each kind are handed on, all are counted, and where
+// TestKeptMismatches: so many of each kind are handed on, all are counted and told by their rows, and where
 // values are masked none of the target's is in any result.
 func TestKeptMismatches(t *testing.T) {
 	const n = 60
@@ -53,8 +53,10 @@ func TestKeptMismatches(t *testing.T) {
 		have = append(have, row{"contactid": id("contact", i), "lastname": "a secret name"})
 	}
 	kinds := map[string]int{}
+	var missing, different []uint64
 	got := run(t, s, book, rows{"contacts": have}, bind(t, world(t), "contact", "lastname"), func(o *Options) {
 		o.Limit, o.Keep, o.Hide = 2, 15, true
+		o.Due = func(_ string, m, d []uint64) error { missing, different = m, d; return nil }
 		o.Found = func(table string, seq int64, m Mismatch) error {
 			kinds[m.Kind]++
 			if m.Kind == Different && (seq < 20 || m.Got != "(not shown: 13 characters)") {
@@ -65,5 +67,8 @@ func TestKeptMismatches(t *testing.T) {
 	})
 	if kinds[Missing] != 15 || kinds[Different] != 15 || got.Missing != 20 || got.Different != 40 {
 		t.Errorf("kept %v, %q", kinds, brief(got))
+	}
+	if len(missing) != 1 || len(different) != 1 || missing[0] != 1<<20-1 || different[0] != 1<<60-1<<20 {
+		t.Errorf("missing are %b, different %b", missing, different)
 	}
 }

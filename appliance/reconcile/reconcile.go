@@ -83,6 +83,9 @@ type Options struct {
 	// seq is the staged row's number, -1 where there is none. nil: nobody keeps them.
 	Found func(table string, seq int64, m Mismatch) error
 	Keep  int
+	// Due is handed, when a table was compared, the staged rows of all records that are missing, and of all that
+	// differ: one bit each, row n is bit n%64 of word n/64. nil: nobody asks.
+	Due func(table string, missing, different []uint64) error
 	// Anew says that what Found was handed of a table is void: it is compared anew.
 	Anew func(table string)
 	// Parallel is how many slices of a table are read at once; less than 2: one after the other.
@@ -149,7 +152,8 @@ type comparison struct {
 	differ   map[string]*ColumnCount
 	failed   error // of Found
 	seen     seqSet
-	began    uint32 // unix seconds; 0 = nothing moves meanwhile
+	due      struct{ missing, different seqSet } // for Options.Due; empty: nobody asks
+	began    uint32                              // unix seconds; 0 = nothing moves meanwhile
 }
 
 // room reports whether another mismatch of the kind is shown or kept, so that nobody
@@ -219,6 +223,9 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		}
 	}
 	w.seen = newSeqSet(count)
+	if o.Due != nil {
+		w.due.missing, w.due.different = newSeqSet(count), newSeqSet(count)
+	}
 	if o.Sample > 0 && t.Link == nil && o.Sample < w.result.Source {
 		w.only = w.atRandom(o.Sample)
 		w.result.Sampled = int64(len(w.only))
@@ -248,6 +255,9 @@ func compare(ctx context.Context, s stage, b book, c client, o Options, t *mappi
 		w.missingOf()
 	default:
 		w.missing()
+	}
+	if o.Due != nil && w.failed == nil {
+		w.failed = o.Due(t.Name, w.due.missing.bits, w.due.different.bits)
 	}
 	if w.failed != nil {
 		return w.result, fmt.Errorf("keep the mismatches: %w", w.failed)
@@ -280,6 +290,7 @@ func (w *comparison) missing() {
 				continue
 			}
 			w.result.Missing++
+			w.due.missing.add(seq)
 			w.found(example{Mismatch: Mismatch{Kind: Missing}, seq: seq, staged: true})
 		}
 	}

@@ -395,6 +395,7 @@ func (r *records) compareRow(p pending, seq uint32, v []*column.Vector, i int) e
 	}
 	if differs {
 		r.result.Different++
+		r.due.different.add(seq)
 	}
 	r.noteEqual(p, seq, !differs)
 	return nil
