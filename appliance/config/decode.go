@@ -19,6 +19,7 @@ type decoder struct {
 	faults  Faults
 	origins map[string]origin
 	unset   map[string]bool // what was said of variables that are not set: once is enough
+	unread  map[string]bool // settings that have no value because of such a variable
 }
 
 func (d *decoder) fault(n *yaml.Node, path, message, hint string) {
@@ -170,11 +171,9 @@ func (d *decoder) text(n *yaml.Node, path string) (string, bool) {
 	if err != nil {
 		hint := "$${ stands for ${ itself"
 		if strings.HasSuffix(err.Error(), "is not set") {
+			d.unread[path] = true
 			if d.unset[err.Error()] {
 				return "", false
-			}
-			if d.unset == nil {
-				d.unset = map[string]bool{}
 			}
 			d.unset[err.Error()] = true
 			hint = "set it before the command, as in: export NAME=value"

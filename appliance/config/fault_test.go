@@ -55,6 +55,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"another version":                {"version: 2\nname: x\n", "1:10: `version` is 2; the most is 1"},
 		"a variable that is not set":     {body("target:\n  tenant: ${NOT_SET}"), "4:11: `target.tenant` needs the environment variable NOT_SET, which is not set; set it before the command, as in: export NAME=value"},
 		"one of several uses":            {body("target:\n  tenant: ${NOT_SET}\nsources:\n  a: ${NOT_SET}\n  b: ${NOT_SET}"), "4:11: `target.tenant` needs the environment variable NOT_SET, which is not set; set it before the command, as in: export NAME=value"},
+		"one of several databases":       {body("sources:\n  a: {database: postgres, dsn: \"${NOT_SET}\", table: x}\n  b: {database: postgres, dsn: \"${NOT_SET}\", table: y}"), "4:32: `sources.a.dsn` needs the environment variable NOT_SET, which is not set; set it before the command, as in: export NAME=value"},
 		"a broken reference":             {body("schema: a${b"), "3:9: `schema` has a ${ without a variable's name and }; $${ stands for ${ itself"},
 		"a reference for a number":       {body("load: {batch: \"${N}\"}"), "3:15: `load.batch` takes no ${NAME}; only text does; a setting's own environment variable overrides it, such as DVMIGRATE_LOAD_BATCH"},
 		"a secret in the file":           {body("target:\n  secret: hunter2"), "4:11: `target.secret` is written out in the file; a secret must come from the environment; write `secret: ${NAME}` and set the variable NAME; treat what was in the file as known to others"},

@@ -55,13 +55,13 @@ func Load(dir string, env func(string) (string, bool)) (*Config, error) {
 func parse(data []byte, dir string, env func(string) (string, bool)) (*Config, error) {
 	c := Default()
 	c.Dir = dir
-	d := &decoder{file: File, env: env, origins: map[string]origin{}}
+	d := &decoder{file: File, env: env, origins: map[string]origin{}, unset: map[string]bool{}, unread: map[string]bool{}}
 	d.document(data, reflect.ValueOf(c).Elem())
 	d.environment(c)
 	c.origins = d.origins
 	c.loaded = c.values()
 
-	faults, faulty := d.faults, map[string]bool{}
+	faults, faulty := d.faults, d.unread
 	for _, f := range d.faults {
 		faulty[f.Key] = true
 	}
