@@ -11,7 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/plan"
 	"dvmigrate/duckstage"
 )
 
@@ -23,6 +26,17 @@ type Draft struct {
 	Unmatched []string     `json:"unmatched"` // sources that no transform was written for
 
 	Why map[string]string `json:"why"` // by source of Unmatched
+
+	Open   []DraftQuestion `json:"open"`             // of what was written now
+	Order  []string        `json:"order"`            // of loading; empty when the transforms have faults
+	Faults config.Faults   `json:"faults,omitempty"` // of all transforms, as `check` has them
+}
+
+// DraftQuestion is a line that needs an answer.
+type DraftQuestion struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
 }
 
 // DraftTable is one transform.
@@ -32,16 +46,17 @@ type DraftTable struct {
 	File      string `json:"file"`
 	Kept      bool   `json:"kept"`      // there was one already, which was left as it is
 	Matched   int    `json:"matched"`   // columns that were guessed
-	Left      int    `json:"left"`      // columns of the source that were not
+	Left      int    `json:"left"`      // columns of the source that were not, keys aside
 	Questions int    `json:"questions"` // places marked ??? in the file
 }
 
 // Draft writes a first transform for every staged source that is like a table of the
 // schema: the columns guessed by name, texts converted by the form of their values,
 // lookups found by looking which columns hold another source's keys, and sheets for
-// choices. What is there already is left as it is.
+// choices. Several sources that are like one table feed it together. What is there already
+// is left as it is.
 func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err error) {
-	out = Draft{Version: 1, Tables: []DraftTable{}, Maps: []string{}, Unmatched: []string{}, Why: map[string]string{}}
+	out = Draft{Version: 1, Tables: []DraftTable{}, Maps: []string{}, Unmatched: []string{}, Why: map[string]string{}, Open: []DraftQuestion{}, Order: []string{}}
 	end, err := p.record(ctx, "draft", p.o.Args)
 	if err != nil {
 		return out, err
@@ -55,7 +70,8 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 	if err != nil {
 		return out, err
 	}
-	d := drafter{p: p, out: &out, pulled: pulled != nil, columns: map[string][]SourceColumn{}, table: map[string]*mapping.GuessedTable{}, keys: map[string][]string{}, like: map[string]string{}}
+	d := drafter{p: p, out: &out, pulled: pulled != nil, columns: map[string][]SourceColumn{}, table: map[string]*mapping.GuessedTable{}, keys: map[string][]string{},
+		prefix: map[string]string{}, like: map[string]string{}, texts: map[string][]duckstage.ValueCount{}}
 	for _, c := range profile.Columns {
 		if d.columns[c.Source] == nil {
 			d.sources = append(d.sources, c.Source)
@@ -68,8 +84,10 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 	if err := d.assign(ctx); err != nil {
 		return out, err
 	}
+	done := map[string]bool{}
 	for _, source := range d.sources {
-		if d.table[source] == nil {
+		g := d.table[source]
+		if g == nil {
 			linked, err := d.link(ctx, source)
 			if err != nil {
 				return out, fmt.Errorf("draft from %s: %w", source, err)
@@ -81,12 +99,33 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 			out.Why[source] = d.why(source)
 			continue
 		}
-		watch("drafting "+source, -1)
-		if err := d.write(ctx, source); err != nil {
-			return out, fmt.Errorf("draft from %s: %w", source, err)
+		if done[g.Table.LogicalName] {
+			continue
+		}
+		done[g.Table.LogicalName] = true
+		watch("drafting "+g.Table.LogicalName, -1)
+		if err := d.write(ctx, g.Table); err != nil {
+			return out, fmt.Errorf("draft %s: %w", g.Table.LogicalName, err)
 		}
 	}
-	return out, nil
+	return out, p.orderOf(ctx, &out)
+}
+
+// orderOf says in what order the tables will be loaded, or what their transforms lack.
+func (p *Project) orderOf(ctx context.Context, out *Draft) error {
+	b, err := p.bind(ctx, p.stage)
+	if errors.As(err, &out.Faults) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range b.plan.Steps {
+		if s.Pass == plan.Insert || s.Pass == plan.Link {
+			out.Order = append(out.Order, s.Table)
+		}
+	}
+	return nil
 }
 
 type drafter struct {
@@ -94,20 +133,24 @@ type drafter struct {
 	out     *Draft
 	pulled  bool // users and currencies of the target are in the stage
 	sources []string
-	columns map[string][]SourceColumn        // by source
-	table   map[string]*mapping.GuessedTable // by source
-	keys    map[string][]string              // by source: the columns that tell its rows apart
-	like    map[string]string                // by source: the table it is most like
+	columns map[string][]SourceColumn         // by source
+	table   map[string]*mapping.GuessedTable  // by source
+	keys    map[string][]string               // by source: the columns that tell its rows apart
+	prefix  map[string]string                 // by source: what stands before its keys, which another of its table has too
+	like    map[string]string                 // by source: the table it is most like
+	texts   map[string][]duckstage.ValueCount // by file of a choice: the texts of the sources so far
 }
 
-// assign gives each source the table it is most like, no table twice: the best pairs
-// first.
+// assign gives each source the table it is most like: the best pairs first, each table
+// one source. Those that are left over feed the table that they are most like as well, if
+// they have what people see its records by.
 func (d *drafter) assign(ctx context.Context) error {
 	type pair struct {
 		source string
 		guess  mapping.GuessedTable
 	}
 	var pairs []pair
+	best, named := map[string]mapping.GuessedTable{}, map[string]bool{}
 	for _, source := range d.sources {
 		if strings.HasPrefix(source, "map_") {
 			continue
@@ -132,6 +175,8 @@ func (d *drafter) assign(ctx context.Context) error {
 		if d.like[source] = guesses[0].Table.LogicalName; len(keys) == 0 {
 			continue // nothing to tell rows apart by
 		}
+		best[source] = guesses[0]
+		named[guesses[0].Table.LogicalName] = named[guesses[0].Table.LogicalName] || guesses[0].Named()
 		for _, g := range guesses {
 			if g.Score >= 0.85*guesses[0].Score { // much worse than its best is no match, when that is taken
 				pairs = append(pairs, pair{source, g})
@@ -141,12 +186,68 @@ func (d *drafter) assign(ctx context.Context) error {
 	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(b.guess.Score, a.guess.Score) })
 	taken := map[string]bool{}
 	for _, p := range pairs {
-		if d.table[p.source] != nil || taken[p.guess.Table.LogicalName] {
+		name := p.guess.Table.LogicalName
+		if d.table[p.source] != nil || taken[name] || named[name] && !p.guess.Named() {
 			continue
 		}
-		d.table[p.source], taken[p.guess.Table.LogicalName] = &p.guess, true
+		d.table[p.source], taken[name] = &p.guess, true
+	}
+	for source, g := range best {
+		if d.table[source] == nil && taken[g.Table.LogicalName] && g.Named() {
+			d.table[source] = &g
+		}
+	}
+	return d.separate(ctx)
+}
+
+// feeds are the sources of a table, the one that is most like it first.
+func (d *drafter) feeds(table string) (sources []string) {
+	for _, s := range d.sources {
+		if g := d.table[s]; g != nil && g.Table.LogicalName == table {
+			sources = append(sources, s)
+		}
+	}
+	slices.SortStableFunc(sources, func(a, b string) int { return cmp.Compare(d.table[b].Score, d.table[a].Score) })
+	return sources
+}
+
+// separate finds the sources whose keys another one of their table has, too: theirs get the
+// source's name before them, since a legacy key is one of a table.
+func (d *drafter) separate(ctx context.Context) error {
+	for _, t := range d.p.Schema.Tables {
+		feeds := d.feeds(t.LogicalName)
+		for i, source := range feeds {
+			for _, other := range feeds[:i] {
+				var both bool
+				query := fmt.Sprintf("SELECT EXISTS (SELECT CAST(%s AS VARCHAR) FROM source.%s AS s INTERSECT SELECT CAST(%s AS VARCHAR) FROM source.%s AS s)",
+					d.key(source, "s"), duckstage.Ident(source), d.key(other, "s"), duckstage.Ident(other))
+				if err := d.p.stage.Row(ctx, []any{&both}, query); err != nil {
+					return err
+				}
+				if both {
+					d.prefix[source] = source + "/"
+				}
+			}
+		}
 	}
 	return nil
+}
+
+// key is the legacy key of a source's rows, in SQL.
+func (d *drafter) key(source, alias string) string {
+	var parts []string
+	for _, k := range d.keys[source] {
+		parts = append(parts, alias+"."+identifier(k))
+	}
+	return d.keyed(source, strings.Join(parts, " || '/' || "))
+}
+
+// keyed is the legacy key of the source's row that a value is the key of.
+func (d *drafter) keyed(source, value string) string {
+	if d.prefix[source] == "" {
+		return value
+	}
+	return duckstage.Quote(d.prefix[source]) + " || " + value
 }
 
 // why says why no transform was written for a source, and what to do.
@@ -158,10 +259,8 @@ func (d *drafter) why(source string) string {
 	if len(d.keys[source]) == 0 {
 		return "like " + like + ", but neither a column nor two together tell its rows apart"
 	}
-	for other, g := range d.table {
-		if g.Table.LogicalName == like {
-			return fmt.Sprintf("like %s, which %s feeds: where both do, add it to transform/%s.sql with UNION ALL BY NAME", like, other, like)
-		}
+	if feeds := d.feeds(like); len(feeds) > 0 {
+		return fmt.Sprintf("like %s, which %s feeds, but has nothing by which people see one: where it adds to those rows, join it in transform/%s.sql", like, feeds[0], like)
 	}
 	return "hardly like " + like
 }
@@ -203,38 +302,44 @@ func (d *drafter) keysOf(ctx context.Context, source string) ([]string, error) {
 	return nil, nil
 }
 
-// write writes the transform of one source.
-func (d *drafter) write(ctx context.Context, source string) error {
-	g := d.table[source]
-	name := g.Table.LogicalName
-	path := filepath.Join(d.p.Config.Path(d.p.Config.Transforms), name+".sql")
-	rel, err := filepath.Rel(d.p.Config.Dir, path)
-	if err != nil {
-		rel = path
+// write writes the transform of one table.
+func (d *drafter) write(ctx context.Context, t *schema.Table) error {
+	path, rel := d.file(t.LogicalName)
+	kept, feeds := exists(path), d.feeds(t.LogicalName)
+	text := fmt.Sprintf("-- %s from %s: a draft, guessed from names and values. Look at every line; ??? marks what\n-- needs an answer. dvmigrate preview %s shows what comes out.\n", t.LogicalName, strings.Join(feeds, " and "), t.LogicalName)
+	for i, source := range feeds {
+		w := draftSQL{d: d, source: source, t: t, alias: "s", kept: kept}
+		if err := w.read(ctx); err != nil {
+			return err
+		}
+		if i > 0 {
+			text += fmt.Sprintf("UNION ALL BY NAME  -- are rows of %s records of %s, too? Where they are the same ones, join them instead ???\n", source, t.LogicalName)
+			w.questions++
+		}
+		text += w.text()
+		d.out.Tables = append(d.out.Tables, DraftTable{Table: t.LogicalName, Source: source, File: rel, Kept: kept, Matched: w.matched, Left: len(w.left), Questions: w.questions})
 	}
-	row := DraftTable{Table: name, Source: source, File: rel, Kept: exists(path)}
-	w := draftSQL{d: d, source: source, t: g.Table, alias: "s", kept: row.Kept}
-	if err := w.references(ctx); err != nil {
+	if kept {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	for _, c := range d.columns[source] {
-		if err := w.column(ctx, c, g.Columns); err != nil {
-			return err
+	for i, line := range strings.Split(text, "\n") {
+		if question := strings.TrimSuffix(strings.TrimLeft(line, "- "), " ???"); i > 1 && strings.HasSuffix(line, " ???") {
+			d.out.Open = append(d.out.Open, DraftQuestion{File: rel, Line: i + 1, Text: strings.Join(strings.Fields(question), " ")})
 		}
 	}
-	row.Matched, row.Left = w.matched, len(w.left)
-	w.unnamed()
-	row.Questions = w.questions
-	if !row.Kept {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		if err := writeFile(path, []byte(w.text())); err != nil {
-			return err
-		}
+	return writeFile(path, []byte(text))
+}
+
+// file is where a table's transform is, and as people read it.
+func (d *drafter) file(table string) (path, shown string) {
+	path = filepath.Join(d.p.Config.Path(d.p.Config.Transforms), table+".sql")
+	if rel, err := filepath.Rel(d.p.Config.Dir, path); err == nil {
+		return path, rel
 	}
-	d.out.Tables = append(d.out.Tables, row)
-	return nil
+	return path, path
 }
 
 // link writes the transform of an N:N relationship, if the source is two columns with the
@@ -244,23 +349,23 @@ func (d *drafter) link(ctx context.Context, source string) (bool, error) {
 	if len(cols) != 2 {
 		return false, nil
 	}
-	var ends [2]string // the tables whose keys they are
+	var ends, froms [2]string // the tables whose keys they are, and their sources
 	for i, c := range cols {
 		for _, other := range d.sources {
 			if d.table[other] == nil || len(d.keys[other]) != 1 || ends[i] != "" {
 				continue
 			}
-			share, err := d.share(ctx, source, c.Name, other)
+			share, _, err := d.share(ctx, source, c.Name, other)
 			if err != nil {
 				return false, err
 			}
 			if share >= 0.5 {
-				ends[i] = d.table[other].Table.LogicalName
+				ends[i], froms[i] = d.table[other].Table.LogicalName, other
 			}
 		}
 	}
 	for _, m := range d.p.Schema.ManyToMany {
-		first, second := cols[0].Name, cols[1].Name
+		first, second := d.keyed(froms[0], duckstage.Ident(cols[0].Name)), d.keyed(froms[1], duckstage.Ident(cols[1].Name))
 		switch {
 		case ends[0] == "" || ends[1] == "":
 			continue
@@ -270,15 +375,11 @@ func (d *drafter) link(ctx context.Context, source string) (bool, error) {
 		default:
 			continue
 		}
-		path := filepath.Join(d.p.Config.Path(d.p.Config.Transforms), m.Intersect+".sql")
-		rel, err := filepath.Rel(d.p.Config.Dir, path)
-		if err != nil {
-			rel = path
-		}
+		path, rel := d.file(m.Intersect)
 		row := DraftTable{Table: m.Intersect, Source: source, File: rel, Kept: exists(path), Matched: 2}
 		if !row.Kept {
 			sql := fmt.Sprintf("-- %s from %s: a draft. Links of %s and %s.\nSELECT %s || '/' || %s AS legacy_key, %s AS %s, %s AS %s\nFROM %s\n", m.Intersect, source, m.Table1, m.Table2,
-				duckstage.Ident(first), duckstage.Ident(second), duckstage.Ident(first), m.Column1, duckstage.Ident(second), m.Column2, duckstage.Ident(source))
+				first, second, first, m.Column1, second, m.Column2, duckstage.Ident(source))
 			if err := writeFile(path, []byte(sql)); err != nil {
 				return false, err
 			}

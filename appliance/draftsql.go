@@ -2,16 +2,18 @@ package appliance
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/transform"
 )
 
 // draftSQL is one SELECT that is being written.
@@ -20,54 +22,180 @@ type draftSQL struct {
 	source    string
 	t         *schema.Table
 	alias     string
-	kept      bool     // its file is there already
-	lines     []string // of the select list: expression, target, remark
-	joins     []string
+	kept      bool // its file is there already
+	lines     []draftLine
 	left      []string // what was not used, as comments
-	options   []string // what the choices may be, as comments
+	open      []string // what somebody has to answer, as comments
+	asked     []string // columns of the target that questions are about
 	matched   int
+	joins     int // that were proposed
 	questions int
 
 	refs     map[string]reference // by source column
 	joinable map[string]string    // by source column: a source whose keys it has, and that no lookup can point to
 }
 
-// reference is a column of keys of another source.
-type reference struct {
-	column *schema.Column
-	other  string
-	share  float64
-	sure   bool // the name says so, too, and nothing else is likely
+// draftLine is one column of the select list.
+type draftLine struct{ expr, target, remark string }
+
+// read guesses all that a SELECT from the source says.
+func (w *draftSQL) read(ctx context.Context) error {
+	if err := w.references(ctx); err != nil {
+		return err
+	}
+	columns, guesses := w.d.columns[w.source], w.d.table[w.source].Columns
+	w.name(columns, guesses)
+	for _, c := range columns {
+		if err := w.column(ctx, c, guesses); err != nil {
+			return err
+		}
+	}
+	w.unnamed()
+	return w.missing(ctx)
 }
 
-// unnamed asks for the primary name, if no column gives it: records without one are hard to
-// find, and most tables require it.
-func (w *draftSQL) unnamed() {
+// given reports whether a column of the target has a value.
+func (w *draftSQL) given(column string) bool {
+	return slices.ContainsFunc(w.lines, func(l draftLine) bool { return l.target == column })
+}
+
+// asks is the target's column by which people see a record, if it takes values; nil else.
+func (w *draftSQL) asks() *schema.Column {
 	c := w.t.Column(w.t.PrimaryName)
-	if c == nil || !c.Writable(false) || c.NoWebAPI || slices.ContainsFunc(w.lines, func(l string) bool { return strings.Contains(l, " AS "+c.LogicalName+",") }) {
+	if c == nil || !c.Writable(false) || c.NoWebAPI || c.LogicalName == "fullname" {
+		return nil
+	}
+	return c
+}
+
+// nameless is how columns are called that name a row where nothing else does.
+var nameless = regexp.MustCompile(`(?i)(name|label|titel|title|subject|betreff|bezeichnung|description|beschreibung|text)$`)
+
+// name takes for the primary name, where no column is like it, a text that describes the row
+// and fits.
+func (w *draftSQL) name(columns []SourceColumn, guesses map[string]mapping.Guess) {
+	to := w.asks()
+	if to == nil || w.d.table[w.source].Named() {
 		return
 	}
-	w.questions++
-	w.left = append(w.left, fmt.Sprintf("--   nothing gives %s, by which people see a record ???\n", c.LogicalName))
+	for _, c := range columns {
+		if g, ok := guesses[c.Name]; ok && g.Column.LogicalName != "description" {
+			continue
+		}
+		if c.SQLType == "VARCHAR" && c.Share == 1 && nameless.MatchString(c.Name) && c.MaxLength <= int64(max(to.MaxLength, 100)) {
+			guesses[c.Name] = mapping.Guess{Column: to, Score: 0.7}
+			return
+		}
+	}
 }
 
+// unnamed gives the primary name its row's key, if no column gives it: records without one
+// are hard to find, and most tables require it.
+func (w *draftSQL) unnamed() {
+	if c := w.asks(); c != nil && !w.given(c.LogicalName) {
+		w.add(w.d.key(w.source, w.alias), c.LogicalName, "nothing is like the name by which people see a record: for now its key ???")
+		w.matched--
+	}
+}
+
+// missing asks for what the table requires and no column gives.
+func (w *draftSQL) missing(ctx context.Context) error {
+	money := slices.ContainsFunc(w.lines, func(l draftLine) bool { c := w.t.Column(l.target); return c != nil && c.Type == schema.Money })
+	for _, c := range w.t.Columns {
+		currency := c.LogicalName == "transactioncurrencyid" && money
+		if w.given(c.LogicalName) || slices.Contains(w.asked, c.LogicalName) || !c.Writable(false) || c.NoWebAPI || c.Default != nil || c.LogicalName == w.t.PrimaryID || c.LogicalName == w.t.PrimaryName {
+			continue
+		}
+		who := map[string]string{"system": "the service requires", "business": "the business requires"}[c.Required]
+		switch {
+		case c.Type == schema.Owner || c.Type == schema.State || c.Type == schema.Status:
+			continue
+		case currency:
+			who = "money needs, else it gets the loading user's"
+		case who == "":
+			continue
+		}
+		var sql []string
+		if c.Type.IsLookup() && len(c.Targets) == 1 {
+			values, expr, err := w.there(ctx, c)
+			if err != nil {
+				return err
+			}
+			if len(values) == 1 {
+				w.add(expr, c.LogicalName, who+": the only one there is ???")
+				w.matched--
+				continue
+			}
+			sql = []string{expr + " AS " + c.LogicalName + ","}
+			switch {
+			case len(values) > 1:
+				who += "; there are " + strings.Join(values, ", ")
+			case !w.d.pulled:
+				who += "; `dvmigrate target pull` reads what there is"
+			}
+		}
+		w.ask(c.LogicalName, fmt.Sprintf("nothing gives %s, which %s", c.LogicalName, who), sql...)
+	}
+	return nil
+}
+
+// there are some of the records that a lookup may point to, by what people see them by, and
+// how a row points to the first; to any, if none is known.
+func (w *draftSQL) there(ctx context.Context, c *schema.Column) (values []string, expr string, err error) {
+	by := "name"
+	if t := w.d.p.Schema.Table(c.Targets[0]); t != nil && t.PrimaryName != "" {
+		by = t.PrimaryName
+	}
+	first := "..."
+	if c.Targets[0] == "transactioncurrency" {
+		by, first = "isocurrencycode", "EUR"
+	}
+	relation := transform.PulledPrefix + c.Targets[0]
+	columns, err := w.d.p.stage.Columns(ctx, "source", relation)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, "", err
+	}
+	if w.d.pulled && slices.ContainsFunc(columns, func(c duckstage.ColumnInfo) bool { return c.Name == by }) {
+		query := fmt.Sprintf("SELECT DISTINCT CAST(%[1]s AS VARCHAR) FROM source.%[2]s WHERE %[1]s IS NOT NULL ORDER BY 1 LIMIT 5", duckstage.Ident(by), duckstage.Ident(relation))
+		err := w.d.p.stage.Rows(ctx, query, nil, func(scan func(...any) error) error {
+			values = append(values, "")
+			return scan(&values[len(values)-1])
+		})
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	if len(values) > 0 {
+		first = values[0]
+	}
+	return values, fmt.Sprintf("existing(%s, %s, %s)", duckstage.Quote(c.Targets[0]), duckstage.Quote(by), duckstage.Quote(first)), nil
+}
+
+// text is the SELECT, its columns below one another.
 func (w *draftSQL) text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "-- %s from %s: a draft, guessed from names and values. Look at every line; ??? marks what\n-- needs an answer. dvmigrate preview %s shows what comes out.\n", w.t.LogicalName, w.source, w.t.LogicalName)
-	var keys []string
-	for _, k := range w.d.keys[w.source] {
-		keys = append(keys, w.alias+"."+duckstage.Ident(k))
+	lines := append([]draftLine{{w.d.key(w.source, w.alias), "legacy_key", "different in every row"}}, w.lines...)
+	exprs, targets := 0, 0
+	for _, l := range lines {
+		if n := utf8.RuneCountInString(l.expr); n <= mostAligned {
+			exprs = max(exprs, n)
+		}
+		targets = max(targets, len(l.target)+1)
 	}
-	fmt.Fprintf(&b, "SELECT\n  %s AS legacy_key,  -- different in every row\n", strings.Join(keys, " || '/' || "))
-	b.WriteString(strings.Join(w.lines, ""))
-	// The last column's comma has to go: it stands before the remark.
-	text := b.String()
-	if at := strings.LastIndex(text, ",  -- "); at >= 0 {
-		text = text[:at] + text[at+1:]
+	text := "SELECT\n"
+	for i, l := range lines {
+		comma := ","
+		if i == len(lines)-1 {
+			comma = ""
+		}
+		line := fmt.Sprintf("  %-*s AS %s%s", exprs, l.expr, l.target, comma)
+		if l.remark != "" {
+			line = fmt.Sprintf("  %-*s AS %-*s -- %s", exprs, l.expr, targets, l.target+comma, l.remark)
+		}
+		text += line + "\n"
 	}
-	text += fmt.Sprintf("FROM %s AS %s\n%s", duckstage.Ident(w.source), w.alias, strings.Join(w.joins, ""))
-	if len(w.options) > 0 {
-		text += "-- Options:\n" + strings.Join(w.options, "")
+	text += fmt.Sprintf("FROM %s AS %s\n", duckstage.Ident(w.source), w.alias)
+	if len(w.open) > 0 {
+		text += "-- Open:\n" + strings.Join(w.open, "")
 	}
 	if len(w.left) > 0 {
 		text += "-- Not used:\n" + strings.Join(w.left, "")
@@ -75,17 +203,37 @@ func (w *draftSQL) text() string {
 	return text
 }
 
+// mostAligned is up to what length expressions stand in a column of their own.
+const mostAligned = 60
+
 func (w *draftSQL) add(expr, target, remark string) {
 	if strings.Contains(remark, "???") {
 		w.questions++
 	}
 	w.matched++
-	w.lines = append(w.lines, fmt.Sprintf("  %s AS %s,  -- %s\n", expr, target, remark))
+	w.lines = append(w.lines, draftLine{expr, target, remark})
+}
+
+// leave notes a column that is not used, with lines that would use it.
+func (w *draftSQL) leave(c SourceColumn, why string, sql ...string) {
+	w.left = append(w.left, note(fmt.Sprintf("%s: %s%s", c.Name, why, examples(c)), sql))
+}
+
+// ask notes a question about a column of the target, with lines of SQL that answer it.
+func (w *draftSQL) ask(about, question string, sql ...string) {
+	w.questions++
+	w.asked = append(w.asked, about)
+	w.open = append(w.open, note(question+" ???", sql))
+}
+
+// note is a comment, with lines below it that become SQL without their dashes.
+func note(text string, sql []string) string {
+	return "--   " + strings.Join(append([]string{text}, sql...), "\n--     ") + "\n"
 }
 
 // column writes what a source column becomes.
 func (w *draftSQL) column(ctx context.Context, c SourceColumn, guesses map[string]mapping.Guess) error {
-	value := w.alias + "." + duckstage.Ident(c.Name)
+	value := w.alias + "." + identifier(c.Name)
 	if r, ok := w.refs[c.Name]; ok {
 		w.refer(value, c, r)
 		return nil
@@ -97,21 +245,29 @@ func (w *draftSQL) column(ctx context.Context, c SourceColumn, guesses map[strin
 	if ok && (w.referred(g.Column) || g.Column.Type.IsLookup() && g.Score < 0.75) {
 		ok = false // a likeness of names alone is not enough for a lookup
 	}
-	if !ok || c.Proposal == Drop {
-		why := fmt.Sprintf("%.0f %% filled", 100*c.Share)
-		if c.Proposal == Drop {
-			why = c.Why
-		}
-		if other, ok := w.joinable[c.Name]; ok {
-			why = fmt.Sprintf("keys of %s: LEFT JOIN %s AS j ON j.%s = %s has its columns", other, duckstage.Ident(other), duckstage.Ident(w.d.keys[other][0]), value)
-		}
-		w.left = append(w.left, fmt.Sprintf("--   %s: %s; such as %s\n", c.Name, why, examples(c)))
+	why := c.leave()
+	if why == "" && w.flag(c, value) {
 		return nil
 	}
-	col := g.Column
-	sure := fmt.Sprintf("from %s, %.0f %% alike", c.Name, 100*g.Score)
-	if g.Score < 0.75 {
-		sure += " ???"
+	if !ok || why != "" {
+		if why == "" {
+			why = fmt.Sprintf("%.0f %% filled", 100*c.Share)
+		}
+		if other, ok := w.joinable[c.Name]; ok {
+			w.leave(c, "keys of "+other, w.joining(other, value)...)
+			return nil
+		}
+		if !slices.Contains(w.d.keys[w.source], c.Name) {
+			w.leave(c, why)
+		}
+		return nil
+	}
+	col, sure := g.Column, ""
+	switch {
+	case g.Score < 0.75:
+		sure = fmt.Sprintf("%.0f %% alike ???", 100*g.Score)
+	case g.Score < 0.9:
+		sure = fmt.Sprintf("%.0f %% alike", 100*g.Score)
 	}
 	switch {
 	case col.Type.IsLookup():
@@ -119,306 +275,56 @@ func (w *draftSQL) column(ctx context.Context, c SourceColumn, guesses map[strin
 	case col.Type == schema.Choice && len(col.Options) > 0:
 		return w.choice(ctx, c, col, value, sure)
 	case col.Type == schema.State || col.Type == schema.Status:
-		w.left = append(w.left, fmt.Sprintf("--   %s: perhaps %s: CASE %s WHEN ... THEN ... END, with statecode and statuscode ???; %s\n", c.Name, col.LogicalName, value, examples(c)))
-		w.questions++
+		w.ask(col.LogicalName, fmt.Sprintf("%s: perhaps %s, with the status reasons that go with it%s", c.Name, col.LogicalName, examples(c)),
+			fmt.Sprintf("CASE %s WHEN ... THEN 1 ELSE 0 END AS statecode,", value), fmt.Sprintf("CASE %s WHEN ... THEN 2 ELSE 1 END AS statuscode,", value))
 		return nil
 	}
 	expr, remark := convert(value, c, col)
-	if remark != "" {
-		sure += "; " + remark
-	}
-	w.add(expr, col.LogicalName, sure)
+	w.add(expr, col.LogicalName, remarks(sure, remark))
 	return nil
 }
 
-func examples(c SourceColumn) string {
-	var words []string
-	for _, v := range c.Top[:min(len(c.Top), 3)] {
-		words = append(words, strings.Join(strings.Fields(v.Value), " "))
-	}
-	return strings.Join(words, "; ")
-}
-
-// Forms of texts, as a profile writes them.
-var (
-	germanNumber  = regexp.MustCompile(`^-?[9…]+(\.[9…]+)*,9+$`)
-	englishNumber = regexp.MustCompile(`^-?[9…]+(,[9…]+)+(\.9+)?$`)
-	germanDay     = regexp.MustCompile(`^99?\.99?\.9999$`)
-	germanTime    = regexp.MustCompile(`^99?\.99?\.9999 99?:99$`)
-	germanSecond  = regexp.MustCompile(`^99?\.99?\.9999 99?:99:99$`)
-	slashDay      = regexp.MustCompile(`^99?/99?/9999$`)
-)
-
-// convert is a text as a value of the target's type.
-func convert(value string, c SourceColumn, col *schema.Column) (expr, remark string) {
-	form := ""
-	if len(c.Patterns) > 0 {
-		form = c.Patterns[0].Value
-	}
-	isText := c.SQLType == "VARCHAR"
-	switch col.Type {
-	case schema.Text, schema.Memo:
-		if col.MaxLength > 0 && c.MaxLength > int64(col.MaxLength) {
-			remark = fmt.Sprintf("the longest has %d characters, %d fit ???", c.MaxLength, col.MaxLength)
-		}
-		if isText {
-			value = "nullif(trim(" + value + "), '')"
-		}
-	case schema.Integer, schema.BigInt, schema.Decimal, schema.Money, schema.Float:
-		switch {
-		case isText && germanNumber.MatchString(form):
-			value = "replace(replace(" + value + ", '.', ''), ',', '.')"
-		case isText && englishNumber.MatchString(form):
-			value = "replace(" + value + ", ',', '')"
-		}
-	case schema.DateTime:
-		for _, f := range []struct {
-			form *regexp.Regexp
-			text string
-		}{{germanDay, "%d.%m.%Y"}, {germanTime, "%d.%m.%Y %H:%M"}, {germanSecond, "%d.%m.%Y %H:%M:%S"}, {slashDay, "%m/%d/%Y"}} {
-			if isText && f.form.MatchString(form) {
-				value = "try_strptime(" + value + ", '" + f.text + "')"
-				if f.form == slashDay {
-					remark = "month first ???"
-				}
-			}
-		}
-	case schema.YesNo:
-		if yes := yesOf(c); isText && yes != "" {
-			value = value + " = " + duckstage.Quote(yes)
-		} else if isText {
-			remark = "which value means yes ???"
-		}
-	}
-	return value, remark
-}
-
-// yesOf is the value that means yes; "" when none does.
-func yesOf(c SourceColumn) string {
-	for _, v := range c.Top {
-		switch strings.ToLower(v.Value) {
-		case "j", "ja", "y", "yes", "true", "1", "x", "s", "si", "sí", "o", "oui":
-			return v.Value
-		}
+// leave is why a column is not brought: the word of its owner, or else the profile's; "" if it is.
+func (c SourceColumn) leave() string {
+	switch {
+	case c.Decision == Drop || c.Decision == Archive:
+		return "the profile's sheet says " + c.Decision
+	case c.Decision == "" && c.Proposal == Drop:
+		return c.Why
 	}
 	return ""
 }
 
-// refExpr is how a lookup gets the key of a staged row.
-func refExpr(col *schema.Column, table, value string) string {
-	if len(col.Targets) > 1 {
-		return fmt.Sprintf("ref(%s, %s)", duckstage.Quote(table), value)
+// plain is a name that SQL reads without quotes after an alias.
+var plain = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// identifier is a column's name as people write it after an alias.
+func identifier(name string) string {
+	if plain.MatchString(name) {
+		return name
 	}
-	return value
+	return duckstage.Ident(name)
 }
 
-// upward are words of columns that point to a row of the same source.
-var upward = regexp.MustCompile(`(?i)parent|report|manager|superior|super|konzern|mutter|boss|chief|head|ober|leiter`)
-
-// references finds the columns that hold keys of sources: their names are like the key's or
-// the source's, or point upward, and their values are keys.
-func (w *draftSQL) references(ctx context.Context) error {
-	w.refs, w.joinable = map[string]reference{}, map[string]string{}
-	taken := map[string]bool{}
-	for _, c := range w.d.columns[w.source] {
-		for _, other := range w.d.sources {
-			g := w.d.table[other]
-			if len(w.d.keys[other]) != 1 || c.Proposal == Drop || other == w.source && c.Name == w.d.keys[other][0] {
-				continue
-			}
-			alike := mapping.KeyAlike(c.Name, other, w.d.keys[other][0])
-			if other == w.source {
-				alike = 0
-				if upward.MatchString(c.Name) {
-					alike = 1
-				}
-			}
-			if alike < 0.6 {
-				continue
-			}
-			var col *schema.Column
-			likely := false
-			if g != nil {
-				col, likely = w.lookupTo(c.Name, g.Table.LogicalName, taken)
-			}
-			if col == nil && (other == w.source || alike < 0.75 || !keyName.MatchString(c.Name) || c.Name == w.d.keys[w.source][0]) {
-				continue
-			}
-			share, err := w.d.share(ctx, w.source, c.Name, other)
-			if err != nil {
-				return err
-			}
-			if col == nil {
-				if share >= 0.9 {
-					w.joinable[c.Name] = other
-				}
-				continue
-			}
-			if share >= 0.9 && share > w.refs[c.Name].share {
-				if old := w.refs[c.Name].column; old != nil {
-					delete(taken, old.LogicalName)
-				}
-				w.refs[c.Name], taken[col.LogicalName] = reference{col, other, share, likely && alike >= 0.75 && other != w.source}, true
-			}
-		}
-	}
-	return nil
+// remarks are those that say something.
+func remarks(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
 }
 
-// lookupTo is the table's lookup that may point to another and is most like a name; likely,
-// if its name says so or there is no other.
-func (w *draftSQL) lookupTo(name, target string, taken map[string]bool) (best *schema.Column, likely bool) {
-	most, n := -1.0, 0
-	for _, c := range w.t.Columns {
-		if !c.Type.IsLookup() || c.Type == schema.Owner || !c.Writable(false) || c.NoWebAPI || taken[c.LogicalName] || !slices.Contains(c.Targets, target) {
-			continue
+// examples are the most frequent values of a column, for the end of a line.
+func examples(c SourceColumn) string {
+	var words []string
+	for _, v := range c.Top[:min(len(c.Top), 3)] {
+		word := strings.Join(strings.Fields(v.Value), " ")
+		if runes := []rune(word); len(runes) > 40 {
+			word = string(runes[:39]) + "…"
 		}
-		n++
-		score := max(mapping.Alike(name, c.LogicalName), mapping.Alike(name, c.DisplayName))
-		if c.LogicalName == target+"id" || c.LogicalName == "customerid" || c.LogicalName == "parentcustomerid" || c.LogicalName == "parent"+target+"id" && target == w.t.LogicalName {
-			score = max(score, 0.8)
-		}
-		if score > most || score == most && len(c.LogicalName) < len(best.LogicalName) {
-			best, most = c, score
+		if word != "" {
+			words = append(words, word)
 		}
 	}
-	return best, n == 1 || most >= 0.75
-}
-
-// referred reports whether a column is taken by a reference.
-func (w *draftSQL) referred(col *schema.Column) bool {
-	for _, r := range w.refs {
-		if r.column == col {
-			return true
-		}
+	if len(words) == 0 {
+		return ""
 	}
-	return false
-}
-
-// refer writes a reference.
-func (w *draftSQL) refer(value string, c SourceColumn, r reference) {
-	remark := fmt.Sprintf("from %s, %.0f %% are keys of %s", c.Name, 100*r.share, r.other)
-	if !r.sure {
-		remark += " ???"
-	}
-	w.add(refExpr(r.column, w.d.table[r.other].Table.LogicalName, value), r.column.LogicalName, remark)
-}
-
-// lookup writes a column that points to another table: to a staged source whose keys it
-// holds, or to records that the target has.
-func (w *draftSQL) lookup(ctx context.Context, c SourceColumn, col *schema.Column, value, sure string) error {
-	for _, other := range w.d.sources {
-		g := w.d.table[other]
-		if g == nil || len(w.d.keys[other]) != 1 || !slices.Contains(col.Targets, g.Table.LogicalName) {
-			continue
-		}
-		share, err := w.d.share(ctx, w.source, c.Name, other)
-		if err != nil {
-			return err
-		}
-		if share < 0.5 {
-			continue
-		}
-		w.add(refExpr(col, g.Table.LogicalName, value), col.LogicalName, fmt.Sprintf("%s; %.0f %% are keys of %s", sure, 100*share, other))
-		return nil
-	}
-	target := "systemuser"
-	if len(col.Targets) > 0 && col.Type != schema.Owner {
-		target = col.Targets[0]
-	}
-	expr, how := fmt.Sprintf("existing('%s', a GUID looked up in a map)", target), ""
-	switch {
-	case col.Type == schema.Owner:
-		expr, how = "owner("+value+")", "by name, e-mail or "+OwnersSheet+" (users plan)"
-	case target == "transactioncurrency":
-		expr, how = "existing('transactioncurrency', 'isocurrencycode', "+value+")", "by its code"
-	}
-	if how != "" && w.d.pulled {
-		w.add(expr, col.LogicalName, sure+"; "+how)
-		return nil
-	}
-	if how != "" {
-		expr += ", once `dvmigrate target pull` has read them"
-	}
-	w.questions++
-	w.left = append(w.left, fmt.Sprintf("--   %s: perhaps %s: %s ???; such as %s\n", c.Name, col.LogicalName, expr, examples(c)))
-	return nil
-}
-
-// share is the part of a column's values that are keys of another source, of a sample.
-func (d *drafter) share(ctx context.Context, source, column, other string) (float64, error) {
-	var all, found int64
-	query := fmt.Sprintf(`SELECT count(*), count(*) FILTER (v IN (SELECT CAST(%s AS VARCHAR) FROM source.%s))
-		FROM (SELECT DISTINCT CAST(%s AS VARCHAR) AS v FROM source.%s WHERE %s IS NOT NULL LIMIT 10000)`,
-		duckstage.Ident(d.keys[other][0]), duckstage.Ident(other), duckstage.Ident(column), duckstage.Ident(source), duckstage.Ident(column))
-	if err := d.p.stage.Row(ctx, []any{&all, &found}, query); err != nil || all == 0 {
-		return 0, err
-	}
-	return float64(found) / float64(all), nil
-}
-
-// mostChoices is how many different texts of a choice are looked at; with more than
-// manyChoices of which hardly one is like an option, it is no choice.
-const mostChoices, manyChoices = 500, 50
-
-// choice writes a choice: its numbers as they are, or texts by way of a sheet.
-func (w *draftSQL) choice(ctx context.Context, c SourceColumn, col *schema.Column, value, sure string) error {
-	var texts []duckstage.ValueCount
-	query := fmt.Sprintf("SELECT CAST(%[1]s AS VARCHAR) AS v, count(*) AS n FROM source.%[2]s WHERE nullif(trim(CAST(%[1]s AS VARCHAR)), '') IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT %[3]d", duckstage.Ident(c.Name), duckstage.Ident(w.source), mostChoices)
-	err := w.d.p.stage.Rows(ctx, query, nil, func(scan func(...any) error) error {
-		var v duckstage.ValueCount
-		if err := scan(&v.Value, &v.Rows); err != nil {
-			return err
-		}
-		texts = append(texts, v)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(texts, func(v duckstage.ValueCount) bool { return !isOption(col, v.Value) }) {
-		w.add(value, col.LogicalName, sure+"; all are options")
-		return nil
-	}
-	likely := 0
-	for _, v := range texts {
-		if o, _ := mapping.GuessOption(col, v.Value); o != nil {
-			likely++
-		}
-	}
-	if len(texts) > manyChoices && likely*10 < len(texts) {
-		w.left = append(w.left, fmt.Sprintf("--   %s: hardly %s, which has %d options: it has %d values or more; such as %s\n", c.Name, col.LogicalName, len(col.Options), len(texts), examples(c)))
-		return nil
-	}
-	w.options = append(w.options, "--   "+col.LogicalName+": "+optionsText(col, 40)+"\n")
-	m, err := w.sheet(col, texts)
-	if err != nil {
-		return err
-	}
-	remark := sure + "; by " + m.File
-	if m.Open > 0 {
-		remark += fmt.Sprintf(", in which %d texts have no value ???", m.Open)
-	}
-	w.add(value, col.LogicalName, remark)
-	return nil
-}
-
-// sheet writes a choice's map, proposed by the likeness of the labels; not beside a
-// transform that is kept, which a map would change.
-func (w *draftSQL) sheet(col *schema.Column, texts []duckstage.ValueCount) (*OptionMap, error) {
-	m, _, err := planMap(w.t.LogicalName, col, nil, texts, nil)
-	if err != nil {
-		return nil, err
-	}
-	p := w.d.p
-	path := filepath.Join(p.Config.Dir, mapsFolder, w.t.LogicalName+"."+col.LogicalName+".csv")
-	m.File = p.shownPath(path)
-	if w.kept || exists(path) {
-		return m, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	w.d.out.Maps = append(w.d.out.Maps, m.File)
-	return m, writeCSV(path, m.table(col))
+	return "; such as " + strings.Join(words, "; ")
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -12,8 +13,9 @@ var draftEntry = entry{name: "draft", summary: "write first transforms from the 
 	long: `For every staged source that is like a table of the schema it writes transform/<table>.sql: columns
 matched by name (in several languages), texts converted by the form of their values, lookups found
 by looking which columns hold another source's keys, and a sheet in maps/ for each choice whose
-texts have to become values. What there is already is left as it is. Everything is a guess: look at
-each line, and at each ???.`,
+texts have to become values. Several sources that are like one table feed it together. After
+dvmigrate target pull it also proposes owners, currencies and what else rows point to there. What
+there is already is left as it is. Everything is a guess: look at each line, and at each ???.`,
 	make: func() command { return &draftCommand{} }}
 
 type draftCommand struct{}
@@ -53,6 +55,21 @@ func (*draftCommand) Run(ctx context.Context, env *Env) error {
 	for _, m := range d.Maps {
 		env.say("to complete: %s", m)
 	}
+	for _, q := range d.Open[:min(len(d.Open), mostOpen)] {
+		env.say("%s:%d: %s ???", q.File, q.Line, q.Text)
+	}
+	if len(d.Open) > mostOpen {
+		env.say("and %d more: look for ??? in the files", len(d.Open)-mostOpen)
+	}
+	for _, f := range d.Faults {
+		env.say("%s", f.Error())
+	}
+	if len(d.Order) > 0 {
+		env.say("load order: %s", strings.Join(d.Order, ", "))
+	}
 	env.say("next: look at the files and their ???, then dvmigrate check and dvmigrate stage")
 	return nil
 }
+
+// mostOpen is how many questions of a draft the terminal shows.
+const mostOpen = 30

@@ -28,6 +28,16 @@ type GuessedTable struct {
 	Columns map[string]Guess // by source column
 }
 
+// Named reports whether a column gives what people see a record by.
+func (g GuessedTable) Named() bool {
+	for _, c := range g.Columns {
+		if name := c.Column.LogicalName; name == g.Table.PrimaryName || g.Table.PrimaryName == "fullname" && name == "lastname" {
+			return true
+		}
+	}
+	return false
+}
+
 // Guess is where a source column may go.
 type Guess struct {
 	Column *schema.Column
@@ -66,8 +76,11 @@ func GuessTables(s *schema.Schema, source string, columns []FromColumn) []Guesse
 				strong++
 			}
 		}
-		if strong == 0 {
+		switch {
+		case strong == 0 && !g.Named():
 			name *= 0.75 // it is called so, and has little of it
+		case strong == 0:
+			name *= 0.95
 		}
 		g.Score = 0.7 * name
 		if len(columns) > 0 {

@@ -1,0 +1,86 @@
+package appliance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// drafted is what a draft writes from files, against the sample's schema.
+func drafted(t *testing.T, settings string, files map[string]string) (d Draft, text func(name string) string) {
+	t.Helper()
+	files["migration.yaml"] = "version: 1\nname: x\ntarget: {auth: none}\n" + settings
+	dir := otherProject(t, "http://127.0.0.1:1", nil, files)
+	p, err := Open(t.Context(), dir, Staging, Options{Env: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = p.Draft(t.Context(), func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Faults) > 0 {
+		t.Error(d.Faults)
+	}
+	return d, func(name string) string {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+}
+
+// TestDraftOfSourcesOfOneTable: two sources feed the accounts, with keys told apart where they
+// have the same ones; what points to either follows, and their texts of a choice share a sheet.
+func TestDraftOfSourcesOfOneTable(t *testing.T) {
+	d, text := drafted(t, "sources: {customers: c.csv, suppliers: s.csv, people: p.csv}\n", map[string]string{
+		"c.csv": "customer_id,company_name,city,industry,active\n1,Adler,Bern,Consulting,1\n2,Brand,Basel,Insurance,0\n3,Conrad,Chur,Insurance,1\n",
+		"s.csv": "supplier_id,company_name,homepage,industry\n1,Zahn,zahn.example,Consulting\n2,Yser,,Mining\n",
+		"p.csv": "no,first_name,last_name,supplier_id\nA,Ada,Aal,1\nB,Bob,Barsch,2\n"})
+	if diff := cmp.Diff(`-- account from customers and suppliers: a draft, guessed from names and values. Look at every line; ??? marks what
+-- needs an answer. dvmigrate preview account shows what comes out.
+SELECT
+  s.customer_id                            AS legacy_key,    -- different in every row
+  nullif(trim(s.customer_id), '')          AS accountnumber,
+  nullif(trim(s.company_name), '')         AS name,
+  nullif(trim(s.city), '')                 AS address1_city,
+  s.industry                               AS industrycode,  -- by maps/account.industrycode.csv
+  CASE s.active WHEN '0' THEN 1 ELSE 0 END AS statecode,     -- set last
+  CASE s.active WHEN '0' THEN 2 ELSE 1 END AS statuscode     -- in use, or no longer ???
+FROM "customers" AS s
+UNION ALL BY NAME  -- are rows of suppliers records of account, too? Where they are the same ones, join them instead ???
+SELECT
+  'suppliers/' || s.supplier_id    AS legacy_key,    -- different in every row
+  nullif(trim(s.supplier_id), '')  AS accountnumber,
+  nullif(trim(s.company_name), '') AS name,
+  nullif(trim(s.homepage), '')     AS websiteurl,
+  s.industry                       AS industrycode   -- by maps/account.industrycode.csv; texts in it without a value: 1 ???
+FROM "suppliers" AS s
+`, text("transform/account.sql")); diff != "" {
+		t.Error(diff)
+	}
+	if got := text("transform/contact.sql"); !strings.Contains(got, "ref('account', 'suppliers/' || s.supplier_id)") {
+		t.Error(got)
+	}
+	if got := text("maps/account.industrycode.csv"); !strings.Contains(got, "\nMining,1,,,\nConsulting,2,7,Consulting,proposed: 100 % alike\nInsurance,2,20,Insurance,") {
+		t.Error(got)
+	}
+	if diff := cmp.Diff([]string{"account", "contact"}, d.Order); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]DraftQuestion{
+		{"transform/account.sql", 10, "CASE s.active WHEN '0' THEN 2 ELSE 1 END AS statuscode -- in use, or no longer"},
+		{"transform/account.sql", 12, "UNION ALL BY NAME -- are rows of suppliers records of account, too? Where they are the same ones, join them instead"},
+		{"transform/account.sql", 18, "s.industry AS industrycode -- by maps/account.industrycode.csv; texts in it without a value: 1"},
+	}, d.Open); diff != "" {
+		t.Error(diff)
+	}
+}
