@@ -28,7 +28,9 @@ type call struct {
 	// RetrieveMultiple …): limits, faults, costs and statistics go by it.
 	message string
 	table   *table // of the first segment; nil for functions and metadata
-	records int    // rows the call carries, for cost and statistics
+	// resource is the set with the type-cast segments that followed it (cast.go).
+	resource string
+	records  int // rows the call carries, for cost and statistics
 
 	token     string // the bearer token
 	ref       string // "set(key)" of the row written

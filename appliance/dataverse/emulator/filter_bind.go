@@ -20,22 +20,31 @@ type binding struct {
 
 // accessor reads a property of a row, or of the row an N:1 path leads to.
 type accessor struct {
+	as  *table    // the row as one of a derived type; nil without a cast
 	nav *relation // nil for the row's own
+	to  *table    // the row it leads to as one of a derived type
 	col *column
 }
 
 func (a accessor) value(tx *tx, r row) value {
+	if a.as != nil {
+		own, ok := tx.row(a.as, r.id)
+		if !ok {
+			return value{}
+		}
+		r = own
+	}
 	if a.nav == nil {
 		return r.value(a.col)
 	}
 	ref := r.value(a.nav.col)
-	if ref.kind != kindRef || ref.target != a.nav.target {
-		return value{}
-	}
-	if a.col == a.nav.target.id {
+	if a.to == nil && a.col == a.nav.target.id {
+		if ref.kind != kindRef || ref.target != a.nav.target {
+			return value{}
+		}
 		return guidValue(ref.guid)
 	}
-	parent, ok := tx.row(ref.target, ref.guid)
+	parent, ok := tx.led(a.nav, a.to, ref)
 	if !ok {
 		return value{}
 	}
@@ -43,26 +52,39 @@ func (a accessor) value(tx *tx, r row) value {
 }
 
 // resolve finds what a path names: a property, or one property after one
-// single-valued navigation property (section 10.1).
-func (t *table) resolve(p path) (accessor, error) {
-	if len(p) > 2 {
-		return accessor{}, unsupported("The path '%s', which has more than one navigation property,", p)
+// single-valued navigation property (section 10.1). A type-cast segment may stand before
+// either.
+func (t *table) resolve(p path) (a accessor, err error) {
+	whole := p
+	if len(p) > 1 && isType(p[0]) {
+		if t, err = castOf([]*table{t}, p[0]); err != nil {
+			return a, err
+		}
+		a.as, p = t, p[1:]
 	}
-	a := accessor{}
-	if len(p) == 2 {
+	if len(p) > 1 {
 		if a.nav = t.navs[p[0]]; a.nav == nil {
 			return a, errNoProperty(t, p[0])
 		}
 		if t.isElastic() {
 			return a, errElasticLink()
 		}
-		if a.nav.target == nil { // an owner is a principal, which has nothing but its id
-			if p[1] != "ownerid" {
-				return a, errURL("Could not find a property named '%s' on type '%sprincipal'.", p[1], namespace)
+		t, p = a.nav.target, p[1:]
+		if len(p) > 1 && isType(p[0]) {
+			if a.to, err = castOf(a.nav.leadsTo(), p[0]); err != nil {
+				return a, err
 			}
-			return accessor{col: a.nav.col}, nil
+			t, p = a.to, p[1:]
 		}
-		t = a.nav.target
+		if len(p) > 1 {
+			return a, unsupported("The path '%s', which has more than one navigation property,", whole)
+		}
+		if t == nil { // an owner is a principal, which has nothing but its id
+			if p[0] != "ownerid" {
+				return a, errPrincipal(p[0])
+			}
+			return accessor{as: a.as, col: a.nav.col}, nil
+		}
 	}
 	if a.col = t.find(p[len(p)-1]); a.col == nil || a.col.hidden() {
 		return a, errNoProperty(t, p[len(p)-1])
@@ -198,7 +220,15 @@ func (b binding) bindLambda(n lambda) (predicate, error) {
 
 // collection finds a collection navigation property: what lists the ids at its
 // other end, and the table they are in.
+// A type-cast segment may follow its name.
 func (t *table) collection(nav string) (func(*tx, schema.GUID) []schema.GUID, *table, error) {
+	if name, cast, ok := strings.Cut(nav, "/"); ok {
+		each, of, err := t.collection(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		return castCollection(each, of, cast)
+	}
 	if rel := t.collections[nav]; rel != nil {
 		return func(tx *tx, id schema.GUID) []schema.GUID { return tx.collected(rel, id) }, rel.from, nil
 	}

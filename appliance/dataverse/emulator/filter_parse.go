@@ -202,10 +202,10 @@ func (p *parser) lambda(nav path, all bool) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(names) != 1 {
+	if len(names) == 0 || len(names) > 2 || len(names) == 2 && !isType(names[1]) {
 		return nil, unsupported("A lambda expression on the path '%s'", nav)
 	}
-	l := lambda{nav: names[0], all: all}
+	l := lambda{nav: strings.Join(names, "/"), all: all}
 	if err := p.advance(); err != nil { // (
 		return nil, err
 	}

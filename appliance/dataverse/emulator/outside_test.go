@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"dvmigrate/appliance/dataverse/schema"
 )
 
 // TestVerbsBeside are the verbs that section 1.4's Allow header names beside GET and
@@ -61,28 +59,7 @@ func TestBodiesOnTheWire(t *testing.T) {
 
 // TestAllActivities reads the collection that all kinds of activity share.
 func TestAllActivities(t *testing.T) {
-	e := start(t, func(o *Options) {
-		task, email := *o.Schema.Table("task"), *o.Schema.Table("email")
-		whole := tableOf("activitypointer", "ActivityPointer", "activitypointers", "activityid", "subject", text("subject", 200), lookup("regardingobjectid", "account"), text("activitytypecode", 64))
-		whole.Kind = schema.Activity
-		shared := rel("regardingobjectid", "account", "regardingobjectid_account", "Account_ActivityPointers", "Cascade")
-		whole.ManyToOne = []schema.Relationship{shared}
-		task.ManyToOne = append(task.ManyToOne[:2:2], shared)
-		email.Columns = append(email.Columns[:len(email.Columns):len(email.Columns)], lookup("regardingobjectid", "account"))
-		email.ManyToOne = []schema.Relationship{rel("regardingobjectid", "account", "regardingobjectid_account_email", "Account_Emails", "Cascade"), shared}
-		var tables []*schema.Table
-		for _, old := range o.Schema.Tables {
-			switch old.LogicalName {
-			case "task", "email":
-			default:
-				tables = append(tables, old)
-			}
-		}
-		var err error
-		if o.Schema, err = schema.New(append(tables, &task, whole, &email), o.Schema.ManyToMany); err != nil {
-			t.Fatal(err)
-		}
-	})
+	e := start(t, withPointer(t))
 	a := gid(1, 1)
 	e.want(204, "", "POST", "accounts", `{"accountid":"`+a+`","name":"A"}`)
 	e.want(204, "", "POST", "tasks", `{"subject":"call","regardingobjectid_account_task@odata.bind":"accounts(`+a+`)"}`)

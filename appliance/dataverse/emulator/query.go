@@ -96,7 +96,7 @@ func (c *call) representation(t *table) (*projection, error) {
 
 // entityBody makes the answer with one row.
 func (c *call) entityBody(tx *tx, p *projection, r row) []byte {
-	context := appendString([]byte(`"@odata.context":`), c.api+"/$metadata#"+p.t.EntitySet+p.context()+"/$entity")
+	context := appendString([]byte(`"@odata.context":`), c.api+"/$metadata#"+c.resourceOf(p.t)+p.context()+"/$entity")
 	return p.appendRow(nil, tx, r, context)
 }
 
@@ -131,27 +131,43 @@ func (c *call) answerRow(tx *tx, p *projection, r row) error {
 	return c.json(http.StatusOK, c.entityBody(tx, p, r))
 }
 
-// getRelated answers what a row's navigation property leads to: rows, their
-// $count, or their references with $ref.
+// getRelated answers what a row's navigation property leads to: rows, their $count, their
+// references with $ref, or what the rest of the path names from there.
 func (c *call) getRelated() error {
 	nav := c.segs[1]
 	rest := c.segs[2:]
-	if nav.hasKey && len(rest) == 0 {
-		return c.getMember(nav)
+	if nav.hasKey {
+		return c.getMember(nav, rest)
 	}
-	if rel := c.table.navs[nav.name]; rel != nil && rel.target != nil && len(rest) > 0 && rest[0].name != "$ref" {
-		return c.getParentProperty(rel, rest)
+	name := nav.name
+	rel := c.table.navs[name]
+	var to *table
+	if len(rest) > 0 && isType(rest[0].name) && !rest[0].hasKey {
+		var err error
+		if rel != nil {
+			to, err = castOf(rel.leadsTo(), rest[0].name)
+		} else {
+			name += "/" + rest[0].name
+		}
+		if err != nil {
+			return err
+		}
+		rest = rest[1:]
 	}
-	if len(rest) > 1 || nav.hasKey || len(rest) == 1 && rest[0].name != "$ref" && rest[0].name != "$count" {
+	if rel != nil {
+		if len(rest) == 0 || len(rest) == 1 && rest[0].name == "$ref" {
+			return c.getParent(rel, to, len(rest) == 1)
+		}
+		return c.follow(rel, to, rest)
+	}
+	if len(rest) > 1 || len(rest) == 1 && rest[0].name != "$ref" && rest[0].name != "$count" {
 		return errSegment(c.segs[len(c.segs)-1].name)
 	}
-	if each, of, err := c.table.collection(nav.name); err == nil {
-		return c.getRelatedRows(each, of, rest)
+	each, of, err := c.table.collection(name)
+	if err != nil {
+		return err
 	}
-	if len(rest) == 1 && rest[0].name == "$count" {
-		return errSegment("$count")
-	}
-	return c.getParent(nav.name, len(rest) == 1)
+	return c.getRelatedRows(each, of, rest)
 }
 
 func (c *call) getRelatedRows(each func(*tx, schema.GUID) []schema.GUID, of *table, rest []segment) error {
@@ -196,85 +212,53 @@ func (c *call) answerRefs(t *table, ids []schema.GUID) error {
 }
 
 // getParent answers the row a lookup leads to; 204 when it is null.
-func (c *call) getParent(nav string, ref bool) error {
-	rel := c.table.navs[nav]
-	if rel == nil {
-		return errSegment(nav)
-	}
+func (c *call) getParent(rel *relation, to *table, ref bool) error {
 	return c.view(func(tx *tx) error {
 		r, err := c.findRow(tx, c.table, c.segs[0].key)
 		if err != nil {
 			return err
 		}
-		v := r.value(rel.col)
-		if v.kind != kindRef || rel.target != nil && v.target != rel.target {
+		parent, ok := tx.led(rel, to, r.value(rel.col))
+		if !ok {
 			return c.noContent()
 		}
 		if ref {
 			body := c.contextOf("$ref")
-			return c.json(http.StatusOK, append(appendNamed(body, "@odata.id", c.api+"/"+v.target.EntitySet+"("+v.guid.String()+")"), '}'))
+			return c.json(http.StatusOK, append(appendNamed(body, "@odata.id", c.api+"/"+parent.t.EntitySet+"("+parent.id.String()+")"), '}'))
 		}
-		p, err := c.representation(v.target)
+		p, err := c.representation(parent.t)
 		if err != nil {
 			return err
-		}
-		parent, ok := tx.row(v.target, v.guid)
-		if !ok {
-			return c.noContent()
 		}
 		return c.answerRow(tx, p, parent)
 	})
 }
 
-// getMember answers one row of a collection: set(key)/collection(key).
-func (c *call) getMember(nav segment) error {
+// getMember answers one row of a collection, set(key)/collection(key), or what the rest of
+// the path names from there.
+func (c *call) getMember(nav segment, rest []segment) error {
 	each, of, err := c.table.collection(nav.name)
 	if err != nil {
 		return errSegment(nav.name)
 	}
-	p, err := c.representation(of)
-	if err != nil {
-		return err
-	}
-	return c.view(func(tx *tx) error {
+	var member row
+	err = c.view(func(tx *tx) error {
 		r, err := c.findRow(tx, c.table, c.segs[0].key)
 		if err != nil {
 			return err
 		}
-		member, err := c.findRow(tx, of, nav.key)
-		if err != nil {
+		if member, err = c.findRow(tx, of, nav.key); err != nil {
 			return err
 		}
 		if !slices.Contains(each(tx, r.id), member.id) {
 			return errNoRow(of, member.id)
 		}
-		return c.answerRow(tx, p, member)
+		return nil
 	})
-}
-
-// getParentProperty answers a column of the row that a lookup leads to, or its raw
-// value: set(key)/lookup/column/$value.
-func (c *call) getParentProperty(rel *relation, rest []segment) error {
-	col := rel.target.find(rest[0].name)
-	raw := len(rest) == 2 && rest[1].name == "$value"
-	if col == nil || col.hidden() || rest[0].hasKey || len(rest) > 1 && !raw {
-		return errSegment(rest[len(rest)-1].name)
+	if err != nil {
+		return err
 	}
-	return c.view(func(tx *tx) error {
-		r, err := c.findRow(tx, c.table, c.segs[0].key)
-		if err != nil {
-			return err
-		}
-		v := r.value(rel.col)
-		if v.kind != kindRef || v.target != rel.target {
-			return c.noContent()
-		}
-		parent, ok := tx.row(v.target, v.guid)
-		if !ok {
-			return c.noContent()
-		}
-		return c.answerValue(rel.target.EntitySet+"("+v.guid.String()+")", parent.value(col), col, raw)
-	})
+	return c.goOn(member, rest)
 }
 
 // viewOption puts the FetchXML of the saved or personal view that savedQuery or

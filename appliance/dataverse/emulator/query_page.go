@@ -233,7 +233,7 @@ func (c *call) answerPage(q *boundQuery, ids []schema.GUID) error {
 	if err != nil {
 		return err
 	}
-	body := c.contextOf(q.t.EntitySet + q.proj.context())
+	body := c.contextOf(c.resourceOf(q.t) + q.proj.context())
 	if body, err = c.appendCounts(body, q, ids); err != nil {
 		return err
 	}

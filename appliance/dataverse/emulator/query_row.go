@@ -24,8 +24,10 @@ type projection struct {
 // expansion is one expanded navigation property.
 type expansion struct {
 	nav    string
-	single *column // the lookup of a single-valued one
-	of     *table  // of a single-valued one: the only target; nil for an owner
+	label  string    // in the context: nav and its cast
+	rel    *relation // of a single-valued one
+	as     *table    // the row it leads to, of a derived type
+	single *column   // the lookup of a single-valued one
 	each   func(*tx, schema.GUID) []schema.GUID
 	ref    bool
 	query  *boundQuery // of the rows at the other end; for an owner's by target
@@ -93,22 +95,24 @@ func (p *projection) choose(names []string) error {
 }
 
 func (c *call) newExpansion(t *table, item expandItem, nested bool) (x expansion, err error) {
-	x = expansion{nav: item.nav, ref: item.ref}
-	rel := t.navs[item.nav]
-	if rel != nil && rel.target != nil {
-		x.single, x.of = rel.col, rel.target
-		x.query, err = c.bindQuery(rel.target, item.opts, true)
-		return x, err
-	}
-	if rel != nil {
-		x.single, x.owners = rel.col, map[*table]*boundQuery{}
-		for _, target := range rel.col.targets {
-			if x.owners[target], err = c.bindQuery(target, item.opts.known(target), true); err != nil {
+	x = expansion{nav: item.nav, label: item.nav, ref: item.ref}
+	name, cast, casts := strings.Cut(item.nav, "/")
+	if rel := t.navs[name]; rel != nil {
+		x.nav, x.rel, x.single = name, rel, rel.col
+		of := rel.target
+		if casts {
+			if x.as, err = castOf(rel.leadsTo(), cast); err != nil {
 				return x, err
 			}
+			of = x.as
 		}
-		return x, nil
+		if of != nil {
+			x.query, err = c.bindQuery(of, item.opts, true)
+			return x, err
+		}
+		return x, c.expandPrincipal(&x, item.opts)
 	}
+	x.nav = name
 	each, of, err := t.collection(item.nav)
 	if err != nil {
 		return x, err
@@ -128,13 +132,25 @@ func (c *call) newExpansion(t *table, item expandItem, nested bool) (x expansion
 	return x, err
 }
 
-// known drops from $select what a target of the owner lookup does not have: the
-// navigation property is declared to lead to either.
-func (o options) known(t *table) options {
-	if o.columns != nil {
-		o.columns = slices.DeleteFunc(slices.Clone(o.columns), func(name string) bool { _, ok := t.props[name]; return !ok })
+// expandPrincipal binds the options to either kind of owner. What may be selected is the
+// id, which is all that a principal has (section 12.6).
+func (c *call) expandPrincipal(x *expansion, o options) (err error) {
+	for _, name := range o.columns {
+		if name != "ownerid" {
+			return errPrincipal(name)
+		}
 	}
-	return o
+	if o.columns != nil {
+		x.label += "(" + strings.Join(o.columns, ",") + ")"
+		o.columns = []string{}
+	}
+	x.owners = map[*table]*boundQuery{}
+	for _, target := range x.rel.col.targets {
+		if x.owners[target], err = c.bindQuery(target, o, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nestedLink rebuilds the options of an expanded collection for its nextLink.
@@ -150,11 +166,14 @@ func nestedLink(o options) string {
 func (p *projection) context() string {
 	parts := slices.Clone(p.names)
 	for _, x := range p.expand {
-		inner := "()"
-		if x.query != nil {
-			inner = or(x.query.proj.context(), "()")
+		switch {
+		case x.query != nil:
+			parts = append(parts, x.label+or(x.query.proj.context(), "()"))
+		case strings.HasSuffix(x.label, ")"):
+			parts = append(parts, x.label)
+		default:
+			parts = append(parts, x.label+"()")
 		}
-		parts = append(parts, x.nav+inner)
 	}
 	if len(parts) == 0 {
 		return ""
@@ -243,7 +262,7 @@ func (p *projection) appendExpansion(dst []byte, tx *tx, r row, x expansion) []b
 		dst = x.query.proj.appendRow(dst, tx, child, nil)
 	}
 	dst = append(dst, ']')
-	link := p.api + "/" + p.t.EntitySet + "(" + r.id.String() + ")/" + x.nav + "?"
+	link := p.api + "/" + p.t.EntitySet + "(" + r.id.String() + ")/" + x.label + "?"
 	if x.link != "" {
 		link += x.link + "&"
 	}
@@ -257,17 +276,14 @@ func (p *projection) appendParent(dst []byte, tx *tx, r row, x expansion) []byte
 	if x.owners != nil && v.kind == kindRef {
 		query = x.owners[v.target]
 	}
-	if v.kind != kindRef || x.of != nil && v.target != x.of || query == nil {
+	parent, ok := tx.led(x.rel, x.as, v)
+	if !ok || query == nil {
 		return append(dst, "null"...)
 	}
 	if x.ref {
 		dst = append(dst, `{"@odata.id":`...)
 		dst = appendString(dst, p.api+"/"+v.target.EntitySet+"("+v.guid.String()+")")
 		return append(dst, '}')
-	}
-	parent, ok := tx.row(v.target, v.guid)
-	if !ok {
-		return append(dst, "null"...)
 	}
 	var head []byte
 	if x.owners != nil && !p.full {

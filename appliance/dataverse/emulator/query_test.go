@@ -354,7 +354,7 @@ func TestExpand(t *testing.T) {
 		}
 		return m
 	}
-	m := row("accounts(" + gid(1, 1) + ")?$select=name&$expand=primarycontactid($select=fullname;$expand=parentcustomerid_account($select=name)),ownerid($select=fullname)," +
+	m := row("accounts(" + gid(1, 1) + ")?$select=name&$expand=primarycontactid($select=fullname;$expand=parentcustomerid_account($select=name)),ownerid($select=ownerid)," +
 		"contact_customer_accounts($select=firstname;$orderby=firstname%20desc;$top=1),contoso_account_contact($select=lastname;$filter=lastname%20ne%20'x'),createdby($select=fullname)")
 	parent := m["primarycontactid"].(map[string]any)
 	if parent["fullname"] != "Ann Ek" || parent["parentcustomerid_account"].(map[string]any)["name"] != "Alpha" || parent["@odata.etag"] == nil {

@@ -175,7 +175,10 @@ func (c *call) shapeOf() (shape, error) {
 		return "", errSegment(first.name)
 	}
 	c.table = t
-	if !first.hasKey {
+	if err := c.castPath(); err != nil {
+		return "", err
+	}
+	if !c.segs[0].hasKey {
 		return c.shapeOfSet()
 	}
 	return c.shapeOfRow()
