@@ -15,6 +15,7 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 		"PublishAllXml":          (*call).noContent,
 		"PublishXml":             (*call).noContent,
 		"BulkDelete":             (*call).bulkDelete,
+		"BulkDetectDuplicates":   (*call).bulkDetectDuplicates,
 
 		"Merge": (*call).merge,
 

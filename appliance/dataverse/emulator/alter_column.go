@@ -158,7 +158,7 @@ func (a *alteration) add(t *schema.Table, c *schema.Column) error {
 		part("id", schema.UniqueID)
 		part("_url", schema.Text)
 		part("_timestamp", schema.BigInt)
-		if t.PrimaryImage == "" {
+		if primaryImage(t) == "" {
 			t.PrimaryImage = c.LogicalName
 		}
 	case schema.Money:

@@ -115,15 +115,7 @@ func (a *alteration) dropTable(name string) error {
 	if !t.Custom {
 		return errNotDeletable(t.SchemaName, metadataID("entity", name))
 	}
-	used := 0
-	for _, other := range a.Tables {
-		for _, c := range other.Columns {
-			if other != t && slices.Contains(c.Targets, name) {
-				used++
-			}
-		}
-	}
-	if used > 0 {
+	if used := len(lookupsTo(a.Tables, name)); used > 0 {
 		return errorf(http.StatusBadRequest, "0x8004F01F", "The Entity(%s) component cannot be deleted because it is referenced by %d other components. For a list of referenced components, use the RetrieveDependenciesForDeleteRequest.",
 			metadataID("entity", name), used)
 	}

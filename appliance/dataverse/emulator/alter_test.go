@@ -2,6 +2,8 @@ package emulator
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,4 +103,31 @@ func TestWhatIsNotDeleted(t *testing.T) {
 	e.want(204, "", "DELETE", account+"/Attributes(LogicalName='contoso_assetid')", "")
 	e.want(204, "", "DELETE", asset, "")
 	e.want(200, "", "GET", "accounts?$select=name,telephone1", "")
+}
+
+// TestDependencies: what a refused DELETE refers to tells what is in its way.
+func TestDependencies(t *testing.T) {
+	e := start(t)
+	of := func(id string, kind int) []map[string]any {
+		return e.list(fmt.Sprintf("RetrieveDependenciesForDelete(ObjectId=%s,ComponentType=%d)", id, kind)).Value
+	}
+	table := metadataID("entity", "account").String()
+	leading := of(table, 1)
+	if len(leading) == 0 || !slices.ContainsFunc(leading, func(d map[string]any) bool {
+		return d["dependentcomponentobjectid"] == metadataID("attribute", "contact", "parentcustomerid").String() && d["dependentcomponenttype"] == 2.0 && d["requiredcomponentobjectid"] == table
+	}) {
+		t.Errorf("account: %v", leading)
+	}
+	keys := of(metadataID("attribute", "account", "accountnumber").String(), 2)
+	if len(keys) != 1 || keys[0]["dependentcomponentobjectid"] != metadataID("key", "account", "contoso_accno").String() {
+		t.Errorf("account.accountnumber: %v", keys)
+	}
+	if got := of(metadataID("attribute", "account", "name").String(), 2); len(got) != 0 {
+		t.Errorf("account.name: %v", got)
+	}
+	aliased := e.list("RetrieveDependenciesForDelete(ObjectId=@o,ComponentType=@c)?@o=" + table + "&@c=1").Value
+	if len(aliased) != len(leading) {
+		t.Errorf("with aliases: %v", aliased)
+	}
+	e.want(400, "0x80040203", "GET", "RetrieveDependenciesForDelete(ComponentType=1)", "")
 }

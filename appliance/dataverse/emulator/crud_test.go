@@ -103,3 +103,40 @@ func TestValues(t *testing.T) {
 		})
 	}
 }
+
+// TestVersionOfProperty is If-Match where one property or reference is written (3.6, 3.7).
+func TestVersionOfProperty(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "accounts", `{"accountid":"`+acc1+`","name":"A"}`)
+	e.want(204, "", "POST", "contacts", `{"contactid":"`+con1+`","lastname":"Ek"}`)
+	row, stale := "accounts("+acc1+")", []string{"If-Match", `W/"1"`}
+	e.want(412, "0x80060882", "PUT", row+"/name", `{"value":"B"}`, stale...)
+	e.want(412, "0x80060882", "DELETE", row+"/name", "", stale...)
+	e.want(412, "0x80060882", "PUT", row+"/primarycontactid/$ref", `{"@odata.id":"contacts(`+con1+`)"}`, stale...)
+	e.has(e.want(200, "", "GET", row+"?$select=name,_primarycontactid_value", ""), `"name":"A"`, `"_primarycontactid_value":null`)
+	e.want(204, "", "PUT", row+"/name", `{"value":"B"}`, "If-Match", e.want(200, "", "GET", row, "").header.Get("ETag"))
+}
+
+// TestStateIsNeverNull: the system requires a state (sections 3.2, 4.5), also where the
+// schema is a $metadata document that knows no required levels.
+func TestStateIsNeverNull(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "accounts", `{"accountid":"`+acc1+`","name":"A","statecode":null,"statuscode":null}`)
+	row := "accounts(" + acc1 + ")"
+	e.want(400, "0x80040200", "PATCH", row, `{"statecode":null}`)
+	e.want(400, "0x80040200", "DELETE", row+"/statecode", "")
+	e.want(400, "0x80048408", "PATCH", row, `{"statuscode":null}`)
+	e.has(e.want(200, "", "GET", row+"?$select=statecode,statuscode", ""), `"statecode":0,"statuscode":1`)
+}
+
+// TestKeyText: blanks around what a key URL says are nothing, and an empty text is null,
+// which no row is found by (sections 3.4, 4.1).
+func TestKeyText(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "PATCH", "contacts(firstname='Joe',emailaddress1='j@x.io')", `{"lastname":"L"}`)
+	e.has(e.want(200, "", "GET", "contacts(emailaddress1%20=%20'j@x.io'%20,%20firstname='Joe'%20)?$select=lastname", ""), `"L"`)
+	e.want(204, "", "PATCH", "accounts(accountnumber='')", `{"name":"none"}`)
+	e.has(e.want(200, "", "GET", "accounts?$select=accountnumber", ""), `"accountnumber":null`)
+	e.want(404, "0x80060891", "GET", "accounts(accountnumber='')", "")
+	e.want(400, "0x80060888", "GET", "contacts(firstname='Joe'%20emailaddress1='x')", "")
+}

@@ -206,7 +206,7 @@ func (d *decoder) column(rec *record, col *column, stamp uint32) error {
 		rec.id = v.guid
 		return nil
 	}
-	if v.isNull() && col.Required == schema.SystemRequired && !d.hasDefault(col) {
+	if v.isNull() && (col.Required == schema.SystemRequired || col.Type == schema.State) && !d.hasDefault(col) {
 		return d.refuse(errorf(http.StatusBadRequest, "0x80040200", "A required field '%s' is missing.", col.LogicalName))
 	}
 	rec.set = append(rec.set, assign{col, v})
@@ -223,7 +223,7 @@ func (c *column) takes(update bool) bool {
 	if c.system || update && c == c.t.overriddenCreatedOn || c.Type == schema.File || c.Type == schema.ManagedProp || c.Type == schema.Other {
 		return false
 	}
-	if c.Type == schema.Image && !update && c.LogicalName != c.t.PrimaryImage {
+	if c.Type == schema.Image && !update && c.LogicalName != primaryImage(c.t.Table) {
 		return false
 	}
 	return c.Writable(update)

@@ -1,9 +1,14 @@
 package emulator
 
 import (
+	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 // TestDuplicateDetection: off unless a write asks for it, on for one that does (15.3).
@@ -63,4 +68,56 @@ func TestRetrieveDuplicates(t *testing.T) {
 	e.want(400, "0x80048d19", "GET", ask("{"+contact+`"nothing":1}`, "contact", "{}"), "")
 	e.want(400, "0x80060888", "GET", ask("x", "contact", "{}"), "")
 	e.want(400, "0x80040203", "GET", "RetrieveDuplicates(MatchingEntityName='contact')", "")
+}
+
+// TestBulkDetectDuplicates is the job that section 15.3 advises after a load: it goes
+// through its states and writes down the pairs that a rule finds.
+func TestBulkDetectDuplicates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		found := tableOf("duplicaterecord", "DuplicateRecord", "duplicaterecords", "duplicateid", "", lookup("asyncoperationid", "asyncoperation"), lookup("baserecordid", "contact"), lookup("duplicaterecordid", "contact"))
+		found.Ownership = schema.NotOwned
+		found.ManyToOne = []schema.Relationship{rel("baserecordid", "contact", "baserecordid_contact", "contact_DuplicateBaseRecord", "Cascade"), rel("duplicaterecordid", "contact", "duplicaterecordid_contact", "contact_DuplicateMatchingRecord", "Cascade")}
+		s, err := schema.New(append(worldTables(), found), world(t).ManyToMany)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := time.Second
+		srv, err := New(Options{Schema: s, DuplicateRules: []DuplicateRule{{"contact", []string{"lastname"}}}, Cost: Cost{Rules: []CostRule{{Action: "BulkDetectDuplicates", Record: &second}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		for n, name := range []string{"Ek", "ek", "Roth"} {
+			direct(srv, "POST", "contacts", `{"contactid":"`+gid(2, n+1)+`","lastname":"`+name+`"}`)
+		}
+		const query = `"Query":{"@odata.type":"Microsoft.Dynamics.CRM.QueryExpression","EntityName":"contact"}`
+		for body, want := range map[string]int{`{"JobName":"x"}`: 400, `{` + query + `,"RecurrencePattern":"FREQ=DAILY"}`: 501, `{"Query":{"EntityName":"nothing"}}`: 400} {
+			if a := direct(srv, "POST", "BulkDetectDuplicates", body); a.status != want {
+				t.Errorf("%s: answered %d %s", body, a.status, a.body)
+			}
+		}
+		a := direct(srv, "POST", "BulkDetectDuplicates", `{`+query+`,"JobName":"after the load","SendEmailNotification":false,"TemplateId":"00000000-0000-0000-0000-000000000000","ToRecipients":[],"CCRecipients":[],"RecurrencePattern":"","RecurrenceStartTime":"2000-01-01T00:00:00Z"}`)
+		var made struct{ JobId string }
+		if err := json.Unmarshal([]byte(a.body), &made); err != nil || a.status != 200 {
+			t.Fatalf("answered %d %s", a.status, a.body)
+		}
+		synctest.Wait()
+		job := func() string {
+			return direct(srv, "GET", "asyncoperations("+made.JobId+")?$select=name,statecode,statuscode,operationtype", "").body
+		}
+		if got := job(); !strings.Contains(got, `"name":"after the load","statecode":2,"statuscode":20,"operationtype":8`) {
+			t.Errorf("under way: %s", got)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := job(); !strings.Contains(got, `"statecode":3,"statuscode":30`) {
+			t.Errorf("over: %s", got)
+		}
+		pairs := direct(srv, "GET", "duplicaterecords?$select=_baserecordid_value,_duplicaterecordid_value", "").body
+		for _, want := range []string{`"_baserecordid_value":"` + gid(2, 1) + `","_duplicaterecordid_value":"` + gid(2, 2), `"_baserecordid_value":"` + gid(2, 2) + `","_duplicaterecordid_value":"` + gid(2, 1)} {
+			if !strings.Contains(pairs, want) || strings.Contains(pairs, gid(2, 3)) {
+				t.Errorf("pairs %s, want %s", pairs, want)
+			}
+		}
+	})
 }

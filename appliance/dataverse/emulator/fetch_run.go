@@ -2,6 +2,8 @@ package emulator
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -245,11 +247,11 @@ func (q *fetchQuery) collect(w window) (rows []fetched, total int, err error) {
 	err = q.each(w.after, func(tx *tx, j joined) bool {
 		r := fetched{id: j[0].id, seq: total}
 		if isTrue(q.xml.Distinct) {
-			r.json = string(q.appendJoined(nil, p, tx, j))
-			if seen[r.json] {
+			key := q.distinctKey(tx, j)
+			if seen[key] {
 				return true
 			}
-			seen[r.json] = true
+			seen[key] = true
 		}
 		total++
 		for _, o := range q.orders {
@@ -289,13 +291,7 @@ func (q *fetchQuery) appendJoined(dst []byte, p *projection, tx *tx, j joined) [
 		dst = p.appendHead(append(dst, ','), p.t, j[0].id, j[0].version)
 	}
 	for _, o := range q.outputs {
-		v := value{}
-		if o.below == nil {
-			v = o.value(j)
-		} else if j[o.node].t != nil {
-			v = intValue(int64(len(tx.children(o.below, j[o.node].id))))
-		}
-		if !v.isNull() {
+		if v := o.shown(tx, j); !v.isNull() {
 			dst = p.appendProperty(dst, tx, o.name, o.col, v)
 		}
 		keyed = keyed || o.node == 0 && o.col == q.nodes[0].t.id
@@ -308,6 +304,28 @@ func (q *fetchQuery) appendJoined(dst []byte, p *projection, tx *tx, j joined) [
 	}
 	dst[start] = '{' // in place of the first comma
 	return append(dst, '}')
+}
+
+// shown is an output's value in a result row.
+func (o fetchOutput) shown(tx *tx, j joined) value {
+	switch {
+	case o.below == nil:
+		return o.value(j)
+	case j[o.node].t != nil:
+		return intValue(int64(len(tx.children(o.below, j[o.node].id))))
+	}
+	return value{}
+}
+
+// distinctKey is the same for rows that the server's collation does not tell apart:
+// case and trailing blanks do not count (section 3.4).
+func (q *fetchQuery) distinctKey(tx *tx, j joined) string {
+	var b strings.Builder
+	for _, o := range q.outputs {
+		v := o.shown(tx, j)
+		b.WriteString(strconv.Itoa(int(v.kind)) + foldKey(v.String()) + "\x00")
+	}
+	return b.String()
 }
 
 // answerAggregate answers groups. aggregatelimit may lower the limit (10.5).

@@ -267,3 +267,18 @@ func TestFetchIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestDistinctText: rows that differ in case or trailing blanks alone are not distinct
+// for the server's collation (section 3.4).
+func TestDistinctText(t *testing.T) {
+	e := start(t)
+	for _, city := range []string{"Bonn", "bonn", "BONN ", "Ulm"} {
+		e.want(204, "", "POST", "accounts", `{"address1_city":"`+city+`"}`)
+	}
+	if got := e.list(fetchOf(`<attribute name="address1_city"/>`, `distinct="true"`)).Value; len(got) != 2 {
+		t.Errorf("distinct cities: %v", got)
+	}
+	if got := e.list(fetchOf(`<attribute name="address1_city"/><attribute name="accountid"/>`, `distinct="true"`)).Value; len(got) != 4 {
+		t.Errorf("distinct with the key: %v", got)
+	}
+}

@@ -454,3 +454,12 @@ func parseRange(s string, size int) (from, to int, ok bool) {
 	from = min(from, size)
 	return from, max(from, to), true
 }
+
+// primaryImage is the image column that a create may set (section 13.2). A $metadata
+// document does not say which it is: entityimage is, where there is one.
+func primaryImage(t *schema.Table) string {
+	if t.PrimaryImage == "" && slices.ContainsFunc(t.Columns, func(c *schema.Column) bool { return c.LogicalName == "entityimage" && c.Type == schema.Image }) {
+		return "entityimage"
+	}
+	return t.PrimaryImage
+}

@@ -226,3 +226,17 @@ func TestFileAttachments(t *testing.T) {
 	e.want(204, "", "DELETE", "accounts("+acc1+")", "")
 	none("its row is deleted")
 }
+
+// TestPrimaryImage: a $metadata document does not name the primary image, which a create
+// may set; the system's is entityimage (section 13.2), whatever is added beside it.
+func TestPrimaryImage(t *testing.T) {
+	e := startWith(t, func(s *schema.Schema) {
+		account := s.Table("account")
+		account.Columns = append(account.Columns, col("entityimage", schema.Image), col("entityimageid", schema.UniqueID))
+	})
+	e.want(204, "", "POST", "EntityDefinitions(LogicalName='account')/Attributes", `{"@odata.type":"Microsoft.Dynamics.CRM.ImageAttributeMetadata","SchemaName":"contoso_Pic"}`)
+	e.has(e.want(200, "", "GET", "EntityDefinitions(LogicalName='account')?$select=PrimaryImageAttribute", ""), `"PrimaryImageAttribute":"entityimage"`)
+	image := b64("GIF89a-image")
+	e.want(204, "", "POST", "accounts", `{"accountid":"`+acc1+`","entityimage":"`+image+`","contoso_pic":"`+image+`"}`)
+	e.has(e.want(200, "", "GET", "accounts("+acc1+")?$select=entityimage,contoso_pic", ""), `"entityimage":"`+image+`","contoso_pic":null`)
+}

@@ -15,6 +15,7 @@ import (
 const (
 	jobReady, jobLocked, jobCompleted       = 0, 2, 3
 	jobWaiting, jobInProgress, jobSucceeded = 0, 20, 30
+	operationDetectDuplicates               = 8
 	operationBulkDelete                     = 13
 )
 
@@ -28,6 +29,21 @@ func (c *call) addJobTables() error {
 		a.Tables = withJobs(a.Tables)
 		return nil
 	})
+}
+
+// needJobTables makes them for a job that writes to them.
+func (c *call) needJobTables() error {
+	if c.srv.model.byName["asyncoperation"] != nil && c.srv.model.byName["bulkdeleteoperation"] != nil {
+		return nil
+	}
+	return c.addJobTables()
+}
+
+// actor is the call as a job goes on with it when the request is over.
+func (c *call) actor() *call {
+	actor := *c
+	actor.open, actor.rights = false, nil
+	return &actor
 }
 
 // withJobs adds those that a schema lacks, and what they lack. A state file, while which
@@ -60,7 +76,7 @@ func withJobs(tables []*schema.Table) []*schema.Table {
 	return tables
 }
 
-// wireQuery is a QueryExpression as BulkDelete takes it (section 15.1).
+// wireQuery is a QueryExpression as jobs take it (section 15.1).
 type wireQuery struct {
 	EntityName   string
 	Criteria     *wireFilter
@@ -109,14 +125,14 @@ func (f *wireFilter) fetch() *fetchFilter {
 	return out
 }
 
-// deletionOf makes the test of one query of a BulkDelete.
-func (c *call) deletionOf(q wireQuery) (fetchTest, error) {
+// testOf makes the test of a job's query.
+func (c *call) testOf(q wireQuery) (fetchTest, error) {
 	t := c.srv.model.byName[q.EntityName]
 	switch {
 	case t == nil:
 		return nil, errNoTable(q.EntityName)
 	case len(q.LinkEntities) > 0:
-		return nil, errNotImplemented("BulkDelete with LinkEntities")
+		return nil, errNotImplemented("A job's query with LinkEntities")
 	case q.Criteria == nil:
 		return func(*tx, joined) bool { return true }, nil
 	}
@@ -143,22 +159,18 @@ func (c *call) bulkDelete() error {
 	if len(body.QuerySet) == 0 {
 		return errorf(http.StatusBadRequest, "0x80040203", "The required parameter 'QuerySet' is missing from the request 'BulkDelete'.")
 	}
-	if c.srv.model.byName["asyncoperation"] == nil || c.srv.model.byName["bulkdeleteoperation"] == nil {
-		if err := c.addJobTables(); err != nil {
-			return err
-		}
+	if err := c.needJobTables(); err != nil {
+		return err
 	}
 	for _, q := range body.QuerySet {
-		if _, err := c.deletionOf(q); err != nil {
+		if _, err := c.testOf(q); err != nil {
 			return err
 		}
 		if err := c.view(func(tx *tx) error { return c.may(tx, "Delete", c.srv.model.byName[q.EntityName]) }); err != nil {
 			return err
 		}
 	}
-	actor := *c // of its own: the request ends before the job
-	actor.open, actor.rights = false, nil
-	j := &deleteJob{s: c.srv, c: &actor, id: c.srv.nextID(), result: c.srv.nextID(), queries: body.QuerySet, name: body.JobName}
+	j := &deleteJob{s: c.srv, c: c.actor(), id: c.srv.nextID(), result: c.srv.nextID(), queries: body.QuerySet, name: body.JobName}
 	if err := j.note(jobReady, jobWaiting); err != nil {
 		return err
 	}
@@ -232,7 +244,7 @@ func (s *Server) sleep(d time.Duration) bool {
 func (j *deleteJob) step(q wireQuery, after schema.GUID) (n int, last schema.GUID, more bool) {
 	j.s.gate.RLock()
 	defer j.s.gate.RUnlock()
-	test, err := j.c.deletionOf(q)
+	test, err := j.c.testOf(q)
 	if err != nil { // the table went meanwhile
 		return 0, after, false
 	}
@@ -291,27 +303,27 @@ func (j *deleteJob) guarded(state, status int64) error {
 func (j *deleteJob) note(state, status int64) error {
 	m := j.s.model
 	job, result := m.byName["asyncoperation"], m.byName["bulkdeleteoperation"]
-	now := value{kind: kindTime, n: j.s.store.now()}
-	common := map[string]value{"name": textValue(or(j.name, "Bulk Delete")), "statecode": intValue(state), "statuscode": intValue(status), "createdon": now}
-	of := func(more map[string]value) map[string]value {
-		for name, v := range common {
-			more[name] = v
-		}
-		return more
-	}
-	jobRow := of(map[string]value{"operationtype": intValue(operationBulkDelete)})
-	switch state {
-	case jobLocked:
-		jobRow["startedon"] = now
-	case jobCompleted:
-		jobRow["completedon"] = now
-	}
+	name := or(j.name, "Bulk Delete")
 	return j.s.store.update(func(tx *tx) error {
-		if err := tx.putRow(job, j.id, jobRow); err != nil {
+		if err := tx.putJob(j.id, operationBulkDelete, name, state, status); err != nil {
 			return err
 		}
-		return tx.putRow(result, j.result, of(map[string]value{"asyncoperationid": refValue(job, j.id), "successcount": intValue(j.done), "failurecount": intValue(j.lost)}))
+		return tx.putRow(result, j.result, map[string]value{"name": textValue(name), "statecode": intValue(state), "statuscode": intValue(status), "createdon": {kind: kindTime, n: j.s.store.now()},
+			"asyncoperationid": refValue(job, j.id), "successcount": intValue(j.done), "failurecount": intValue(j.lost)})
 	})
+}
+
+// putJob writes the row of an asynchronous operation.
+func (tx *tx) putJob(id schema.GUID, operation int64, name string, state, status int64) error {
+	now := value{kind: kindTime, n: tx.s.now()}
+	set := map[string]value{"name": textValue(name), "statecode": intValue(state), "statuscode": intValue(status), "createdon": now, "operationtype": intValue(operation)}
+	switch state {
+	case jobLocked:
+		set["startedon"] = now
+	case jobCompleted:
+		set["completedon"] = now
+	}
+	return tx.putRow(tx.s.model.byName["asyncoperation"], id, set)
 }
 
 // putRow writes a row of the server's own: the columns that the table has of those

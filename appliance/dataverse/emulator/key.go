@@ -122,12 +122,13 @@ func splitPairs(text string) ([]param, bool) {
 		if !ok || name == "" {
 			return nil, false
 		}
+		rest = strings.TrimLeft(rest, " ")
 		end := literalEnd(rest)
 		if end < 0 {
 			return nil, false
 		}
-		pairs = append(pairs, param{strings.TrimSpace(name), rest[:end]})
-		text = rest[end:]
+		pairs = append(pairs, param{strings.TrimSpace(name), strings.TrimRight(rest[:end], " ")})
+		text = strings.TrimLeft(rest[end:], " ")
 		if text != "" {
 			if text[0] != ',' || len(text) == 1 {
 				return nil, false
@@ -181,7 +182,11 @@ func keyValue(c *column, lit string) (value, bool) {
 		if !quoted {
 			return value{}, false
 		}
-		return textValue(strings.ReplaceAll(lit[1:len(lit)-1], "''", "'")), true
+		text := strings.ReplaceAll(lit[1:len(lit)-1], "''", "'")
+		if text == "" { // is stored as null, which no row is found by (sections 4.1, 3.4)
+			return value{}, true
+		}
+		return textValue(text), true
 	}
 	if quoted {
 		return value{}, false

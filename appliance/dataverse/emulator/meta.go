@@ -27,6 +27,8 @@ func makeFunctions() (unbound, bound map[string]func(*call) error) {
 		"CalculateRollupField":              (*call).calculateRollupField,
 		"RetrieveDuplicates":                (*call).retrieveDuplicates,
 		"RetrieveSharedPrincipalsAndAccess": (*call).retrieveShares,
+		"RetrieveRolePrivilegesRole":        (*call).retrieveRolePrivileges,
+		"RetrieveDependenciesForDelete":     (*call).retrieveDependencies,
 		"organizations":                     (*call).getOrganizations,
 		"solutions":                         (*call).getSolutions,
 		"publishers":                        (*call).getPublishers,
@@ -155,7 +157,6 @@ func (c *call) retrieveUserPrivileges() error {
 	if c.table.LogicalName != "systemuser" {
 		return errSegment(c.segs[1].name)
 	}
-	privileges := []object{}
 	held := &rights{patterns: []string{"*"}}
 	if c.srv.opts.RolePrivileges != nil {
 		err := c.view(func(tx *tx) error {
@@ -169,6 +170,42 @@ func (c *call) retrieveUserPrivileges() error {
 			return err
 		}
 	}
+	return c.answerType("RetrieveUserPrivilegesResponse", object{{"RolePrivileges", c.privilegesOf(held)}})
+}
+
+// retrieveRolePrivileges answers what a role holds. What the emulator's other roles hold
+// is Options.RolePrivileges's to say: without it privileges are not checked.
+func (c *call) retrieveRolePrivileges() error {
+	id, given, err := c.parameter(c.segs[0], "RoleId")
+	if err != nil {
+		return err
+	}
+	role, err := schema.ParseGUID(id.text)
+	if !given || err != nil {
+		return errorf(http.StatusBadRequest, "0x80040203", "Required field 'RoleId' is missing for unbound function 'RetrieveRolePrivilegesRole'.")
+	}
+	held := &rights{}
+	t := c.srv.model.byName["role"]
+	if t == nil {
+		return errNoTable("role")
+	}
+	err = c.view(func(tx *tx) error {
+		r, ok := tx.row(t, role)
+		if !ok {
+			return errNoRow(t, role)
+		}
+		held.add(&c.srv.opts, r.value(t.byName["name"]).text)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.answerType("RetrieveRolePrivilegesRoleResponse", object{{"RolePrivileges", c.privilegesOf(held)}})
+}
+
+// privilegesOf lists the privileges among rights, each at global depth.
+func (c *call) privilegesOf(held *rights) []object {
+	privileges := []object{}
 	seen := map[string]bool{}
 	add := func(name string) {
 		if seen[name] || !held.has(name) {
@@ -189,7 +226,7 @@ func (c *call) retrieveUserPrivileges() error {
 	for _, name := range []string{"prvBypassCustomBusinessLogic", "prvBypassCustomPlugins", "prvOverrideCreatedOnCreatedBy", "prvActOnBehalfOfAnotherUser"} {
 		add(name)
 	}
-	return c.answerType("RetrieveUserPrivilegesResponse", object{{"RolePrivileges", privileges}})
+	return privileges
 }
 
 // messages are the messages that a table is registered for in sdkmessagefilters:
@@ -312,7 +349,7 @@ func (c *call) answerRows(typ, key string, rows []object) error {
 		}
 		kept = append(kept, shown)
 	}
-	body := c.contextOf(c.segs[0].name)
+	body := c.contextOf(c.segs[0].name + opts.context())
 	if opts.count {
 		body = appendAny(append(body, `,"@odata.count":`...), min(len(kept), maxCount))
 	}
@@ -321,7 +358,7 @@ func (c *call) answerRows(typ, key string, rows []object) error {
 
 // shape keeps of a made-up row its key and what is selected and expanded.
 func (o object) shape(typ, key string, opts options) (object, error) {
-	var out object
+	out := object{{"@odata.etag", etag(1)}}
 	for _, f := range o {
 		if isParent(f.value) {
 			continue
@@ -350,6 +387,18 @@ func (o object) shape(typ, key string, opts options) (object, error) {
 		out = append(out, field{e.nav, v})
 	}
 	return out, nil
+}
+
+// context is what follows the set in @odata.context, as of a stored row.
+func (o options) context() string {
+	parts := slices.Clone(o.columns)
+	for _, e := range o.expand {
+		parts = append(parts, e.nav+or(e.opts.context(), "()"))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(parts, ",") + ")"
 }
 
 func isParent(v any) bool {

@@ -167,7 +167,7 @@ func attributeDetails(t *table, c *column) object {
 	case schema.File:
 		return object{{"MaxSizeInKB", c.MaxSizeKB}}
 	case schema.Image:
-		return object{{"IsPrimaryImage", c.LogicalName == t.PrimaryImage}, {"CanStoreFullImage", c.MaxSizeKB > 0},
+		return object{{"IsPrimaryImage", c.LogicalName == primaryImage(t.Table)}, {"CanStoreFullImage", c.MaxSizeKB > 0},
 			{"MaxSizeInKB", c.MaxSizeKB}, {"MaxHeight", 144}, {"MaxWidth", 144}}
 	case schema.YesNo:
 		return object{{"DefaultValue", c.Default != nil && *c.Default == 1}, {"FormulaDefinition", ""}, {"SourceTypeMask", 0}}

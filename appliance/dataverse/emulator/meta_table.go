@@ -54,7 +54,7 @@ func entityProps(t *table) object {
 		{"ObjectTypeCode", t.ObjectTypeCode},
 		{"OwnershipType", ownershipTypes[t.Ownership]},
 		{"PrimaryNameAttribute", orNull(t.PrimaryName)},
-		{"PrimaryImageAttribute", orNull(t.PrimaryImage)},
+		{"PrimaryImageAttribute", orNull(primaryImage(t.Table))},
 		{"PrimaryIdAttribute", t.PrimaryID},
 		{"SchemaName", or(t.SchemaName, t.LogicalName)},
 		{"CollectionSchemaName", or(t.SchemaName, t.LogicalName) + "s"},

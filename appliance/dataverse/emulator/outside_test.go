@@ -186,3 +186,10 @@ func TestRangesOfAFile(t *testing.T) {
 	e.want(200, "", "GET", "systemusers(ownerid="+UserID.String()+")?$select=fullname", "")
 	e.want(400, "0x80060888", "GET", "systemusers(systemuserid="+UserID.String()+")?$select=fullname", "")
 }
+
+// TestMadeUpRows look like stored ones: a version (1.5), the selection in the context.
+func TestMadeUpRows(t *testing.T) {
+	e := start(t)
+	got := e.want(200, "", "GET", "sdkmessagefilters?"+query("$select", "primaryobjecttypecode", "$expand", "sdkmessageid($select=name)", "$top", "1"), "")
+	e.has(got, `#sdkmessagefilters(primaryobjecttypecode,sdkmessageid(name))"`, `"value":[{"@odata.etag":"W/\"1\"","sdkmessagefilterid":`)
+}

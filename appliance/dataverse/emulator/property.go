@@ -109,12 +109,16 @@ func (c *call) deleteProperty() error {
 	return c.updateOne(rec)
 }
 
-// updateOne applies a record to the row that the path names.
+// updateOne applies a record to the row that the path names, in the version that
+// If-Match asks for (section 3.7).
 func (c *call) updateOne(rec *record) error {
 	c.records = 1
 	return c.change(func(w *writer) error {
 		old, err := c.findRow(w.tx, c.table, c.segs[0].key)
 		if err != nil {
+			return err
+		}
+		if err := matches(c.header.Get("If-Match"), old); err != nil {
 			return err
 		}
 		if err := w.update(old, rec); err != nil {

@@ -68,6 +68,15 @@ type rights struct {
 	direct   []string // those of the user's own roles, not its teams'
 }
 
+// add adds what the role of a name holds.
+func (r *rights) add(o *Options, role string) {
+	r.roles++
+	if role == administrator {
+		r.patterns = append(r.patterns, "*")
+	}
+	r.patterns = append(r.patterns, o.RolePrivileges[role]...)
+}
+
 func (r *rights) has(privilege string) bool { return matchAny(r.patterns, privilege) }
 
 func matchAny(patterns []string, privilege string) bool {
@@ -84,12 +93,7 @@ func (tx *tx) rightsOf(o *Options, table string, id schema.GUID) *rights {
 	add := func(roles []schema.GUID) {
 		for _, role := range roles {
 			if row, ok := tx.row(m.byName["role"], role); ok {
-				r.roles++
-				name := row.value(m.byName["role"].byName["name"]).text
-				if name == administrator {
-					r.patterns = append(r.patterns, "*")
-				}
-				r.patterns = append(r.patterns, o.RolePrivileges[name]...)
+				r.add(o, row.value(m.byName["role"].byName["name"]).text)
 			}
 		}
 	}

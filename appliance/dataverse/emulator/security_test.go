@@ -1,6 +1,8 @@
 package emulator
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,4 +116,36 @@ func TestBusinessUnits(t *testing.T) {
 	}
 	e.want(204, "", "POST", assign, e.role("Loader", unit))
 	e.want(400, "0x8004140D", "POST", "teams("+gid(4, 1)+")/teamroles_association/$ref", e.role("Reader", unit))
+}
+
+// TestRolePrivileges reads what a role holds, as tools ask before they give it to a loader
+// (section 14.2). The function is not a bound one.
+func TestRolePrivileges(t *testing.T) {
+	e := office(t)
+	names := func(role string) []string {
+		var got struct {
+			RolePrivileges []struct{ PrivilegeName, Depth string }
+		}
+		a := e.want(200, "", "GET", "RetrieveRolePrivilegesRole(RoleId="+roleID(role, BusinessUnitID).String()+")", "")
+		if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, p := range got.RolePrivileges {
+			all = append(all, p.PrivilegeName)
+		}
+		return all
+	}
+	if got := names("Reader"); len(got) != 1 || got[0] != "prvReadAccount" {
+		t.Errorf("Reader: %v", got)
+	}
+	if got := names("Loader"); len(got) != 10 || !slices.Contains(got, "prvAppendToContact") {
+		t.Errorf("Loader: %v", got)
+	}
+	if got := names(administrator); !slices.Contains(got, "prvActOnBehalfOfAnotherUser") || !slices.Contains(got, "prvDeleteContact") {
+		t.Errorf("administrator: %v", got)
+	}
+	e.want(404, "0x80040217", "GET", "RetrieveRolePrivilegesRole(RoleId=@r)?@r="+gid(9, 9), "")
+	e.want(400, "0x80040203", "GET", "RetrieveRolePrivilegesRole(RoleId=1)", "")
+	e.want(404, "", "GET", "roles("+roleID("Reader", BusinessUnitID).String()+")/Microsoft.Dynamics.CRM.RetrieveRolePrivilegesRole()", "")
 }

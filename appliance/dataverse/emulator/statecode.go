@@ -56,7 +56,7 @@ func (t *table) changeState(old row, vals []value, setState, setStatus, closing 
 	if setState && !setStatus && before != after {
 		*status = intValue(int64(t.defaultStatus(after)))
 	}
-	if !t.pairs(after, int32(status.n)) {
+	if status.isNull() || !t.pairs(after, int32(status.n)) {
 		if setState && setStatus {
 			return errorf(http.StatusBadRequest, "0x80048408", "State code is invalid or state code is valid but status code is invalid for a specified state code.")
 		}
