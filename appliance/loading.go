@@ -205,7 +205,7 @@ func (p *Project) snapshotEvery(ctx context.Context, o LoadOptions, tracker *pro
 func (p *Project) explainTarget(err error) error {
 	switch dataverse.KindOf(err) {
 	case dataverse.Unreachable:
-		if p.Config.Target.Loopback() {
+		if p.Config.Target.Loopback() && strings.HasPrefix(p.Config.Target.URL, "http://") { // it speaks no TLS
 			return fmt.Errorf("%w\nis the emulator running? start it with `dvmigrate emulator` in another terminal", err)
 		}
 	case dataverse.SignIn:

@@ -87,9 +87,14 @@ func (p *Project) meetRestored(ctx, drain context.Context, b *bound, target *use
 	return nil
 }
 
-// readingChanged says what a load is at before it sends anything, so that it does not seem to stand still.
-func readingChanged(table string, records int64) string {
-	return fmt.Sprintf("reading what was changed in %s after the snapshot, %s records so far", table, progress.Grouped(records))
+// readingChanged says what a load is at before it sends anything, so that it does not seem to stand
+// still. Records are compared many at once, and counted then.
+func readingChanged(table string, compared int64) string {
+	text := "reading what was changed in " + table + " after the snapshot"
+	if compared > 0 {
+		text += ", " + progress.Grouped(compared) + " records so far"
+	}
+	return text
 }
 
 // mayBeAhead reports whether the target may have more of a table's records than the ledger says, and

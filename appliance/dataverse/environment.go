@@ -2,6 +2,8 @@ package dataverse
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -19,10 +21,10 @@ type Identity struct {
 func (c *Client) WhoAmI(ctx context.Context) (Identity, error) {
 	var who Identity
 	if err := c.get(ctx, "WhoAmI", "WhoAmI", "", &who); err != nil {
-		return Identity{}, err
+		return Identity{}, c.stranger(err)
 	}
 	if who.UserID.IsZero() {
-		return Identity{}, (&request{name: "WhoAmI"}).fail(Setup, nil, "the answer names no user: is %s a Dataverse environment?", c.base)
+		return Identity{}, (&request{name: "WhoAmI"}).fail(Setup, nil, "the answer names no user: is %s the address of a Dataverse environment?", c.base)
 	}
 	c.known.caller.Store(&who.UserID)
 	return who, nil
@@ -32,5 +34,17 @@ func (c *Client) WhoAmI(ctx context.Context) (Identity, error) {
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var v struct{ Version string }
 	err := c.get(ctx, "RetrieveVersion", "RetrieveVersion()", "", &v)
-	return v.Version, err
+	return v.Version, c.stranger(err)
+}
+
+// stranger adds to an error of what every environment answers that this may be none: another
+// server's page, a redirect to somewhere.
+func (c *Client) stranger(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != Setup || e.Code != 0 || strings.HasSuffix(e.Message, "?") {
+		return err
+	}
+	asked := *e
+	asked.Message = strings.TrimSpace(asked.Message) + ": is " + c.base + " the address of a Dataverse environment?"
+	return &asked
 }

@@ -3,6 +3,7 @@ package dataverse
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -309,6 +310,9 @@ func (c *Client) noAnswer(parent context.Context, r *request, err error, connect
 		return r.fail(Lost, cause, "the connection broke after %.1fs without an answer: %v", took.Seconds(), bare(err))
 	case parent.Err() != nil:
 		return r.fail(Stopped, cause, "stopped before it was sent")
+	}
+	if untrusted := new(tls.CertificateVerificationError); errors.As(err, &untrusted) {
+		return r.fail(Unreachable, cause, "the certificate of %s is not accepted: %v: is this machine's clock right, and does a proxy put its own certificate there? Then its authority has to be known here (SSL_CERT_FILE)", c.base, untrusted.Err)
 	}
 	return r.fail(Unreachable, cause, "cannot connect to %s: %v: is the address right, and is a proxy needed?", c.base, bare(err))
 }

@@ -122,6 +122,30 @@ func TestUnreachable(t *testing.T) {
 	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
 	c = newClient(t, strings.Replace(plain.URL, "http:", "https:", 1), nil, once)
 	wantError(t, c.CreateMany(t.Context(), orders, oneOrder, 1), Unreachable) // the TLS handshake fails
+	unknown := httptest.NewUnstartedServer(nil)
+	unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
+	unknown.StartTLS()
+	defer unknown.Close()
+	c = newClient(t, unknown.URL, nil, once)
+	e = wantError(t, c.CreateMany(t.Context(), orders, oneOrder, 1), Unreachable)
+	if !strings.Contains(e.Error(), "the certificate of "+unknown.URL+" is not accepted: x509: ") || strings.Contains(e.Error(), "address right") {
+		t.Error(e)
+	}
+}
+
+// TestStrangersAreAskedAbout: what answers is a web server, but not that of an environment.
+func TestStrangersAreAskedAbout(t *testing.T) {
+	for _, status := range []int{404, 302, 200} {
+		c := newClient(t, "", transport(func(*http.Request) (*http.Response, error) { return respond(status, "{}"), nil }))
+		for name, ask := range map[string]func() error{
+			"WhoAmI":          func() error { _, err := c.WhoAmI(t.Context()); return err },
+			"RetrieveVersion": func() error { _, err := c.Version(t.Context()); return err },
+		} {
+			if err := ask(); (name == "WhoAmI" || status != 200) && (err == nil || !strings.Contains(err.Error(), "environment") || strings.Count(err.Error(), "?") != 1) {
+				t.Errorf("%s, %d: %v", name, status, err)
+			}
+		}
+	}
 }
 
 // TestThrottleIsAbsorbed: however often the service throttles, the request waits as
