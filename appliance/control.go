@@ -201,6 +201,14 @@ func (r *remote) ask(ctx context.Context, what string, body, value any) error {
 	return r.watch(ctx, what, body, value, func(string, float64) {})
 }
 
+// endedEarly is the error of an answer that breaks off: mostly the process is done, and gone.
+func endedEarly(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the process that worked on the project ended before it had answered: run this again")
+	}
+	return fmt.Errorf("ask the process that works on the project: %w", err)
+}
+
 // watch asks for what may take long, and tells how far it is.
 func (r *remote) watch(ctx context.Context, what string, body, value any, watch StageWatch) error {
 	in, err := r.post(ctx, what, body)
@@ -211,7 +219,7 @@ func (r *remote) watch(ctx context.Context, what string, body, value any, watch 
 	for lines := json.NewDecoder(in); ; {
 		var rep reply
 		if err := lines.Decode(&rep); err != nil {
-			return fmt.Errorf("ask the process that works on the project: %w", err)
+			return endedEarly(err)
 		}
 		switch {
 		case rep.Error != "":
@@ -286,7 +294,7 @@ func (r *remote) SQL(ctx context.Context, query string, row func([]string, []any
 	for {
 		var line sqlLine
 		if err := d.Decode(&line); err != nil {
-			return fmt.Errorf("the answer ended early: %w", err)
+			return endedEarly(err)
 		}
 		switch {
 		case line.Error != "":

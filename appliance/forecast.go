@@ -50,7 +50,7 @@ const (
 	defaultUpload = 10e6 // bytes a second
 	defaultSpread = 1.0
 	statedSpread  = 0.1
-	defaultSource = "Microsoft's sample runs: 100 rows in 1 s created, in 2 to 3 s updated (dataverse-web-api.md 16)"
+	defaultSource = "Microsoft's sample runs: 100 rows in 1 s created, in 2 to 3 s updated"
 )
 
 // Estimate says how long the load of what is staged and not yet done will take, from

@@ -124,7 +124,12 @@ func temporaryFolder(named, usual string) string {
 
 // Run runs one command line and returns its exit status.
 func Run(ctx context.Context, env *Env) int {
+	out := &output{w: env.Stdout}
+	env.Stdout = out
 	err := run(ctx, env)
+	if failed := out.failed.Load(); failed != nil && (err == nil || statusOf(err) == Rejects) {
+		err = fmt.Errorf("print the result: %w", *failed)
+	}
 	if err == nil {
 		return Done
 	}

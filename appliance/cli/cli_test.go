@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -32,6 +35,20 @@ func TestTemporaryFilesHaveAFolderWhereTheMachineHasNone(t *testing.T) {
 	} {
 		if got := temporaryFolder(c.named, c.usual); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestAResultThatIsNotPrintedIsNoSuccess(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"guide", "load"}, {"version"}, {"version", "--json"}} {
+		var errs bytes.Buffer
+		env := &Env{Args: args, Stdin: strings.NewReader(""), Stdout: fullDisk{}, Stderr: &errs, Drain: t.Context(), Version: "test", Getenv: func(string) (string, bool) { return "", false }}
+		if status := Run(t.Context(), env); status != Failed || !strings.Contains(errs.String(), "no space left on device") {
+			t.Errorf("%v: status %d: %s", args, status, errs.String())
 		}
 	}
 }

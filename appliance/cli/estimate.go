@@ -207,7 +207,7 @@ func printEstimate(env *Env, e appliance.Estimate) {
 	printWhatIf(env, e)
 	env.say("\n%s; storage about %s database, %s files; %s operations a day where %s a day are granted", proposalLine(e), size(e.Storage.DatabaseBytes), size(e.Storage.FileBytes), count(e.Storage.PerDay), count(e.Storage.Entitlement))
 	for _, s := range e.Proposal.Supplies {
-		env.say("  %-11s %s  %12s records  %s", s.Name, s.Start.Format("Mon 2006-01-02 15:04"), count(s.Records), duration(s.Seconds))
+		env.say("  %-11s %s  %12s operations  %s", s.Name, s.Start.Format("Mon 2006-01-02 15:04"), count(s.Records), duration(s.Seconds))
 	}
 	env.say("grade: %s (size %.1f, complexity %.1f, risk %.1f of 3); the score table: --html or --json, to edit it: --write-grade", e.Grade.Grade, e.Grade.Size, e.Grade.Complexity, e.Grade.Risk)
 	for _, n := range e.Notes {

@@ -6,9 +6,25 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
+
+// output is standard output; it keeps what came of writing there, so that a result which did not get
+// there, as into a file on a full disk, is no success.
+type output struct {
+	w      io.Writer
+	failed atomic.Pointer[error] // the first
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
 
 // printJSON prints a value for machines, indented, without escaping < and >.
 func (e *Env) printJSON(v any) error {

@@ -241,6 +241,6 @@ func (p *tableRows) end() error {
 	if len(p.rows) > 0 || p.n == 0 {
 		p.flush()
 	}
-	_, err := fmt.Fprintf(p.w, "(%s rows)\n", count(p.n))
+	_, err := fmt.Fprintf(p.w, "(%s)\n", counted(int64(p.n), "row"))
 	return err
 }

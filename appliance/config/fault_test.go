@@ -123,7 +123,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 		"a merge key":                    {body("load:\n  <<: {batch: 5}"), "4:3: a key that is not plain text; anchors, merge keys and mappings as keys are not used here"},
 		"a mapping as key":               {body("? {a: b}\n: c"), "3:3: a key that is not plain text; anchors, merge keys and mappings as keys are not used here"},
 		"a second document":              {body("---\nversion: 1"), "3:1: a second YAML document; settings are one document; remove the line ---"},
-		"a tab for indentation":          {body("load:\n\tbatch: 5"), "4:1: not YAML: found character that cannot start any token"},
+		"a tab for indentation":          {body("load:\n\tbatch: 5"), "4:1: not YAML: found character that cannot start any token; YAML is indented with blanks, never with tabs; a text that begins with @, ` or % stands in quotes"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -108,6 +109,9 @@ func syntaxFault(file string, err error) Fault {
 		if line, err := strconv.Atoi(m[1]); err == nil {
 			f.Line, f.Column = line, 1
 		}
+	}
+	if strings.Contains(f.Message, "cannot start any token") {
+		f.Hint = "YAML is indented with blanks, never with tabs; a text that begins with @, ` or % stands in quotes"
 	}
 	return f
 }

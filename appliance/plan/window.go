@@ -51,6 +51,9 @@ func ParseWindow(text string, zone *time.Location, after time.Time) (Window, err
 
 // short is a duration as 26 h, 25 h 30 min, 5 min or 40 s.
 func short(d time.Duration) string {
+	if d >= time.Minute {
+		d = d.Round(time.Minute)
+	}
 	h, m := int(d.Hours()), int(d.Minutes())%60
 	switch {
 	case d > 0 && d < time.Minute:

@@ -74,7 +74,7 @@ func TestTheBottleneckIsNamed(t *testing.T) {
 		{"a busy machine", func(s *Strain) { s.CPU = 0.97 }, "the processor of this machine, 97 % busy"},
 		{"bounded by the operator", func(s *Strain) { s.Bound, s.InFlight, s.Window = 4, 4, 4 }, "the bound of 4 requests at once that the operator has set"},
 		{"as many as the settings allow", func(s *Strain) { s.Waiting, s.Parallel = 0, 20; s.Window = 40 }, "the target's answers: all 20 requests that may be under way at once are (load.parallel)"},
-		{"nothing to send", func(s *Strain) { s.Waiting, s.InFlight = 0, 2 }, "this machine or its disk: rows are read, made into records or booked more slowly than the target takes them"},
+		{"nothing to send", func(s *Strain) { s.Waiting, s.InFlight = 0, 2 }, "what is ready to be sent, less than the target takes: this machine or its disk is slower, a step is at its end, or requests wait before they are repeated"},
 		{"nothing known", func(s *Strain) { *s = Strain{CPU: Unknown} }, ""},
 	} {
 		s := usual

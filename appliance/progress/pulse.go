@@ -125,7 +125,7 @@ func (s Strain) Bottleneck() string {
 	case s.Parallel > 0 && s.InFlight >= nearlyAll*float64(s.Parallel):
 		return fmt.Sprintf("the target's answers: all %d requests that may be under way at once are (load.parallel)", s.Parallel)
 	case s.InFlight > 0:
-		return "this machine or its disk: rows are read, made into records or booked more slowly than the target takes them"
+		return "what is ready to be sent, less than the target takes: this machine or its disk is slower, a step is at its end, or requests wait before they are repeated"
 	}
 	return ""
 }

@@ -95,7 +95,7 @@ func (a *azure) credential() (azcore.TokenCredential, error) {
 func (o Options) certificate(client azcore.ClientOptions) (azcore.TokenCredential, error) {
 	data, err := os.ReadFile(o.Certificate)
 	if err != nil {
-		return nil, &Error{Message: fmt.Sprintf("read certificate: %v", err)}
+		return nil, &Error{Message: fmt.Sprintf("read certificate: %v: target.certificate names its file, from the project's folder on", err)}
 	}
 	certs, key, err := azidentity.ParseCertificates(data, []byte(o.Secret))
 	if err != nil {
