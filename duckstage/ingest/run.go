@@ -27,10 +27,14 @@ type supply interface {
 
 // planner is a supply whose parts depend on what an interrupted run has planned.
 type planner interface {
-	// begin says which point in time the relation is read at.
-	begin(ctx context.Context, rel *relation) error
 	// plan makes the parts of a relation; former are the labels of an interrupted run's.
 	plan(ctx context.Context, rel *relation, former []string) error
+}
+
+// beginner is a supply that fixes a point in time before it plans.
+type beginner interface {
+	// begin says which point in time the relation is read at.
+	begin(ctx context.Context, rel *relation) error
 }
 
 // openSupply opens what the source is read from.
@@ -70,9 +74,9 @@ func (r *run) runSupply(ctx context.Context, stage *duckstage.Stage, start time.
 	if err := r.src.knownMasks(columns); err != nil {
 		return 0, err
 	}
-	if p, ok := s.(planner); ok {
+	if b, ok := s.(beginner); ok {
 		for _, rel := range relations {
-			if err := p.begin(ctx, rel); err != nil {
+			if err := b.begin(ctx, rel); err != nil {
 				return 0, err
 			}
 		}
