@@ -16,6 +16,7 @@ func makeActions() (unbound, bound map[string]func(*call) error) {
 		"PublishXml":             (*call).noContent,
 		"BulkDelete":             (*call).bulkDelete,
 		"BulkDetectDuplicates":   (*call).bulkDetectDuplicates,
+		"ReactivateEntityKey":    (*call).reactivateKey,
 
 		"Merge": (*call).merge,
 

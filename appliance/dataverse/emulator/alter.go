@@ -13,6 +13,7 @@ import (
 type alteration struct {
 	*schema.Schema
 	choices []*schema.Column // global choices of no column: GlobalChoice, DisplayName and Options
+	failed  []schema.GUID    // keys whose index could not be built
 }
 
 // alter runs a schema write with every other call held off: the model that calls
@@ -45,7 +46,7 @@ func (m *model) copied() (*alteration, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &alteration{Schema: new(schema.Schema), choices: slices.Clone(m.choices)}
+	a := &alteration{Schema: new(schema.Schema), choices: slices.Clone(m.choices), failed: slices.Clone(m.failed)}
 	return a, json.Unmarshal(text, a.Schema)
 }
 
@@ -70,6 +71,7 @@ func (s *Server) adopt(a *alteration) error {
 	if err != nil {
 		return errorf(http.StatusBadRequest, "0x80044363", "%v", err)
 	}
+	m.failed = a.failed
 	s.store.adopt(m)
 	s.model = m
 	s.schemaVersion++

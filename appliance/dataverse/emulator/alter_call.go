@@ -34,7 +34,10 @@ func (c *call) postDefinition() error {
 		var w wireKey
 		return c.madeIn(&w, func(a *alteration, t *schema.Table) (schema.GUID, error) {
 			name, err := a.addKey(t, &w)
-			return metadataID("key", t.LogicalName, name), err
+			if err != nil {
+				return schema.GUID{}, err
+			}
+			return metadataID("key", t.LogicalName, name), c.buildKey(a, t, &t.Keys[len(t.Keys)-1])
 		})
 	case "RelationshipDefinitions":
 		return c.postRelationship()

@@ -107,27 +107,3 @@ func (a *alteration) dropRelationship(name string) error {
 	}
 	return errMetadata("There is no relationship %s.", name)
 }
-
-// addKey makes an alternate key; the emulator's index is there at once.
-func (a *alteration) addKey(t *schema.Table, w *wireKey) (string, error) {
-	k := schema.Key{LogicalName: strings.ToLower(w.SchemaName), SchemaName: w.SchemaName, Columns: w.KeyAttributes}
-	if k.LogicalName == "" || len(k.Columns) == 0 || len(k.Columns) > 16 || len(t.Keys) >= 10 {
-		return "", errMetadata("An alternate key needs a SchemaName and 1 to 16 KeyAttributes, and a table has 10 at most.")
-	}
-	if slices.ContainsFunc(t.Keys, func(o schema.Key) bool { return o.LogicalName == k.LogicalName }) {
-		return "", errMetadata("A key with the name %s already exists.", w.SchemaName)
-	}
-	for _, name := range k.Columns {
-		i := slices.IndexFunc(t.Columns, func(c *schema.Column) bool { return c.LogicalName == name })
-		if i < 0 {
-			return "", errorf(404, "0x80041103", "'%s' entity doesn't contain attribute with Name = '%s'.", t.LogicalName, name)
-		}
-		switch t.Columns[i].Type {
-		case schema.Decimal, schema.Integer, schema.Text, schema.DateTime, schema.Lookup, schema.Choice:
-		default:
-			return "", errMetadata("The attribute %s is of a type that no key can have.", name)
-		}
-	}
-	t.Keys = append(t.Keys, k)
-	return k.LogicalName, nil
-}

@@ -3,6 +3,7 @@ package emulator
 import (
 	"bytes"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -130,4 +131,33 @@ func TestDependencies(t *testing.T) {
 		t.Errorf("with aliases: %v", aliased)
 	}
 	e.want(400, "0x80040203", "GET", "RetrieveDependenciesForDelete(ComponentType=1)", "")
+}
+
+// TestKeyBuild: a key whose values are not unique is made, but its index fails, and the key
+// addresses nothing until ReactivateEntityKey finds them unique (section 3.4). An elastic
+// table has no key but its own (section 6.3).
+func TestKeyBuild(t *testing.T) {
+	e := start(t)
+	for n, phone := range []string{`"1"`, `"1 "`, `null`, `null`} {
+		e.want(204, "", "POST", "accounts", `{"accountid":"`+gid(1, n+1)+`","telephone1":`+phone+`}`)
+	}
+	status := func(want string) {
+		t.Helper()
+		e.has(e.want(200, "", "GET", "EntityDefinitions(LogicalName='account')/Keys?$select=EntityKeyIndexStatus&$filter="+url.QueryEscape("LogicalName eq 'contoso_phone'"), ""), `"EntityKeyIndexStatus":"`+want+`"`)
+	}
+	e.want(204, "", "POST", "EntityDefinitions(LogicalName='account')/Keys", `{"@odata.type":"Microsoft.Dynamics.CRM.EntityKeyMetadata","SchemaName":"contoso_Phone","KeyAttributes":["telephone1"]}`)
+	status("Failed")
+	e.want(400, "0x80060888", "GET", "accounts(telephone1='1')", "")
+	again := `{"EntityLogicalName":"account","EntityKeyLogicalName":"contoso_phone"}`
+	e.want(204, "", "POST", "ReactivateEntityKey", again)
+	status("Failed")
+	e.want(204, "", "PATCH", "accounts("+gid(1, 2)+")", `{"telephone1":"2"}`)
+	e.want(204, "", "POST", "ReactivateEntityKey", again)
+	status("Active")
+	e.want(200, "", "GET", "accounts(telephone1='1')", "")
+	e.want(412, "0x80060892", "POST", "accounts", `{"telephone1":"2"}`)
+	e.want(404, "0x80040217", "POST", "ReactivateEntityKey", `{"EntityLogicalName":"account","EntityKeyLogicalName":"nothing"}`)
+	e.want(400, "0x80041102", "POST", "ReactivateEntityKey", `{"EntityLogicalName":"nothing"}`)
+	e.want(204, "", "POST", "EntityDefinitions", strings.Replace(newTable, `"OwnershipType"`, `"TableType":"Elastic","OwnershipType"`, 1))
+	e.want(400, "0x80044363", "POST", "EntityDefinitions(LogicalName='contoso_asset')/Keys", `{"SchemaName":"contoso_K","KeyAttributes":["contoso_name"]}`)
 }

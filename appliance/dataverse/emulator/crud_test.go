@@ -140,3 +140,15 @@ func TestKeyText(t *testing.T) {
 	e.want(404, "0x80060891", "GET", "accounts(accountnumber='')", "")
 	e.want(400, "0x80060888", "GET", "contacts(firstname='Joe'%20emailaddress1='x')", "")
 }
+
+// TestIgnoredValues: what a write may not set is ignored (section 3.1), but a value of
+// another type is refused with the payload, before that is known (section 4.1).
+func TestIgnoredValues(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "accounts", `{"accountid":"`+acc1+`","createdon":"2001-02-03T04:05:06Z","versionnumber":5,"revenue_base":1,"contoso_open":7}`)
+	e.has(e.want(200, "", "GET", "accounts("+acc1+")?$select=revenue_base,contoso_open", ""), `"revenue_base":null`, `"contoso_open":null`)
+	for _, body := range []string{`{"createdon":"x"}`, `{"versionnumber":"x"}`, `{"revenue_base":true}`, `{"contoso_open":"x"}`, `{"createdon":{}}`} {
+		e.want(400, "0x80048d19", "POST", "accounts", body)
+		e.want(400, "0x80048d19", "PATCH", "accounts("+acc1+")", body)
+	}
+}

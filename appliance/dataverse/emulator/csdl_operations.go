@@ -35,6 +35,7 @@ var csdlOperations = []csdlOperation{
 	{"Action", "PublishXml", false, "ParameterXml Edm.String", ""},
 	{"Action", "BulkDelete", false, "QuerySet Collection(mscrm.QueryExpression)?,JobName Edm.String,SendEmailNotification Edm.Boolean,ToRecipients Collection(mscrm.crmbaseentity),CCRecipients Collection(mscrm.crmbaseentity),RecurrencePattern Edm.String,StartDateTime Edm.DateTimeOffset,SourceImportId Edm.Guid?,RunNow Edm.Boolean?", "JobId Edm.Guid"},
 	{"Action", "BulkDetectDuplicates", false, "Query mscrm.QueryExpression,JobName Edm.String,SendEmailNotification Edm.Boolean,TemplateId Edm.Guid,ToRecipients Collection(mscrm.crmbaseentity),CCRecipients Collection(mscrm.crmbaseentity),RecurrencePattern Edm.String,RecurrenceStartTime Edm.DateTimeOffset", "JobId Edm.Guid"},
+	{"Action", "ReactivateEntityKey", false, "EntityLogicalName Edm.String,EntityKeyLogicalName Edm.String", ""},
 	{"Action", "Merge", false, "Target mscrm.crmbaseentity,Subordinate mscrm.crmbaseentity,UpdateContent mscrm.crmbaseentity,PerformParentingChecks Edm.Boolean", ""},
 	{"Action", "CreateCustomerRelationships", false, "Lookup mscrm.ComplexLookupAttributeMetadata?,OneToManyRelationships Collection(mscrm.ComplexOneToManyRelationshipMetadata)?,SolutionUniqueName Edm.String?", "RelationshipIds Collection(Edm.Guid),AttributeId Edm.Guid"},
 	{"Action", "GrantAccess", false, "Target mscrm.crmbaseentity,PrincipalAccess mscrm.PrincipalAccess?", ""},

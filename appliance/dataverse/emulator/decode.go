@@ -185,7 +185,8 @@ func (d *decoder) column(rec *record, col *column, stamp uint32) error {
 		}
 		d.seen[col.idx] = stamp
 	}
-	if col != rec.t.id && (col.derived != notDerived || !d.writable(col)) {
+	ignored := col != rec.t.id && (col.derived != notDerived || !d.writable(col))
+	if ignored && (col.Type == schema.ManagedProp || col.Type == schema.Other) {
 		return d.skip(0)
 	}
 	l, ok, err := d.literal()
@@ -196,6 +197,12 @@ func (d *decoder) column(rec *record, col *column, stamp uint32) error {
 		return errPayload(rec.t.EntitySet, "Microsoft.OData.ODataException: An unexpected node was found when reading the value of property '"+col.LogicalName+"'. A 'PrimitiveValue' node was expected.")
 	}
 	v, e := col.checked(l)
+	if ignored { // but its type is looked at, as the payload is read before that is known
+		if e != nil && e.code == payloadCode {
+			return d.refuse(e)
+		}
+		return nil
+	}
 	if e != nil {
 		return d.refuse(e)
 	}

@@ -11,7 +11,7 @@ func (m *model) entity(t *table) definition {
 	d := definition{typ: "EntityMetadata", props: entityProps(t)}
 	d.navs = []navigation{
 		{name: "Attributes", declared: attributeBase, items: func() []definition { return m.attributes(t) }},
-		{name: "Keys", declared: "EntityKeyMetadata", items: func() []definition { return keys(t) }},
+		{name: "Keys", declared: "EntityKeyMetadata", items: func() []definition { return m.keys(t) }},
 		{name: "ManyToOneRelationships", declared: "OneToManyRelationshipMetadata", items: func() []definition { return m.manyToOne(t) }},
 		{name: "OneToManyRelationships", declared: "OneToManyRelationshipMetadata", items: func() []definition { return m.oneToMany(t) }},
 		{name: "ManyToManyRelationships", declared: "ManyToManyRelationshipMetadata", items: func() []definition { return m.manyToMany(t) }},
@@ -94,11 +94,14 @@ func (m *model) attributes(t *table) []definition {
 }
 
 // keys makes the definitions of the alternate keys (section 12.5).
-func keys(t *table) []definition {
+func (m *model) keys(t *table) []definition {
 	out := []definition{}
 	for _, k := range t.addressing() {
 		status := "Active"
-		if k.Inactive {
+		switch {
+		case slices.Contains(m.failed, metadataID("key", t.LogicalName, k.LogicalName)):
+			status = "Failed"
+		case k.Inactive:
 			status = "Pending"
 		}
 		out = append(out, definition{typ: "EntityKeyMetadata", props: object{

@@ -14,6 +14,7 @@ type model struct {
 	schema *schema.Schema
 	// choices are global choices that no column has (alter.go).
 	choices []*schema.Column
+	failed  []schema.GUID // metadata ids of the keys whose index could not be built (alter_key.go)
 	tables  []*table
 	byName  map[string]*table
 	bySet   map[string]*table

@@ -117,7 +117,7 @@ func firstRows() []firstRow {
 		{"publisher", knownID(publisherID), map[string]value{"uniquename": textValue("DefaultPublisheremulator"), "friendlyname": textValue("Default Publisher for emulator"),
 			"customizationprefix": textValue("new"), "customizationoptionvalueprefix": intValue(10000), "isreadonly": boolValue(false)}, nil},
 		firstSolution("Active", activeSolutionID), firstSolution("Default", defaultSolutionID),
-		{"businessunit", BusinessUnitID, map[string]value{"name": textValue("emulator")}, nil},
+		{"businessunit", BusinessUnitID, map[string]value{"name": textValue("emulator"), "isdisabled": boolValue(false)}, nil},
 		{"systemuser", UserID, map[string]value{"firstname": textValue("dvmigrate"), "lastname": textValue("loader"), "fullname": textValue("dvmigrate loader"),
 			"domainname": textValue("loader@example.com"), "internalemailaddress": textValue("loader@example.com"), "isdisabled": boolValue(false),
 			"accessmode": intValue(4)}, map[string]schema.GUID{"businessunitid": BusinessUnitID}},
