@@ -195,6 +195,7 @@ func (p *Project) projectFiles() []string {
 	add(path.Join(c.Work, undoFile)) // read after the ledger, so that it is not behind it
 	add(path.Join(c.Work, rollbackFile))
 	add(path.Join(c.Work, behindFile))
+	add(path.Join(c.Work, heirsFile))
 	add(path.Join(c.Work, profileName)) // what loads have measured, for estimates and the report
 	if c.Snapshots.Sources {
 		for _, s := range c.Sources {

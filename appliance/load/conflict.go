@@ -75,6 +75,7 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 		if err := decode(row, &have); err != nil {
 			return err
 		}
+		s.asBefore(i, met[i].want, have)
 		had[i] = have
 		if changed := s.changedByOthers(met[i], have); len(changed) > 0 {
 			return s.conflict(i, met[i], have, changed)
@@ -143,6 +144,9 @@ func (s *sender) sameStored(name string, want, have any) bool {
 func (s *sender) conflict(i int, m meeting, have map[string]any, changed []string) error {
 	if s.w.settings.OnConflict == ConflictMerge && m.was != nil {
 		s.w.keep(changed)
+		if slices.Contains(changed, ownerReading) {
+			s.l.keepsOwner(s.w.table.Name, s.j.seqs[i])
+		}
 		return s.leaveOut(i, changed)
 	}
 	texts := make([]string, len(changed))

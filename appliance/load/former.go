@@ -65,12 +65,14 @@ func (s *sender) readFormer(ctx context.Context, set []int) (map[int]map[string]
 	of := make(map[schema.GUID]int, len(set))
 	ids := make([]schema.GUID, len(set))
 	columns := map[string]bool{}
+	written := make(map[int]map[string]any, len(set))
 	for k, i := range set {
 		of[s.j.ids[i]], ids[k] = i, s.j.ids[i]
 		wrote, err := s.written(i)
 		if err != nil {
 			return nil, err
 		}
+		written[i] = wrote
 		for name := range wrote {
 			columns[name] = true
 		}
@@ -82,7 +84,8 @@ func (s *sender) readFormer(ctx context.Context, set []int) (map[int]map[string]
 	return had, s.target.Records(ctx, s.w.table.Schema, ids, sorted(columns), func(id schema.GUID, row json.RawMessage) error {
 		var have map[string]any
 		err := decode(row, &have)
-		if i, ours := of[id]; ours {
+		if i, ours := of[id]; ours && err == nil {
+			s.asBefore(i, written[i], have)
 			had[i] = have
 		}
 		return err

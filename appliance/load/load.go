@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"dvmigrate/appliance/dataverse"
@@ -147,9 +148,11 @@ type Options struct {
 	Target    func(table string) Target                                  // where a table's writes go, if not to New's target; nil = all go there
 	As        func(table string, user schema.GUID) (Target, error)       // where writes as another user go; needed with Settings.CreatedBy
 	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row that an id in the stage stands for; needed where a table keeps ids
+	TargetSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row of a record id in the target, asked from one side at a time; nil = deletions look at no children
 	FirstID   func(table string) schema.GUID                             // id of row 0's record where ids are assigned: row n has n in the last four bytes, big-endian; nil = the stage tells each
 	Parallel  int                                                        // requests at once where a table does not say
 	Ours      []schema.GUID                                              // the users that sign in: what they changed last is ours
+	Heirs     heirBook                                                   // records that may go along with one that is assigned; nil = nobody looks after them
 	Undo      journal                                                    // what a rollback needs is noted there; nil = nowhere
 	Files     fs.FS                                                      // where the content of files is; needed where a table takes some
 	MaxErrors int64                                                      // stop when more records than this have failed in this run; 0 = no limit
@@ -170,6 +173,9 @@ type Loader struct {
 
 	kept map[string]map[string]int64 // by table and column: see Kept
 	back *Rollback                   // nil: it is no rollback
+
+	heirs heirs
+	seqMu sync.Mutex // one asks Options.TargetSeq at a time
 }
 
 // New makes a loader of the parts.
@@ -201,10 +207,14 @@ var ErrDrained = errors.New("stopped on request; run load again to go on")
 // (ErrDrained); when ctx ends, it stops at once and
 // what is in flight is looked up by the next run.
 func (l *Loader) Run(ctx, drain context.Context) error {
-	if err := l.settleDoubts(dataverse.Stopping(ctx, drain)); err != nil {
-		if errors.Is(err, dataverse.ErrStopping) {
-			return ErrDrained
-		}
+	err := l.settleDoubts(dataverse.Stopping(ctx, drain))
+	if err == nil {
+		err = l.recallHeirs()
+	}
+	if errors.Is(err, dataverse.ErrStopping) {
+		return ErrDrained
+	}
+	if err != nil {
 		return err
 	}
 	for round := true; round; round = l.again.Swap(false) {
@@ -216,6 +226,9 @@ func (l *Loader) Run(ctx, drain context.Context) error {
 				return fmt.Errorf("load %s (%s): %w", step.Table, step.Pass, err)
 			}
 		}
+	}
+	if err := l.giveBack(ctx, drain); err != nil {
+		return err
 	}
 	return l.removeGone(ctx, drain)
 }
@@ -249,6 +262,11 @@ func (l *Loader) step(ctx, drain context.Context, step plan.Step) error {
 	}
 	for _, w := range l.works(t, step, pass) {
 		w.lookFirst.Store(l.book.Behind(t.Name))
+		if w.update && pass == ledger.Main {
+			if err := l.lookBelow(ctx, drain, t, l.waitingUpdates(w), true); err != nil {
+				return err
+			}
+		}
 		if err := l.run(ctx, drain, w); err != nil {
 			return err
 		}

@@ -175,6 +175,7 @@ func (s *sender) returns(ctx context.Context, set []int) (map[int]returning, err
 			return err
 		}
 		met[i] = true
+		s.asBefore(i, s.j.formers[i].wrote, have)
 		r, err := s.wayBack(i, have)
 		out[i] = r
 		return err

@@ -86,10 +86,16 @@ func (l *Loader) RollBack(ctx, drain context.Context, o Rollback) error {
 		}
 		return nil
 	}
+	if err := l.recallHeirs(); err != nil {
+		return err
+	}
 	for _, step := range l.o.Plan.Steps {
 		if err := do(step, Restore, l.restoreStep); err != nil {
 			return err
 		}
+	}
+	if err := l.giveBack(ctx, drain); err != nil {
+		return err
 	}
 	for _, step := range l.o.Plan.Steps {
 		if err := do(step, Clear, l.clearStep); err != nil {
@@ -120,6 +126,9 @@ func (l *Loader) restoreStep(ctx, drain context.Context, t *mapping.Table, step 
 	only := l.back.Tables[t.Name].Restore
 	if only.Len() == 0 {
 		return nil
+	}
+	if err := l.lookBelow(ctx, drain, t, only, false); err != nil {
+		return err
 	}
 	if err := l.run(ctx, drain, l.backWork(t, step, Restore, ledger.Update, only)); err != nil {
 		return err
