@@ -166,6 +166,8 @@ func (s *syncer) keepDeactivated(ctx context.Context) error {
 // target does not have is withdrawn.
 func (s *syncer) planGone(seq uint32, e ledger.Entry) {
 	switch policy := s.p.Config.Table(s.table.Name).Gone; {
+	case e.Action == ledger.Delete && e.Flag == ledger.Held && policy == "delete" && !s.keeps: // children that were to stay may have gone
+		s.retry = addRange(s.retry, seq)
 	case e.Action == ledger.Nothing || e.Action == ledger.Delete:
 	case !inTarget(e):
 		s.do(seq, ledger.Nothing)

@@ -3,12 +3,16 @@ package appliance
 import (
 	"encoding/csv"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/sample"
 	"dvmigrate/duckstage/transform"
 )
 
@@ -310,5 +314,66 @@ func TestReadOf(t *testing.T) {
 		if got := strings.Join(readOf(table, []string{"beside", "other", "raw"}, files, scripts), " "); got != want {
 			t.Errorf("%s reads %s, want %s", table, got, want)
 		}
+	}
+}
+
+// TestGoneParents: a record is not deleted while the target would delete records of ours with it that are to stay, and
+// goes by itself when they have gone; a tree goes from its leaves on.
+func TestGoneParents(t *testing.T) {
+	for _, ids := range []string{"assign", "server, match: accountnumber"} {
+		t.Run(ids, func(t *testing.T) {
+			s, err := schema.Read(strings.NewReader(string(sample.Schema())))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range s.Table("account").ManyToOne {
+				if r := &s.Table("account").ManyToOne[i]; r.Column == "parentaccountid" {
+					r.Cascade = map[string]string{"Delete": "Cascade"}
+				}
+			}
+			e, err := emulator.New(emulator.Options{Schema: s, Seed: seed(t, s)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewServer(e)
+			defer func() { server.Close(); e.Close() }()
+			dir := otherProject(t, server.URL, s, map[string]string{
+				"a.csv":                 "key,parent\nA0,\nA1,A0\nA2,A1\nA3,\nA4,A3\nA5,\n",
+				"c.csv":                 "key,parent\nC0,A4\nC1,A5\nC2,A2\n",
+				"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, key AS name, ref('account', parent) AS parentaccountid FROM accounts",
+				"transform/contact.sql": "SELECT key AS legacy_key, key AS lastname, ref('account', parent) AS parentcustomerid FROM contacts",
+				"migration.yaml": "version: 1\nname: trees\ntarget: {url: " + server.URL + ", auth: none}\nsources:\n  accounts: {path: a.csv, types: text}\n  contacts: {path: c.csv, types: text}\n" +
+					"tables:\n  account: {gone: delete, ids: " + ids + "}\n  contact: {gone: delete}\n"})
+			stageAndLoad(t, dir, server.URL)
+			there := func(want string) {
+				t.Helper()
+				if got := keysIn(t, server.URL, "accounts", "accountnumber") + " " + keysIn(t, server.URL, "contacts", "lastname"); len(strings.Fields(got)) != len(strings.Fields(want)) || slices.ContainsFunc(strings.Fields(want), func(key string) bool { return !strings.Contains(got, key+"/") }) {
+					t.Errorf("the target has %s, want %s", got, want)
+				}
+			}
+			there("A0 A1 A2 A3 A4 A5 C0 C1 C2")
+			// All accounts but A5 go, and of the contacts C2: C0 stays in the source, below A4 and so below A3.
+			if err := os.WriteFile(filepath.Join(dir, "a.csv"), []byte("key,parent\nA5,\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			editSource(t, dir, "c.csv", "C2,A2\n", "")
+			p := reopen(t, dir, Staging, server.URL)
+			if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+				t.Fatal(err)
+			}
+			r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+			if err != nil || r.Summary.Held != 3 || r.Summary.Error > 0 { // A3, A4, and C0 whose account is gone
+				t.Errorf("%v, %+v", err, r.Summary)
+			}
+			there("A3 A4 A5 C0 C1")
+			failures, err := p.ledger.Failures("account", 0, 10)
+			if err != nil || len(failures) != 2 || !strings.Contains(failures[1].Text, "would delete 1 records of contact with it") {
+				t.Errorf("%v, %+v", err, failures)
+			}
+			p.Close()
+			editSource(t, dir, "c.csv", "C0,A4\n", "")
+			stageAndLoad(t, dir, server.URL)
+			there("A5 C1")
+		})
 	}
 }

@@ -70,7 +70,7 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 		w := l.work(t, step, ledger.Main, mapping.Gone, ledger.Delete)
 		w.sizer = nil
 		w.removing = &removing{deletes: true}
-		return l.run(ctx, drain, w)
+		return l.removeTree(ctx, drain, w)
 	case policy == GoneDeactivate && waiting(ledger.Update) > 0:
 		body, err := InactiveBody(t.Schema)
 		if err != nil {
@@ -122,6 +122,13 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 	}
 	if s.w.removing.back && tries == 0 && s.w.table.Link == nil {
 		rest, err := s.leaveOthers(ctx, set)
+		if err != nil {
+			return s.release(s.open(set), readBackError(err))
+		}
+		set = rest
+	}
+	if s.w.removing.deletes && !s.w.removing.back && tries == 0 && s.w.table.Link == nil && s.l.o.TargetSeq != nil {
+		rest, err := s.leaveParents(ctx, set)
 		if err != nil {
 			return s.release(s.open(set), readBackError(err))
 		}
