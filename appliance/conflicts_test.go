@@ -101,3 +101,44 @@ func TestPartialUpdatesWhoseAnswersAreLost(t *testing.T) {
 		}
 	}
 }
+
+// TestConflictsThroughStagings: a record that somebody has changed stays as it is, and its row held, however often it is
+// staged and retried before the next load.
+func TestConflictsThroughStagings(t *testing.T) {
+	url := environment(t, 8, nil)
+	dir := otherProject(t, url, nil, map[string]string{
+		"migration.yaml":        "version: 1\nname: shared\ntarget: {url: " + url + ", auth: none}\nsources: {accounts: {path: a.csv, types: text}}\n",
+		"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name, city AS address1_city FROM accounts",
+		"a.csv":                 "key,name,city\nA0,name 0,city\nA1,name 1,city\n"})
+	stageAndLoad(t, dir, url)
+	for _, row := range plainRows(t, url, "accounts") {
+		if row["accountnumber"] == "A1" {
+			sendRaw(t, http.MethodPatch, fmt.Sprintf("%s/api/data/v9.2/accounts(%s)", url, row["accountid"]), `{"name":"by hand","address1_city":"village"}`)
+		}
+	}
+	edit(t, filepath.Join(dir, "a.csv"), "name 1", "changed 1")
+	for round, edits := range [][2]string{{}, {}, {"name 0", "changed 0"}, {"changed 1", "again 1"}} {
+		if edits[0] != "" {
+			edit(t, filepath.Join(dir, "a.csv"), edits[0], edits[1])
+		}
+		p := reopen(t, dir, Staging, url)
+		for range 2 + round {
+			if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Retry(t.Context(), FailureFilter{Classes: []string{"conflict"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+		if err != nil || r.Summary.Held != 1 {
+			t.Errorf("round %d: %v, %+v", round, err, r.Summary)
+		}
+		p.Close()
+		for _, row := range plainRows(t, url, "accounts") {
+			if row["accountnumber"] == "A1" && (row["name"] != "by hand" || row["address1_city"] != "village") {
+				t.Fatalf("round %d: the record is %v of %v", round, row["name"], row["address1_city"])
+			}
+		}
+	}
+}

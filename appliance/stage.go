@@ -362,7 +362,7 @@ func (p *Project) known(table string) transform.Known {
 	entries := "SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq, changed_at AS dm_written, flag <> 'P' AS dm_whole FROM ledger_spans(" + duckstage.Quote(table) + ")"
 	return transform.Known{
 		Written: entries + " WHERE flag IN ('P', 'S') AND action IN ('I', 'U')",
-		Waiting: entries + " WHERE action = 'U' AND pass = 'main' AND (flag = 'U' AND attempts = 0 OR flag IN ('E', 'H') AND attempts <= 1)",
+		Waiting: entries + " WHERE action = 'U' AND pass = 'main' AND (flag IN ('U', 'H') AND attempts = 0 OR flag = 'E' AND attempts <= 1)",
 	}
 }
 

@@ -79,7 +79,7 @@ type Entry struct {
 	Action   Action
 	Flag     Flag
 	Pass     Pass   // Main for Processed
-	Attempts uint8  // claims since the record was planned, less those released uncounted; stops at 63
+	Attempts uint8  // claims since the record was planned, less those released uncounted and those that ended held, unsent; stops at 63
 	Class    uint8  // class of error, meaningful for Failed and Held only; the loader defines the classes
 	Time     uint32 // unix seconds of the last change; 0: never changed
 }

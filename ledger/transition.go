@@ -146,17 +146,26 @@ func nextSettle(e Entry, ev event) (Entry, error) {
 		e.Flag, e.Pass = Success, ev.pass
 	case stepFail:
 		e.Flag, e.Class = Failed, ev.class
-	case stepHoldF:
+	case stepHoldF: // nothing was sent: what is held stays free of doubt about what the target has
+		e = e.uncounted()
 		e.Flag, e.Class = Held, ev.class
 	case stepRelease:
-		e.Flag = waiting(e.Pass)
-		if !ev.counted && e.Attempts > 0 && e.Attempts < maxAttempts {
-			e.Attempts--
+		if !ev.counted {
+			e = e.uncounted()
 		}
+		e.Flag = waiting(e.Pass)
 	default:
 		return e, illegal("unknown step")
 	}
 	return e, nil
+}
+
+// uncounted takes the claim in flight out of the attempts.
+func (e Entry) uncounted() Entry {
+	if e.Attempts > 0 && e.Attempts < maxAttempts {
+		e.Attempts--
+	}
+	return e
 }
 
 // waiting is the flag of a record that waits for pass p.

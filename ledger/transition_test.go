@@ -140,8 +140,13 @@ func expect(machine map[string]map[string]string, e Entry, ev event) (want Entry
 		want.Pass = Main
 	case "owes":
 		want.Pass = ev.pass
-	case "fail", "heldF", "hold":
+	case "fail", "hold":
 		want.Class = ev.class
+	case "heldF":
+		want.Class = ev.class
+		if e.Attempts != 0 && e.Attempts != 63 {
+			want.Attempts--
+		}
 	case "retry":
 		want.Class = 0
 	case "release":

@@ -62,7 +62,7 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 			}
 			for i, ids := range found {
 				slices.Sort(ids)
-				text := fmt.Sprintf("not deleted: the target would delete %d records of %s with it that are to stay, such as %s; see what %s of these rows says, delete or change them, or let their rows go",
+				text := fmt.Sprintf("not deleted: the target would delete %d records of %s with it that are to stay, such as %s; change their %s, or let their rows go, with gone: delete",
 					len(ids), name, ids[0], r.Column)
 				s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassAssociated), Text: text}}
 			}
