@@ -128,7 +128,7 @@ func seed(t *testing.T, s *schema.Schema) map[string]io.Reader {
 
 func reopen(t *testing.T, dir string, mode Mode, url string) *Project {
 	t.Helper()
-	p, err := Open(t.Context(), dir, mode, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	p, err := Open(t.Context(), dir, mode, Options{Env: targetAt(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,15 +16,20 @@ import (
 	"dvmigrate/duckstage/ingest"
 )
 
-// sendRaw sends a request to an emulator and requires its success.
-func sendRaw(t *testing.T, method, url, body string) {
+// sendRaw sends a request to an emulator as somebody would, and requires its success. Headers are as
+// "Name: value".
+func sendRaw(t *testing.T, method, url, body string, headers ...string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer x")
+	r.Header.Set("Authorization", "Bearer somebody")
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Set(name, value)
+	}
 	a, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -40,21 +45,7 @@ func sendRaw(t *testing.T, method, url, body string) {
 // sendAs changes a record as a person.
 func sendAs(t *testing.T, url, body string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer x")
-	r.Header.Set("MSCRMCallerID", "a0000000-0000-4000-8000-000000000011")
-	a, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Body.Close()
-	if a.StatusCode != http.StatusNoContent {
-		t.Fatalf("%s: %s", url, a.Status)
-	}
+	sendRaw(t, http.MethodPatch, url, body, "MSCRMCallerID: "+someUser)
 }
 
 func accountID(i int) string { return fmt.Sprintf("a0000000-0000-0000-0000-%012d", i) }

@@ -55,7 +55,7 @@ func TestFiguresOfALoad(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l := NewLookout(staged, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	l := NewLookout(staged, Options{Env: targetAt(url)})
 	for range 2 { // from the files, then from what is kept
 		if f, err := l.Figures(t.Context()); err != nil || len(f.Records) != len(after.Records) || f.Commits != 0 {
 			t.Errorf("from outside: %v, %+v", err, f)

@@ -140,16 +140,7 @@ func environmentThatHolds(t *testing.T) (url string, inflight, release chan stru
 func TestLookingWhileALoadRuns(t *testing.T) {
 	url, inflight, release := environmentThatHolds(t)
 	dir := stagedSample(t, url)
-	p, err := Open(t.Context(), dir, Loading, Options{Command: "load", Env: targetAt(url)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := p.Load(t.Context(), t.Context(), LoadOptions{})
-		ended <- err
-	}()
+	p, ended := loadMeanwhile(t, dir, url)
 	<-inflight
 	v, err := Join(t.Context(), dir, Options{Command: "reconcile", Env: targetAt(url)})
 	if err != nil {
@@ -198,6 +189,22 @@ func TestLookingWhileALoadRuns(t *testing.T) {
 	if last.Command != "reconcile" || len(last.Args) != 3 {
 		t.Errorf("the trail has %+v", last)
 	}
+}
+
+// loadMeanwhile begins a load of a staged project, and tells how it ended.
+func loadMeanwhile(t *testing.T, dir, url string) (*Project, <-chan error) {
+	t.Helper()
+	p, err := Open(t.Context(), dir, Loading, Options{Command: "load", Env: targetAt(url)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() }) // closed already, perhaps
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Load(t.Context(), t.Context(), LoadOptions{})
+		ended <- err
+	}()
+	return p, ended
 }
 
 func targetAt(url string) func(string) (string, bool) {

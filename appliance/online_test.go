@@ -27,7 +27,7 @@ func sampleProject(t *testing.T, url string, edit func(dir string)) *Project {
 	if edit != nil {
 		edit(dir)
 	}
-	p, err := Open(t.Context(), dir, Settings, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	p, err := Open(t.Context(), dir, Settings, Options{Env: targetAt(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func TestOwnersInPartyLists(t *testing.T) {
 		"transform/account.sql": "SELECT a AS legacy_key, 'x' AS name, owner('Andrea Keller') AS ownerid FROM x",
 		"transform/email.sql": `SELECT a AS legacy_key, 'm' AS subject, owner(' andrea KELLER') AS "from",
 			[owner('Gone Person'), existing('systemuser', 'fullname', 'Andrea Keller'), owner('Hans Meier'), party_address('x@y.z')] AS "to", [owner(NULL), owner('Gone Person')] AS cc FROM x`})
-	p, err := Open(t.Context(), dir, Staging, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	p, err := Open(t.Context(), dir, Staging, Options{Env: targetAt(url)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestPullOfAnotherOrganization(t *testing.T) {
 	dir := otherProject(t, url, nil, map[string]string{
 		"migration.yaml": "version: 1\nname: x\ntarget: {auth: none}\nsources: {x: x.csv}\n", "x.csv": "a\n1\n",
 		"transform/account.sql": "SELECT a AS legacy_key, 'x' AS name, owner('Andrea Keller') AS ownerid FROM x"})
-	p, err := Open(t.Context(), dir, Staging, Options{Env: func(name string) (string, bool) { return url, name == "DVMIGRATE_TARGET_URL" }})
+	p, err := Open(t.Context(), dir, Staging, Options{Env: targetAt(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

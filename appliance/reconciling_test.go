@@ -20,25 +20,6 @@ const (
 	someTeam = "b0000000-0000-4000-8000-000000000011"
 )
 
-// change sends one write as somebody else would.
-func change(t *testing.T, method, url, body string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer somebody")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode >= 300 {
-		t.Fatalf("%s %s: %s", method, url, res.Status)
-	}
-}
-
 // comparedProject has accounts and their contacts, loaded; lines of the settings are added.
 func comparedProject(t *testing.T, settings string) (p *Project, url string) {
 	t.Helper()
@@ -78,13 +59,13 @@ func spoil(t *testing.T, url string) {
 	}
 	other := ids["Company 9"]
 	other = other[strings.LastIndex(other, "/")+1:]
-	change(t, http.MethodPatch, ids["Company 1"], `{"name":"Jane Secret Ltd"}`)
-	change(t, http.MethodPatch, ids["Company 2"], `{"revenue":1.25}`)
-	change(t, http.MethodPatch, ids["Company 3"], `{"ownerid@odata.bind":"teams(`+someTeam+`)"}`)
-	change(t, http.MethodPatch, ids["Person 4"], `{"parentcustomerid_account@odata.bind":"`+other+`"}`)
-	change(t, http.MethodPatch, ids["Person 5"], `{"statecode":1,"statuscode":2}`)
-	change(t, http.MethodDelete, ids["Person 6"], "")
-	change(t, http.MethodPost, url+"/api/data/v9.2/contacts", `{"lastname":"Somebody else"}`)
+	sendRaw(t, http.MethodPatch, ids["Company 1"], `{"name":"Jane Secret Ltd"}`)
+	sendRaw(t, http.MethodPatch, ids["Company 2"], `{"revenue":1.25}`)
+	sendRaw(t, http.MethodPatch, ids["Company 3"], `{"ownerid@odata.bind":"teams(`+someTeam+`)"}`)
+	sendRaw(t, http.MethodPatch, ids["Person 4"], `{"parentcustomerid_account@odata.bind":"`+other+`"}`)
+	sendRaw(t, http.MethodPatch, ids["Person 5"], `{"statecode":1,"statuscode":2}`)
+	sendRaw(t, http.MethodDelete, ids["Person 6"], "")
+	sendRaw(t, http.MethodPost, url+"/api/data/v9.2/contacts", `{"lastname":"Somebody else"}`)
 }
 
 // mismatchLines are what SQL knows of the mismatches of a table.
@@ -244,7 +225,7 @@ func wantLines(t *testing.T, got []string, want ...string) {
 func TestMaskedProjectShowsNothingOfTheTarget(t *testing.T) {
 	p, url := comparedProject(t, "masking: {key_file: mask.key}\nsources: {companies: {path: companies.csv, mask: {name: company}}}\nreconcile: {account: {sums: [name, revenue], groups: [name]}}\n")
 	for _, row := range plainRows(t, url, "accounts") {
-		change(t, http.MethodPatch, url+"/api/data/v9.2/accounts("+fmt.Sprint(row["accountid"])+")", `{"name":"Jane Secret Ltd"}`)
+		sendRaw(t, http.MethodPatch, url+"/api/data/v9.2/accounts("+fmt.Sprint(row["accountid"])+")", `{"name":"Jane Secret Ltd"}`)
 	}
 	r := compareAll(t, p)
 	if r.Tables[0].Different != 12 {

@@ -33,16 +33,7 @@ func TestALoadIsSteeredFromAnotherProcess(t *testing.T) {
 	if _, err := steer(Steer{Do: SteerPause}); !errors.Is(err, errNothingRuns) {
 		t.Errorf("nothing runs, but %v", err)
 	}
-	p, err := Open(t.Context(), dir, Loading, Options{Command: "load", Env: targetAt(url)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := p.Load(t.Context(), t.Context(), LoadOptions{})
-		ended <- err
-	}()
+	p, ended := loadMeanwhile(t, dir, url)
 	<-inflight
 	for _, c := range []struct {
 		s    Steer
@@ -81,7 +72,7 @@ func TestALoadIsSteeredFromAnotherProcess(t *testing.T) {
 		t.Errorf("it was to stop on the way: %+v", s.Summary)
 	}
 	var noted []string
-	err = l.Look(t.Context(), func(ctx context.Context, v Viewer) error {
+	err := l.Look(t.Context(), func(ctx context.Context, v Viewer) error {
 		page, err := v.Audit(ctx, AuditQuery{Prove: true})
 		for _, e := range page.Entries {
 			if e.Event == AuditEnd && strings.HasPrefix(e.Command, "console") {

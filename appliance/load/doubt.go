@@ -11,6 +11,7 @@ import (
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
 )
@@ -31,7 +32,7 @@ func (l *Loader) settleDoubts(ctx context.Context) error {
 		for _, s := range spans {
 			n += s.Len()
 		}
-		l.o.Watch.Note(name, fmt.Sprintf("%d records were in flight when the last run ended; looking them up", n))
+		l.o.Watch.Note(name, progress.Counted(n, "record", "was", "were")+" in flight when the last run ended; looking up what became of it")
 		for _, s := range spans {
 			if err := l.settleDoubt(ctx, t, s); err != nil {
 				return fmt.Errorf("look up records of %s in flight: %w", name, err)
@@ -76,13 +77,18 @@ func (l *Loader) settleDoubt(ctx context.Context, t *mapping.Table, s ledger.Spa
 	if err != nil {
 		return err
 	}
+	return l.settleFound(ctx, t, s, outcomes, nil)
+}
+
+// settleFound settles what was found out of all records of a span; ids are those that are to be kept.
+func (l *Loader) settleFound(ctx context.Context, t *mapping.Table, s ledger.Span, outcomes []ledger.Outcome, ids []ledger.RecordID) error {
 	if len(outcomes) < s.Len() {
 		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
 	}
 	if err := l.doubted(t, outcomes); err != nil {
 		return err
 	}
-	return l.book.Settle(ctx, t.Name, outcomes)
+	return l.book.SettleIDs(ctx, t.Name, outcomes, ids)
 }
 
 // settleDoubtByKey is settleDoubt for records whose ids Dataverse assigns: their keys
@@ -130,13 +136,7 @@ func (l *Loader) settleDoubtByKey(ctx context.Context, t *mapping.Table, s ledge
 	if err != nil {
 		return err
 	}
-	if len(outcomes) < s.Len() {
-		return fmt.Errorf("the stage holds %d of the records %s", len(outcomes), s.Range)
-	}
-	if err := l.doubted(t, outcomes); err != nil {
-		return err
-	}
-	return l.book.SettleIDs(ctx, t.Name, outcomes, ids)
+	return l.settleFound(ctx, t, s, outcomes, ids)
 }
 
 // settleDeleted is settleDoubt for deletions: what is there still waits to be deleted

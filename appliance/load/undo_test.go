@@ -158,12 +158,7 @@ func TestRollbackOfTheFirstLoad(t *testing.T) {
 					if kind != "" {
 						w.server.Order(emulator.Fault{Kind: kind, Nth: n, RetryAfter: 3})
 					}
-					for runs, err := 0, errors.New("not yet"); err != nil && runs < 3; runs++ {
-						if err = w.rollBack(back); err != nil {
-							t.Logf("call %d: %v", n, err)
-							w.reopen()
-						}
-					}
+					w.rollBackAtLast(back)
 					w.wantAllGone()
 					struck = kind != "" && w.server.Stats().Faults[kind] > before.Faults[kind]
 				})
@@ -172,6 +167,16 @@ func TestRollbackOfTheFirstLoad(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// rollBackAtLast takes a load back, three times at the most, with the process begun anew after each that failed.
+func (w *world) rollBackAtLast(back load.Rollback) {
+	for runs, err := 0, errors.New("not yet"); err != nil && runs < 3; runs++ {
+		if err = w.rollBack(back); err != nil {
+			w.t.Log(err)
+			w.reopen()
+		}
 	}
 }
 
@@ -211,12 +216,7 @@ func TestRollbackOfAChange(t *testing.T) {
 					if kind != "" {
 						w.server.Order(emulator.Fault{Kind: kind, Nth: n, RetryAfter: 3})
 					}
-					for runs, err := 0, errors.New("not yet"); err != nil && runs < 3; runs++ {
-						if err = w.rollBack(back); err != nil {
-							t.Logf("call %d: %v", n, err)
-							w.reopen()
-						}
-					}
+					w.rollBackAtLast(back)
 					w.wantSame(before, w.exportAll())
 					for _, name := range tableNames {
 						if f := w.flags(name); f["P"] != w.stage.tables[name].count {
