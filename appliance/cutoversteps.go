@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/appliance/reconcile"
 	"dvmigrate/ledger"
 )
@@ -136,7 +137,7 @@ func (p *Project) cutoverGates(r *CutoverRun) map[string]func() (string, bool) {
 	return map[string]func() (string, bool){
 		"go-1": func() (string, bool) {
 			over := time.Now().Add(r.expected())
-			text := fmt.Sprintf("%d records are to be sent; the load is expected to take %v, until %s", r.Waiting, r.expected().Round(time.Second), p.clock(r, over))
+			text := fmt.Sprintf("%s to be sent; the load is expected to take %v, until %s", progress.Counted(r.Waiting, "record", "is", "are"), r.expected().Round(time.Second), p.clock(r, over))
 			if over.After(r.Latest) {
 				text += fmt.Sprintf(", and must be over by %s: TOO LATE", p.clock(r, r.Latest))
 			}
@@ -144,12 +145,12 @@ func (p *Project) cutoverGates(r *CutoverRun) map[string]func() (string, bool) {
 		},
 		"mend": func() (string, bool) {
 			r.Failed = p.failing()
-			return fmt.Sprintf("%d records failed or are held back", r.Failed), r.Failed > 0
+			return progress.Counted(r.Failed, "record") + " failed or held back", r.Failed > 0
 		},
 		"differences": func() (string, bool) { return r.Compared, r.Differs },
 		"go-2": func() (string, bool) {
 			left, needed, spare := r.Spare(time.Now())
-			return fmt.Sprintf("%s; %d records failed or are held back; %v of the window are left, %v are needed, %v to spare", r.Compared, r.Failed,
+			return fmt.Sprintf("%s; %s failed or held back; %v of the window are left, %v are needed, %v to spare", r.Compared, progress.Counted(r.Failed, "record"),
 				left.Round(time.Minute), needed.Round(time.Minute), spare.Round(time.Minute)), true
 		},
 	}
@@ -191,12 +192,12 @@ func (p *Project) cutoverWork(ctx, drain context.Context, r *CutoverRun, o Cutov
 			return "", err
 		}
 		if n := p.waiting(); n > 0 {
-			return "", fmt.Errorf("%d records still wait", n)
+			return "", fmt.Errorf("%s still", progress.Counted(n, "record", "waits", "wait"))
 		}
 		r.Failed = p.failing()
 		g := p.newestGeneration()
 		err = p.keepDelta(DeltaResult{Name: g.Name(), Changes: r.Changes, Load: &l})
-		return fmt.Sprintf("%d records sent, %d failed; %d in all failed or are held back", l.Sent, l.Failed, r.Failed), err
+		return fmt.Sprintf("%s; %d in all failed or held back", l.did(), r.Failed), err
 	}
 	return map[string]func(context.Context) (string, error){
 		"stage": func(ctx context.Context) (string, error) { return p.cutoverStage(ctx, drain, r, o) },
@@ -259,8 +260,8 @@ func (p *Project) cutoverStage(ctx, drain context.Context, r *CutoverRun, o Cuto
 	}
 	r.Changes, r.Waiting, r.Generation, r.Failed = d.Changes, d.Waiting, p.newestGeneration().Number, p.failing()
 	said, err := p.cutoverSnapshot(ctx)
-	return fmt.Sprintf("%s: %d records are to be sent; now found to insert %d, to update %d, to delete %d, the same %d, that do not fit %d; %d lines could not be read; %s",
-		d.Name, d.Waiting, d.Changes.Insert, d.Changes.Update, d.Changes.Delete, d.Changes.Same, d.Held, d.Rejected, said), err
+	return fmt.Sprintf("%s: %s to be sent; now found to insert %d, to update %d, to delete %d, the same %d, that do not fit %d; %d lines could not be read; %s",
+		d.Name, progress.Counted(d.Waiting, "record", "is", "are"), d.Changes.Insert, d.Changes.Update, d.Changes.Delete, d.Changes.Same, d.Held, d.Rejected, said), err
 }
 
 func (p *Project) cutoverSnapshot(ctx context.Context) (string, error) {

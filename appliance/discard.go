@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"dvmigrate/appliance/progress"
 	"dvmigrate/backup"
 )
 
@@ -181,7 +182,7 @@ func (p *Project) objections(ctx context.Context, c *Certificate, open Options) 
 		c.Reconciled = &last.Time
 	}
 	if n := c.Summary.Unprocessed + c.Summary.InFlight + c.Summary.Success; n > 0 {
-		objections = append(objections, fmt.Sprintf("%d records are not done (dvmigrate load)", n))
+		objections = append(objections, progress.Counted(n, "record", "is", "are")+" not done (dvmigrate load)")
 	}
 	return objections, nil
 }

@@ -15,6 +15,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 )
 
@@ -61,7 +62,7 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 	if err != nil {
 		return out, err
 	}
-	defer func() { end(err, fmt.Sprintf("%d tables", len(out.Tables))) }()
+	defer func() { end(err, progress.Counted(len(out.Tables), "table")) }()
 	profile, err := p.Profile(ctx, nil, watch)
 	if err != nil {
 		return out, err

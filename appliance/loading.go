@@ -50,7 +50,9 @@ type LoadResult struct {
 }
 
 // did is what a load did, in words.
-func (r LoadResult) did() string { return fmt.Sprintf("%d records sent, %d failed", r.Sent, r.Failed) }
+func (r LoadResult) did() string {
+	return fmt.Sprintf("%s sent, %d failed", progress.Counted(r.Sent, "record"), r.Failed)
+}
 
 // Load sends what waits, until nothing does. When drain ends it finishes what is
 // begun and returns load.ErrDrained. Snapshots are taken meanwhile.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage/transform"
 	"dvmigrate/ledger"
 )
@@ -52,7 +53,7 @@ func (p *Project) RetryFrom(ctx context.Context, path string, dry bool, watch St
 			return r, err
 		}
 		defer func() {
-			end(err, fmt.Sprintf("%d rows of %s mended, %d wait again", r.Changed, r.Table, r.Waiting))
+			end(err, fmt.Sprintf("%s of %s mended, %d waiting again", progress.Counted(r.Changed, "row"), r.Table, r.Waiting))
 		}()
 	}
 	if err := p.sync(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/progress"
 )
 
 // arrive adds what somebody who has just arrived asks first: which environment it is, why
@@ -51,7 +52,7 @@ func nextSteps(s Status) []string {
 	case s.Live != nil:
 		add("let it run; Ctrl-C in its terminal, or kill -INT of the process, ends it cleanly, and dvmigrate %s goes on later", goingOn(s))
 	case c.InFlight > 0:
-		add("dvmigrate load: it looks up what became of the %d records in flight, and goes on", c.InFlight)
+		add("dvmigrate load: it looks up what became of %s in flight, and goes on", progress.Counted(c.InFlight, "record"))
 	case waiting > 0 && len(s.Runs) == 0:
 		add("dvmigrate estimate says how long it will take; dvmigrate load begins")
 	case waiting > 0 && len(s.Runs) > 0 && s.Runs[0].Command == "rollback":

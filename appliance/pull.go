@@ -13,6 +13,7 @@ import (
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/ingest"
 	"dvmigrate/duckstage/transform"
@@ -175,7 +176,7 @@ func (p *Project) Pull(ctx context.Context, only []string, watch StageWatch) (r 
 	if err != nil {
 		return r, err
 	}
-	defer func() { end(err, fmt.Sprintf("%d tables", len(r.Tables))) }()
+	defer func() { end(err, progress.Counted(len(r.Tables), "table")) }()
 	target, err := p.meet(ctx, 0, "")
 	if err != nil {
 		return r, err

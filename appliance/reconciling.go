@@ -139,7 +139,7 @@ func (p *Project) comparisonRules(table string) reconcile.Rules {
 
 func reconciledText(r reconcile.Result) string {
 	s := r.Summary
-	return fmt.Sprintf("%d records compared: %d missing, %d extra, %d different, %d duplicates", s.Target, s.Missing, s.Extra, s.Different, s.Duplicates)
+	return fmt.Sprintf("%s compared: %d missing, %d extra, %d different, %s", progress.Counted(s.Target, "record"), s.Missing, s.Extra, s.Different, progress.Counted(s.Duplicates, "duplicate"))
 }
 
 // percentOf tells a watcher of counts as one of percents.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"dvmigrate/appliance/progress"
 	"dvmigrate/appliance/reconcile"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/column"
@@ -48,7 +49,7 @@ func (p *Project) RetryReconciled(ctx context.Context, tables []string) (r Resen
 	if err != nil {
 		return r, err
 	}
-	defer func() { end(err, fmt.Sprintf("%d records that were missing or different wait again", r.Records)) }()
+	defer func() { end(err, progress.Counted(r.Records, "missing or different record", "waits", "wait")+" again") }()
 	for _, t := range last.Result.Tables {
 		if t.Missing+t.Extra+t.Different+t.Duplicates == 0 || len(tables) > 0 && !slices.Contains(tables, t.Name) {
 			continue

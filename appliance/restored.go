@@ -81,7 +81,7 @@ func (p *Project) meetRestored(ctx, drain context.Context, b *bound, target *use
 			return err
 		}
 		if n > 0 {
-			tracker.Note(t.Name, fmt.Sprintf("%d records were changed by this migration after the snapshot; they get the values of their rows", n))
+			tracker.Note(t.Name, progress.Counted(n, "record", "was", "were")+" changed by this migration after the snapshot: to be sent again as staged")
 		}
 	}
 	return nil

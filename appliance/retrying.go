@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"dvmigrate/appliance/load"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
 
@@ -28,7 +29,7 @@ func (p *Project) Retry(ctx context.Context, f FailureFilter) (r RetryResult, er
 	if err != nil {
 		return r, err
 	}
-	defer func() { end(err, fmt.Sprintf("%d records wait again", r.Records)) }()
+	defer func() { end(err, progress.Counted(r.Records, "record", "waits", "wait")+" again") }()
 	return p.retry(ctx, f)
 }
 

@@ -12,6 +12,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/preflight"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/ingest"
 	"dvmigrate/duckstage/transform"
@@ -226,7 +227,7 @@ func (r *StageResult) did() string {
 		rows += t.Rows
 		changed += t.New + t.Changed
 	}
-	return fmt.Sprintf("%d rows in %d tables, %d new or changed", rows, len(r.Tables), changed)
+	return fmt.Sprintf("%s in %s, %d new or changed", progress.Counted(rows, "row"), progress.Counted(len(r.Tables), "table"), changed)
 }
 
 // percent is how much of total is done; negative where that is not known.
@@ -252,7 +253,7 @@ func (p *Project) refuseInFlight() error {
 			n += s.Len()
 		}
 		if n > 0 {
-			return fmt.Errorf("%d records of %s were in flight when the last load ended; run `dvmigrate load` first, which looks them up", n, t.Name)
+			return fmt.Errorf("%s: %s in flight when the last load ended; run `dvmigrate load` first, which looks up what became of it", t.Name, progress.Counted(n, "record", "was", "were"))
 		}
 	}
 	return nil

@@ -126,10 +126,10 @@ func (p *Project) steerRetry(ctx context.Context, f FailureFilter) (string, erro
 	case r.Records == 0:
 		return "no record was to be retried", nil
 	case l == nil:
-		return fmt.Sprintf("%d records wait again; the next load sends them", r.Records), nil
+		return progress.Counted(r.Records, "record", "waits", "wait") + " again for the next load", nil
 	}
 	l.loader.Again()
-	return fmt.Sprintf("%d records wait again; the load takes them up when it has gone over the rest", r.Records), nil
+	return progress.Counted(r.Records, "record", "waits", "wait") + " again; the load takes up what waits when it has gone over the rest", nil
 }
 
 // Steer implements Viewer.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var calibrateEntry = entry{name: "calibrate", summary: "measure a sandbox: create, update, upsert and delete some staged rows of each table; leaves nothing there",
@@ -88,7 +89,7 @@ func printCalibration(env *Env, r appliance.Calibration) {
 		env.say("%s", n)
 	}
 	if r.Earlier > 0 {
-		env.say("%s records of an interrupted calibration were deleted first", count(int64(r.Earlier)))
+		env.say("%s of an interrupted calibration deleted first", progress.Counted(r.Earlier, "record"))
 	}
 	env.say("\nlatency %s ms; %s; nothing is left in %s; kept in work/profile.json. Next: dvmigrate estimate", millis(r.Latency), duration(r.Seconds), r.Plan.URL)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var checkEntry = entry{name: "check", summary: "find every fault in settings, schema, sources and SQL; sends nothing",
@@ -114,7 +115,7 @@ func printCheck(env *Env, r appliance.CheckResult, failed bool) {
 		}
 	}
 	if !failed {
-		env.say("in order: %d sources, %d tables. Next: dvmigrate stage", r.Sources, r.Tables)
+		env.say("in order: %s, %s. Next: dvmigrate stage", progress.Counted(r.Sources, "source"), progress.Counted(r.Tables, "table"))
 	}
 }
 

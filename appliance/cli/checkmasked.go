@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 //go:embed checkmasked.html
@@ -58,16 +59,16 @@ func foundText(f appliance.MaskedFinding) string {
 	case "row":
 		return fmt.Sprintf("%s has the original of %s.%s, in %s of its rows", f.Place, f.Source, f.Column, count(f.Times))
 	case "value":
-		return fmt.Sprintf("%s has %s values that are originals of %s.%s", f.Place, count(f.Times), f.Source, f.Column)
+		return fmt.Sprintf("%s has %s among the originals of %s.%s", f.Place, progress.Counted(f.Times, "value"), f.Source, f.Column)
 	}
 	return fmt.Sprintf("%s has values of %s.%s, %s times", f.Place, f.Source, f.Column, count(f.Times))
 }
 
 func equalText(e appliance.MaskedEqual) string {
 	if e.Rows {
-		return fmt.Sprintf("%s of %s rows, by chance some %.1f", count(e.Times), count(e.Of), e.Chance)
+		return fmt.Sprintf("%s of %s, by chance some %.1f", count(e.Times), progress.Counted(e.Of, "row"), e.Chance)
 	}
-	return fmt.Sprintf("%s of %s values, of as many made-up ones %.0f", count(e.Times), count(e.Of), e.Chance)
+	return fmt.Sprintf("%s of %s, of as many made-up ones %.0f", count(e.Times), progress.Counted(e.Of, "value"), e.Chance)
 }
 
 // maskedVerdict says in a sentence what the check proves.

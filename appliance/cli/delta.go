@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var deltaEntry = entry{name: "delta", summary: "stage, compare, check, estimate and load in one go, without a question",
@@ -92,7 +93,7 @@ func printDelta(env *Env, r appliance.DeltaResult) {
 	case l != nil:
 		env.say("")
 		printCounts(env, l.Tables, l.Summary)
-		env.say("\n%s sent in %s, %s; %s failed", counted(l.Sent, "record"), duration(l.Seconds), size(l.Bytes), count(l.Failed))
+		env.say("\n%s sent in %s, %s; %s failed", progress.Counted(l.Sent, "record"), duration(l.Seconds), size(l.Bytes), count(l.Failed))
 		printKept(env, *l)
 		printNext(env, l.Summary)
 	case r.Waiting == 0:
@@ -113,7 +114,7 @@ func printKept(env *Env, r appliance.LoadResult) {
 	}
 	for _, table := range sortedKeys(r.Kept) {
 		for _, name := range sortedKeys(r.Kept[table]) {
-			env.say("%s: %s records keep their %s, which somebody has changed in the target", table, count(r.Kept[table][name]), name)
+			env.say("%s: %s the %s that somebody has changed in the target", table, progress.Counted(r.Kept[table][name], "record", "keeps", "keep"), name)
 		}
 	}
 }

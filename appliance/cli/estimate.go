@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var estimateEntry = entry{name: "estimate", summary: "how long the load will take, from counts, limits and rates alone: no network",
@@ -189,7 +190,7 @@ func printEstimate(env *Env, e appliance.Estimate) {
 			right("time"), right("low - high"), right("formula"), left("bound by"), left("basis")}, rows)
 	}
 	a := e.Assumptions
-	env.say("\n%s operations in %s requests: %s (%s to %s), with %.0f %% buffer %s", count(e.Operations), count(e.Requests), duration(e.Seconds), duration(e.Low), duration(e.High), a.Buffer, duration(e.Buffered))
+	env.say("\n%s in %s: %s (%s to %s), with %.0f %% buffer %s", progress.Counted(e.Operations, "operation"), progress.Counted(e.Requests, "request"), duration(e.Seconds), duration(e.Low), duration(e.High), a.Buffer, duration(e.Buffered))
 	env.say("plain formula, operations / rate and buffer: %s; steps come one after the other, so that all of them are the critical path", duration(e.Formula))
 	hint := ""
 	if a.Hint > 0 {

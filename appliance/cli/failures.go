@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 // filterFlags are the flags with which errors and retry choose records.
@@ -96,7 +97,7 @@ func sayRest(env *Env, total, rejected int64) {
 		env.say("no record failed or is held back")
 	}
 	if rejected > 0 {
-		env.say("%s of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", counted(rejected, "line"))
+		env.say("%s of the sources could not be read: dvmigrate sql -c 'FROM dm.rejects'", progress.Counted(rejected, "line"))
 	}
 }
 
@@ -141,7 +142,7 @@ func (c *errorsCommand) runExport(ctx context.Context, env *Env, v appliance.Vie
 		return env.printJSON(done)
 	}
 	for _, f := range done.Files {
-		env.say("%s: %s rows of %s", f.Path, count(f.Records), f.Table)
+		env.say("%s: %s of %s", f.Path, progress.Counted(f.Records, "row"), f.Table)
 		if f.Absent > 0 {
 			env.say("  %s more are of rows that the transform does not yield any more", count(f.Absent))
 		}
@@ -213,9 +214,9 @@ func (c *retryCommand) runFrom(ctx context.Context, env *Env) error {
 	if env.json {
 		return env.printJSON(r)
 	}
-	env.say("%s: %s rows in the file, %s with mended values", r.Table, count(r.Rows), count(r.Changed))
+	env.say("%s: %s in the file, %s with mended values", r.Table, progress.Counted(r.Rows, "row"), count(r.Changed))
 	for _, name := range sortedKeys(r.Columns) {
-		env.say("  %s: %s values", name, count(r.Columns[name]))
+		env.say("  %s: %s", name, progress.Counted(r.Columns[name], "value"))
 	}
 	for i, l := range r.Left {
 		if i == 10 {
@@ -229,10 +230,10 @@ func (c *retryCommand) runFrom(ctx context.Context, env *Env) error {
 		env.say("nothing has changed; without --dry-run it would")
 		return nil
 	case r.Held > 0:
-		env.say("%s rows still do not fit: dvmigrate errors --table %s", count(r.Held), r.Table)
+		env.say("%s not fit: dvmigrate errors --table %s", progress.Counted(r.Held, "row", "still does", "still do"), r.Table)
 	}
 	if r.Waiting > 0 {
-		env.say("%s records wait again. Next: dvmigrate load", count(r.Waiting))
+		env.say("%s again. Next: dvmigrate load", progress.Counted(r.Waiting, "record", "waits", "wait"))
 	}
 	return nil
 }
@@ -261,7 +262,7 @@ func (c *retryCommand) runReconciled(ctx context.Context, env *Env) error {
 	}
 	printTable(env.Stdout, []column{left("table"), right("missing, to insert"), right("different, to update"), right("left alone")}, rows)
 	if r.Records > 0 {
-		env.say("%s records wait again. Next: dvmigrate load", count(r.Records))
+		env.say("%s again. Next: dvmigrate load", progress.Counted(r.Records, "record", "waits", "wait"))
 	}
 	return nil
 }
@@ -286,7 +287,7 @@ func (c *retryCommand) Run(ctx context.Context, env *Env) error {
 		return env.printJSON(r)
 	}
 	for _, name := range sortedKeys(r.Tables) {
-		env.say("%s: %s records wait again", name, count(r.Tables[name]))
+		env.say("%s: %s again", name, progress.Counted(r.Tables[name], "record", "waits", "wait"))
 	}
 	if r.Records == 0 {
 		env.say("nothing to retry")

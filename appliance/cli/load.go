@@ -9,6 +9,7 @@ import (
 
 	"dvmigrate/appliance"
 	"dvmigrate/appliance/console"
+	"dvmigrate/appliance/progress"
 )
 
 var loadEntry = entry{name: "load", summary: "send what waits; Ctrl-C finishes what is begun; run again to go on",
@@ -92,7 +93,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		}
 	} else {
 		printCounts(env, r.Tables, r.Summary)
-		env.say("\n%s sent in %s", counted(r.Sent, "record"), duration(r.Seconds))
+		env.say("\n%s sent in %s", progress.Counted(r.Sent, "record"), duration(r.Seconds))
 		printKept(env, r)
 		printNext(env, r.Summary)
 	}
@@ -153,7 +154,7 @@ func printDryRun(env *Env, r appliance.DryRun) {
 		env.say("")
 		printTable(env.Stdout, []column{left("table"), left("column"), left("does not fit"), right("records"), left("for example")}, rows)
 	}
-	env.say("\nnothing was sent and nothing has changed; %s records failed or are held back and would not be sent", count(r.Summary.Error+r.Summary.Held))
+	env.say("\nnothing was sent and nothing has changed; %s failed or held back, not to be sent", progress.Counted(r.Summary.Error+r.Summary.Held, "record"))
 	if r.Reads > 0 {
 		env.say("a load would first ask what became of records in flight, or is there already")
 	}

@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"dvmigrate/appliance/progress"
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -102,25 +102,7 @@ func printTable(w io.Writer, columns []column, rows [][]string) {
 }
 
 // count prints a number with thousands set apart.
-func count[N int | int64 | uint32](n N) string {
-	s := strconv.FormatInt(int64(n), 10)
-	sign := ""
-	if s[0] == '-' {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
-
-// counted counts things in words: 1 line, 2 lines.
-func counted(n int64, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return count(n) + " " + one + "s"
-}
+func count[N int | int64 | uint32](n N) string { return progress.Grouped(int64(n)) }
 
 // size prints bytes in the unit that fits.
 func size(n int64) string {

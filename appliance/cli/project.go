@@ -11,6 +11,7 @@ import (
 
 	"dvmigrate/appliance"
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/progress"
 )
 
 // options are what the appliance is told of this process.
@@ -138,6 +139,6 @@ func (c *schemaCommand) Run(ctx context.Context, env *Env) error {
 	if env.json {
 		return env.printJSON(map[string]any{"version": 1, "tables": len(s.Tables), "file": path})
 	}
-	env.say("wrote %s: %d tables", path, len(s.Tables))
+	env.say("wrote %s: %s", path, progress.Counted(len(s.Tables), "table"))
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var repairsEntry = entry{name: "repairs", args: "[TABLE...]", summary: "values that policies put in the place of others: what, how many, which rows",
@@ -75,6 +76,6 @@ func (c *repairsCommand) Run(ctx context.Context, env *Env) error {
 			env.say("and %s more; --limit 0 prints all", count(more))
 		}
 	}
-	env.say("%s rows have repairs; the target has %s of them as they are. With better values: dvmigrate delta, or stage and load", count(r.Rows), count(r.Loaded))
+	env.say("%s repairs; the target has %s of them so. With better values: dvmigrate delta, or stage and load", progress.Counted(r.Rows, "row", "has", "have"), count(r.Loaded))
 	return nil
 }

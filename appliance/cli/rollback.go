@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var rollbackEntry = entry{name: "rollback", summary: "bring the target back to before a generation: delete what was made, give back what records had",
@@ -161,30 +162,30 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 		env.say("it is under way; this is what is left of it")
 	}
 	printRollbackTable(env, plan)
-	env.say("some %s requests", count(plan.Requests))
+	env.say("some %s", progress.Counted(plan.Requests, "request"))
 	if plan.InFlight > 0 {
-		env.say("%s records are in flight: what became of them is looked up first", count(plan.InFlight))
+		env.say("%s in flight: what became of it is looked up first", progress.Counted(plan.InFlight, "record", "is", "are"))
 	}
 	if f := plan.Total.Found; f != nil && f.Left > 0 {
-		env.say("%s records stay, since others have changed them (or may have made them); --overwrite takes them back", count(f.Left))
+		env.say("%s, changed since by others (or perhaps made by them); --overwrite takes back those too", progress.Counted(f.Left, "record", "stays", "stay"))
 	}
 	if plan.Total.Lost > 0 {
-		env.say("%s records were deleted by a load and are not made again", count(plan.Total.Lost))
+		env.say("%s deleted by a load, not to be made again", progress.Counted(plan.Total.Lost, "record", "was", "were"))
 	}
 	if len(plan.Apart) > 0 {
 		env.say("records of %s stay: they are in partitions of their own, in which an id alone does not find them", strings.Join(plan.Apart, ", "))
 	}
 	if plan.Total.Unknown > 0 && len(plan.Apart) == 0 {
-		env.say("%s records were loaded without a journal of changes (work/undo.log), or the file was lost since: they stay", count(plan.Total.Unknown))
+		env.say("%s: loaded without a journal of changes (work/undo.log), or the file was lost since", progress.Counted(plan.Total.Unknown, "record", "stays", "stay"))
 	}
 	for _, d := range plan.Damage {
 		env.say("the journal of changes is damaged: %s", d)
 	}
 	if plan.Total.Damaged > 0 {
-		env.say("%s records stay because what they had is in a damaged part of it, or may be", count(plan.Total.Damaged))
+		env.say("%s because what was there before is in a damaged part of it, or may be", progress.Counted(plan.Total.Damaged, "record", "stays", "stay"))
 	}
 	if n := plan.Total.Maybe; n > 0 {
-		env.say("of %s records that are to be deleted it is looked up first who made them, and when", count(n))
+		env.say("looked up before it is deleted: who made %s, and when", progress.Counted(n, "record"))
 	}
 }
 
@@ -212,7 +213,7 @@ func printRollback(env *Env, r appliance.RollbackResult) {
 		return
 	}
 	printCounts(env, r.Tables, r.Summary)
-	env.say("\n%s records went back in %s", count(r.Back), duration(r.Seconds))
+	env.say("\n%s went back in %s", progress.Counted(r.Back, "record"), duration(r.Seconds))
 	if r.Left > 0 {
 		env.say("%s did not: others have changed them, the target refused, or what they had cannot be read", count(r.Left))
 	}

@@ -15,6 +15,7 @@ import (
 
 	"dvmigrate/appliance"
 	"dvmigrate/appliance/config"
+	"dvmigrate/appliance/progress"
 )
 
 var snapshotEntry = entry{name: "snapshot", args: "[verify [ID] | keygen FILE]", summary: "copy ledger, stage and settings, compressed and verified; also while a load runs",
@@ -305,8 +306,8 @@ func (c *restoreCommand) Run(ctx context.Context, env *Env) error {
 	}
 	env.say("restored snapshot %s of %s into %s (%s)", s.ID, s.Time.Local().Format(time.DateTime), c.o.Dest, size(s.Size))
 	if n := s.Summary; n != nil {
-		env.say("%s of %s records are processed; the target may have more by now: the next load looks up the %s others there before it sends one (snapshot is %s old)",
-			count(n.Processed), count(n.Source), count(n.Source-n.Processed), age(time.Since(s.Time)))
+		env.say("%s of %s processed; the target may have more by now: the next load looks up the %s others there before it sends one (snapshot is %s old)",
+			count(n.Processed), progress.Counted(n.Source, "record"), count(n.Source-n.Processed), age(time.Since(s.Time)))
 	}
 	env.say("next: dvmigrate -C %s load", c.o.Dest)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var sqlEntry = entry{name: "sql", args: "[-c STATEMENT]", summary: "SQL over stage and ledger, also while a load runs",
@@ -241,6 +242,6 @@ func (p *tableRows) end() error {
 	if len(p.rows) > 0 || p.n == 0 {
 		p.flush()
 	}
-	_, err := fmt.Fprintf(p.w, "(%s)\n", counted(int64(p.n), "row"))
+	_, err := fmt.Fprintf(p.w, "(%s)\n", progress.Counted(p.n, "row"))
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance"
+	"dvmigrate/appliance/progress"
 )
 
 var stageEntry = entry{name: "stage", args: "[SOURCE...]", summary: "read the sources into DuckDB, transform them, give keys, record ids and flags",
@@ -117,7 +118,7 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 	}
 	fmt.Fprintln(env.Stdout)
 	for _, u := range r.Unmapped {
-		env.say("%s.%s: %s of %s rows without a value in %s: %s", u.Table, u.Column, counted(u.Texts, "text"), count(u.Rows), u.File, textList(u.Such, u.Texts))
+		env.say("%s.%s: %s of %s rows without a value in %s: %s", u.Table, u.Column, progress.Counted(u.Texts, "text"), count(u.Rows), u.File, textList(u.Such, u.Texts))
 	}
 	if len(r.Unmapped) > 0 {
 		env.say("dvmigrate options plan adds them to the sheets, with proposals")
@@ -133,7 +134,7 @@ func printStaged(env *Env, r appliance.StageResult, rejected, held int64) {
 func printSourceNotes(env *Env, sources []appliance.SourceResult) {
 	for _, s := range sources {
 		if s.Resumed > 0 {
-			fmt.Fprintf(env.Stdout, "%s: went on after an interruption, with %d ranges that were read before\n", s.Name, s.Resumed)
+			fmt.Fprintf(env.Stdout, "%s: went on after an interruption, with %s read before\n", s.Name, progress.Counted(s.Resumed, "range"))
 		}
 		for _, note := range s.Notes {
 			fmt.Fprintf(env.Stdout, "%s: %s\n", s.Name, note)
@@ -145,14 +146,10 @@ func printSourceNotes(env *Env, sources []appliance.SourceResult) {
 func printAside(env *Env, rejected, held int64) {
 	var aside []string
 	if rejected > 0 {
-		aside = append(aside, counted(rejected, "line")+" could not be read (dvmigrate sql -c 'FROM dm.rejects')")
+		aside = append(aside, progress.Counted(rejected, "line")+" could not be read (dvmigrate sql -c 'FROM dm.rejects')")
 	}
 	if held > 0 {
-		fit := " do not fit"
-		if held == 1 {
-			fit = " does not fit"
-		}
-		aside = append(aside, counted(held, "row")+fit+" the target (dvmigrate errors)")
+		aside = append(aside, progress.Counted(held, "row", "does", "do")+" not fit the target (dvmigrate errors)")
 	}
 	if len(aside) > 0 {
 		env.say("set aside: %s", strings.Join(aside, "; "))

@@ -93,7 +93,7 @@ func howFar(s appliance.Status) string {
 	if c.Processed < c.Source {
 		share = min(share, 99.9)
 	}
-	text := fmt.Sprintf("%s: %.1f %% done, %s of %s records", name, share, count(c.Processed), count(c.Source))
+	text := fmt.Sprintf("%s: %.1f %% done, %s of %s", name, share, count(c.Processed), progress.Counted(c.Source, "record"))
 	for _, part := range []struct {
 		n    int64
 		says string
@@ -138,9 +138,9 @@ func whatRuns(s appliance.Status) []string {
 	if r.End == nil {
 		return append(out, fmt.Sprintf("the last %[1]s, begun %[2]s, was killed; dvmigrate %[1]s looks up what was in flight and goes on", r.Command, at(r.Start)))
 	}
-	out = append(out, fmt.Sprintf("last %s: %s, %s records, %s", r.Command, at(r.Start), count(r.Records), firstLine(r.Note)))
+	out = append(out, fmt.Sprintf("last %s: %s, %s, %s", r.Command, at(r.Start), progress.Counted(r.Records, "record"), firstLine(r.Note)))
 	if n := s.Summary.InFlight; n > 0 {
-		out = append(out, fmt.Sprintf("it did not learn what became of %s records in flight; dvmigrate %s looks them up and goes on", count(n), r.Command))
+		out = append(out, fmt.Sprintf("it did not learn what became of %s in flight; dvmigrate %s looks it up and goes on", progress.Counted(n, "record"), r.Command))
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
 
@@ -59,7 +60,7 @@ func (l *Loader) ownersAgain(ctx, drain context.Context, t *mapping.Table, step 
 		if err != nil || wrong.Load() == 0 {
 			return err
 		}
-		l.o.Watch.Note(t.Name, fmt.Sprintf("%d records had gone along with a parent that was assigned; they have their owners back", wrong.Load()))
+		l.o.Watch.Note(t.Name, fmt.Sprintf("%s had gone along with a parent that was assigned; owners are right again", progress.Counted(wrong.Load(), "record")))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
 )
@@ -96,7 +97,7 @@ func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i i
 	errs, err := s.perform(ctx, ops)
 	switch {
 	case dataverse.KindOf(err) == dataverse.Lost:
-		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to the closing of %d records was lost, finding out what became of it: %s", len(set), short(err)))
+		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to the closing of %s was lost, finding out what became of it: %s", progress.Counted(len(set), "record"), short(err)))
 		return s.closeAgain(ctx, set, tries, err)
 	case err != nil && passesBy(err):
 		return s.closeAgain(ctx, set, tries, err)

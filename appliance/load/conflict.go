@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
 
@@ -236,7 +237,7 @@ func (l *Loader) sayKept(w *work) {
 	w.keptMu.Lock()
 	defer w.keptMu.Unlock()
 	for name, n := range w.kept {
-		l.o.Watch.Note(w.table.Name, fmt.Sprintf("%d records keep their %s, which somebody has changed in the target", n, name))
+		l.o.Watch.Note(w.table.Name, fmt.Sprintf("%s the %s that somebody has changed in the target", progress.Counted(n, "record", "keeps", "keep"), name))
 		if l.kept[w.table.Name] == nil {
 			l.kept[w.table.Name] = map[string]int64{}
 		}

@@ -13,6 +13,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
 
@@ -62,7 +63,7 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 	policy := l.o.Settings(t.Name).Gone
 	waiting := func(a ledger.Action) int { return l.book.Counts(t.Name).Of(ledger.Unprocessed, ledger.Main, a) }
 	if n := waiting(ledger.Delete); n > 0 && policy != GoneDelete {
-		l.o.Watch.Note(t.Name, fmt.Sprintf("%d records wait to be deleted and are left alone, since `gone` does not say delete any more", n))
+		l.o.Watch.Note(t.Name, progress.Counted(n, "record", "waits", "wait")+" to be deleted, left alone since `gone` does not say delete any more")
 	}
 	switch {
 	case policy == GoneDelete && waiting(ledger.Delete) > 0:
@@ -242,7 +243,7 @@ func (s *sender) stillThere(ctx context.Context, set []int) ([]int, error) {
 	if !s.w.removing.deletes || s.w.table.Link != nil {
 		return set, s.meet(ctx, set[0])
 	}
-	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to the deletion of %d records was lost, finding out what became of it", len(set)))
+	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to the deletion of %s was lost, finding out what became of it", progress.Counted(len(set), "record")))
 	for _, wait := range looks {
 		if err := dataverse.Pause(ctx, wait); err != nil {
 			return nil, err

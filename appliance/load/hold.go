@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
 )
@@ -104,7 +105,7 @@ func (l *Loader) holdBehind(ctx context.Context, t *mapping.Table, pass ledger.P
 		return err
 	}
 	if held > 0 {
-		l.o.Watch.Note(t.Name, fmt.Sprintf("%d records held back, since the %s they point to failed", held, parent))
+		l.o.Watch.Note(t.Name, fmt.Sprintf("%s held back, since the %s pointed to failed", progress.Counted(held, "record"), parent))
 	}
 	return flush()
 }

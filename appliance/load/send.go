@@ -10,6 +10,7 @@ import (
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
 
@@ -203,7 +204,7 @@ func (s *sender) narrow(ctx context.Context, set []int, tries int, err error) er
 		return s.refuse(ctx, set[0], err)
 	}
 	if s.refusals++; s.refusals == 1 {
-		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("a request of %d records was refused, looking for the guilty ones: %s", len(set), short(err)))
+		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("a request of %s was refused, looking for the guilty ones: %s", progress.Counted(len(set), "record"), short(err)))
 	}
 	if s.refusals > maxRefusals {
 		return s.each(ctx, set, tries)
@@ -270,7 +271,7 @@ func (s *sender) tooBig(ctx context.Context, set []int, tries int, err error) er
 	}
 	s.refusals++
 	if n := len(set) / 2; s.w.tooBig(len(set)) {
-		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("requests were too big or too slow; going on with %d records each", n))
+		s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("requests were too big or too slow; going on with %s each", progress.Counted(n, "record")))
 	}
 	for len(set) > 0 {
 		n := min(int(s.w.batch.Load()), len(set))
@@ -319,7 +320,7 @@ func (s *sender) lost(ctx context.Context, set []int, tries int, err error) erro
 	if ctx.Err() != nil {
 		return err // stopped at once: the next run looks them up
 	}
-	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to a request of %d records was lost, finding out what became of it: %s", len(set), short(err)))
+	s.l.o.Watch.Note(s.w.table.Name, fmt.Sprintf("the answer to a request of %s was lost, finding out what became of it: %s", progress.Counted(len(set), "record"), short(err)))
 	rest, rerr := set, error(nil)
 	if s.w.insert() {
 		rest, rerr = s.readBackLost(ctx, set)

@@ -10,6 +10,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 )
 
 // What a load starts from (method.md M13).
@@ -49,7 +50,7 @@ type sizer struct {
 func newSizer(t *mapping.Table, size *atomic.Int32, note func(string)) *sizer {
 	s := &sizer{size: size, note: note, from: time.Now(), search: plan.NewSizeSearch(StartBatch(t), t.Schema.Kind == schema.Elastic, 0)}
 	s.search.Changed = func(from, to int, gain float64) {
-		note(fmt.Sprintf("requests carry %d records now, no longer %d: so the service does %.0f %% more in its time", to, from, 100*(gain-1)))
+		note(fmt.Sprintf("requests carry %s now, no longer %d: so the service does %.0f %% more in its time", progress.Counted(to, "record"), from, 100*(gain-1)))
 	}
 	return s
 }
@@ -81,7 +82,7 @@ func (s *sizer) learn(j *job, records int64, bulk bool) {
 		case !bulk:
 			search.GiveUp()
 		case search.Learn(now, plan.Sized{Toll: j.toll.Toll, Size: j.size, Sent: n, Records: float64(records), Bytes: float64(j.toll.bytes) / float64(n), Full: len(j.body) >= plan.MostBody}):
-			s.note(fmt.Sprintf("an answer took %.0f s; going on with %d records each", j.toll.Longest, n/2))
+			s.note(fmt.Sprintf("an answer took %.0f s; going on with %s each", j.toll.Longest, progress.Counted(n/2, "record")))
 		}
 	})
 }

@@ -258,7 +258,7 @@ func (a *Alarms) errors(o Observation) (verdict, string) {
 		return unsure, ""
 	}
 	share := float64(failed) / float64(all)
-	return above(share, a.limits.Errors), fmt.Sprintf("%s of the last %s records failed (%s)", Grouped(failed), Grouped(all), percentOf(share))
+	return above(share, a.limits.Errors), fmt.Sprintf("%s of the last %s failed (%s)", Grouped(failed), Counted(all, "record"), percentOf(share))
 }
 
 func (a *Alarms) slow(o Observation) (verdict, string) {

@@ -103,7 +103,7 @@ const (
 func (s Strain) Bottleneck() string {
 	users := ""
 	if s.Users > 0 {
-		users = fmt.Sprintf(", for %s; more application users would raise it", counted(s.Users, "user"))
+		users = fmt.Sprintf(", for %s; more application users would raise it", Counted(s.Users, "user"))
 	}
 	switch {
 	case s.Paused:
@@ -119,7 +119,7 @@ func (s Strain) Bottleneck() string {
 	case s.CPU >= busyCPU:
 		return fmt.Sprintf("the processor of this machine, %.0f %% busy", s.CPU*100)
 	case s.Bound < s.Most && s.InFlight >= nearlyAll*float64(s.Bound):
-		return fmt.Sprintf("the bound of %s at once that the operator has set", counted(s.Bound, "request"))
+		return fmt.Sprintf("the bound of %s at once that the operator has set", Counted(s.Bound, "request"))
 	case s.Waiting >= 0.5 && s.InFlight >= nearlyAll*s.Window:
 		return fmt.Sprintf("the target: more than %.0f requests at once bring no more", max(s.Window, 1))
 	case s.Parallel > 0 && s.InFlight >= nearlyAll*float64(s.Parallel):
@@ -128,11 +128,4 @@ func (s Strain) Bottleneck() string {
 		return "what is ready to be sent, less than the target takes: this machine or its disk is slower, a step is at its end, or requests wait before they are repeated"
 	}
 	return ""
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%s %ss", Grouped(int64(n)), what)
 }

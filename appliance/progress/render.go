@@ -55,9 +55,9 @@ func pulseParts(s Snapshot, p *Pulse) []string {
 		under += u.InFlight
 	}
 	if n := len(p.Users); n > 0 {
-		text := counted(under, "request") + " under way"
+		text := Counted(under, "request") + " under way"
 		if n > 1 {
-			text += " as " + counted(n, "user")
+			text += " as " + Counted(n, "user")
 		}
 		if p.Latency > 0 {
 			text += ", " + answerTime(p.Latency) + " an answer"
@@ -118,7 +118,7 @@ func headline(s Snapshot) string {
 				ended++
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%d of %d steps done", ended, n))
+		parts = append(parts, fmt.Sprintf("%d of %s done", ended, Counted(n, "step")))
 	}
 	if s.Doing != "" {
 		what := s.Doing
@@ -322,7 +322,7 @@ func Line(s Snapshot, p *Pulse) string {
 		}
 	}
 	if c, v := s.Total.Counts, s.Total.Speed; len(s.Tables) > 0 {
-		fmt.Fprintf(&b, ": %s of %s records (%s), ", Grouped(c.settled()), Grouped(c.Total), percent(c))
+		fmt.Fprintf(&b, ": %s of %s (%s), ", Grouped(c.settled()), Counted(c.Total, "record"), percent(c))
 		if s.Ended {
 			fmt.Fprintf(&b, "%s/s on average", rate(v.Average))
 		} else {

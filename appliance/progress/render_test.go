@@ -131,6 +131,11 @@ func TestNumbersAndTimes(t *testing.T) {
 			t.Errorf("Grouped(%d) = %s, want %s", n, got, want)
 		}
 	}
+	for n, want := range map[int64]string{0: "0 records wait", 1: "1 record waits", 1200: "1,200 records wait"} {
+		if got := Counted(n, "record", "waits", "wait"); got != want || Counted(n, "record") != strings.TrimSuffix(strings.TrimSuffix(got, " waits"), " wait") {
+			t.Errorf("%d: %q and %q", n, got, Counted(n, "record"))
+		}
+	}
 	for seconds, want := range map[float64]string{0: "0s", 0.2: "1s", 59: "59s", 59.5: "1m00s", 90: "1m30s", 3599: "59m59s", 3600: "1h00m", 86399: "23h59m", 200_000: "2d07h", 1e12: "over 1000d"} {
 		if got := spell(seconds); got != want {
 			t.Errorf("spell(%g) = %s, want %s", seconds, got, want)

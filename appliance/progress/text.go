@@ -92,6 +92,19 @@ func Grouped(n int64) string {
 	return sign + digits
 }
 
+// Counted counts things in words: 1 record, 1,234 records. does says what one of them does, and what several
+// do: 1 record waits, 2 records wait.
+func Counted[N int | int64 | uint32](n N, one string, does ...string) string {
+	text, verb := Grouped(int64(n))+" "+one, 0
+	if n != 1 {
+		text, verb = text+"s", 1
+	}
+	if len(does) > 0 {
+		text += " " + does[verb]
+	}
+	return text
+}
+
 // rate writes records per second: one digit after the point where it is small.
 func rate(perSecond float64) string {
 	if perSecond > 0 && perSecond < 9.95 {
