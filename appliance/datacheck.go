@@ -81,11 +81,19 @@ func (p *Project) CheckData(ctx context.Context, only []string, watch StageWatch
 	}
 	err = p.stage.With(ctx, func(c *duckstage.Conn) error {
 		k := dataChecker{p: p, c: c, out: &d, only: only, texts: texts, held: map[string]bool{}}
-		for i, t := range inOrderOfPlan(b) {
+		tables := inOrderOfPlan(b)
+		for i, t := range tables {
 			watch("checking "+t.Name, 100*float64(i)/float64(len(b.tables)))
 			if err := k.table(ctx, t, b.plan.Deferred(t.Name)); err != nil {
 				return fmt.Errorf("check the rows of %s: %w", t.Name, err)
 			}
+		}
+		for i, t := range tables { // what these point to may come after them
+			behind, err := k.unfinished(ctx, t, b.plan.Deferred(t.Name))
+			if err != nil {
+				return fmt.Errorf("check the rows of %s: %w", t.Name, err)
+			}
+			d.Tables[i].Behind += behind
 		}
 		return k.drop(context.WithoutCancel(ctx))
 	})
@@ -268,70 +276,102 @@ func textCount(n int64) string {
 	return fmt.Sprintf("%d texts", n)
 }
 
-// unique looks for rows with the same alternate key. Equal hashes are looked for first:
-// grouping eight bytes is a third of the work of grouping texts.
+// unique looks for rows with the same alternate key, and for those whose keys differ by
+// accents only. Equal hashes are looked for first: grouping eight bytes is a third of the
+// work of grouping texts.
 func (k *dataChecker) unique(ctx context.Context, t *mapping.Table, key preflight.KeyCheck) error {
-	if !k.wanted(preflight.Unique) {
+	if !k.wanted(preflight.Unique) && !k.wanted(preflight.Accents) {
 		return nil
 	}
 	relation := duckstage.Ident(t.Name)
-	hashes := fmt.Sprintf("SELECT hash(%[1]s) AS h FROM %[2]s WHERE (%[1]s) IS NOT NULL GROUP BY h HAVING count(*) > 1", key.Value, relation)
+	hashes := fmt.Sprintf("SELECT hash(%[1]s) AS h FROM %[2]s WHERE (%[1]s) IS NOT NULL GROUP BY h HAVING count(*) > 1", key.Folded, relation)
 	var repeated int64
 	if err := k.c.Row(ctx, []any{&repeated}, "SELECT count(*) FROM ("+hashes+")"); err != nil || repeated == 0 {
 		return err
 	}
-	var rows, groups int64
-	var example, keys *string
-	query := fmt.Sprintf(`SELECT coalesce(sum(n), 0)::BIGINT, count(*), arg_max(k, n), arg_max(keys, n) FROM (
-		SELECT %[1]s AS k, count(*) AS n, array_to_string(arg_min(legacy_key, dm_seq, %[4]d), chr(31)) AS keys FROM %[2]s WHERE hash(%[1]s) IN (%[3]s) GROUP BY k HAVING n > 1)`,
-		key.Value, relation, hashes, keysShown)
-	if err := k.c.Row(ctx, []any{&rows, &groups, &example, &keys}, query); err != nil {
-		return err
+	for _, c := range []struct{ check, same, having, text string }{
+		{preflight.Unique, key.Value, "n > 1", "values of the key %s that are there more than once: %d, such as '%s'"},
+		{preflight.Accents, key.Folded, "count(DISTINCT v) > 1", "values of the key %s that differ by accents only: %d, such as '%s'"},
+	} {
+		if slices.Contains(k.p.Config.Checks.Skip, c.check) {
+			continue
+		}
+		var rows, groups int64
+		var example, keys *string
+		query := fmt.Sprintf(`SELECT coalesce(sum(n), 0)::BIGINT, count(*), first(k ORDER BY n DESC, k), first(keys ORDER BY n DESC, k) FROM (
+			SELECT same, string_agg(DISTINCT v, ''', ''' ORDER BY v) AS k, count(*) AS n, array_to_string(arg_min(legacy_key, dm_seq, %[5]d), chr(31)) AS keys
+			FROM (SELECT %[1]s AS same, %[2]s AS v, legacy_key, dm_seq FROM %[3]s WHERE hash(%[6]s) IN (%[4]s)) GROUP BY same HAVING %[7]s)`,
+			c.same, key.Value, relation, hashes, keysShown, key.Folded, c.having)
+		if err := k.c.Row(ctx, []any{&rows, &groups, &example, &keys}, query); err != nil {
+			return err
+		}
+		text := fmt.Sprintf(c.text, key.Key, groups, strings.ReplaceAll(textOf(example), "\x1f", "', '"))
+		k.find(c.check, t.Name, strings.Join(key.Columns, ", "), rows, text, keyList(keys))
 	}
-	text := fmt.Sprintf("%d values of the key %s are there more than once, such as '%s'", groups, key.Key, strings.ReplaceAll(textOf(example), "\x1f", "', '"))
-	k.find(preflight.Unique, t.Name, strings.Join(key.Columns, ", "), rows, text, keyList(keys))
 	return nil
 }
 
 // ripple counts the rows that depend on rows which are held, directly or by way of
-// others, and names the root. Lookups that a later pass sets hold nothing back.
+// others, and names the root. Lookups that a later pass sets hold no insert back.
 func (k *dataChecker) ripple(ctx context.Context, t *mapping.Table, deferred []string, held int64) (int64, error) {
-	relation, mine := duckstage.Ident(t.Name), heldName(t.Name)
-	var parts []string
+	parts := k.pointing(t, deferred, false)
 	if held > 0 {
-		parts = append(parts, fmt.Sprintf("SELECT dm_id, %s || legacy_key || ''': ' || dm_hold AS root, NULL AS col FROM %s WHERE dm_hold IS NOT NULL", duckstage.Quote(t.Name+" '"), relation))
-	}
-	for _, l := range t.Lookups {
-		for _, target := range l.Targets {
-			if !target.Staged || !k.held[target.Table] || slices.Contains(deferred, l.LogicalName) {
-				continue
-			}
-			parts = append(parts, fmt.Sprintf("SELECT x.dm_id, h.root, %s AS col FROM %s x JOIN %s h ON h.dm_id = x.%s WHERE x.dm_hold IS NULL",
-				duckstage.Quote(l.LogicalName), relation, heldName(target.Table), mapping.Ident(l.LogicalName)))
-		}
+		parts = append(parts, fmt.Sprintf("SELECT dm_id, %s || legacy_key || ''': ' || dm_hold AS root, NULL AS col FROM %s WHERE dm_hold IS NOT NULL", duckstage.Quote(t.Name+" '"), duckstage.Ident(t.Name)))
 	}
 	if len(parts) == 0 {
 		return 0, nil
 	}
-	query := "CREATE OR REPLACE TEMP TABLE " + mine + " AS SELECT dm_id, min(root) AS root, min(col) AS col FROM (" + strings.Join(parts, " UNION ALL ") + ") GROUP BY dm_id"
+	query := "CREATE OR REPLACE TEMP TABLE " + heldName(t.Name) + " AS SELECT dm_id, min(root) AS root, min(col) AS col FROM (" + strings.Join(parts, " UNION ALL ") + ") GROUP BY dm_id"
 	if _, err := k.c.Exec(ctx, query); err != nil {
 		return 0, err
 	}
 	k.held[t.Name] = true
-	behind := int64(0)
-	query = fmt.Sprintf(`SELECT h.col, count(*), arg_min(h.root, x.dm_seq), array_to_string(arg_min(x.legacy_key, x.dm_seq, %d), chr(31)) FROM %s h JOIN %s x USING (dm_id)
-		WHERE h.col IS NOT NULL GROUP BY h.col ORDER BY h.col`, keysShown, mine, relation)
-	err := k.c.Rows(ctx, query, nil, func(scan func(...any) error) error {
+	return k.behind(ctx, t, heldName(t.Name), "behind ")
+}
+
+// unfinished counts the rows whose records are made, but stay behind in the pass that sets
+// a lookup to a row which is held. Nothing waits for them in turn: their records are there.
+func (k *dataChecker) unfinished(ctx context.Context, t *mapping.Table, deferred []string) (int64, error) {
+	parts := k.pointing(t, deferred, true)
+	if len(parts) == 0 {
+		return 0, nil
+	}
+	rows := "SELECT dm_id, min(root) AS root, min(col) AS col FROM (" + strings.Join(parts, " UNION ALL ") + ") GROUP BY dm_id"
+	if k.held[t.Name] {
+		rows = "SELECT * FROM (" + rows + ") WHERE dm_id NOT IN (SELECT dm_id FROM " + heldName(t.Name) + ")"
+	}
+	return k.behind(ctx, t, "("+rows+")", "the record is made without it, behind ")
+}
+
+// pointing are the queries for the rows of a table that point to rows which are held, by
+// lookups that are deferred or by those that are not.
+func (k *dataChecker) pointing(t *mapping.Table, deferred []string, later bool) (parts []string) {
+	for _, l := range t.Lookups {
+		for _, target := range l.Targets {
+			if target.Staged && k.held[target.Table] && slices.Contains(deferred, l.LogicalName) == later {
+				parts = append(parts, fmt.Sprintf("SELECT x.dm_id, h.root, %s AS col FROM %s x JOIN %s h ON h.dm_id = x.%s WHERE x.dm_hold IS NULL",
+					duckstage.Quote(l.LogicalName), duckstage.Ident(t.Name), heldName(target.Table), mapping.Ident(l.LogicalName)))
+			}
+		}
+	}
+	return parts
+}
+
+// behind tells of the rows that another relation has with the root for which they wait.
+func (k *dataChecker) behind(ctx context.Context, t *mapping.Table, waiting, how string) (rows int64, err error) {
+	query := fmt.Sprintf(`SELECT h.col, count(*), arg_min(h.root, x.dm_seq), array_to_string(arg_min(x.legacy_key, x.dm_seq, %d), chr(31)) FROM %s h JOIN %s x USING (dm_id)
+		WHERE h.col IS NOT NULL GROUP BY h.col ORDER BY h.col`, keysShown, waiting, duckstage.Ident(t.Name))
+	err = k.c.Rows(ctx, query, nil, func(scan func(...any) error) error {
 		var col, root, keys string
 		var n int64
 		if err := scan(&col, &n, &root, &keys); err != nil {
 			return err
 		}
-		behind += n
-		k.find(preflight.Ripple, t.Name, col, n, "behind "+root, keyList(&keys))
+		rows += n
+		k.find(preflight.Ripple, t.Name, col, n, how+root, keyList(&keys))
 		return nil
 	})
-	return behind, err
+	return rows, err
 }
 
 func heldName(table string) string { return "temp." + duckstage.Ident("dm_held_"+table) }
