@@ -23,9 +23,6 @@ func (c *call) alter(fn func(*alteration) error) error {
 		return errorf(http.StatusBadRequest, "0x80040203", "Metadata cannot be changed inside a change set.")
 	}
 	s := c.srv
-	if s.opts.StatePath != "" {
-		return errNotImplemented("A change of the schema, while the data are kept in a file,")
-	}
 	s.gate.RUnlock()
 	defer s.gate.RLock()
 	s.gate.Lock()
@@ -72,9 +69,13 @@ func (s *Server) adopt(a *alteration) error {
 		return errorf(http.StatusBadRequest, "0x80044363", "%v", err)
 	}
 	m.failed = a.failed
+	was, data := s.model, s.store.data()
 	s.store.adopt(m)
 	s.model = m
 	s.schemaVersion++
+	if s.opts.StatePath != "" {
+		return s.keep(was, data)
+	}
 	return nil
 }
 

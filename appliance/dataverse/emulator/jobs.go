@@ -46,8 +46,8 @@ func (c *call) actor() *call {
 	return &actor
 }
 
-// withJobs adds those that a schema lacks, and what they lack. A state file, while which
-// is kept no table is added, has them from the start.
+// withJobs adds those that a schema lacks, and what they lack. A state file, which a new
+// table has written anew, has them from the start.
 func withJobs(tables []*schema.Table) []*schema.Table {
 	tables = slices.Clone(tables)
 	one := func(name, schemaName, set string, cols ...*schema.Column) int {

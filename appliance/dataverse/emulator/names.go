@@ -14,6 +14,8 @@ type model struct {
 	schema *schema.Schema
 	// choices are global choices that no column has (alter.go).
 	choices []*schema.Column
+	base    []byte        // with a state file: the layout at the start of the emulator
+	kept    []byte        // with a state file: its record of the altered schema (stateschema.go)
 	failed  []schema.GUID // metadata ids of the keys whose index could not be built (alter_key.go)
 	tables  []*table
 	byName  map[string]*table

@@ -80,7 +80,7 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	m, err := newModel(o.Schema, &o)
+	m, version, err := modelOf(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +88,7 @@ func New(o Options) (*Server, error) {
 		o.MaxBody = 128 << 20
 	}
 	s := &Server{opts: o, closed: make(chan struct{}), model: m, store: newStore(m, func() int64 { return time.Now().Unix() }), began: time.Now()}
+	s.schemaVersion = version
 	s.limiter = newLimiter(o.Limits, s.elapsed)
 	if s.contention.parents, err = m.deadlockParents(o.DeadlockParents); err != nil {
 		return nil, err

@@ -21,7 +21,8 @@ import (
 //	record*                         length uint32, CRC-32C uint32 (both little endian), payload
 //
 // The first record is the layout: what tables, columns and relationships the rows
-// were encoded for. Every other record is one transaction, a sequence of
+// were encoded for. Where the schema was altered since the start, the second is 'M' and
+// the schema as JSON (stateschema.go). Every other record is one transaction, a sequence of
 //
 //	'S' id[16]                      the next id of the shared list
 //	'P' table id[16] length row     a row, new or changed (numbers are uvarints)
@@ -125,6 +126,10 @@ func (s *store) replay(l *stateLog) (fresh bool, err error) {
 			return false, fmt.Errorf("byte %d: %w", at, err)
 		}
 		at += 8 + int64(len(payload))
+		if n == 1 && bytes.HasPrefix(payload, []byte{'M'}) {
+			l.size = at
+			continue
+		}
 		if n == 0 {
 			if !bytes.Equal(payload, s.model.layout()) {
 				return false, errors.New("it was written with another schema")

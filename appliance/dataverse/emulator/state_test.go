@@ -236,3 +236,74 @@ func TestStateRewritten(t *testing.T) {
 		t.Errorf("tombstones, version or numbers are lost: %v %d %v", r.tables[0].deleted, r.version, r.numbers)
 	}
 }
+
+// TestStateKeepsSchemaWrites: what section 12.9 changes is kept with the rows, through
+// kills, and a start with another schema is still noticed.
+func TestStateKeepsSchemaWrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	e := seeded(t, func(o *Options) { o.StatePath = path })
+	const definition = "EntityDefinitions(LogicalName='account')"
+	e.want(204, "", "POST", "GlobalOptionSetDefinitions", `{"Name":"contoso_tier","OptionSetType":"Picklist","Options":[{"Value":1,"Label":{"LocalizedLabels":[{"Label":"Gold","LanguageCode":1033}]}}]}`)
+	e.want(204, "", "POST", definition+"/Attributes", newColumn)
+	e.want(204, "", "PATCH", "accounts("+acc1+")", `{"contoso_n":7}`)
+	e.want(204, "", "POST", "EntityDefinitions", newTable)
+	e.want(204, "", "POST", "contoso_assets", `{"contoso_name":"one"}`)
+	e.want(204, "", "POST", definition+"/Keys", `{"@odata.type":"Microsoft.Dynamics.CRM.EntityKeyMetadata","SchemaName":"contoso_N","KeyAttributes":["contoso_n"]}`)
+	version := func(e *env) string {
+		return e.want(200, "", "GET", "accounts?$top=0", "", "Prefer", `odata.include-annotations="Microsoft.Dynamics.CRM.globalmetadataversion"`).body
+	}
+	again, err := reopened(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := e.dump(), again.dump(); a != b {
+		t.Errorf("the reopened state differs:\n%s\nwas\n%s", b, a)
+	}
+	if a, b := version(e), version(again); strings.ReplaceAll(a, e.url, "") != strings.ReplaceAll(b, again.url, "") {
+		t.Errorf("the version of the metadata was %s, is %s", a, b)
+	}
+	again.has(again.want(200, "", "GET", "accounts(contoso_n=7)?$select=contoso_n", ""), acc1)
+	again.has(again.want(200, "", "GET", "GlobalOptionSetDefinitions(Name='contoso_tier')", ""), `"Gold"`)
+
+	// The copy is altered and killed in its turn.
+	again.want(204, "", "POST", "contoso_assets", `{"contoso_name":"two"}`)
+	again.want(204, "", "DELETE", definition+"/Attributes(LogicalName='contoso_score')", "")
+	third, err := reopened(t, again.srv.opts.StatePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := again.dump(), third.dump(); a != b {
+		t.Errorf("the state reopened again differs:\n%s\nwas\n%s", b, a)
+	}
+	third.want(400, "0x80048d19", "POST", "accounts", `{"contoso_score":1}`)
+	third.want(204, "", "POST", "accounts", `{"contoso_n":8}`)
+	e.srv.Close()
+	other, _ := schema.New(worldTables()[:3], nil)
+	if _, err := New(Options{Schema: other, StatePath: path}); err == nil || !strings.Contains(err.Error(), "another schema") {
+		t.Errorf("opened with another schema: %v", err)
+	}
+}
+
+// TestStateThatCannotBeAltered: where the file cannot be written anew, nothing has changed.
+func TestStateThatCannotBeAltered(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "file")
+	e := seeded(t, func(o *Options) { o.StatePath = path })
+	before := e.dump()
+	moved := folder + "-moved"
+	if err := os.Rename(folder, moved); err != nil {
+		t.Skip("an open file keeps its folder:", err)
+	}
+	e.want(500, "0x80040216", "POST", "EntityDefinitions", newTable)
+	if after := e.dump(); after != before {
+		t.Errorf("it changed:\n%s", after)
+	}
+	e.want(404, "0x80060888", "GET", "contoso_assets", "")
+	e.want(204, "", "POST", "accounts", `{"name":"goes on"}`)
+	if again, err := reopened(t, filepath.Join(moved, "file")); err != nil || again.dump() != e.dump() {
+		t.Errorf("the file is not what it was: %v", err)
+	}
+}

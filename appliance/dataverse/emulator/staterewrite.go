@@ -90,6 +90,9 @@ func syncFolder(path string) error {
 // writeAll writes everything in records of about a megabyte.
 func (s *store) writeAll(l *stateLog) error {
 	err := l.write([]byte(stateMagic), s.model.layout())
+	if err == nil && s.model.kept != nil {
+		err = l.write(nil, s.model.kept)
+	}
 	var rec []byte
 	flush := func(least int) {
 		if err == nil && len(rec) > least {
