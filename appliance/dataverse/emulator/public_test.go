@@ -77,8 +77,9 @@ func TestDynamicsWebAPI(t *testing.T) {
 }
 
 // TestPublicClients drives every function of dataverse-webapi, which has a $batch and
-// error handling of its own; @odata/client and o.js, which speak OData in general; and
-// has the reader of OASIS, whose specification it is, read $metadata.
+// error handling of its own; xrm-webapi-client, from inside Dynamics' pages; @odata/client
+// and o.js, which speak OData in general; and has the reader of OASIS, whose specification
+// it is, read $metadata.
 func TestPublicClients(t *testing.T) {
-	runClients(t, "public-clients", map[string]int{"dataverse-webapi.mjs": 8, "odata-client.mjs": 5, "ojs.mjs": 5, "metadata.mjs": 3})
+	runClients(t, "public-clients", map[string]int{"dataverse-webapi.mjs": 8, "odata-client.mjs": 5, "ojs.mjs": 5, "metadata.mjs": 3, "xrm-webapi-client.mjs": 9})
 }
