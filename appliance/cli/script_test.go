@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,11 +29,13 @@ import (
 //
 //	exits STATUS COMMAND ...   run a command and require its exit status
 //	start NAME COMMAND ...     run a command in the background
-//	finish NAME STATUS [SIG]   send it a signal (KILL, INT, INT2 = twice) and require its exit
+//	signal NAME SIG            send it a signal (KILL, INT, INT2 = twice)
+//	says NAME TEXT             wait until it says so on its error output
+//	finish NAME STATUS [SIG]   send it a signal and require its exit
 //	                           status; -1 = killed. Its output becomes NAME.out and NAME.err
 //	emulator [FLAG ...]        start `dvmigrate emulator` as the target, with its admin endpoint;
 //	                           `emulator kill` ends it. $LISTEN is its address
-//	fault RULE                 order a fault of it; `fault none` takes all off
+//	fault RULE                 order a fault of it; `fault none` takes all off and lets go what they hold
 //	stats PATH VALUE           require a figure of its /stats
 //	once                       require that it holds what the ledger says is loaded, each once
 //	export TABLE FILE          save its rows of a table, one JSON object a line
@@ -86,7 +89,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "start": cmdStart, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
+			"exits": cmdExits, "start": cmdStart, "signal": cmdSignal, "says": cmdSays, "finish": cmdFinish, "emulator": cmdEmulator, "fault": cmdFault, "export": cmdExport,
 			"stats": cmdStats, "struck": cmdStruck, "once": cmdOnce, "touch": cmdTouch, "json": cmdJSON, "await": cmdAwait, "project": cmdProject, "keep": cmdKeep,
 			"unharmed": cmdUnharmed, "damage": cmdDamage, "shorten": cmdShorten, "replace": cmdReplace, "secret": cmdSecret, "tmpfs": cmdTmpfs,
 			"volume": cmdVolume, "stageformat": cmdStageFormat, "stagehold": cmdStageHold,
@@ -108,7 +111,26 @@ type storyKey struct{}
 
 type background struct {
 	cmd      *exec.Cmd
-	out, err bytes.Buffer
+	out, err said
+}
+
+// said is what a process has said so far.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+// Bytes are a copy.
+func (s *said) Bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.b.Bytes())
 }
 
 func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
@@ -167,24 +189,47 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// started is a command in the background.
+func started(ts *testscript.TestScript, name string) *background {
+	b := storyOf(ts).running[name]
+	if b == nil {
+		ts.Fatalf("nothing was started as %s", name)
+	}
+	return b
+}
+
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "signal NAME SIGNAL")
+	p := started(ts, args[0]).cmd.Process
+	switch args[1] {
+	case "KILL":
+		ts.Check(p.Kill())
+	case "INT":
+		ts.Check(p.Signal(os.Interrupt))
+	case "INT2":
+		ts.Check(p.Signal(os.Interrupt))
+		ts.Check(p.Signal(syscall.SIGTERM)) // a second SIGINT might melt into the first
+	default:
+		ts.Fatalf("signal %s is not known", args[1])
+	}
+}
+
+func cmdSays(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "says NAME TEXT")
+	b := started(ts, args[0])
+	until(ts, func() error {
+		if !bytes.Contains(b.err.Bytes(), []byte(args[1])) {
+			return fmt.Errorf("%s says nothing of %q", args[0], args[1])
+		}
+		return nil
+	})
+}
+
 func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "finish NAME STATUS [SIGNAL]")
-	b := storyOf(ts).running[args[0]]
-	if b == nil {
-		ts.Fatalf("nothing was started as %s", args[0])
-	}
+	b := started(ts, args[0])
 	if len(args) > 2 {
-		switch args[2] {
-		case "KILL":
-			ts.Check(b.cmd.Process.Kill())
-		case "INT":
-			ts.Check(b.cmd.Process.Signal(os.Interrupt))
-		case "INT2":
-			ts.Check(b.cmd.Process.Signal(os.Interrupt))
-			ts.Check(b.cmd.Process.Signal(syscall.SIGTERM)) // a second SIGINT might melt into the first
-		default:
-			ts.Fatalf("signal %s is not known", args[2])
-		}
+		cmdSignal(ts, false, []string{args[0], args[2]})
 	}
 	tooLong := time.AfterFunc(patience, func() { _ = b.cmd.Process.Kill() })
 	err := b.cmd.Wait()

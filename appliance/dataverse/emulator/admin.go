@@ -103,7 +103,7 @@ func (s *Server) Order(faults ...Fault) error {
 	return nil
 }
 
-// ClearFaults takes all faults off.
+// ClearFaults takes all faults off. Answers that they hold back go out.
 func (s *Server) ClearFaults() { s.faults.clear() }
 
 // ExportAll writes all rows of all tables as Export does, each with its table in

@@ -240,6 +240,9 @@ func (c *call) part(op batchOp, tx *tx, refs map[string]string, asked map[*fault
 // batch as a whole: what comes from in front of the service, not from the part.
 func (c *call) absorb(part *call, err error) error {
 	c.cost += part.cost
+	if part.letGo != nil {
+		c.held, c.letGo = c.held+part.held, part.letGo
+	}
 	c.records += part.records
 	if part.abort != notAborted {
 		c.abort = part.abort

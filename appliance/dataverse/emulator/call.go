@@ -47,6 +47,8 @@ type call struct {
 	unchecked bool          // privileges are not checked: what the server itself does
 	rights    map[schema.GUID]*rights
 	trickle   time.Duration       // how long the answer is to drip
+	held      time.Duration       // the part of cost that faults have added
+	letGo     <-chan struct{}     // closed when they are taken off
 	asked     map[*faultRule]bool // of a change set: the rules that have looked at it
 	half      bool                // a $batch that ends half-way
 	abort     abortKind

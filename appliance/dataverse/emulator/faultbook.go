@@ -17,6 +17,7 @@ type faultBook struct {
 	mu    sync.Mutex
 	rules []*faultRule
 	done  map[FaultKind]int64
+	off   chan struct{} // closed when all are taken off; nil while none has held an answer
 }
 
 type faultRule struct {
@@ -99,6 +100,10 @@ func (b *faultBook) clear() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rules = nil
+	if b.off != nil {
+		close(b.off)
+		b.off = nil
+	}
 }
 
 // strikes counts an occasion and reports whether the fault strikes at it.
@@ -173,6 +178,10 @@ func (b *faultBook) occasion(c *call) (hit *faultRule) {
 		case r.Kind == FaultDelay:
 			if b.strikes(r) {
 				c.cost, c.fault = c.cost+r.Delay, r.Kind
+				if b.off == nil {
+					b.off = make(chan struct{})
+				}
+				c.held, c.letGo = c.held+r.Delay, b.off
 			}
 		case hit == nil && b.strikes(r):
 			hit, c.fault = r, r.Kind

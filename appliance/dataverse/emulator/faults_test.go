@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -155,6 +156,42 @@ func TestCostIsPerRow(t *testing.T) {
 	if took := time.Since(begin); took < 20*time.Millisecond {
 		t.Errorf("ten rows of 2 ms took %v", took)
 	}
+}
+
+// TestHeldAnswersAreLetGo: an answer that a fault holds back goes out when the faults are taken off, and counts as
+// if it had not been held; that of a $batch too.
+func TestHeldAnswersAreLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := limited(t, Options{Limits: Limits{Requests: 100, Execution: time.Minute, Window: 300 * time.Second}})
+		begin := time.Now()
+		for _, ask := range []func(){
+			func() { get(srv, "a") },
+			func() { direct(srv, "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", targets(`"name":"x"`)) },
+		} {
+			if err := srv.Order(Fault{Kind: FaultDelay, Delay: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			answered := make(chan struct{})
+			go func() {
+				ask()
+				close(answered)
+			}()
+			synctest.Wait()
+			select {
+			case <-answered:
+				t.Fatal("the answer was not held")
+			default:
+			}
+			srv.ClearFaults()
+			<-answered
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("answered after %v", took)
+		}
+		if w := get(srv, "a"); w.Code == 429 {
+			t.Error("the time that an answer was held has used up what the user may have of the server's")
+		}
+	})
 }
 
 func TestTokenEndpoint(t *testing.T) {

@@ -363,14 +363,22 @@ func (c *call) wait(r *http.Request, end func()) {
 	begin := time.Now()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		end()
-	case <-r.Context().Done():
-		s.work.Go(func() {
-			s.sleep(cost - time.Since(begin))
+	for {
+		select {
+		case <-timer.C:
 			end()
-		})
+			return
+		case <-c.letGo: // it counts as if nothing had held it
+			held := s.real(c.held)
+			cost, d, c.spent, c.letGo = cost-held, d-held, c.spent-c.held, nil
+			timer.Reset(d - time.Since(begin))
+		case <-r.Context().Done():
+			s.work.Go(func() {
+				s.sleep(cost - time.Since(begin))
+				end()
+			})
+			return
+		}
 	}
 }
 
