@@ -36,8 +36,8 @@
 //	writing transforms       draft, profiling, options, owners, references, preview
 //	before a record leaves   checking, datacheck, masked, needles, dryrun, inspect
 //	how long it takes        estimating, forecast, grading, calibrat, profile, ratesfile, rehearse, survey, compare
-//	the load                 loading, users, route, lanes, split, ids, files, gone, restored, heirs
-//	what failed              failure, retrying, exporting, mending, mendedfile, repair, bookkeeping
+//	the load                 loading, users, route, lanes, split, ids, files, gone, restored, heirs, emptied
+//	what failed              failure, retrying, resending, exporting, mending, mendedfile, repair, bookkeeping
 //	orders of phases         delta, cutover, rollback, rollingback
 //	the end                  reconcil, signoff, report, workbook, certificate, discard
 //	copies                   snapshot, restoring, watchedparts

@@ -132,6 +132,49 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// TestTourNamesEveryFile: the package comment of appliance says of each of its files where it belongs.
+func TestTourNamesEveryFile(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tour, found := strings.Cut(string(doc), "// Where to look")
+	if !found {
+		t.Fatal("doc.go has no tour")
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = slices.DeleteFunc(files, func(name string) bool { return name == "doc.go" || strings.HasSuffix(name, "_test.go") })
+	named := map[string]bool{}
+	for line := range strings.Lines(tour) {
+		if _, names, ok := strings.Cut(strings.TrimPrefix(line, "//\t"), "  "); ok && strings.HasPrefix(line, "//\t") {
+			for name := range strings.SplitSeq(strings.TrimSpace(names), ", ") {
+				named[name] = false
+			}
+		}
+	}
+	for _, file := range files {
+		home := ""
+		for name := range named {
+			if strings.HasPrefix(file, name) && len(name) > len(home) {
+				home = name
+			}
+		}
+		if home == "" {
+			t.Errorf("%s: doc.go names no part that it belongs to", file)
+			continue
+		}
+		named[home] = true
+	}
+	for name, there := range named {
+		if !there {
+			t.Errorf("doc.go names files that begin with %q, and there are none", name)
+		}
+	}
+}
+
 func checkImports(t *testing.T, path, pkg string, allowed []string) {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)

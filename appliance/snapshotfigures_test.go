@@ -198,7 +198,9 @@ func (f *snapshotRun) ours(how string, keys *backup.Keyring, round int) {
 	}
 	f.must(os.Mkdir(back, 0o700))
 	f.time(how+" restore", func() {
-		_, err := backup.Restore(ctx, dir, "", keys, ledger.Store{Path: filepath.Join(back, "ledger.bolt")}, duckstage.Restorer{Path: filepath.Join(back, "stage.duckdb")})
+		place, err := backup.Reach(ctx, dir, "", backup.Access{})
+		f.must(err)
+		_, err = place.Restore(ctx, "", keys, ledger.Store{Path: filepath.Join(back, "ledger.bolt")}, duckstage.Restorer{Path: filepath.Join(back, "stage.duckdb")})
 		f.must(err)
 	})
 	l, err := ledger.Open(ctx, filepath.Join(back, "ledger.bolt"), ledger.Options{ReadOnly: true})

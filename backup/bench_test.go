@@ -103,7 +103,7 @@ func BenchmarkRestore(b *testing.B) {
 	runtime.ReadMemStats(&before)
 	n := 0
 	for b.Loop() {
-		if _, err := Restore(context.Background(), dir, "", nil, to); err != nil {
+		if _, err := restoreFrom(context.Background(), dir, "", nil, to); err != nil {
 			b.Fatal(err)
 		}
 		n++

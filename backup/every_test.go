@@ -81,7 +81,7 @@ func TestEveryTakesTheNextAfterAFailure(t *testing.T) {
 			t.Errorf("%d calls, reported %v", n, reported)
 		}
 	})
-	all, err := List(o.Dir, nil)
+	all, err := listIn(o.Dir, nil)
 	if err != nil || len(all) != 2 {
 		t.Errorf("listed %v, %v", all, err)
 	}

@@ -69,7 +69,7 @@ func TestFilesComeBack(t *testing.T) {
 	}
 	to := tree(t, map[string]string{"migration.yaml": "older and longer content", "mine.txt": "stays"})
 	to = filepath.Join(to, ".")
-	if _, err := Restore(context.Background(), o.Dir, "", nil, Files("config", to, nil)); err != nil {
+	if _, err := restoreFrom(context.Background(), o.Dir, "", nil, Files("config", to, nil)); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
@@ -94,7 +94,7 @@ func TestFilesComeBack(t *testing.T) {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	fresh := filepath.Join(t.TempDir(), "not", "there", "yet")
-	if _, err := Restore(context.Background(), o.Dir, "", nil, Files("config", fresh, nil)); err != nil {
+	if _, err := restoreFrom(context.Background(), o.Dir, "", nil, Files("config", fresh, nil)); err != nil {
 		t.Error(err)
 	}
 }

@@ -92,7 +92,7 @@ func mustTake(t testing.TB, o Options, parts ...part) Snapshot {
 func restored(t testing.TB, dir, id, name string) []byte {
 	t.Helper()
 	b := &blob{name: name}
-	if _, err := Restore(context.Background(), dir, id, nil, b); err != nil {
+	if _, err := restoreFrom(context.Background(), dir, id, nil, b); err != nil {
 		t.Fatal(err)
 	}
 	return b.data
@@ -102,7 +102,7 @@ func restored(t testing.TB, dir, id, name string) []byte {
 // lock, and nothing else; and that the snapshots verify.
 func checkFolder(t testing.TB, dir string) {
 	t.Helper()
-	all, err := List(dir, nil)
+	all, err := listIn(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,4 +160,15 @@ func damaged(t testing.TB, err error) *DamagedError {
 		t.Fatalf("got %v, want a DamagedError", err)
 	}
 	return d
+}
+
+// restoreFrom is Place.Restore of a folder.
+func restoreFrom(ctx context.Context, dir, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
+	return (&Place{name: dir, dir: dir}).Restore(ctx, id, keys, to...)
+}
+
+// listIn are the snapshots in a folder. One that does not exist has none.
+func listIn(dir string, keys *Keyring) ([]Snapshot, error) {
+	store := archive.Open(dir, archive.OS{}, keys)
+	return list(store, store.CheckPacks)
 }

@@ -36,7 +36,7 @@ func TestCopyIsASnapshotFolder(t *testing.T) {
 	if copied[0] < 3<<20 || copied[3] > 1<<19 {
 		t.Errorf("copied %v bytes", copied)
 	}
-	all, err := List(to, nil)
+	all, err := listIn(to, nil)
 	if err != nil || len(all) != 2 || all[0].ID != ids[3] {
 		t.Errorf("there are %v, %v", all, err)
 	}
@@ -69,7 +69,7 @@ func TestCopyKeepsWhatTheFolderHasLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkFolder(t, to)
-	all, err := List(to, nil)
+	all, err := listIn(to, nil)
 	if err != nil || len(all) != 2 || all[1].ID != older.ID {
 		t.Errorf("there are %v, %v", all, err)
 	}
@@ -84,7 +84,7 @@ func TestCopyThatStopsIsInvisibleAndGoesOn(t *testing.T) {
 	if _, err := Copy(ctx, o, s.ID, to); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), to) {
 		t.Errorf("stopped: %v", err)
 	}
-	if all, err := List(to, nil); err != nil || len(all) != 0 {
+	if all, err := listIn(to, nil); err != nil || len(all) != 0 {
 		t.Errorf("a copy that was stopped shows: %v, %v", all, err)
 	}
 	// Killed in the middle of the pack, and right before the manifest.

@@ -8,11 +8,6 @@ import (
 	"dvmigrate/backup/archive"
 )
 
-// Restore is Place.Restore of a folder.
-func Restore(ctx context.Context, dir, id string, keys *Keyring, to ...restorer) (Snapshot, error) {
-	return (&Place{name: dir, dir: dir}).Restore(ctx, id, keys, to...)
-}
-
 // DamagedError says that a snapshot cannot be restored and which one can.
 type DamagedError struct {
 	ID    string // the damaged snapshot

@@ -78,7 +78,7 @@ func TestDamage(t *testing.T) {
 			test.damage(t, dir)
 			ctx := context.Background()
 
-			all, err := List(dir, nil)
+			all, err := listIn(dir, nil)
 			if err != nil || len(all) != 2 {
 				t.Fatalf("listed %v, %v", all, err)
 			}
@@ -90,7 +90,7 @@ func TestDamage(t *testing.T) {
 				t.Errorf("verify: %v", d)
 			}
 			to, stage := &blob{name: "ledger"}, &blob{name: "stage"}
-			_, err = Restore(ctx, dir, "", nil, to, stage)
+			_, err = restoreFrom(ctx, dir, "", nil, to, stage)
 			d = damaged(t, err)
 			if d.ID != newer.ID || d.Good != older.ID || to.data != nil || stage.data != nil {
 				t.Errorf("restore: %v; targets have %d and %d bytes", err, len(to.data), len(stage.data))
@@ -131,7 +131,7 @@ func TestDamageThatEverySnapshotShares(t *testing.T) {
 	first := mustTake(t, o, stage)
 	mustTake(t, o, stage)
 	flipByte(t, filepath.Join(o.Dir, first.ID+".pack"), 1000)
-	_, err := Restore(context.Background(), o.Dir, "", nil, stage)
+	_, err := restoreFrom(context.Background(), o.Dir, "", nil, stage)
 	d := damaged(t, err)
 	if d.Good != "" || !strings.Contains(err.Error(), "no other snapshot") || !strings.Contains(err.Error(), `part "stage", chunk 0 at byte 49`) {
 		t.Errorf("got %v", err)
@@ -150,7 +150,7 @@ func TestDamageThatComesUpDuringRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	ledger := &blob{name: "ledger"}
-	_, err := Restore(context.Background(), o.Dir, "", nil, ledger, &spoiler{
+	_, err := restoreFrom(context.Background(), o.Dir, "", nil, ledger, &spoiler{
 		single: &single{"stage", target},
 		spoil:  func() { flipByte(t, filepath.Join(o.Dir, s.ID+".pack"), -1) },
 	})
@@ -190,7 +190,7 @@ func TestRestoreSaysWhatIsInPlaceWhenATargetFails(t *testing.T) {
 	o := Options{Dir: t.TempDir()}
 	mustTake(t, o, &blob{name: "ledger", data: []byte("x")}, &blob{name: "stage", data: noise(1, 1<<20)})
 	full := errors.New("no space left")
-	_, err := Restore(context.Background(), o.Dir, "", nil, &brokenTarget{blob: blob{name: "ledger"}, err: full}, &blob{name: "stage"})
+	_, err := restoreFrom(context.Background(), o.Dir, "", nil, &brokenTarget{blob: blob{name: "ledger"}, err: full}, &blob{name: "stage"})
 	if !errors.Is(err, full) || !strings.Contains(err.Error(), `part "ledger"`) || !strings.Contains(err.Error(), "restored already and to be restored again with the rest: stage") {
 		t.Errorf("got %v", err)
 	}
@@ -206,24 +206,24 @@ func TestRestoreRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "snapshots")
 	ctx := context.Background()
 	ledger := &blob{name: "ledger", data: []byte("x")}
-	if _, err := Restore(ctx, dir, "", nil, ledger); !errors.Is(err, ErrNotFound) {
+	if _, err := restoreFrom(ctx, dir, "", nil, ledger); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no folder: %v", err)
 	}
 	s := mustTake(t, Options{Dir: dir}, ledger)
 	for _, id := range []string{"../../etc/passwd", "20260101T000000.000Z-00000000"} {
-		if _, err := Restore(ctx, dir, id, nil, ledger); !errors.Is(err, ErrNotFound) {
+		if _, err := restoreFrom(ctx, dir, id, nil, ledger); !errors.Is(err, ErrNotFound) {
 			t.Errorf("snapshot %s: %v", id, err)
 		}
 	}
-	if _, err := Restore(ctx, dir, s.ID, nil); err == nil {
+	if _, err := restoreFrom(ctx, dir, s.ID, nil); err == nil {
 		t.Error("no target: no error")
 	}
-	if _, err := Restore(ctx, dir, s.ID, nil, ledger, &blob{name: "stage"}); !errors.Is(err, ErrNotFound) || ledger.restored > 0 {
+	if _, err := restoreFrom(ctx, dir, s.ID, nil, ledger, &blob{name: "stage"}); !errors.Is(err, ErrNotFound) || ledger.restored > 0 {
 		t.Errorf("a part that is not there: %v, ledger restored %d times", err, ledger.restored)
 	}
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := Restore(stopped, dir, "", nil, ledger); !errors.Is(err, context.Canceled) {
+	if _, err := restoreFrom(stopped, dir, "", nil, ledger); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
 }

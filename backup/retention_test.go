@@ -140,7 +140,7 @@ func TestRetentionInTheFolder(t *testing.T) {
 			mustTake(t, o, ledger)
 		}
 	})
-	all, err := List(o.Dir, nil)
+	all, err := listIn(o.Dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestTakeRemovesOldOnesAndRemains(t *testing.T) {
 	}
 	o.Keep.Last = 2
 	last := mustTake(t, o, &blob{name: "stage", data: data}).ID
-	all, err := List(o.Dir, nil)
+	all, err := listIn(o.Dir, nil)
 	if err != nil || len(all) != 2 || all[0].ID != last || all[1].ID != ids[4] {
 		t.Errorf("there are %v, %v", all, err)
 	}
@@ -185,12 +185,12 @@ func TestTroubleInRemovingOldOnesIsNotTroubleInTaking(t *testing.T) {
 	mustTake(t, o, &blob{name: "ledger", data: []byte("one")})
 	o.files = sticky{}
 	mustTake(t, o, &blob{name: "ledger", data: []byte("two")})
-	if all, err := List(o.Dir, nil); err != nil || len(all) != 2 {
+	if all, err := listIn(o.Dir, nil); err != nil || len(all) != 2 {
 		t.Errorf("listed %v, %v", all, err)
 	}
 	o.files = nil
 	mustTake(t, o, &blob{name: "ledger", data: []byte("three")})
-	if all, err := List(o.Dir, nil); err != nil || len(all) != 1 {
+	if all, err := listIn(o.Dir, nil); err != nil || len(all) != 1 {
 		t.Errorf("listed %v, %v", all, err)
 	}
 	checkFolder(t, o.Dir)

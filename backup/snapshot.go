@@ -115,13 +115,7 @@ type PartInfo struct {
 	Fingerprint string // the part's own, if it gave one
 }
 
-// List returns the snapshots in a folder, newest first. A damaged one is listed with
-// its Fault. A folder that does not exist has none.
-func List(dir string, keys *Keyring) ([]Snapshot, error) {
-	store := archive.Open(dir, archive.OS{}, keys)
-	return list(store, store.CheckPacks)
-}
-
+// list are the snapshots of a store, newest first. A damaged one is listed with its Fault.
 func list(store *archive.Store, check func(*archive.Manifest) error) ([]Snapshot, error) {
 	ids, err := store.IDs()
 	if err != nil {

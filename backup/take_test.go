@@ -37,7 +37,7 @@ func TestSnapshotComesBack(t *testing.T) {
 			t.Errorf("%s comes back different", b.name)
 		}
 	}
-	all, err := List(dir, nil)
+	all, err := listIn(dir, nil)
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
@@ -134,10 +134,10 @@ func TestOnlyOneWorksInAFolder(t *testing.T) {
 		if _, err := Take(ctx, o, ledger); !errors.Is(err, ErrLocked) {
 			t.Errorf("second Take: %v", err)
 		}
-		if _, err := Restore(ctx, o.Dir, "", nil, ledger); !errors.Is(err, ErrLocked) {
+		if _, err := restoreFrom(ctx, o.Dir, "", nil, ledger); !errors.Is(err, ErrLocked) {
 			t.Errorf("Restore: %v", err)
 		}
-		if all, err := List(o.Dir, nil); err != nil || len(all) != 1 {
+		if all, err := listIn(o.Dir, nil); err != nil || len(all) != 1 {
 			t.Errorf("List: %v %v", all, err)
 		}
 		if _, err := Verify(ctx, o.Dir, "", nil, 1); err != nil {
@@ -276,7 +276,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 // content, the newest of the base or the fresh one among them.
 func checkAfterCrash(t *testing.T, step int, dir string, contents map[string][]byte, fresh []byte, s Snapshot, err error) {
 	t.Helper()
-	all, lerr := List(dir, nil)
+	all, lerr := listIn(dir, nil)
 	if lerr != nil || len(all) < 2 {
 		t.Fatalf("step %d: %d snapshots, %v", step, len(all), lerr)
 	}

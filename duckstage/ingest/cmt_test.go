@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// packed writes a zip file of these parts.
-func packed(t *testing.T, parts map[string]string) string {
+// packed writes a zip file of these parts into a new folder.
+func packed(t *testing.T, file string, parts map[string]string) (dir string) {
 	t.Helper()
-	dir := t.TempDir()
-	f, err := os.Create(filepath.Join(dir, "p.zip"))
+	dir = t.TempDir()
+	f, err := os.Create(filepath.Join(dir, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ const packageDataText = `<entities><entity name="a"><records>
 func TestPackage(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	dir := packed(t, map[string]string{"data_schema.xml": packageSchemaText, "data.xml": packageDataText})
+	dir := packed(t, "p.zip", map[string]string{"data_schema.xml": packageSchemaText, "data.xml": packageDataText})
 	src := Source{Name: "p", Dir: dir, Paths: []string{"p.zip"}, Format: CMT, MaxBadLines: 1}
 	res := ingest(t, s, src)
 	if diff := cmp.Diff([]Relation{{"p_a", 2, 1}, {"p_a_b", 2, 0}}, res.Relations); diff != "" {
@@ -69,7 +69,7 @@ func TestPackage(t *testing.T) {
 		t.Errorf("rejects = %v", got)
 	}
 	// A package that no longer has a relationship leaves none behind.
-	src.Dir = packed(t, map[string]string{"data_schema.xml": packageSchemaText, "data.xml": `<entities><entity name="a"><records/></entity></entities>`})
+	src.Dir = packed(t, "p.zip", map[string]string{"data_schema.xml": packageSchemaText, "data.xml": `<entities><entity name="a"><records/></entity></entities>`})
 	ingest(t, s, src)
 	if got := table(t, s, "SELECT string_agg(view_name, ',') FROM duckdb_views() WHERE schema_name = 'source'"); got[0] != "p_a" {
 		t.Errorf("relations = %v", got)
@@ -92,7 +92,7 @@ func TestBadPackages(t *testing.T) {
 		{"a table that the schema lacks", map[string]string{"data_schema.xml": "<entities/>", "data.xml": packageDataText}, `data.xml line 1: table "a" is not in data_schema.xml`},
 		{"a field that the schema lacks", map[string]string{"data_schema.xml": strings.Replace(packageSchemaText, `"ok"`, `"okay"`, 1), "data.xml": packageDataText}, `data.xml line 2: field "ok" of table a is not in data_schema.xml`},
 	} {
-		if _, err := Run(t.Context(), s, Source{Name: "p", Dir: packed(t, c.parts), Paths: []string{"p.zip"}, Format: CMT}, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Run(t.Context(), s, Source{Name: "p", Dir: packed(t, "p.zip", c.parts), Paths: []string{"p.zip"}, Format: CMT}, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error = %v, want %s", c.name, err, c.want)
 		}
 	}

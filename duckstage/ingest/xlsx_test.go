@@ -1,10 +1,7 @@
 package ingest
 
 import (
-	"archive/zip"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,28 +22,7 @@ func workbook(t *testing.T, properties, rows string) string {
 		"xl/worksheets/sheet1.xml": `<worksheet ` + main + `><sheetData><row r="1"><c r="A1" t="inlineStr"><is><t>only</t></is></c></row></sheetData></worksheet>`,
 		"xl/worksheets/sheet2.xml": `<worksheet ` + main + `><sheetData>` + rows + `</sheetData></worksheet>`,
 	}
-	dir := t.TempDir()
-	f, err := os.Create(filepath.Join(dir, "a.xlsx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	z := zip.NewWriter(f)
-	for name, text := range parts {
-		w, err := z.Create(name)
-		if err == nil {
-			_, err = w.Write([]byte(text))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return packed(t, "a.xlsx", parts)
 }
 
 // inline is a row of texts from column B.
