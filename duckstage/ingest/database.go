@@ -123,7 +123,10 @@ type dbSupply struct {
 
 	key      []keyPart // none: the table has no key
 	keyNulls bool      // whether it may be null
-	narrowed bool      // from is less than the table
+
+	ownKey    bool // it is the table's own, which has an index
+	scattered bool // rows lie in another order than the key's
+	narrowed  bool // from is less than the table
 }
 
 func openDatabase(ctx context.Context, src *Source) (supply, error) {
@@ -162,6 +165,9 @@ func (d *dbSupply) relations(ctx context.Context, src *Source) (_ []*relation, e
 	}
 	if d.columns, err = d.server.describe(ctx, d.from); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.of.shown(), d.server.explain(err))
+	}
+	if len(d.columns) == 0 {
+		return nil, fmt.Errorf("%s has no columns", d.of.shown())
 	}
 	if err := checkNames(d.columnNames()); err != nil {
 		return nil, fmt.Errorf("%s: %w: give a query with other names, such as query: SELECT a AS b FROM ...", d.of.shown(), err)
@@ -227,7 +233,7 @@ func (d *dbSupply) begin(ctx context.Context, rel *relation) (err error) {
 	if rel.mark == "" {
 		rel.mark = rand.Text() // what another run has read is of another moment, as far as anybody knows
 	}
-	if len(d.key) == 0 && rel.extract != "" {
+	if d.placed() && rel.extract != "" {
 		rel.extract += " at " + rel.mark // where a row lies is good for no other moment
 	}
 	return nil
@@ -270,7 +276,7 @@ func (d *dbSupply) count(ctx context.Context) (int64, error) {
 // rejectValue sets the row aside whose value in column i cannot be taken.
 func rejectValue(out *sink, columns []dbColumn, i int, value []byte, why string) error {
 	shown := "the value"
-	text := string(value[:min(len(value), 200)])
+	text := strings.ToValidUTF8(string(value[:min(len(value), 200)]), "\uFFFD") // a letter may be cut, too
 	if strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
 		shown = strconv.Quote(text)
 	} else {
@@ -280,7 +286,7 @@ func rejectValue(out *sink, columns []dbColumn, i int, value []byte, why string)
 	if key := out.keyText(); key != "" {
 		message = "key " + key + ": " + message
 	}
-	if columns[i].note != "" {
+	if columns[i].note != "" && why != notUTF8 {
 		message += "; " + columns[i].note
 	}
 	return out.reject(BadLine{File: out.shown, Column: columns[i].name, Message: message, Text: text})
@@ -311,6 +317,8 @@ func keyValue(v *column.Vector, row int) string {
 		return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 	case v.Type == column.Date && row < len(v.Ints):
 		return dayText(int(v.Ints[row]))
+	case v.Type == column.Decimal && row < len(v.Wide):
+		return string(column.AppendDecimal(nil, v.Wide[row], int(v.Scale)))
 	case v.Type == column.Int && row < len(v.Ints):
 		return strconv.FormatInt(v.Ints[row], 10)
 	}

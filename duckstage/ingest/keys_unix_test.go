@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // keyed is a table and the key that its ranges are to be made of.
@@ -35,6 +33,9 @@ func testKeys(t *testing.T, database Database, run func(statements string) strin
 			src := Source{Name: "keyed", Database: &of}
 			d, rel := planned(t, src)
 			d.close()
+			if byPages := strings.Contains(rel.parts[0].label, "ctid"); byPages != d.placed() && database.Kind == Postgres {
+				t.Errorf("read by %s", rel.parts[0].label)
+			}
 			if c.ranges != (len(rel.parts) > 4) {
 				t.Errorf("%d ranges", len(rel.parts))
 			}
@@ -45,12 +46,16 @@ func testKeys(t *testing.T, database Database, run func(statements string) strin
 			// One connection, one range: what the server itself says.
 			want := strings.Split(strings.TrimRight(run("SELECT concat_ws('|', "+c.order+") FROM keyed ORDER BY "+c.order), "\n"), "\n")
 			got := table(t, s, "SELECT concat_ws('|', "+strings.ReplaceAll(c.order, "`", `"`)+") FROM source.keyed")
-			if slices.Contains(c.key, "maybe") || len(d.key) == 0 {
+			if slices.Contains(c.key, "maybe") || d.placed() {
 				slices.Sort(want)
 				slices.Sort(got)
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
+			if !slices.Equal(want, got) { // a difference in the order of thousands takes cmp minutes
+				at := 0
+				for at < min(len(want), len(got)) && want[at] == got[at] {
+					at++
+				}
+				t.Errorf("%d rows, the server has %d; from row %d on %q, want %q", len(got), len(want), at, got[at:min(at+3, len(got))], want[at:min(at+3, len(want))])
 			}
 		})
 	}
@@ -89,6 +94,7 @@ func TestKeysOfPostgres(t *testing.T) {
 		{"no key", `CREATE TABLE keyed (id int, v text); INSERT INTO keyed SELECT i, repeat('x', 100)` + lines, nil, `id, v`, true, 0},
 		{"no key, in partitions", `CREATE TABLE keyed (id int, v text) PARTITION BY RANGE (id); CREATE TABLE keyed1 PARTITION OF keyed FOR VALUES FROM (0) TO (500); CREATE TABLE keyed2 PARTITION OF keyed DEFAULT;
 			INSERT INTO keyed SELECT i, repeat('x', 100)` + lines, nil, `id, v`, true, 0},
+		{"rows that lie in another order", `CREATE TABLE keyed (u uuid PRIMARY KEY, v text); INSERT INTO keyed SELECT md5(i::text)::uuid, repeat('x', 100)` + lines + `; ANALYZE keyed`, nil, `u, v`, true, 0},
 		{"few rows", `CREATE TABLE keyed (a int, b int, PRIMARY KEY (a, b)); INSERT INTO keyed VALUES (1, 2)`, nil, `a, b`, false, 0},
 	})
 	run(`DROP TABLE IF EXISTS keyed CASCADE; CREATE TABLE keyed AS SELECT i AS id FROM generate_series(1, 3000) i; CREATE VIEW seen AS SELECT * FROM keyed`)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -193,6 +194,13 @@ func (s *mySQL) fullTypes(ctx context.Context, from string) (map[string]string, 
 
 // column says how a column is held and read.
 func (s *mySQL) column(c *dbColumn, name string, precision, scale int64, full string) {
+	if strings.EqualFold(s.declared(c.name), "VARCHAR") && !slices.Contains([]string{"BIT", "FLOAT", "DOUBLE"}, name) && !bytesOfMySQL(name) {
+		c.stored, c.typ = "VARCHAR", "VARCHAR" // as the server writes it: 0000-00-00, and 00042 of a zerofill
+		if strings.HasSuffix(name, "INT") {    // of which the driver would make numbers
+			c.selected = "CAST(" + c.selected + " AS CHAR)"
+		}
+		return
+	}
 	unsigned := strings.HasPrefix(name, "UNSIGNED ")
 	sign := ""
 	if unsigned {
@@ -232,10 +240,11 @@ func (s *mySQL) column(c *dbColumn, name string, precision, scale int64, full st
 		c.stored = "TIMESTAMP"
 	case "TIMESTAMP":
 		c.stored = "TIMESTAMP WITH TIME ZONE"
-	case "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB", "BINARY", "VARBINARY", "GEOMETRY":
-		c.stored = "BLOB"
 	case "JSON":
 		c.typ = "JSON"
+	}
+	if bytesOfMySQL(name) {
+		c.stored = "BLOB"
 	}
 	if full == "uuid" {
 		c.stored, c.typ, c.what = "VARCHAR", "UUID", "a UUID"
@@ -243,6 +252,11 @@ func (s *mySQL) column(c *dbColumn, name string, precision, scale int64, full st
 	if c.typ == "" {
 		c.typ = c.stored
 	}
+}
+
+// bytesOfMySQL reports whether a type's values are bytes.
+func bytesOfMySQL(name string) bool {
+	return slices.Contains([]string{"BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB", "BINARY", "VARBINARY", "GEOMETRY"}, name)
 }
 
 func (s *mySQL) explain(err error) error {

@@ -67,3 +67,26 @@ func TestMariaDB(t *testing.T) {
 		}
 	}
 }
+
+// TestMariaDBWritesAsItShows: a column that is declared a text has what the server shows, and a row
+// is told by a key that no signed number holds.
+func TestMariaDBWritesAsItShows(t *testing.T) {
+	t.Parallel()
+	dsn := startMaria(t)
+	maria(t, `DROP TABLE IF EXISTS shown; CREATE TABLE shown (id bigint unsigned PRIMARY KEY, no int(6) unsigned zerofill, day date, raw varbinary(4)); SET sql_mode = '';
+		INSERT INTO shown VALUES (18446744073709551615, 42, '2024-00-10', x'ff00'), (1, 7, '0000-00-00', NULL)`)
+	t.Cleanup(func() { maria(t, "DROP TABLE shown") })
+	s := newStage(t)
+	src := Source{Name: "shown", Database: &Database{Kind: MySQL, DSN: dsn, Table: "shown"}, MaxBadLines: 1}
+	if res := ingest(t, s, src); res.Rows != 1 || res.Rejected != 1 {
+		t.Errorf("result = %+v", res)
+	}
+	if got := table(t, s, "SELECT message FROM dm.rejects"); got[0] != `key 18446744073709551615: column day: "2024-00-10" is not a date that there is` {
+		t.Errorf("rejects = %q", got)
+	}
+	src.Types = map[string]string{"no": "VARCHAR", "day": "VARCHAR"}
+	ingest(t, s, src)
+	if diff := cmp.Diff([]string{"1|000007|0000-00-00", "18446744073709551615|000042|2024-00-10|FF00"}, table(t, s, "SELECT id, no, day, hex(raw) FROM source.shown")); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -34,7 +34,7 @@ func TestPostgresTypes(t *testing.T) {
 		t.Error(diff)
 	}
 	got := table(t, s, "SELECT * EXCLUDE (dm_created_at) REPLACE (hex(raw) AS raw) FROM source.kinds WHERE id = 1")
-	row := "1|true|-32768|9223372036854775807|1.5|-2.25|-123456789.125|12345678901234567890.123456789|19.90|12.3400|tab\tü|v|c  |6f9619ff-8b86-d011-b42d-00c04fc964ff|00FF|{\"a\": [1, 2.50]}|{\"b\": null}|0044-03-15|1899-12-31 23:59:59.999999|2024-06-01 10:00:00+00|13:14:15.5|1 day 02:00:00|ok|[1, NULL, 3]|['a,b', 'c\"d', NULL]|[1.10, 2]|10.0.0.1/32|{\"a\":7,\"b\":\"x y\"}|12345678901234567890123456789012345678|.00001|kinds"
+	row := "1|true|-32768|9223372036854775807|1.5|-2.25|-123456789.125|12345678901234567890.123456789|19.90|12.3400|tab\tü|v|c  |6f9619ff-8b86-d011-b42d-00c04fc964ff|00FF|{\"a\": [1, 2.50]}|{\"b\": null}|0044-03-15|1899-12-31 23:59:59.999999|2024-06-01 10:00:00+00|13:14:15.5|1 day 02:00:00|ok|[1, NULL, 3]|['a,b', 'c\"d', NULL]|[1.10, 2]|10.0.0.1|{\"a\":7,\"b\":\"x y\"}|12345678901234567890123456789012345678|.00001|kinds"
 	if diff := cmp.Diff(strings.Split(row, "|"), strings.Split(got[0], "|")); diff != "" {
 		t.Error(diff)
 	}
@@ -54,7 +54,7 @@ func TestPostgresRangesAndErrors(t *testing.T) {
 	dsn := startPostgres(t)
 	psql(t, dsn, "-c", `DROP TABLE IF EXISTS many, texts; CREATE TABLE many AS SELECT i AS id, 'name ' || i AS name, i * 1.01 AS amount FROM generate_series(1, 60000) i; ALTER TABLE many ADD PRIMARY KEY (id);
 		CREATE TABLE texts AS SELECT md5(i::text) AS id, i FROM generate_series(1, 60000) i; INSERT INTO texts VALUES (NULL, 0);
-		DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN PASSWORD 'x'`)
+		CREATE TABLE IF NOT EXISTS bare (); DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN PASSWORD 'x'`)
 	s := newStage(t)
 	for _, c := range []struct {
 		table string
@@ -77,6 +77,7 @@ func TestPostgresRangesAndErrors(t *testing.T) {
 	}
 	for _, c := range []struct{ name, dsn, table, query, key, want string }{
 		{"a wrong password", strings.Replace(dsn, testPassword, "wrong-secret", 1), "many", "", "", `refuses the sign-in of user "mover": check user and password`},
+		{"a table without columns", dsn, "bare", "", "", "postgres table bare has no columns"},
 		{"no such database", strings.Replace(dsn, "/shop", "/nowhere", 1), "many", "", "", `has no database "nowhere"`},
 		{"no such table", dsn, "manny", "", "", `relation "manny" does not exist; there are `},
 		{"no right to read", strings.Replace(dsn, "mover:"+testPassword, "guest:x", 1), "many", "", "", `give user "guest" the right to read it (GRANT SELECT)`},

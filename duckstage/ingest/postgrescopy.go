@@ -70,7 +70,11 @@ func readCopy(r *bufio.Reader, columns []dbColumn, out *sink) error {
 			if bad >= 0 && !slices.Contains(out.keys, i) {
 				continue
 			}
-			if said := reads[i](out.cell(i), out.b.Rows, data); said != "" && bad < 0 {
+			said := reads[i](out.cell(i), out.b.Rows, data)
+			if said == "" {
+				said = columns[i].textFault(out.cell(i), out.b.Rows)
+			}
+			if said != "" && bad < 0 {
 				bad, why, badData = i, said, append(badData, data...)
 			}
 		}

@@ -188,8 +188,9 @@ func runPostgres() (*testServer, error) {
 	if err := s.run(initdb, "-D", data, "-U", "mover", "--pwfile", secret, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"); err != nil {
 		return nil, err
 	}
+	// Without autovacuum, so that no table is analyzed in the midst of a test, which changes plans.
 	if err := s.serve(syscall.SIGINT, filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories="+s.dir, "-c", "fsync=off"); err != nil {
+		"-c", "unix_socket_directories="+s.dir, "-c", "fsync=off", "-c", "autovacuum=off"); err != nil {
 		return nil, err
 	}
 	psql := exec.Command(filepath.Join(bin, "psql"), fmt.Sprintf("postgres://mover:%s@127.0.0.1:%d/postgres", testPassword, s.port), "-c", "CREATE DATABASE shop")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"dvmigrate/duckstage/column"
 )
@@ -139,7 +140,11 @@ func (s *sqlBase) read(ctx context.Context, worker int, query string, columns []
 				out.null(i)
 				continue
 			}
-			if said := decode[i](out.cell(i), out.b.Rows, values[i]); said != "" && bad < 0 {
+			said := decode[i](out.cell(i), out.b.Rows, values[i])
+			if said == "" {
+				said = columns[i].textFault(out.cell(i), out.b.Rows)
+			}
+			if said != "" && bad < 0 {
 				bad, why = i, said
 			}
 		}
@@ -158,6 +163,17 @@ func (s *sqlBase) read(ctx context.Context, worker int, query string, columns []
 	}
 	return rows.Err()
 }
+
+// textFault says what is wrong with a text that has been read: what a database without an
+// encoding, or SQLite, takes for a text may be any bytes.
+func (c *dbColumn) textFault(v *column.Vector, row int) string {
+	if c.stored != "VARCHAR" || v.Null(row) || utf8.Valid(v.TextAt(row)) {
+		return ""
+	}
+	return notUTF8
+}
+
+const notUTF8 = "is not UTF-8; have a query convert it"
 
 // zeroDate begins MySQL's date that stands for none.
 var zeroDate = []byte("0000-00-00")
@@ -258,7 +274,11 @@ func anyValue(v *column.Vector, row int, value any) string {
 		case string:
 			v.AppendText(x)
 		case float64:
-			v.AppendText(strconv.FormatFloat(x, 'g', -1, 64))
+			form := byte('g')
+			if size := math.Abs(x); size >= 1e-4 && size < 1e15 { // as SQLite writes it, and people do
+				form = 'f'
+			}
+			v.AppendText(strconv.FormatFloat(x, form, -1, 64))
 		case time.Time:
 			v.AppendText(x.Format("2006-01-02 15:04:05.999999999"))
 		default:

@@ -53,3 +53,34 @@ func TestSQLite(t *testing.T) {
 		}
 	}
 }
+
+// TestSQLiteTextsOfAnyBytes: a text that is not UTF-8, and one that is cut in the midst of a letter
+// for the message, set their rows aside and do not end the reading. Numbers among texts are
+// written as people do.
+func TestSQLiteTextsOfAnyBytes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	if _, err := db.Exec(`CREATE TABLE odd (id INTEGER PRIMARY KEY, name TEXT, born DATE, n INTEGER, any);
+		INSERT INTO odd VALUES (1, CAST(x'4bff' AS TEXT), NULL, 1, NULL), (2, 'a' || char(0) || 'b', NULL, 2, 99999999.99), (3, 'c', NULL, ?, 1e300)`, "x"+strings.Repeat("ü", 150)); err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t)
+	src := Source{Name: "odd", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "odd"}, MaxBadLines: 2}
+	if res := ingest(t, s, src); res.Rows != 1 || res.Rejected != 2 {
+		t.Errorf("result = %+v", res)
+	}
+	if diff := cmp.Diff([]string{"2|a\x00b|2|99999999.99"}, table(t, s, `SELECT id, name, n, "any" FROM source.odd`)); diff != "" {
+		t.Error(diff)
+	}
+	want := []string{"key 1: column name: \"K\uFFFD\" is not UTF-8; have a query convert it",
+		`key 3: column n: "x` + strings.Repeat("ü", 99) + "\uFFFD" + `" is not a whole number; declare a type for the column, such as types: {n: VARCHAR}`}
+	if diff := cmp.Diff(want, table(t, s, "SELECT message FROM dm.rejects ORDER BY ALL")); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -92,6 +92,7 @@ func (s *sink) reject(b BadLine) error {
 	}
 	s.badCount++
 	if len(s.bad) < maxKept {
+		b.Message, b.Text = strings.ToValidUTF8(b.Message, "\uFFFD"), strings.ToValidUTF8(b.Text, "\uFFFD") // or they could not be kept
 		s.bad = append(s.bad, s.hide(b))
 	}
 	return s.allowed(s.badCount)
