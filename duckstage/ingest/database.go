@@ -4,14 +4,20 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"dvmigrate/duckstage/column"
 )
@@ -256,7 +262,15 @@ func (d *dbSupply) plan(ctx context.Context, rel *relation, former []string) (er
 	for _, label := range labels {
 		rel.parts = append(rel.parts, part{label: label, read: func(ctx context.Context, worker int, out *sink) error {
 			out.keys, out.shown = d.keyColumns(), d.of.shown()
-			if err := d.server.read(ctx, worker, d.selectRange(label), d.columns, out); err != nil {
+			err := d.server.read(ctx, worker, d.selectRange(label), d.columns, out)
+			if lostConnection(err) {
+				kept := "it begins anew"
+				if rel.extract != "" {
+					kept = "it goes on with the ranges that are missing"
+				}
+				return fmt.Errorf("%s: the connection to %s was lost (%w): when the server is well, run it again; %s", d.of.shown(), d.server.identity(), rootCause(err), kept)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", d.of.shown(), d.server.explain(err))
 			}
 			return nil
@@ -323,6 +337,21 @@ func keyValue(v *column.Vector, row int) string {
 		return strconv.FormatInt(v.Ints[row], 10)
 	}
 	return ""
+}
+
+// lostConnection reports whether an error that came amid reading is of the connection, and not of
+// what was asked: the server went down or was told to end it, or the network did.
+func lostConnection(err error) bool {
+	var network net.Error
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return strings.HasPrefix(pg.Code, "57P") // shutdowns of every kind, as PostgreSQL's errcodes.txt has them
+	case errors.As(err, &my):
+		return my.Number == 1053 || my.Number == 1927 // server shutdown; connection was killed (MariaDB)
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.As(err, &network)
 }
 
 // scrub takes secrets out of an error's text.

@@ -269,7 +269,7 @@ func (s *mySQL) explain(err error) error {
 	case errors.As(err, &e):
 		switch e.Number {
 		case 1045, 1698:
-			return fmt.Errorf("%s refuses the sign-in of user %q: check user and password in the dsn's variable", where, s.config.User)
+			return fmt.Errorf("%s refuses the sign-in of user %q: check user and password in the dsn's variable, and write tls=true there if the server wants TLS", where, s.config.User)
 		case 1049, 1044:
 			return fmt.Errorf("%s has no database %q that user %q may read: check the dsn", where, s.config.DBName, s.config.User)
 		case 1146:

@@ -19,6 +19,7 @@ type postgres struct {
 	config   *pgconn.Config
 	conns    []*pgconn.PgConn
 	declared func(column string) string
+	hidden   bool // rules of the table hide rows from the user
 }
 
 func openPostgres(ctx context.Context, dsn string, declared func(string) string) (server, error) {
@@ -162,6 +163,9 @@ func (p *postgres) start(ctx context.Context, workers int) (snapshot, error) {
 		return snapshot{}, err
 	}
 	s := snapshot{workers: 1, one: true}
+	if p.hidden {
+		s.notes = append(s.notes, fmt.Sprintf("the table has row security: the server may hide rows from user %q, and does not tell; read as its owner, or as a user with BYPASSRLS, to have all", p.config.User))
+	}
 	mark, err := p.list(ctx, "SELECT system_identifier || ' ' || txid_current_snapshot() FROM pg_control_system()")
 	if err != nil { // pg_control_system may be forbidden, and that has ended the transaction
 		if _, err := p.conns[0].Exec(ctx, "ROLLBACK; "+begin).ReadAll(); err != nil {
@@ -215,6 +219,13 @@ func (p *postgres) describe(ctx context.Context, from string) ([]dbColumn, error
 			return nil, err
 		}
 		columns = append(columns, c)
+	}
+	if !strings.HasPrefix(from, "(") {
+		rows, err := p.list(ctx, "SELECT row_security_active("+p.literal(from)+"::regclass)")
+		if err != nil {
+			return nil, err
+		}
+		p.hidden = rows[0][0] == "t"
 	}
 	return columns, nil
 }
@@ -369,7 +380,13 @@ func (p *postgres) explain(err error) error {
 	if errors.As(err, &e) {
 		text := e.Message
 		switch e.Code {
-		case "28P01", "28000":
+		case "28000": // which is of the server's own rules: pg_hba.conf, a role that may not sign in
+			advice := "ask who runs the server, or check the dsn"
+			if strings.Contains(text, "no encryption") || strings.Contains(text, "SSL off") {
+				advice = "it wants TLS; write sslmode=require, or verify-full, in the dsn"
+			}
+			return scrub(fmt.Errorf("%s refuses user %q: %s: %s", where, p.config.User, text, advice), p.config.Password)
+		case "28P01":
 			return fmt.Errorf("%s refuses the sign-in of user %q: check user and password in the dsn's variable", where, p.config.User)
 		case "3D000":
 			return fmt.Errorf("%s has no database %q: check the dsn", where, p.config.Database)

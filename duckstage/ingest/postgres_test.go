@@ -153,6 +153,21 @@ func TestPostgresArraysNamesAndTexts(t *testing.T) {
 	}
 }
 
+// TestRowsThatPostgresHides: a table with row security gives a user fewer rows without a word.
+func TestRowsThatPostgresHides(t *testing.T) {
+	dsn := startPostgres(t)
+	psql(t, dsn, "-c", `DROP TABLE IF EXISTS hiding; DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN PASSWORD 'x'; CREATE TABLE hiding (id int PRIMARY KEY, who text); INSERT INTO hiding VALUES (1, 'a'), (2, 'clerk');
+		ALTER TABLE hiding ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON hiding USING (who = current_user); GRANT SELECT ON hiding TO clerk`)
+	src := Source{Name: "hiding", Database: &Database{Kind: Postgres, DSN: dsn, Table: "hiding"}}
+	if res := ingest(t, newStage(t), src); res.Rows != 2 || len(res.Notes) != 0 {
+		t.Errorf("as the owner: %+v", res)
+	}
+	src.Database.DSN = strings.Replace(dsn, "mover:"+testPassword, "clerk:x", 1)
+	if res := ingest(t, newStage(t), src); res.Rows != 1 || len(res.Notes) != 1 || !strings.Contains(res.Notes[0], `may hide rows from user "clerk"`) {
+		t.Errorf("as another: %+v", res)
+	}
+}
+
 func TestNorthwind(t *testing.T) {
 	dsn := startPostgres(t)
 	file := filepath.Join(filepath.Dir(sharedData(t)), "northwind", "northwind.sql")

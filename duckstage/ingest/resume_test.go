@@ -53,6 +53,28 @@ func TestReadingGoesOnAfterAnInterruption(t *testing.T) {
 	}
 }
 
+// TestALostConnectionIsNoFaultOfTheQuestion: the server ends the connections amid reading; it is said
+// what to do, and the next reading goes on.
+func TestALostConnectionIsNoFaultOfTheQuestion(t *testing.T) {
+	dsn := startPostgres(t)
+	psql(t, dsn, "-c", "DROP TABLE IF EXISTS cut; CREATE TABLE cut AS SELECT i AS id, repeat('x', 200) AS name FROM generate_series(1, 60000) i; ALTER TABLE cut ADD PRIMARY KEY (id)")
+	s := newStage(t)
+	src := Source{Name: "cut", Database: &Database{Kind: Postgres, DSN: dsn, Table: "cut", rows: 5000}}
+	ended := false
+	_, err := Run(t.Context(), s, src, func(done, _ int64) {
+		if done > 20_000 && !ended {
+			ended = true
+			psql(t, dsn, "-c", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dvmigrate'")
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "was lost") || !strings.Contains(err.Error(), "it goes on with the ranges that are missing") {
+		t.Errorf("error = %v", err)
+	}
+	if res := ingest(t, s, src); res.Rows != 60000 || res.Resumed == 0 {
+		t.Errorf("result = %+v", res)
+	}
+}
+
 func openStage(t *testing.T, path string) *duckstage.Stage {
 	t.Helper()
 	s, err := duckstage.Open(t.Context(), path, duckstage.Options{})
