@@ -95,6 +95,9 @@ func TestDialects(t *testing.T) {
 	}{
 		{"UTF-16 with its mark, little-endian, not declared", "a.csv", le, Source{Delimiter: ";"}, []string{"1|Jö;rg", "2|x"}, 0},
 		{"UTF-16 with its mark, big-endian, not declared", "a.csv", be, Source{Delimiter: ";"}, []string{"1|Jö", "2|x"}, 0},
+		{"Windows-1252, a line end within quotes that is Windows's, rows too", "a.csv", "id;name\r\n1;\"J\xf6\r\nrg \"\"x\"\"\"\r\n2;x\r\n", Source{Delimiter: ";", Encoding: "windows-1252"}, []string{"1|Jö\r\nrg \"x\"", "2|x"}, 0},
+		{"the same within quotes, rows end otherwise", "a.csv", "id;name\n1;\"J\xf6\r\nrg\"\n2;\"x\ny\"\n", Source{Delimiter: ";", Encoding: "windows-1252"}, []string{"1|Jö\r\nrg", "2|x\ny"}, 0},
+		{"a header with a line end, as in Excel", "a.csv", "id;\"na\nme\"\r\n1;x\r\n2;\"y\nz\"\r\n", Source{Delimiter: ";", Columns: []string{"id", "name"}}, []string{"1|x", "2|y\nz"}, 0},
 		{"a mark of UTF-8", "a.csv", "\uFEFFid;name\n1;Jö\n2;x\n", Source{Delimiter: ";"}, []string{"1|Jö", "2|x"}, 0},
 		{"packed with zstd", "a.csv.zst", packed, Source{Delimiter: ";"}, []string{"1|Jö", "2|x"}, 1},
 		{"packed with gzip, Windows-1252", "a.txt.gz", pack(t, "id\tname\n1\tJ\xf6\n2\t\x80\n"), Source{Delimiter: "tab", Encoding: "windows-1252"}, []string{"1|Jö", "2|€"}, 0},

@@ -182,6 +182,9 @@ func (src *Source) columns(inputs []input) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !src.NoHeader && strings.ContainsAny(strings.Join(fields, ""), "\r\n") {
+			src.longHeader = true
+		}
 		if hint := src.otherDelimiter(fields, len(names)); hint != "" {
 			return nil, fmt.Errorf("%s: the first line has one column with %s, but is full of %s: set the delimiter to that", in.shown, word(src.Delimiter), hint)
 		}

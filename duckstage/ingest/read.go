@@ -55,6 +55,9 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 		"store_rejects=true", "rejects_table=" + duckstage.Quote(rejectErrors), "rejects_scan=" + duckstage.Quote(rejectScans),
 		fmt.Sprintf("rejects_limit=%d", src.rejectsLimit()),
 	}
+	if rewritten { // or it takes the first line end that it sees, in a quoted value too, for all of them
+		args = append(args, `new_line='\n'`)
+	}
 	if src.longLines {
 		args = append(args, fmt.Sprintf("max_line_size=%d", maxRecord))
 	}

@@ -41,8 +41,9 @@ type Source struct {
 	Null      []string // texts that mean null, beside the empty one
 	RowEnd    string   // what ends a row when it is not a line end, such as "&|"
 
-	longLines bool // lines may be as long as maxRecord
-	sepLine   bool // the first line is Excel's, such as sep=;
+	longLines  bool // lines may be as long as maxRecord
+	sepLine    bool // the first line is Excel's, such as sep=;
+	longHeader bool // a name in the header has a line end, as Excel's cells may: DuckDB reads no row then
 
 	// Types are SQL types of columns that are not to stay text; a line with a value that
 	// does not fit is set aside. AutoTypes lets DuckDB guess the others from a sample.
@@ -262,5 +263,5 @@ func (src Source) normalizeText(ext string) (Source, error) {
 // knows line ends only, delimiters of four bytes, and of encodings nothing that can be
 // relied on but UTF-8 (its UTF-16 is little-endian, its Latin-1 without the upper controls).
 func (src *Source) rewritten() bool {
-	return src.RowEnd != "" || len(src.Delimiter) > 4 || !isUTF8(src.Encoding) || src.sepLine
+	return src.RowEnd != "" || len(src.Delimiter) > 4 || !isUTF8(src.Encoding) || src.sepLine || src.longHeader
 }
