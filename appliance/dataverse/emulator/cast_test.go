@@ -71,6 +71,9 @@ func TestCasts(t *testing.T) {
 		}
 	}
 	e.want(404, "0x80040217", "GET", "activitypointers("+email+")/"+typ+"task", "")
+	groups := e.want(200, "", "GET", "accounts?$apply="+url.QueryEscape("groupby((ownerid/"+typ+"team/name),aggregate($count as n))"), "")
+	e.has(groups, `"n":1,"team_name":"Sales"`)
+	e.want(400, "0x80060888", "GET", "activitypointers?$apply="+url.QueryEscape("aggregate("+typ+"task/statecode with max as m)"), "")
 	e.want(204, "", "GET", "accounts("+a+")/ownerid/"+typ+"team", "")
 	e.want(204, "", "PATCH", "activitypointers("+task+")/"+typ+"task", `{"subject":"called"}`, "If-Match", "*")
 	e.has(e.want(200, "", "GET", "tasks("+task+")?$select=subject", ""), `"called"`)

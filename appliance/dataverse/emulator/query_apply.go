@@ -213,7 +213,7 @@ func (a *appliedQuery) groupBy(t *table, text string) error {
 		}
 		name := acc.col.wire
 		if acc.nav != nil { // the service names it after the table
-			name = acc.nav.target.LogicalName + "_" + acc.col.LogicalName
+			name = acc.col.t.LogicalName + "_" + acc.col.LogicalName
 		}
 		if k := valueKind(acc.col); k == kindTime || k == kindDate {
 			return unsupported("Grouping by the date '%s'", acc.col.wire)
@@ -244,7 +244,7 @@ func (a *appliedQuery) aggregate(t *table, text string) error {
 			if err != nil {
 				return err
 			}
-			if acc.nav != nil {
+			if acc.nav != nil || acc.as != nil {
 				return unsupported("Aggregating the path '%s'", words[0])
 			}
 			agg.method, agg.col, agg.alias = words[2], acc.col, words[4]
