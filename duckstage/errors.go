@@ -149,6 +149,9 @@ func (s *Stage) explain(ctx context.Context, query string, err error) error {
 	if isDiskFull(text) {
 		return fmt.Errorf("disk is full: free space and run again: %w", sqlError(query, text))
 	}
+	if s.path != "" && (strings.Contains(text, "Corrupt database file") || strings.Contains(text, "Could not read enough bytes") && strings.Contains(m.Message, s.path)) {
+		return fmt.Errorf("%w: %w", ErrDamaged, sqlError(query, text)) // which opening does not see: blocks are read as they are needed
+	}
 	return sqlError(query, text)
 }
 

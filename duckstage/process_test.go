@@ -197,6 +197,7 @@ func TestDamagedFiles(t *testing.T) {
 			return b
 		}, ErrDamaged},
 		{"a file cut short", func(b []byte) []byte { return b[:9000] }, ErrDamaged},
+		{"a file without its end", func(b []byte) []byte { return b[:len(b)-100_000] }, ErrDamaged},
 		{"no DuckDB file", func(b []byte) []byte { copy(b[8:], "XXXX"); return b }, ErrNotStage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
