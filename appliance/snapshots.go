@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 // snapshotMeta is kept with every snapshot.
 type snapshotMeta struct {
 	Project    string `json:"project"`
+	Set        string `json:"set,omitempty"` // tells two projects of one name apart; older snapshots have none
 	Tool       string `json:"tool"`
 	Summary    Counts `json:"summary"`
 	Generation uint64 `json:"generation"` // how often sources had been staged
@@ -133,6 +135,9 @@ func (p *Project) TakeSnapshot(ctx context.Context, to []string, watch StageWatc
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
+	if err := p.ownFolder(dir, keys); err != nil {
+		return SnapshotInfo{}, err
+	}
 	s, err := p.Status(ctx)
 	if err != nil {
 		return SnapshotInfo{}, err
@@ -149,7 +154,7 @@ func (p *Project) TakeSnapshot(ctx context.Context, to []string, watch StageWatc
 	k := p.Config.Snapshots.Keep
 	o := backup.Options{Dir: dir, Logger: p.o.Log, Keys: keys, Access: reached,
 		Keep: backup.Retention{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily},
-		Meta: snapshotMeta{Project: p.Config.Name, Tool: p.o.Version, Summary: s.Summary, Generation: n, Audit: s.Audit}}
+		Meta: snapshotMeta{Project: p.Config.Name, Set: p.setText(), Tool: p.o.Version, Summary: s.Summary, Generation: n, Audit: s.Audit}}
 	taken, err := backup.Take(ctx, o, watchedPart{p.ledger, sizeOf(p.ledgerPath()), watch}, watchedPart{p.stage, sizeOf(p.stagePath()), watch},
 		backup.Files(filesPart, p.Config.Dir, p.projectFiles()))
 	if errors.Is(err, syscall.ENOSPC) {
@@ -256,6 +261,27 @@ func VerifySnapshot(ctx context.Context, from, id string, sample int, c *config.
 	}
 	return snapshotInfo(s), nil
 }
+
+// ownFolder refuses a folder in which another project has its snapshots: a restore takes the newest of
+// all, and the older ones of all are removed together. Those of a project of the same name may be our
+// own, from before its work folder was removed; so may those of a copy of it: that is told.
+func (p *Project) ownFolder(dir string, keys *backup.Keyring) error {
+	newest, found, err := backup.Newest(dir, keys)
+	var meta snapshotMeta
+	if err != nil || !found || json.Unmarshal(newest.Meta, &meta) != nil || meta.Project == "" {
+		return nil // nothing is there, or nothing that we can read; to take one will say
+	}
+	switch taken := newest.Time.Local().Format(time.DateTime); {
+	case meta.Project != p.Config.Name:
+		return fmt.Errorf("%s has snapshots of the project %s, the newest of %s, and would mix them with those of %s: a restore takes the newest of all, and old ones of all are removed. Choose another folder: dvmigrate snapshot --to DIR, or snapshots.to in migration.yaml", dir, meta.Project, taken, p.Config.Name)
+	case meta.Set != "" && meta.Set != p.setText() && p.o.Warn != nil:
+		p.o.Warn(fmt.Sprintf("%s has snapshots of another project of the name %s, the newest of %s. Where that one is in use too, give each its own folder: a restore takes the newest of all, and old ones of all are removed", dir, meta.Project, taken))
+	}
+	return nil
+}
+
+// setText is what tells this project from others of its name, as project.json has it.
+func (p *Project) setText() string { return hex.EncodeToString(p.set[:]) }
 
 func explainSnapshot(from string, err error) error {
 	var damaged *backup.DamagedError

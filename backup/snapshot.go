@@ -115,6 +115,19 @@ type PartInfo struct {
 	Fingerprint string // the part's own, if it gave one
 }
 
+// Newest is the newest snapshot of a folder whose manifest can be read, with these keys; ok is false
+// where there is none. What else the snapshot is made of is not looked at.
+func Newest(dir string, keys *Keyring) (s Snapshot, ok bool, err error) {
+	store := archive.Open(dir, archive.OS{}, keys)
+	ids, err := store.IDs()
+	for _, id := range ids {
+		if m, err := store.Manifest(id); err == nil {
+			return describe(m), true, nil
+		}
+	}
+	return s, false, err
+}
+
 // list are the snapshots of a store, newest first. A damaged one is listed with its Fault.
 func list(store *archive.Store, check func(*archive.Manifest) error) ([]Snapshot, error) {
 	ids, err := store.IDs()

@@ -35,6 +35,12 @@ func (c *initCommand) Validate(args []string) error {
 	if len(args) > 1 {
 		return errors.New("say one folder")
 	}
+	switch {
+	case !c.sample && (c.o.Records != sample.DefaultRecords || c.o.Faults != 0 || c.o.Seed != 1):
+		return errors.New("--records, --faults and --seed are those of the sample: say --sample too")
+	case c.o.Records == 0: // which would stand for the default
+		return errors.New("--records is 0")
+	}
 	c.dir = ""
 	if len(args) == 1 {
 		c.dir = args[0]

@@ -23,6 +23,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -127,6 +128,9 @@ func Run(ctx context.Context, env *Env) int {
 	out := &output{w: env.Stdout}
 	env.Stdout = out
 	err := run(ctx, env)
+	if !env.json { // the flags may not have been read, or not so far
+		env.json = slices.Contains(env.Args, "--json")
+	}
 	if failed := out.failed.Load(); failed != nil && (err == nil || statusOf(err) == Rejects) {
 		err = fmt.Errorf("print the result: %w", *failed)
 	}

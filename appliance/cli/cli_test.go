@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -49,6 +50,25 @@ func TestAResultThatIsNotPrintedIsNoSuccess(t *testing.T) {
 		env := &Env{Args: args, Stdin: strings.NewReader(""), Stdout: fullDisk{}, Stderr: &errs, Drain: t.Context(), Version: "test", Getenv: func(string) (string, bool) { return "", false }}
 		if status := Run(t.Context(), env); status != Failed || !strings.Contains(errs.String(), "no space left on device") {
 			t.Errorf("%v: status %d: %s", args, status, errs.String())
+		}
+	}
+}
+
+func TestErrorsOfUsageAreJSONWhereAskedFor(t *testing.T) {
+	for _, args := range [][]string{
+		{"load", "--parallel", "x", "--json"}, {"statsu", "--json"}, {"--json", "statsu"}, {"load", "--nosuch", "--json"}, {"load", "extra", "--json"}, {"help", "nosuch", "--json"},
+		{"init", "--faults", "5", "--json", "x"}, {"init", "--sample", "--records", "0", "--json", "x"},
+	} {
+		var out, errs bytes.Buffer
+		env := &Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Drain: t.Context(), Version: "test", Getenv: func(string) (string, bool) { return "", false }}
+		status := Run(t.Context(), env)
+		var said struct {
+			Error   string
+			Status  int
+			Version int
+		}
+		if err := json.Unmarshal(errs.Bytes(), &said); err != nil || status != Usage || said.Status != Usage || said.Error == "" || said.Version != 1 || out.Len() > 0 {
+			t.Errorf("%v: status %d, %v: %s%s", args, status, err, out.String(), errs.String())
 		}
 	}
 }

@@ -68,6 +68,9 @@ func (c *discardCommand) confirm(env *Env, project string) error {
 		line, _ := bufio.NewReader(env.Stdin).ReadString('\n') // the end of the input is no name
 		typed = strings.TrimSpace(line)
 	}
+	if typed == "" {
+		return fmt.Errorf("nothing was destroyed: the project's name was not typed; --yes %s says it where nobody can", project)
+	}
 	if typed != project {
 		return fmt.Errorf("nothing was destroyed: %q is not the project's name, %s", typed, project)
 	}

@@ -146,6 +146,9 @@ func (c *rollbackCommand) confirm(env *Env, project string, plan appliance.Rollb
 		line, _ := bufio.NewReader(env.Stdin).ReadString('\n') // the end of the input is no name
 		typed = strings.TrimSpace(line)
 	}
+	if typed == "" {
+		return fmt.Errorf("nothing was rolled back: the project's name was not typed; --yes %s says it where nobody can", project)
+	}
 	if typed != project {
 		return fmt.Errorf("nothing was rolled back: %q is not the project's name, %s", typed, project)
 	}

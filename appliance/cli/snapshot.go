@@ -304,7 +304,7 @@ func (c *restoreCommand) Run(ctx context.Context, env *Env) error {
 	if env.json {
 		return env.printJSON(map[string]any{"version": 1, "snapshot": s, "folder": c.o.Dest})
 	}
-	env.say("restored snapshot %s of %s into %s (%s)", s.ID, s.Time.Local().Format(time.DateTime), c.o.Dest, size(s.Size))
+	env.say("restored snapshot %s of the project %s of %s into %s (%s)", s.ID, s.Project, s.Time.Local().Format(time.DateTime), c.o.Dest, size(s.Size))
 	if n := s.Summary; n != nil {
 		env.say("%s of %s processed; the target may have more by now: the next load looks up the %s others there before it sends one (snapshot is %s old)",
 			count(n.Processed), progress.Counted(n.Source, "record"), count(n.Source-n.Processed), age(time.Since(s.Time)))
