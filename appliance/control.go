@@ -170,7 +170,7 @@ type remote struct {
 // attach connects to the process that works on the project in dir; nil when it
 // does not answer.
 func attach(dir string, o Options) *remote {
-	c, err := config.Load(dir, o.Env)
+	c, err := config.LoadToLook(dir, o.Env)
 	if err != nil {
 		return nil
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -241,5 +243,45 @@ func TestWhatHasOtherSettingsIsNotAsked(t *testing.T) {
 	var signIn *SignInError
 	if err := rep.answered(); !errors.As(err, &signIn) || err.Error() != (&SignInError{Err: errors.New("no token")}).Error() {
 		t.Errorf("sign in: %v", err)
+	}
+}
+
+// TestWhoLooksNeedsNoSecrets: in a second terminal, or on the machine of who estimates, the secrets are
+// not there. Whoever needs one is told which.
+func TestWhoLooksNeedsNoSecrets(t *testing.T) {
+	dir := stagedSample(t, "")
+	settings := filepath.Join(dir, "migration.yaml")
+	text, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`(?m)^target:\n(  .*\n)+`).ReplaceAll(text, nil)
+	text = append(text, "\ntarget: {url: https://acme.crm4.dynamics.com, auth: client-secret, tenant: a.com, client: 0f8fad5b-d9cb-469f-a165-70867728950e, secret: \"${NOT_HERE}\"}\nmasking: {key: \"${NOR_HERE}\"}\n"...)
+	if err := os.WriteFile(settings, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Env: func(string) (string, bool) { return "", false }}
+	v, err := View(t.Context(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p := v.(*Project)
+	if _, err := p.Estimate(t.Context(), EstimateOptions{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.meet(t.Context(), 0, ""); err == nil || !strings.Contains(err.Error(), "`target.secret` needs the environment variable NOT_HERE") {
+		t.Errorf("sign in: %v", err)
+	}
+	if _, err := p.maskKey(); err == nil || !strings.Contains(err.Error(), "`masking.key` needs the environment variable NOR_HERE") {
+		t.Errorf("mask: %v", err)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Join(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), "NOT_HERE") {
+		t.Errorf("who changes something: %v", err)
 	}
 }

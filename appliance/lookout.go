@@ -92,7 +92,7 @@ func (l *Lookout) Status(ctx context.Context) (s Status, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, err := config.Load(l.dir, l.o.Env)
+	c, err := config.LoadToLook(l.dir, l.o.Env)
 	if err != nil {
 		return s, err
 	}
@@ -134,7 +134,7 @@ func (l *Lookout) Figures(ctx context.Context) (f progress.Figures, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, err := config.Load(l.dir, l.o.Env)
+	c, err := config.LoadToLook(l.dir, l.o.Env)
 	if err != nil {
 		return f, err
 	}

@@ -38,6 +38,9 @@ func (p *Project) addMasks(src *ingest.Source, masks map[string]config.Mask) err
 // maskKey is the key that values are masked with.
 func (p *Project) maskKey() ([]byte, error) {
 	m := p.Config.Masking
+	if err := m.Key.Check("masking.key"); err != nil {
+		return nil, err
+	}
 	if !m.Key.IsZero() {
 		return []byte(m.Key.Reveal()), nil
 	}

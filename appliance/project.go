@@ -37,6 +37,7 @@ type Options struct {
 	Log     *slog.Logger                // nil: as the settings say
 	Logging LogOptions                  // what flags say otherwise
 	Stderr  io.Writer                   // of the process; nil = none
+	looking bool                        // secrets are not needed: View
 	Warn    func(message string)        // tells a person what is not as it should be; nil = nobody is there
 	Prompt  func(message string)        // shows a person what to do to sign in; nil = nobody is there
 }
@@ -127,7 +128,11 @@ const (
 // Open reads the project in dir and opens what the mode needs. Errors: config.Faults,
 // *InUseError, ErrNotStaged, and those of ledger and duckstage.
 func Open(ctx context.Context, dir string, mode Mode, o Options) (*Project, error) {
-	c, err := config.Load(dir, o.Env)
+	read := config.Load
+	if o.looking {
+		read = config.LoadToLook
+	}
+	c, err := read(dir, o.Env)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,9 @@ func keyring(c *config.Config, k KeySource, env func(string) (string, bool)) (*b
 // settingsKeys is what the project's settings say of encryption.
 func settingsKeys(c *config.Config) (backup.Keys, error) {
 	e := c.Snapshots.Encrypt
+	if err := e.Passphrase.Check("snapshots.encrypt.passphrase"); err != nil {
+		return backup.Keys{}, err
+	}
 	keys := backup.Keys{Recipients: append([]string(nil), e.Recipients...), Passphrase: e.Passphrase.Reveal(), Keep: filepath.Join(c.Path(c.Work), keptKeyFile)}
 	if e.RecipientsFile != "" {
 		b, err := os.ReadFile(c.Path(e.RecipientsFile))

@@ -115,7 +115,10 @@ func (p *Project) Snapshot(ctx context.Context, to []string) (SnapshotInfo, erro
 // TakeSnapshot is Snapshot, which tells how far it is.
 func (p *Project) TakeSnapshot(ctx context.Context, to []string, watch StageWatch) (info SnapshotInfo, err error) {
 	dir, copies := p.snapshotDirs(to)
-	args := append([]string{"--to", dir}, copies...)
+	args := []string{"snapshot"}
+	for _, place := range append([]string{dir}, copies...) {
+		args = append(args, "--to", place)
+	}
 	if p.o.Command == "snapshot" {
 		args = p.o.Args
 	}

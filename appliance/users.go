@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -63,6 +64,9 @@ func (p *Project) connect(perUser int) (*users, error) {
 }
 
 func (p *Project) client(s config.User, i, perUser int) (*dataverse.Client, *identity.Source, error) {
+	if err := errors.Join(p.Config.Target.Token.Check("target.token"), s.Token.Check("target.token"), s.Secret.Check("target.secret")); err != nil {
+		return nil, nil, err
+	}
 	o := p.signIn(p.Config.Target, s, i)
 	credential, err := identity.New(o)
 	if err != nil {

@@ -52,6 +52,7 @@ func view(ctx context.Context, dir string, mode Mode, o Options) (Viewer, error)
 	if r := attach(dir, o); r != nil { // at once, where opening would wait for the lock
 		return r, nil
 	}
+	o.looking = mode == Viewing
 	p, err := Open(ctx, dir, mode, o)
 	var inUse *InUseError
 	if err == nil {

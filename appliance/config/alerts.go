@@ -163,7 +163,7 @@ func (k *checker) channel(c Channel, path string) {
 
 // hook checks an address that is a secret, and does not repeat it.
 func (k *checker) hook(address Secret, path string) {
-	if address.IsZero() {
+	if address.IsZero() || address.absent != "" {
 		return
 	}
 	u, err := url.Parse(address.Reveal())

@@ -19,6 +19,7 @@ type decoder struct {
 	faults  Faults
 	origins map[string]origin
 	unset   map[string]bool // what was said of variables that are not set: once is enough
+	looking bool            // a secret that is not there is none that is missing
 	unread  map[string]bool // settings that have no value because of such a variable
 }
 
@@ -176,7 +177,7 @@ func (d *decoder) text(n *yaml.Node, path string) (string, bool) {
 				return "", false
 			}
 			d.unset[err.Error()] = true
-			hint = "set it before the command, as in: export NAME=value"
+			hint = unsetHint
 		}
 		d.fault(n, path, fmt.Sprintf("`%s` %v", path, err), hint)
 		return "", false
@@ -204,6 +205,11 @@ func (d *decoder) secret(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.ScalarNode || !reference.MatchString(n.Value) {
 		d.fault(n, path, "`"+path+"` is written out in the file; a secret must come from the environment",
 			"write `"+path[strings.LastIndex(path, ".")+1:]+": ${NAME}` and set the variable NAME; treat what was in the file as known to others")
+		return
+	}
+	name := strings.TrimSuffix(strings.TrimPrefix(n.Value, "${"), "}")
+	if _, set := d.env(name); !set && d.looking {
+		v.Set(reflect.ValueOf(Secret{absent: name}))
 		return
 	}
 	if text, ok := d.text(n, path); ok {

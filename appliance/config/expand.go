@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -35,9 +36,16 @@ func expand(text string, env func(string) (string, bool)) (string, error) {
 		}
 		value, ok := env(name)
 		if !ok {
-			return "", fmt.Errorf("needs the environment variable %s, which is not set", name)
+			return "", errors.New(notSet(name))
 		}
 		b.WriteString(before + value)
 		text = after
 	}
 }
+
+// notSet says that a setting needs a variable, and unsetHint what to do.
+func notSet(name string) string {
+	return "needs the environment variable " + name + ", which is not set"
+}
+
+const unsetHint = "set it before the command, as in: export NAME=value"

@@ -127,7 +127,7 @@ func TestEveryFaultHasItsLine(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := parse([]byte(tc.text), "", env("N=nnn", "TWO=a b", "PLAIN=http://h.example/x"))
+			_, err := parse([]byte(tc.text), "", env("N=nnn", "TWO=a b", "PLAIN=http://h.example/x"), false)
 			var faults Faults
 			if !errors.As(err, &faults) {
 				t.Fatalf("got %v", err)
@@ -153,7 +153,7 @@ load: {batch: many, timeout: 1}
 stage:
   memry: 4GB
 `
-	_, err := parse([]byte(text), "", env("DVMIGRATE_LOAD_PARALLEL=few"))
+	_, err := parse([]byte(text), "", env("DVMIGRATE_LOAD_PARALLEL=few"), false)
 	want := strings.Join([]string{
 		"DVMIGRATE_LOAD_PARALLEL: `load.parallel`: \"few\" should be a whole number",
 		"migration.yaml:1:1: `name` is missing; write `name: my-project`",
@@ -171,7 +171,7 @@ stage:
 
 func TestAnEmptyFileIsFaulty(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "null\n"} {
-		_, err := parse([]byte(text), "", env())
+		_, err := parse([]byte(text), "", env(), false)
 		if err == nil || !strings.Contains(err.Error(), "`version` is missing") || !strings.Contains(err.Error(), "`name` is missing") {
 			t.Errorf("%q: got %v", text, err)
 		}
@@ -179,7 +179,7 @@ func TestAnEmptyFileIsFaulty(t *testing.T) {
 }
 
 func TestAFlagsFaultHasNoLine(t *testing.T) {
-	c, err := parse([]byte(body("load: {batch: 5}")), "", env("DVMIGRATE_LOAD_PARALLEL=5"))
+	c, err := parse([]byte(body("load: {batch: 5}")), "", env("DVMIGRATE_LOAD_PARALLEL=5"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestAFlagsFaultHasNoLine(t *testing.T) {
 }
 
 func TestFaultIsPlainData(t *testing.T) {
-	_, err := parse([]byte(body("sorces: {}")), "", env())
+	_, err := parse([]byte(body("sorces: {}")), "", env(), false)
 	want := Faults{{File: File, Line: 3, Column: 1, Key: "sorces", Message: "unknown key `sorces`", Hint: "did you mean `sources`?"}}
 	if diff := cmp.Diff(want, err); diff != "" {
 		t.Error(diff)
@@ -206,7 +206,7 @@ func TestFaultIsPlainData(t *testing.T) {
 
 func TestASettingThatCannotBeReadIsNotAlsoMissing(t *testing.T) {
 	for _, text := range []string{"version: 1\nname: 5\n", "version: one\nname: x\n", "a: [\n"} {
-		_, err := parse([]byte(text), "", env())
+		_, err := parse([]byte(text), "", env(), false)
 		var faults Faults
 		if !errors.As(err, &faults) || len(faults) != 1 {
 			t.Errorf("%q: got %v", text, err)
@@ -221,7 +221,7 @@ func TestAddresses(t *testing.T) {
 		"http://localhost.example": false, "http://10.0.0.1": false, "http://0.0.0.0": false, "https://": false, "https:acme": false, "https://a/x": false, "https://a?b": false, "https://a#b": false,
 		"//a": false, "a.example": false, "https://a b": false,
 	} {
-		c, err := parse([]byte(body("target: {url: \""+url+"\"}")), "", env())
+		c, err := parse([]byte(body("target: {url: \""+url+"\"}")), "", env(), false)
 		if (err == nil) != valid {
 			t.Errorf("%s: %v", url, err)
 		}
@@ -246,12 +246,44 @@ func TestMasksNeedAKeyAndDatesAPerson(t *testing.T) {
 		"sources: {a: {path: x, mask: {b: {as: name, by: c}}}}\nmasking: {key_file: k}": "by and days are of dates only",
 		"sources: {a: {path: x, mask: {b: name}}}\nmasking: {key: \"${SHORT}\"}":        "`masking.key` is shorter than 16 characters",
 	} {
-		_, err := parse([]byte(body(text)), "", env("SHORT=hunter2"))
+		_, err := parse([]byte(body(text)), "", env("SHORT=hunter2"), false)
 		switch {
 		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: %v, want %q", text, err, want)
 		case err != nil && strings.Contains(err.Error(), "hunter2"):
 			t.Errorf("the message shows the key: %v", err)
 		}
+	}
+}
+
+// TestWhoLooksNeedsNoSecrets: the secrets that are missing are told when they are used; what is not
+// secret, such as a path, has to be there as always.
+func TestWhoLooksNeedsNoSecrets(t *testing.T) {
+	text := body(`target: {url: https://acme.crm4.dynamics.com, auth: client-secret, tenant: a.com, client: 0f8fad5b-d9cb-469f-a165-70867728950e, secret: "${DVS}"}
+masking: {key: "${MASK}"}
+snapshots: {encrypt: {passphrase: "${PASS}"}}
+alerts: {to: {duty: {webhook: "${HOOK}"}}}
+sources: {people: {path: p.csv, mask: {name: name}}, bills: {database: postgres, dsn: "${PG}", table: bills}}`)
+	if _, err := parse([]byte(text), "", env(), false); err == nil || strings.Count(err.Error(), "is not set") != 5 {
+		t.Errorf("who works: %v", err)
+	}
+	c, err := parse([]byte(text), "", env(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, s := range map[string]Secret{"target.secret": c.Target.Secret, "masking.key": c.Masking.Key, "snapshots.encrypt.passphrase": c.Snapshots.Encrypt.Passphrase,
+		"alerts.to.duty.webhook": c.Alerts.To["duty"].Webhook, "sources.bills.dsn": c.Sources["bills"].DSN} {
+		if err := s.Check(path); s.IsZero() || s.Reveal() != "" || err == nil || !strings.Contains(err.Error(), "`"+path+"` needs the environment variable ") {
+			t.Errorf("%s: zero %v, %v", path, s.IsZero(), err)
+		}
+	}
+	if all := c.Secrets(); len(all) != 0 {
+		t.Errorf("%d secrets to be taken out of texts", len(all))
+	}
+	if err := NewSecret("x").Check("target.secret"); err != nil {
+		t.Error(err)
+	}
+	if _, err := parse([]byte(body("work: ${WORK}")), "", env(), true); err == nil || !strings.Contains(err.Error(), "WORK, which is not set") {
+		t.Errorf("a path: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parse([]byte(text), "/p", env("X=x", "EVIL=${EVIL}"))
+		c, err := parse([]byte(text), "/p", env("X=x", "EVIL=${EVIL}"), false)
 		if err != nil {
 			var faults Faults
 			if !errors.As(err, &faults) || len(faults) == 0 || strings.TrimSpace(err.Error()) == "" {

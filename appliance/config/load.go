@@ -30,6 +30,16 @@ var errNoFile = errors.New("no " + File)
 // as os.LookupEnv does. The error is a Faults with everything that is wrong, wraps
 // errNoFile, or says why the file cannot be read.
 func Load(dir string, env func(string) (string, bool)) (*Config, error) {
+	return load(dir, env, false)
+}
+
+// LoadToLook is Load for who only looks at a project, in a terminal or on a machine that does not have
+// its secrets: those that are missing are told by Secret.Check when somebody is about to use them.
+func LoadToLook(dir string, env func(string) (string, bool)) (*Config, error) {
+	return load(dir, env, true)
+}
+
+func load(dir string, env func(string) (string, bool), looking bool) (*Config, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find project folder: %w", err)
@@ -49,14 +59,14 @@ func Load(dir string, env func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
 	}
-	return parse(data, dir, env)
+	return parse(data, dir, env, looking)
 }
 
 // parse does what Load does, with the file's content at hand.
-func parse(data []byte, dir string, env func(string) (string, bool)) (*Config, error) {
+func parse(data []byte, dir string, env func(string) (string, bool), looking bool) (*Config, error) {
 	c := Default()
 	c.Dir = dir
-	d := &decoder{file: File, env: env, origins: map[string]origin{}, unset: map[string]bool{}, unread: map[string]bool{}}
+	d := &decoder{file: File, env: env, looking: looking, origins: map[string]origin{}, unset: map[string]bool{}, unread: map[string]bool{}}
 	d.document(data, reflect.ValueOf(c).Elem())
 	d.environment(c)
 	c.origins = d.origins

@@ -165,7 +165,7 @@ func TestBatchOfTable(t *testing.T) {
 		{"load: {batch: 7}\ntables: {account: {batch: auto}}", 0}, {"load: {batch: 7}\ntables: {account: {batch: 0}}", 7},
 		{"tables: {account: {batch: 9}}", 9},
 	} {
-		p, err := parse([]byte(body(c.text)), "", env())
+		p, err := parse([]byte(body(c.text)), "", env(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestSignIns(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c, err := parse([]byte(body(tc.text)), "", env(tc.env...))
+			c, err := parse([]byte(body(tc.text)), "", env(tc.env...), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +305,7 @@ tables:
   account: {batch: 5}
   contact: {headers: {}}
   lead: {headers: {tag: x}}
-  task: {headers: }`)), "", env())
+  task: {headers: }`)), "", env(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ tables:
 			t.Errorf("%s: %s", table, diff)
 		}
 	}
-	again, err := parse([]byte(withoutSecrets(c.String())), "", env())
+	again, err := parse([]byte(withoutSecrets(c.String())), "", env(), false)
 	if err != nil || len(again.Table("account").Headers.Bypass) != 1 || len(again.Table("contact").Headers.Bypass) != 0 {
 		t.Errorf("shown and read back: %v\n%s", err, c)
 	}
@@ -338,7 +338,7 @@ func TestTooLargeFileIsRefused(t *testing.T) {
 }
 
 func TestRequireTarget(t *testing.T) {
-	c, err := parse([]byte("version: 1\nname: x\ntarget: {auth: default}\n"), "", env())
+	c, err := parse([]byte("version: 1\nname: x\ntarget: {auth: default}\n"), "", env(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

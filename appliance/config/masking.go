@@ -43,7 +43,7 @@ func (k *checker) masking() {
 	case masked && !m.Off && m.Key.IsZero() && m.KeyFile == "":
 		k.fault("masking.key", "sources have masks, and there is no key for them",
 			"write `masking: {key: \"${MASK_KEY}\"}` and set the variable, say with: export MASK_KEY=$(openssl rand -hex 32)")
-	case !m.Key.IsZero() && len(m.Key.Reveal()) < 16:
+	case !m.Key.IsZero() && m.Key.absent == "" && len(m.Key.Reveal()) < 16:
 		k.fault("masking.key", "`masking.key` is shorter than 16 characters", "make one: openssl rand -hex 32")
 	}
 }

@@ -171,7 +171,7 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, valid := range cases {
-		_, err := parse([]byte(text), "", variables)
+		_, err := parse([]byte(text), "", variables, false)
 		if (err == nil) != valid {
 			t.Errorf("the decoder says %v of\n%s", err, text)
 		}

@@ -15,7 +15,7 @@ type holder struct{ c Config }
 
 func TestNoFormShowsASecret(t *testing.T) {
 	const secret = "hunter2-swordfish"
-	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "DV_SECRET2="+secret, "TOKEN3="+secret, "READY_TOKEN="+secret, "PASSPHRASE="+secret, "SRC_DSN="+secret, "SRC_SECRET="+secret, "SRC_TOKEN="+secret, "MASK_KEY="+secret, "HOOK=https://h/"+secret, "HOOK_KEY="+secret))
+	c, err := parse([]byte(example(t, "full.yaml")), "/p", env("TENANT=t", "DV_SECRET="+secret, "DV_SECRET2="+secret, "TOKEN3="+secret, "READY_TOKEN="+secret, "PASSPHRASE="+secret, "SRC_DSN="+secret, "SRC_SECRET="+secret, "SRC_TOKEN="+secret, "MASK_KEY="+secret, "HOOK=https://h/"+secret, "HOOK_KEY="+secret), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestNoFormShowsASecret(t *testing.T) {
 
 func TestFaultsDoNotRepeatASecret(t *testing.T) {
 	for _, text := range []string{"target: {secret: hunter2}", "target: {token: [hunter2]}", "target: {url: \"https://u:hunter2@a\"}", "target: {secret: {a: hunter2}}"} {
-		_, err := parse([]byte(body(text)), "", env())
+		_, err := parse([]byte(body(text)), "", env(), false)
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", text, err)
 		}
@@ -66,12 +66,12 @@ func TestShownSettingsAreReadBackTheSame(t *testing.T) {
 	c, err := parse([]byte(strings.NewReplacer("  secret: ${DV_SECRET}\n", "", "  token: ${READY_TOKEN}\n", "", "client-secret", "default",
 		`, secret: "${DV_SECRET2}"`, "", "      token: ${TOKEN3}\n", "", "    passphrase: ${PASSPHRASE}\n", "",
 		`postgres, dsn: "${SRC_DSN}"`, "sqlite, path: x.db", "    secret: ${SRC_SECRET}\n", "", "    token: ${SRC_TOKEN}\n", "", `key: "${MASK_KEY}", `, "",
-		"    duty: {webhook: \"${HOOK}\", authorization: \"${HOOK_KEY}\", only: [errors, still]}\n    team: {teams: \"${HOOK}\"}\n", "", `user: dv, password: "${HOOK_KEY}", `, "").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"))
+		"    duty: {webhook: \"${HOOK}\", authorization: \"${HOOK_KEY}\", only: [errors, still]}\n    team: {teams: \"${HOOK}\"}\n", "", `user: dv, password: "${HOOK_KEY}", `, "").Replace(example(t, "full.yaml"))), "/p", env("TENANT=t"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	shown := withoutSecrets(c.String())
-	again, err := parse([]byte(shown), "/p", env())
+	again, err := parse([]byte(shown), "/p", env(), false)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, shown)
 	}
@@ -81,7 +81,7 @@ func TestShownSettingsAreReadBackTheSame(t *testing.T) {
 }
 
 func TestBriefSettingsSayWhatWasSaidAndWhatHolds(t *testing.T) {
-	c, err := parse([]byte(body("sources: {a: {path: a.csv, header: false, max_bad_lines: 0}, b: b.csv}\nestimate: {buffer: 0}\ntarget: {url: \"https://acme.crm4.dynamics.com\", auth: client-secret, tenant: t, client: c, secret: \"${S}\"}")), "", env("S=hunter2hunter2"))
+	c, err := parse([]byte(body("sources: {a: {path: a.csv, header: false, max_bad_lines: 0}, b: b.csv}\nestimate: {buffer: 0}\ntarget: {url: \"https://acme.crm4.dynamics.com\", auth: client-secret, tenant: t, client: c, secret: \"${S}\"}")), "", env("S=hunter2hunter2"), false)
 	if err != nil {
 		t.Fatal(err)
 	}

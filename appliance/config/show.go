@@ -109,7 +109,7 @@ func (s shower) item(value, usual reflect.Value) *yaml.Node {
 func (c *Config) Secrets() []string {
 	var all []string
 	for _, l := range leaves(reflect.ValueOf(c).Elem(), "", true) {
-		if s, ok := l.value.Interface().(Secret); ok && !s.IsZero() {
+		if s, ok := l.value.Interface().(Secret); ok && s.Reveal() != "" {
 			all = append(all, s.Reveal())
 			if parts := strings.FieldsFunc(s.Reveal(), betweenTokens); len(parts) > 1 {
 				all = append(all, parts...)
