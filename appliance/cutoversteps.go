@@ -184,7 +184,7 @@ func (p *Project) waiting() (n int64) {
 // cutoverWork are the working steps.
 func (p *Project) cutoverWork(ctx, drain context.Context, r *CutoverRun, o CutoverRunOptions) map[string]func(context.Context) (string, error) {
 	send := func(ctx context.Context) (string, error) {
-		if p.waiting() == 0 && p.refuseInFlight() == nil {
+		if p.waiting() == 0 && p.refuseInFlight() == nil && !p.owesHeirs() {
 			return "nothing is to be sent", nil
 		}
 		l, err := p.Load(ctx, drain, o.Load)

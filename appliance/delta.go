@@ -112,7 +112,7 @@ func (p *Project) Delta(ctx, drain context.Context, o DeltaOptions) (r DeltaResu
 	if err := step("stage", func() error { return p.deltaStage(drain, o, &r) }); err != nil {
 		return r, err
 	}
-	if r.Waiting == 0 {
+	if r.Waiting == 0 && !p.owesHeirs() {
 		return r, nil
 	}
 	if err := step("check", func() error { return p.deltaCheck(ctx) }); err != nil {

@@ -18,6 +18,10 @@ import (
 // (load/heirs.go). It is there from before the first such request until their owners are right again.
 const heirsFile = "heirs.json"
 
+// owesHeirs reports whether a load or a rollback was cut off before they had their owners back: then the next load has
+// something to do, even if no record waits.
+func (p *Project) owesHeirs() bool { return exists(p.workFile(heirsFile)) }
+
 // heirBook finds and keeps heirs.
 type heirBook struct {
 	p *Project

@@ -207,10 +207,12 @@ func TestHeirsAfterAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop.Store(false)
-	editSource(t, dir, "c.csv", "C3,c3", "C3,changed")
-	if err := load(); err != nil {
-		t.Fatal(err)
+	p := reopen(t, dir, Staging, url)
+	o := DeltaOptions{Load: LoadOptions{SnapshotEvery: -1}, Stage: func(string, float64) {}, Step: func(string) {}}
+	if r, err := p.Delta(t.Context(), t.Context(), o); err != nil || r.Waiting > 0 || r.Load == nil { // nothing waits, and yet something is to be done
+		t.Fatalf("%v, %+v", err, r)
 	}
+	p.Close()
 	if got, want := ownersNow(t, url), "A0 ben, A1 ann, A2 ben, A3 ben, C0 cec, C1 cec, C2 cec, C3 ben, C4 ben"; got != want {
 		t.Errorf("owners are\n%s, want\n%s", got, want)
 	}

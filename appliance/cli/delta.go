@@ -81,6 +81,9 @@ func printDelta(env *Env, r appliance.DeltaResult) {
 	}
 	c := r.Changes
 	env.say("%s: %s to insert, %s to update, %s to delete; %s rows are gone, %s are the same, %s do not fit", r.Name, count(c.Insert), count(c.Update), count(c.Delete), count(c.Gone), count(c.Same), count(r.Held))
+	if more := r.Waiting - c.Insert - c.Update - c.Delete; more > 0 {
+		env.say("%s in all, with what earlier loads have left", progress.Counted(r.Waiting, "record", "waits", "wait"))
+	}
 	printAside(env, r.Rejected, 0) // the rows that do not fit are told above
 	if e := r.Expected; e != nil {
 		text := fmt.Sprintf("expected: %s by the estimate", duration(e.Seconds))

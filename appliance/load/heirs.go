@@ -151,13 +151,18 @@ type heir struct {
 	assigns bool  // the record waits for an update that assigns it
 }
 
-// heirsAtOnce is how many heirs are read and assigned by one request.
-const heirsAtOnce = fallbackBatch
+const (
+	heirsAtOnce = 2 * fallbackBatch // heirs that are read, and at most assigned, by one request
+	manyHeirs   = 5000              // to look at so many takes a while, and is told
+)
 
 // eachHeir hands out the records of a set whose rows say an owner and that the target may have, some at once.
 func (l *Loader) eachHeir(ctx, drain context.Context, table string, set *ledger.Ranges, do func(ctx context.Context, t *mapping.Table, target Target, some []heir) error) error {
 	t := l.o.Tables[table]
 	list := set.List()
+	if n := set.Len(); n >= manyHeirs {
+		l.o.Watch.Note(table, fmt.Sprintf("looking at the owners of %d records that may go along with parents that are assigned", n))
+	}
 	if t == nil || t.Lookup("ownerid") == nil || len(list) == 0 {
 		return nil
 	}
