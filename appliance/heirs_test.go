@@ -24,9 +24,8 @@ const (
 	cecID = "a0000000-0000-4000-8000-0000000000c3"
 )
 
-// cascading is an environment in which an assignment of an account takes accounts and contacts below it along, with
-// a project of accounts in a tree and their contacts, each with an owner. front sees each request first.
-func cascading(t *testing.T, settings string, front func(w http.ResponseWriter, r *http.Request) bool) (url, dir string) {
+// cascadingSchema is the sample's, in which an assignment of an account takes accounts and contacts below it along.
+func cascadingSchema(t *testing.T) *schema.Schema {
 	t.Helper()
 	s, err := schema.Read(strings.NewReader(string(sample.Schema())))
 	if err != nil {
@@ -36,7 +35,7 @@ func cascading(t *testing.T, settings string, front func(w http.ResponseWriter, 
 	for table, column := range map[string]string{"account": "parentaccountid", "contact": "parentcustomerid"} {
 		for i := range s.Table(table).ManyToOne {
 			if r := &s.Table(table).ManyToOne[i]; r.Column == column && r.Target == "account" {
-				r.Cascade = map[string]string{"Assign": "Cascade"}
+				r.Cascade = map[string]string{"Assign": "Cascade", "Delete": "Cascade"}
 				n++
 			}
 		}
@@ -44,6 +43,14 @@ func cascading(t *testing.T, settings string, front func(w http.ResponseWriter, 
 	if n != 2 {
 		t.Fatalf("%d relationships cascade", n)
 	}
+	return s
+}
+
+// cascading is an environment in which an assignment of an account takes accounts and contacts below it along, with
+// a project of accounts in a tree and their contacts, each with an owner. front sees each request first.
+func cascading(t *testing.T, settings string, front func(w http.ResponseWriter, r *http.Request) bool) (url, dir string) {
+	t.Helper()
+	s := cascadingSchema(t)
 	users := ""
 	for _, id := range []string{annID, benID, cecID} {
 		users += fmt.Sprintf(`{"systemuserid":"%s","fullname":"u","businessunitid@odata.bind":"businessunits(%s)"}`+"\n", id, emulator.BusinessUnitID)

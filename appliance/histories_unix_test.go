@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 // historiesVariable says how many random histories TestRandomHistories goes through; 3 if it is
@@ -85,7 +86,8 @@ type history struct {
 
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 0)), safe: t.TempDir(), accounts: map[int]string{}, contacts: map[int]int{}, links: map[[2]int]bool{}}
-	h.url, h.e = emulated(t, 8, func(_ http.ResponseWriter, r *http.Request) bool {
+	s := cascadingSchema(t)
+	h.url, h.e = emulatedAs(t, s, 8, func(_ http.ResponseWriter, r *http.Request) bool {
 		// Not at links and deletes, whose lost answers are waited for as long as a request may last.
 		if strike := h.strike.Load(); strike != nil && strings.Contains(r.URL.Path, "Multiple") {
 			(*strike)()
@@ -93,6 +95,23 @@ func newHistory(t *testing.T, seed uint64) *history {
 		return false
 	})
 	h.dir = goneProject(t, h.url, "account: {gone: delete, batch: 5}\n  contact: {gone: delete, batch: 5}\n  contactleads: {gone: delete}\n  lead: {gone: delete}\nguard: {gone: 0%, fewer: 0%}")
+	// A new name of an account brings another owner, who would take its contacts along.
+	owner := func(of string) string {
+		return fmt.Sprintf("existing('systemuser', CASE ascii(right(%s, 1)) %% 2 WHEN 0 THEN '%s' ELSE '%s' END) AS ownerid", of, annID, schema.GUID(emulator.UserID))
+	}
+	var text strings.Builder
+	if err := s.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"schema.json":           text.String(),
+		"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name, state::INTEGER AS statecode, 1 + state::INTEGER AS statuscode, " + owner("name") + " FROM accounts",
+		"transform/contact.sql": "SELECT key AS legacy_key, key AS lastname, parent AS parentcustomerid, ownerid FROM (SELECT key, ref('account', parent) AS parent, " + owner("key") + " FROM contacts)",
+	} {
+		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return h
 }
 
@@ -112,7 +131,9 @@ func (h *history) live(did map[string]int, most int) {
 			break
 		}
 	}
-	if !h.t.Failed() {
+	if !h.t.Failed() { // at least one delta is of what was loaded
+		h.load()
+		h.supply()
 		h.end()
 	}
 	if h.t.Failed() || testing.Verbose() {
@@ -136,7 +157,12 @@ func (h *history) change() {
 			h.accounts[h.next] = fmt.Sprintf("new %d,%d", h.next, r.IntN(2))
 			h.next++
 		}
-		switch k := pick(h.accounts); r.IntN(6) {
+		switch k := pick(h.accounts); r.IntN(7) {
+		case 6: // of one that has contacts
+			if cs := slices.Sorted(maps.Keys(h.contacts)); len(cs) > 0 {
+				k = h.contacts[cs[r.IntN(len(cs))]]
+			}
+			fallthrough
 		case 0:
 			h.accounts[k] = fmt.Sprintf("renamed %d,%d", r.IntN(1000), r.IntN(2))
 		case 1: // gone, with who belongs to it
@@ -151,12 +177,11 @@ func (h *history) change() {
 		case 3:
 			delete(h.contacts, r.IntN(20))
 		default:
-			for c := range h.contacts {
-				l := [2]int{c, r.IntN(8)}
+			if cs := slices.Sorted(maps.Keys(h.contacts)); len(cs) > 0 {
+				l := [2]int{cs[r.IntN(len(cs))], r.IntN(8)}
 				if h.links[l] = !h.links[l]; !h.links[l] {
 					delete(h.links, l)
 				}
-				break
 			}
 		}
 	}

@@ -76,6 +76,12 @@ func emulated(t *testing.T, hint int, front func(w http.ResponseWriter, r *http.
 	if err != nil {
 		t.Fatal(err)
 	}
+	return emulatedAs(t, s, hint, front)
+}
+
+// emulatedAs is emulated with another schema.
+func emulatedAs(t *testing.T, s *schema.Schema, hint int, front func(w http.ResponseWriter, r *http.Request) bool) (string, *emulator.Server) {
+	t.Helper()
 	e, err := emulator.New(emulator.Options{Schema: s, Seed: seed(t, s), Limits: emulator.DefaultLimits(), DopHint: hint})
 	if err != nil {
 		t.Fatal(err)

@@ -141,16 +141,23 @@ func (c *errorsCommand) runExport(ctx context.Context, env *Env, v appliance.Vie
 	if env.json {
 		return env.printJSON(done)
 	}
+	mendable := ""
 	for _, f := range done.Files {
 		env.say("%s: %s of %s", f.Path, progress.Counted(f.Records, "row"), f.Table)
+		if mendable == "" && f.Records > 0 {
+			mendable = f.Path
+		}
 		if f.Absent > 0 {
 			env.say("  %s more are of rows that the transform does not yield any more", count(f.Absent))
 		}
 	}
-	if done.Records == 0 {
+	switch {
+	case len(done.Files) == 0:
 		env.say("no record failed or is held back")
-	} else {
-		env.say("mend the values, not dm_table and legacy_key. Next: dvmigrate retry --from %s", done.Files[0].Path)
+	case mendable == "":
+		env.say("there is no row to mend; dvmigrate errors says what to do")
+	default:
+		env.say("mend the values, not dm_table and legacy_key. Next: dvmigrate retry --from %s", mendable)
 	}
 	return nil
 }
