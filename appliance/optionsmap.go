@@ -83,10 +83,8 @@ func planMap(table string, c *schema.Column, sheet *optionSheet, texts []ducksta
 			return nil, fmt.Sprintf("%s has more than %d different texts, the first is %q: it is no choice", name, mostTexts, texts[0].Value), nil
 		}
 	}
-	known := map[string]bool{}
-	at := map[string]int{} // lines by text
+	known, at := map[string]bool{}, map[string]int{} // lines by text
 	if sheet != nil {
-		m.File = sheet.file
 		values, faults := sheet.values(c)
 		if len(faults) > 0 {
 			return nil, "", faults
@@ -94,25 +92,7 @@ func planMap(table string, c *schema.Column, sheet *optionSheet, texts []ducksta
 		for text := range values {
 			known[text] = true
 		}
-		for _, r := range sheet.rows {
-			text := unharmed(r.Cells[sourceText])
-			if text == "" && unharmed(r.Cells[sourceValue]) == "" {
-				continue // an option that nothing goes to
-			}
-			line := OptionText{Text: text, Value: r.Cells[targetValue], Label: r.Cells[targetText], cells: r.Cells}
-			for _, key := range []string{text, unharmed(r.Cells[sourceValue])} {
-				if key != "" {
-					at[strings.ToLower(key)] = len(m.lines)
-				}
-			}
-			m.lines = append(m.lines, line)
-			for name := range r.Cells {
-				if !slices.Contains(sheetColumns, name) && name != "" && !slices.Contains(m.extra, name) {
-					m.extra = append(m.extra, name)
-				}
-			}
-		}
-		slices.Sort(m.extra)
+		m.read(sheet, at)
 	}
 	for _, v := range texts {
 		key := strings.ToLower(v.Value)
@@ -133,6 +113,35 @@ func planMap(table string, c *schema.Column, sheet *optionSheet, texts []ducksta
 			}
 		}
 	}
+	m.count(c, known)
+	return m, "", nil
+}
+
+// read takes the lines of the map as it is, and notes where each text is.
+func (m *OptionMap) read(sheet *optionSheet, at map[string]int) {
+	m.File = sheet.file
+	for _, r := range sheet.rows {
+		text := unharmed(r.Cells[sourceText])
+		if text == "" && unharmed(r.Cells[sourceValue]) == "" {
+			continue // an option that nothing goes to
+		}
+		for _, key := range []string{text, unharmed(r.Cells[sourceValue])} {
+			if key != "" {
+				at[strings.ToLower(key)] = len(m.lines)
+			}
+		}
+		m.lines = append(m.lines, OptionText{Text: text, Value: r.Cells[targetValue], Label: r.Cells[targetText], cells: r.Cells})
+		for name := range r.Cells {
+			if !slices.Contains(sheetColumns, name) && name != "" && !slices.Contains(m.extra, name) {
+				m.extra = append(m.extra, name)
+			}
+		}
+	}
+	slices.Sort(m.extra)
+}
+
+// count tells the texts that have a value, as known says or by a proposal, from those that have none.
+func (m *OptionMap) count(c *schema.Column, known map[string]bool) {
 	for i := range m.lines {
 		l := &m.lines[i]
 		key := strings.ToLower(l.Text)
@@ -149,7 +158,6 @@ func planMap(table string, c *schema.Column, sheet *optionSheet, texts []ducksta
 		}
 		l.agree(c)
 	}
-	return m, "", nil
 }
 
 // isValue reports whether a text is a value of the choice as it stands.

@@ -70,47 +70,14 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if s.j.closings != nil {
 		return s.close(ctx, set, tries)
 	}
-	if tries == 0 && s.w.insert() && s.w.lookFirst.Load() {
-		rest, err := s.readBack(ctx, set)
-		if err != nil {
-			return s.stop(set, readBackError(err))
-		}
-		s.w.lookFirst.Store(len(rest) < len(set))
-		if len(rest) < len(set) {
-			return s.send(ctx, rest, 1)
-		}
-	}
-	if tries == 0 && s.w.looksFirst() {
-		rest, err := s.meetOthers(ctx, set)
-		if err != nil {
-			return s.release(set, readBackError(err))
-		}
-		if rest, err = s.reopen(ctx, rest); err != nil {
-			return err
-		}
-		if len(rest) < len(set) {
-			return s.send(ctx, rest, 1)
-		}
-	} else if tries == 0 {
-		rest, err := s.reopen(ctx, set)
-		if err != nil {
-			return err
-		}
-		if len(rest) < len(set) {
-			return s.send(ctx, rest, 1)
-		}
-	}
-	if tries == 0 && s.w.matchesFirst() {
-		s.wasLost = s.wasLost || s.l.book.Behind(s.w.table.Name)
-		rest, err := s.match(ctx, set)
-		if err != nil {
-			return s.stop(s.open(set), readBackError(err))
-		}
-		if len(rest) < len(set) {
-			return s.send(ctx, rest, 1)
-		}
-	}
 	if tries == 0 {
+		rest, err := s.lookFirst(ctx, set)
+		if err != nil {
+			return err
+		}
+		if len(rest) < len(set) {
+			return s.send(ctx, rest, 1)
+		}
 		if found := s.suspects(set, s.w.clues.known()); len(found) > 0 {
 			return s.aside(ctx, found, set)
 		}
@@ -129,6 +96,36 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 		return s.singly(ctx, set, tries)
 	}
 	return s.each(ctx, set, tries)
+}
+
+// lookFirst does what is due before records are sent for the first time, and gives those that are to be sent
+// then. Those that the target has already, that others have changed, or that cannot be sent now are settled.
+func (s *sender) lookFirst(ctx context.Context, set []int) (rest []int, err error) {
+	if s.w.insert() && s.w.lookFirst.Load() {
+		if rest, err = s.readBack(ctx, set); err != nil {
+			return nil, s.stop(set, readBackError(err))
+		}
+		s.w.lookFirst.Store(len(rest) < len(set))
+		if len(rest) < len(set) {
+			return rest, nil
+		}
+	}
+	rest = set
+	if s.w.looksFirst() {
+		if rest, err = s.meetOthers(ctx, set); err != nil {
+			return nil, s.release(set, readBackError(err))
+		}
+	}
+	if rest, err = s.reopen(ctx, rest); err != nil || len(rest) < len(set) {
+		return rest, err
+	}
+	if s.w.matchesFirst() {
+		s.wasLost = s.wasLost || s.l.book.Behind(s.w.table.Name)
+		if rest, err = s.match(ctx, set); err != nil {
+			return nil, s.stop(s.open(set), readBackError(err))
+		}
+	}
+	return rest, nil
 }
 
 func (s *sender) bulk(ctx context.Context, set []int) error {

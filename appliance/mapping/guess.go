@@ -124,12 +124,6 @@ func guessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 	// What names the whole table says nothing about a column: of products, product_name is
 	// the name.
 	own := append(append(wordsOf(source), wordsOf(bare(t.LogicalName))...), wordsOf(t.SchemaName)...)
-	type aim struct {
-		of            *schema.Column
-		name, display []string
-		aside         bool
-		joined        string
-	}
 	var aims []aim
 	for _, c := range t.Columns {
 		if c.Writable(false) && !c.NoWebAPI && c.LogicalName != t.PrimaryID && c.Type != schema.PartyList {
@@ -137,7 +131,6 @@ func guessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 			aims = append(aims, aim{c, name, wordsOf(c.DisplayName), aside, joined(bare(c.LogicalName))})
 		}
 	}
-	table := wordsOf(bare(t.LogicalName))
 	var pairs []pair
 	for _, from := range columns {
 		words := wordsOf(from.Name)
@@ -145,33 +138,13 @@ func guessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 		if slices.Equal(short, []string{"number"}) {
 			short = nil // an id, which is like every number
 		}
-		usual := usualColumn(t, from.Name, source)
-		plain := joined(from.Name)
+		n := columnName{from.Name, words, short, joined(from.Name), usualColumn(t, from.Name, source)}
 		for _, a := range aims {
-			c := a.of
-			if !fits(from, c) {
+			if !fits(from, a.of) {
 				continue
 			}
-			score := 0.0
-			if usual == c.LogicalName {
-				score = 0.95
-			}
-			if !a.aside || strings.EqualFold(from.Name, c.LogicalName) {
-				score = max(score, likeness(words, a.name), likeness(words, a.display), 0.9*likeness(short, a.name))
-			}
-			if c.LogicalName == t.PrimaryName {
-				score = max(score, 0.9*likeness(words, []string{"name"}), 0.9*likeness(short, []string{"name"}), 0.8*likeness(words, table))
-			}
-			switch {
-			case plain == a.joined:
-				score = 1
-			case isID(from.Name) && !c.Type.IsLookup() && !slices.Contains(a.name, "number") && usual != c.LogicalName:
-				continue // an id says which, and not what
-			default:
-				score = min(score, 0.97)
-			}
-			if score >= leastColumn {
-				pairs = append(pairs, pair{from.Name, Guess{c, score}})
+			if score := a.score(t, n); score >= leastColumn {
+				pairs = append(pairs, pair{from.Name, Guess{a.of, score}})
 			}
 		}
 	}
@@ -185,6 +158,44 @@ func guessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 		}
 	}
 	return out
+}
+
+// aim is a target column that a source's may be meant for.
+type aim struct {
+	of            *schema.Column
+	name, display []string // in words
+	aside         bool
+	joined        string
+}
+
+// columnName is a source column's name.
+type columnName struct {
+	text         string
+	words, short []string // short: without those that name the table
+	joined       string
+	usual        string // the target column that such a name usually means
+}
+
+// score is how well a source column's name fits the aim, from 0 to 1.
+func (a *aim) score(t *schema.Table, n columnName) float64 {
+	c, score := a.of, 0.0
+	if n.usual == c.LogicalName {
+		score = 0.95
+	}
+	if !a.aside || strings.EqualFold(n.text, c.LogicalName) {
+		score = max(score, likeness(n.words, a.name), likeness(n.words, a.display), 0.9*likeness(n.short, a.name))
+	}
+	if c.LogicalName == t.PrimaryName {
+		name := []string{"name"}
+		score = max(score, 0.9*likeness(n.words, name), 0.9*likeness(n.short, name), 0.8*likeness(n.words, wordsOf(bare(t.LogicalName))))
+	}
+	switch {
+	case n.joined == a.joined:
+		return 1
+	case isID(n.text) && !c.Type.IsLookup() && !slices.Contains(a.name, "number") && n.usual != c.LogicalName:
+		return 0 // an id says which, and not what
+	}
+	return min(score, 0.97)
 }
 
 // isID reports whether a name is that of an id, as a word of its own.

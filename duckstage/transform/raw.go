@@ -25,11 +25,12 @@ func (j *job) rawSelect(arrival string) string { return j.castSelect(j.yielded()
 // are handed on.
 func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 	inner := []string{"CAST(u.legacy_key AS VARCHAR) AS legacy_key"}
-	if j.types["dm_created_at"] == "TIMESTAMP" {
+	switch {
+	case j.types["dm_created_at"] == "TIMESTAMP":
 		inner = append(inner, "coalesce(u.dm_created_at, "+arrival+") AS dm_created_at")
-	} else if j.given["dm_created_at"] {
+	case j.given["dm_created_at"]:
 		inner = append(inner, "coalesce(TRY_CAST(u.dm_created_at AS TIMESTAMP), "+arrival+") AS dm_created_at")
-	} else {
+	default:
 		inner = append(inner, arrival+" AS dm_created_at")
 	}
 	outer := []string{"legacy_key", "dm_created_at"}
@@ -59,21 +60,7 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 			inner = append(inner, value+" AS "+name)
 			continue
 		}
-		exact := value
-		if j.types[strings.ToLower(col.Name)] == "FLOAT" && !duckstage.IsWhole(col.SQLType) {
-			exact = "CAST(" + value + " AS VARCHAR)" // 32.38, and not 32.380001068115234
-		}
-		cast := duckstage.TryCast(exact, col.SQLType)
-		if strings.EqualFold(col.SQLType, "TIMESTAMP") && j.types[strings.ToLower(col.Name)] == "VARCHAR" {
-			cast = duckstage.CastMoment(value)
-		}
-		if col.Base64 && j.types[strings.ToLower(col.Name)] == "BLOB" {
-			cast = "base64(" + value + ")"
-		}
-		if col.File {
-			cast = fileObject(value)
-		}
-		inner = append(inner, cast+" AS "+name)
+		inner = append(inner, j.cast(col, value)+" AS "+name)
 		if strings.EqualFold(col.SQLType, "VARCHAR") {
 			continue // everything has a text
 		}
@@ -103,6 +90,21 @@ func (j *job) castSelect(from, arrival string, handedOn ...string) string {
 	}
 	outer = append(outer, j.lastColumns(faults)...)
 	return "SELECT " + strings.Join(outer, ", ") + " FROM (" + cast + ")"
+}
+
+// cast is a column's value as the type that the target takes; null where it cannot be that.
+func (j *job) cast(col Column, value string) string {
+	switch yields := j.types[strings.ToLower(col.Name)]; {
+	case col.File:
+		return fileObject(value)
+	case col.Base64 && yields == "BLOB":
+		return "base64(" + value + ")"
+	case strings.EqualFold(col.SQLType, "TIMESTAMP") && yields == "VARCHAR":
+		return duckstage.CastMoment(value)
+	case yields == "FLOAT" && !duckstage.IsWhole(col.SQLType):
+		value = "CAST(" + value + " AS VARCHAR)" // 32.38, and not 32.380001068115234
+	}
+	return duckstage.TryCast(value, col.SQLType)
 }
 
 // lastColumns are the first pass's judgement. Where there are lookups or lists, the checks wait
