@@ -19,7 +19,7 @@ func TestWhatToDoNext(t *testing.T) {
 	}{
 		"staged":                        {Status{Summary: Counts{Source: 9, Unprocessed: 9}}, "dvmigrate estimate says"},
 		"running":                       {Status{Summary: Counts{Source: 9, Unprocessed: 9, InFlight: 3}, Live: &progress.Snapshot{}}, "let it run"},
-		"killed":                        {Status{Summary: Counts{Source: 9, InFlight: 3}, Runs: []RunStatus{{}}}, "dvmigrate load: it looks up what became of the 3 records"},
+		"killed":                        {Status{Summary: Counts{Source: 9, InFlight: 3}, Runs: []RunStatus{{}}}, "dvmigrate load: it looks up what became of 3 records in flight"},
 		"stopped":                       {Status{Summary: Counts{Source: 9, Success: 3}, Runs: ran(load.ErrDrained.Error())}, "dvmigrate load: it goes on"},
 		"stopped by an error":           {Status{Summary: Counts{Source: 9, Unprocessed: 3}, Runs: ran("disk full")}, "see to what stopped"},
 		"failures, behind which others": {Status{Summary: Counts{Source: 999, Processed: 94, Error: 3, Held: 902}, Runs: ran("done"), Failures: bad}, "dvmigrate errors --groups says what failed, by cause; begin with value of account: mend the transform|then dvmigrate stage"},
