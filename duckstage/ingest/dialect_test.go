@@ -121,7 +121,7 @@ func TestPartitions(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	dir := t.TempDir()
-	for _, p := range []string{"year=2023/country=DE", "year=2024/country=C%20H"} {
+	for _, p := range []string{"year=2023/country=DE", "year=2024/country=C%20H", "year=2025/country=__HIVE_DEFAULT_PARTITION__"} {
 		if err := os.MkdirAll(filepath.Join(dir, p), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestPartitions(t *testing.T) {
 	for _, ext := range []string{"csv", "parquet"} {
 		src := Source{Name: "p", Dir: dir, Paths: []string{"year=*/country=*/a." + ext}, Partition: true}
 		ingest(t, s, src)
-		want := []string{"2023|DE|p|year=2023/country=DE/a." + ext, "2024|C H|p|year=2024/country=C%20H/a." + ext}
+		want := []string{"2023|DE|p|year=2023/country=DE/a." + ext, "2024|C H|p|year=2024/country=C%20H/a." + ext, "2025|p|year=2025/country=__HIVE_DEFAULT_PARTITION__/a." + ext}
 		if diff := cmp.Diff(want, table(t, s, "SELECT year, country, dm_source, dm_file FROM source.p ORDER BY ALL")); diff != "" {
 			t.Error(diff)
 		}

@@ -48,13 +48,19 @@ func (r *run) loadOther(ctx context.Context, stage *duckstage.Stage, c *duckstag
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
+	given := paths
 	typed, paths, err := r.ownTypes(ctx, c, dir, paths)
 	if err != nil {
 		return 0, r.explainFile(err)
 	}
 	list, bad := typed.selection(r.extras(paths, false)...)
 	b := built{name: r.src.Name, table: r.building()}
-	if err := r.makeTyped(ctx, c, &b, list, bad, r.src.readOther(paths), true); err != nil {
+	err = r.makeTyped(ctx, c, &b, list, bad, r.src.readOther(paths), true)
+	if err != nil && r.src.Format == NDJSON && !r.oneKey && twiceJSON.MatchString(err.Error()) {
+		r.oneKey, r.bad, r.badCount = true, nil, 0 // of these lines DuckDB tells the first, and ends
+		return r.loadOther(ctx, stage, c, given)
+	}
+	if err != nil {
 		return 0, r.explainFile(err)
 	}
 	r.bad, r.badCount = append(r.bad, b.bad...), r.badCount+b.rejected
@@ -75,7 +81,7 @@ func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths
 	if !marked {
 		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths))
 	}
-	if marked || err != nil && r.src.Format == NDJSON && badJSON.MatchString(err.Error()) {
+	if marked || r.oneKey || err != nil && r.src.Format == NDJSON && badJSON.MatchString(err.Error()) {
 		copies := make([]string, len(paths))
 		for i, in := range r.inputs {
 			if copies[i], err = r.copyJSON(ctx, dir, i, in); err != nil {
@@ -289,6 +295,10 @@ func (r *run) copyLines(ctx context.Context, in input, from io.Reader, out *bufi
 			why = "the line is no JSON: " + jsonFault(line)
 		case line[0] != '{':
 			why = "the line is no JSON object"
+		case r.oneKey:
+			if key := twiceKey(line); key != "" {
+				why = fmt.Sprintf("an object of the line has the key %q twice", key)
+			}
 		}
 		if why != "" {
 			r.badCount++
@@ -307,6 +317,45 @@ func (r *run) copyLines(ctx context.Context, in input, from io.Reader, out *bufi
 		}
 	}
 	return lines.Err()
+}
+
+// twiceJSON recognises DuckDB's refusal of an object that has a key twice.
+var twiceJSON = regexp.MustCompile(`JSON transform error .* has duplicate key `)
+
+// twiceKey is a key that an object of the line has twice; "" when there is none.
+func twiceKey(line []byte) string {
+	type level struct {
+		keys  map[string]bool // nil: a list
+		value bool            // what comes next is a value
+	}
+	var levels []level
+	for d := json.NewDecoder(bytes.NewReader(line)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return ""
+		}
+		top := len(levels) - 1
+		switch {
+		case token == json.Delim('}') || token == json.Delim(']'):
+			levels = levels[:top]
+			continue
+		case top >= 0 && levels[top].keys != nil && !levels[top].value:
+			key := token.(string)
+			if levels[top].keys[key] {
+				return key
+			}
+			levels[top].keys[key], levels[top].value = true, true
+			continue
+		case top >= 0:
+			levels[top].value = false
+		}
+		switch token {
+		case json.Delim('{'):
+			levels = append(levels, level{keys: map[string]bool{}})
+		case json.Delim('['):
+			levels = append(levels, level{})
+		}
+	}
 }
 
 // jsonFault says what is wrong with a line.

@@ -218,3 +218,27 @@ func TestLongLines(t *testing.T) {
 		t.Errorf("got %q, %+v", got, res)
 	}
 }
+
+// TestAKeyTwiceInALine: DuckDB ends at the first object that has a key twice. These lines are set
+// aside, all of them, whatever is wrong with others.
+func TestAKeyTwiceInALine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const text = `{"id":1,"a":{"x":1}}
+{"id":2,"id":3}
+{"id":4,"a":{"x":[{"y":1},{"y":2}]}}
+{"id":5,"a":{"x":[{"y":1,"z":{},"y":2}]}}
+{"id":6,
+`
+	if err := os.WriteFile(filepath.Join(dir, "a.ndjson"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t)
+	if res := ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.ndjson"}, MaxBadLines: 3}); res.Rows != 2 || res.Rejected != 3 {
+		t.Errorf("result = %+v", res)
+	}
+	got := table(t, s, "SELECT line, message FROM dm.rejects ORDER BY line LIMIT 2")
+	if diff := cmp.Diff([]string{`2|an object of the line has the key "id" twice`, `4|an object of the line has the key "y" twice`}, got); diff != "" {
+		t.Error(diff)
+	}
+}

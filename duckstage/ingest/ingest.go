@@ -28,6 +28,7 @@ type run struct {
 	lineOf func(row int64) int64 // the line in which a row of the new table stood; nil: not known
 
 	longLines bool // DuckDB refused lines for their length
+	oneKey    bool // it refused an object that has a key twice
 
 	wasMasked string // MaskNote of the staging before
 	wasStaged bool
@@ -326,8 +327,11 @@ func (r *run) extras(paths []string, rewritten bool) []string {
 			values := make([]string, len(shown))
 			for i, name := range shown {
 				values[i] = partition(name)[key]
+				if values[i] == hiveNull {
+					values[i] = ""
+				}
 			}
-			extras = append(extras, byFile(paths, values)+" AS "+duckstage.Ident(key))
+			extras = append(extras, "nullif("+byFile(paths, values)+", '') AS "+duckstage.Ident(key))
 		}
 	}
 	if rewritten {
@@ -335,6 +339,9 @@ func (r *run) extras(paths []string, rewritten bool) []string {
 	}
 	return extras
 }
+
+// hiveNull is the value in a folder's name that stands for none, as Hive and Spark write it.
+const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 
 // byFile is the value that belongs to the file a row was read from, which may be a
 // temporary one.
