@@ -2,11 +2,14 @@ package appliance
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"dvmigrate/appliance/preflight"
+	"dvmigrate/appliance/sample"
 )
 
 // TestRippleOfDeferredLookups: what points to a held row by a lookup that a later pass sets is
@@ -90,5 +93,62 @@ func TestKeysThatEnvironmentsTakeForTheSame(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s%s", settings, diff)
 		}
+	}
+}
+
+// TestRowsBehindHeldRowsNameTheRoot: rows that point to held ones are counted once, by whatever
+// lookup and over however many tables, and the row at the root is named; also where a held row
+// has no record id.
+func TestRowsBehindHeldRowsNameTheRoot(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := sample.Write(dir, sample.Options{Records: 50, Seed: 1, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "transform")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "transform"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"migration.yaml": "version: 1\nname: roots\ntables: {account: {ids: keep}}\n",
+		"transform/account.sql": `SELECT k AS legacy_key, '11111111-0000-4000-8000-' || i AS accountid, n AS name, p AS parentaccountid
+			FROM (VALUES ('A1', '000000000001', 'fine', 'A2'), ('A2', '000000000002', repeat('x', 200), NULL), ('A3', '000000000003', 'fine', NULL), ('A4', NULL, 'fine', NULL)) v(k, i, n, p)`,
+		"transform/opportunity.sql": `SELECT k AS legacy_key, k AS name, ref('account', c) AS customerid, p AS parentaccountid
+			FROM (VALUES ('D1', 'A1', 'A1'), ('D2', 'A1', 'A2'), ('D3', 'A9', 'A1'), ('D4', 'A2', 'A2'), ('D5', 'A2', NULL)) v(k, c, p)`,
+		"transform/task.sql": `SELECT k AS legacy_key, k AS subject, ref(t, r) AS regardingobjectid
+			FROM (VALUES ('T1', 'opportunity', 'D1'), ('T2', 'opportunity', 'D2'), ('T3', 'opportunity', 'D3'), ('T4', 'account', 'A2'), ('T5', 'account', 'A3')) v(k, t, r)`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := reopen(t, dir, Staging, "")
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := p.CheckData(t.Context(), []string{preflight.Ripple, preflight.Orphan}, func(string, float64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := "account 'A2': DVM-LEN name: longer than 160 characters: 200"
+	want := []DataFinding{
+		{Check: preflight.Orphan, Table: "opportunity", Column: "customerid", Rows: 1, Example: "no account with legacy key 'A9'", Keys: []string{"D3"}},
+		{Check: preflight.Ripple, Table: "opportunity", Column: "customerid", Rows: 2, Example: "behind " + root, Keys: []string{"D4", "D5"}},
+		{Check: preflight.Ripple, Table: "opportunity", Column: "parentaccountid", Rows: 1, Example: "behind " + root, Keys: []string{"D2"}},
+		{Check: preflight.Ripple, Table: "task", Column: "regardingobjectid", Rows: 3, Example: "behind " + root, Keys: []string{"T2", "T3", "T4"}},
+		{Check: preflight.Ripple, Table: "account", Column: "parentaccountid", Rows: 1, Example: "the record is made without it, behind " + root, Keys: []string{"A1"}},
+	}
+	for i := range found.Findings {
+		found.Findings[i].Severity, found.Findings[i].What, found.Findings[i].Todo = "", "", ""
+	}
+	if d := cmp.Diff(want, found.Findings); d != "" {
+		t.Errorf("findings: %s", d)
+	}
+	for i := range found.Tables {
+		found.Tables[i].Seconds = 0
+	}
+	if d := cmp.Diff([]DataTable{{Name: "account", Rows: 4, Held: 2, Behind: 1}, {Name: "opportunity", Rows: 5, Held: 1, Behind: 3}, {Name: "task", Rows: 5, Behind: 3}}, found.Tables); d != "" {
+		t.Errorf("tables: %s", d)
 	}
 }
