@@ -85,6 +85,7 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 	if err := d.assign(ctx); err != nil {
 		return out, err
 	}
+	d.people()
 	done := map[string]bool{}
 	for _, source := range d.sources {
 		g := d.table[source]
@@ -109,6 +110,11 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 			return out, fmt.Errorf("draft %s: %w", g.Table.LogicalName, err)
 		}
 	}
+	if len(d.embedded) > 0 && !done["contact"] {
+		if err := d.write(ctx, p.Schema.Table("contact")); err != nil {
+			return out, fmt.Errorf("draft contact: %w", err)
+		}
+	}
 	return out, p.orderOf(ctx, &out)
 }
 
@@ -130,16 +136,17 @@ func (p *Project) orderOf(ctx context.Context, out *Draft) error {
 }
 
 type drafter struct {
-	p       *Project
-	out     *Draft
-	pulled  bool // users and currencies of the target are in the stage
-	sources []string
-	columns map[string][]SourceColumn         // by source
-	table   map[string]*mapping.GuessedTable  // by source
-	keys    map[string][]string               // by source: the columns that tell its rows apart
-	prefix  map[string]string                 // by source: what stands before its keys, which another of its table has too
-	like    map[string]string                 // by source: the table it is most like
-	texts   map[string][]duckstage.ValueCount // by file of a choice: the texts of the sources so far
+	p        *Project
+	out      *Draft
+	pulled   bool // users and currencies of the target are in the stage
+	sources  []string
+	columns  map[string][]SourceColumn         // by source
+	table    map[string]*mapping.GuessedTable  // by source
+	keys     map[string][]string               // by source: the columns that tell its rows apart
+	prefix   map[string]string                 // by source: what stands before its keys, which another of its table has too
+	like     map[string]string                 // by source: the table it is most like
+	embedded []embedded                        // people that sources of other tables have
+	texts    map[string][]duckstage.ValueCount // by file of a choice: the texts of the sources so far
 }
 
 // assign gives each source the table it is most like: the best pairs first, each table
@@ -235,12 +242,15 @@ func (d *drafter) separate(ctx context.Context) error {
 }
 
 // key is the legacy key of a source's rows, in SQL.
-func (d *drafter) key(source, alias string) string {
+func (d *drafter) key(source, alias string) string { return d.keyed(source, d.plainKey(source, alias)) }
+
+// plainKey is what tells the source's own rows apart.
+func (d *drafter) plainKey(source, alias string) string {
 	var parts []string
 	for _, k := range d.keys[source] {
 		parts = append(parts, alias+"."+identifier(k))
 	}
-	return d.keyed(source, strings.Join(parts, " || '/' || "))
+	return strings.Join(parts, " || '/' || ")
 }
 
 // keyed is the legacy key of the source's row that a value is the key of.
@@ -307,18 +317,32 @@ func (d *drafter) keysOf(ctx context.Context, source string) ([]string, error) {
 func (d *drafter) write(ctx context.Context, t *schema.Table) error {
 	path, rel := d.file(t.LogicalName)
 	kept, feeds := exists(path), d.feeds(t.LogicalName)
-	text := fmt.Sprintf("-- %s from %s: a draft, guessed from names and values. Look at every line; ??? marks what\n-- needs an answer. dvmigrate preview %s shows what comes out.\n", t.LogicalName, strings.Join(feeds, " and "), t.LogicalName)
-	for i, source := range feeds {
-		w := draftSQL{d: d, source: source, t: t, alias: "s", kept: kept}
+	var selects []*draftSQL
+	for _, source := range feeds {
+		w := &draftSQL{d: d, source: source, t: t, alias: "s", kept: kept}
 		if err := w.read(ctx); err != nil {
 			return err
 		}
-		if i > 0 {
-			text += fmt.Sprintf("UNION ALL BY NAME  -- are rows of %s records of %s, too? Where they are the same ones, join them instead ???\n", source, t.LogicalName)
+		selects = append(selects, w)
+	}
+	if t.LogicalName == "contact" {
+		for _, e := range d.embedded {
+			feeds = append(feeds, e.source)
+			selects = append(selects, d.person(e, t, kept))
+		}
+	}
+	text := fmt.Sprintf("-- %s from %s: a draft, guessed from names and values. Look at every line; ??? marks what\n-- needs an answer. dvmigrate preview %s shows what comes out.\n", t.LogicalName, inWords(feeds), t.LogicalName)
+	for i, w := range selects {
+		switch {
+		case i > 0 && w.keyed != "":
+			text += fmt.Sprintf("UNION ALL BY NAME  -- the people that %s have in columns of their own; may one be there twice ???\n", w.source)
+			w.questions++
+		case i > 0:
+			text += fmt.Sprintf("UNION ALL BY NAME  -- are rows of %s records of %s, too? Where they are the same ones, join them instead ???\n", w.source, t.LogicalName)
 			w.questions++
 		}
 		text += w.text()
-		d.out.Tables = append(d.out.Tables, DraftTable{Table: t.LogicalName, Source: source, File: rel, Kept: kept, Matched: w.matched, Left: len(w.left), Questions: w.questions})
+		d.out.Tables = append(d.out.Tables, DraftTable{Table: t.LogicalName, Source: w.source, File: rel, Kept: kept, Matched: w.matched, Left: len(w.left), Questions: w.questions})
 	}
 	if kept {
 		return nil
@@ -332,6 +356,15 @@ func (d *drafter) write(ctx context.Context, t *schema.Table) error {
 		}
 	}
 	return writeFile(path, []byte(text))
+}
+
+// inWords is a list as people say it.
+func inWords(names []string) string {
+	n := len(names) - 1
+	if n < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:n], ", ") + " and " + names[n]
 }
 
 // file is where a table's transform is, and as people read it.

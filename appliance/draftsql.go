@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -22,8 +23,10 @@ type draftSQL struct {
 	source    string
 	t         *schema.Table
 	alias     string
-	kept      bool // its file is there already
+	kept      bool   // its file is there already
+	keyed     string // the legacy key, if it is not the source's own
 	lines     []draftLine
+	where     string
 	left      []string // what was not used, as comments
 	open      []string // what somebody has to answer, as comments
 	asked     []string // columns of the target that questions are about
@@ -173,7 +176,8 @@ func (w *draftSQL) there(ctx context.Context, c *schema.Column) (values []string
 
 // text is the SELECT, its columns below one another.
 func (w *draftSQL) text() string {
-	lines := append([]draftLine{{w.d.key(w.source, w.alias), "legacy_key", "different in every row"}}, w.lines...)
+	key := cmp.Or(w.keyed, w.d.key(w.source, w.alias))
+	lines := append([]draftLine{{key, "legacy_key", "different in every row"}}, w.lines...)
 	exprs, targets := 0, 0
 	for _, l := range lines {
 		if n := utf8.RuneCountInString(l.expr); n <= mostAligned {
@@ -193,7 +197,7 @@ func (w *draftSQL) text() string {
 		}
 		text += line + "\n"
 	}
-	text += fmt.Sprintf("FROM %s AS %s\n", duckstage.Ident(w.source), w.alias)
+	text += fmt.Sprintf("FROM %s AS %s\n%s", duckstage.Ident(w.source), w.alias, w.where)
 	if len(w.open) > 0 {
 		text += "-- Open:\n" + strings.Join(w.open, "")
 	}
@@ -236,6 +240,9 @@ func (w *draftSQL) column(ctx context.Context, c SourceColumn, guesses map[strin
 	value := w.alias + "." + identifier(c.Name)
 	if r, ok := w.refs[c.Name]; ok {
 		w.refer(value, c, r)
+		return nil
+	}
+	if w.d.embeds(w.source, c.Name) {
 		return nil
 	}
 	g, ok := guesses[c.Name]

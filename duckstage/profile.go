@@ -101,10 +101,13 @@ func (s *Stage) profileFigures(ctx context.Context, relation string, cols []Colu
 	return nil
 }
 
-// filledCount counts the rows that have a value; a text of blanks is none.
+// filledCount counts the rows that have a value; a text of blanks is none, nor are no bytes.
 func filledCount(v, sqlType string) string {
-	if sqlType == "VARCHAR" {
+	switch sqlType {
+	case "VARCHAR":
 		return "count(nullif(trim(" + v + "), ''))"
+	case "BLOB":
+		return "count(nullif(" + v + ", ''::BLOB))"
 	}
 	return "count(" + v + ")"
 }
@@ -139,7 +142,9 @@ func (s *Stage) profileValues(ctx context.Context, relation string, p *ColumnPro
 		if err := s.Row(ctx, []any{&repeated}, fmt.Sprintf("SELECT count(*) FROM (SELECT hash(%s) AS h FROM %s GROUP BY h HAVING count(*) > 1)", text, relation)); err != nil {
 			return err
 		}
-		p.Unique = repeated == 0
+		if p.Unique = repeated == 0; p.Unique {
+			p.Distinct = p.Rows // which was an estimate
+		}
 	}
 	return nil
 }

@@ -9,12 +9,15 @@ import (
 func TestProfile(t *testing.T) {
 	s := newStage(t)
 	if _, err := s.Exec(t.Context(), `CREATE TABLE source.a AS SELECT 'K' || lpad(i::VARCHAR, 4, '0') AS id, CASE i % 4 WHEN 0 THEN 'Ärzte AG' WHEN 1 THEN ' ' WHEN 2 THEN NULL ELSE 'x1' END AS name,
-		i::DECIMAL(10,2) AS amount, CASE WHEN i = 7 THEN DATE '2024-05-31' END AS day, [i] AS list FROM range(100) t(i)`); err != nil {
+		i::DECIMAL(10,2) AS amount, CASE WHEN i = 7 THEN DATE '2024-05-31' END AS day, [i] AS list, CASE i WHEN 3 THEN 'x'::BLOB ELSE ''::BLOB END AS picture FROM range(100) t(i)`); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Profile(t.Context(), "source.a", nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got[0].Distinct != 100 {
+		t.Errorf("a unique column has %d values", got[0].Distinct)
 	}
 	for i := range got { // about so many
 		if n := got[i].Distinct; n > 10 {
@@ -31,6 +34,9 @@ func TestProfile(t *testing.T) {
 	}
 	if amount := got[2]; amount.Min != "0.00" || amount.Max != "99.00" {
 		t.Errorf("%+v", amount)
+	}
+	if picture := got[5]; picture.Filled != 1 {
+		t.Errorf("%+v", picture)
 	}
 	if day := got[3]; day.Filled != 1 || day.Min != "2024-05-31" || day.Unique {
 		t.Errorf("%+v", day)

@@ -69,7 +69,7 @@ func GuessTables(s *schema.Schema, source string, columns []FromColumn) []Guesse
 		if name < leastScore && 2*sameNames(t, source, columns) < max(len(columns), 6) {
 			continue // most tables are nothing like it, and likeness of all columns takes long
 		}
-		g := GuessedTable{Table: t, Columns: guessColumns(t, source, columns)}
+		g := GuessedTable{Table: t, Columns: GuessColumns(t, source, columns)}
 		matched, strong := 0.0, 0
 		for _, c := range g.Columns {
 			if matched += c.Score; c.Score >= strongScore && !everywhere[c.Column.LogicalName] {
@@ -114,9 +114,9 @@ func sameNames(t *schema.Table, source string, columns []FromColumn) (n int) {
 // everywhere are columns that so many tables have that they tell none.
 var everywhere = map[string]bool{"name": true, "description": true, "overriddencreatedon": true, "statecode": true, "statuscode": true, "ownerid": true, "importsequencenumber": true}
 
-// guessColumns matches a source's columns to those of a table, each at most once, the most
+// GuessColumns matches a source's columns to those of a table, each at most once, the most
 // alike first.
-func guessColumns(t *schema.Table, source string, columns []FromColumn) map[string]Guess {
+func GuessColumns(t *schema.Table, source string, columns []FromColumn) map[string]Guess {
 	type pair struct {
 		source string
 		guess  Guess

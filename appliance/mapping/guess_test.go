@@ -55,7 +55,7 @@ func TestGuessTables(t *testing.T) {
 }
 
 func TestGuessColumns(t *testing.T) {
-	got := guessColumns(guessSchema(t).Table("account"), "x", named("KDNR", "FIRMA", "STRASSE", "PLZ", "ORT", "TEL", "E-Mail", "WEB", "BEMERKUNG", "ANGELEGT", "XYZ"))
+	got := GuessColumns(guessSchema(t).Table("account"), "x", named("KDNR", "FIRMA", "STRASSE", "PLZ", "ORT", "TEL", "E-Mail", "WEB", "BEMERKUNG", "ANGELEGT", "XYZ"))
 	want := map[string]string{"KDNR": "accountnumber", "FIRMA": "name", "STRASSE": "address1_line1", "PLZ": "address1_postalcode", "ORT": "address1_city", "TEL": "telephone1",
 		"E-Mail": "emailaddress1", "WEB": "websiteurl", "BEMERKUNG": "description", "ANGELEGT": "overriddencreatedon"}
 	for source, column := range want {
