@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"dvmigrate/duckstage"
 )
 
 // drafted is what a draft writes from files, against the sample's schema.
@@ -82,6 +84,20 @@ FROM "suppliers" AS s
 		{"transform/account.sql", 18, "s.industry AS industrycode -- by maps/account.industrycode.csv; texts in it without a value: 1"},
 	}, d.Open); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestUseOfSources: a column's name in a comment uses it no more than that of another source's.
+func TestUseOfSources(t *testing.T) {
+	u := usage{files: []transformFile{{table: "account", sql: strings.ToLower(duckstage.Uncommented("SELECT s.Name, /* s.b */ ' -- c' AS x -- s.d\nFROM \"Customers\" AS s"))}}}
+	for _, c := range []struct {
+		source, column string
+		shared         bool
+		want           int
+	}{{"customers", "NAME", false, 1}, {"customers", "b", false, 0}, {"customers", "c", false, 1}, {"customers", "d", false, 0}, {"suppliers", "name", false, 0}, {"suppliers", "name", true, 1}} {
+		if u.shared = c.shared; len(u.of(c.source, c.column)) != c.want {
+			t.Errorf("%+v: %v", c, u.of(c.source, c.column))
+		}
 	}
 }
 

@@ -67,9 +67,9 @@ func (p *Project) Profile(ctx context.Context, only []string, watch StageWatch) 
 	if err != nil {
 		return out, err
 	}
-	files, err := p.transformFiles()
+	used, err := p.usage()
 	if err != nil {
-		files = nil // a project that has no transforms yet
+		used.files = nil // a project that has no transforms yet
 	}
 	for _, name := range names {
 		if len(only) > 0 && !slices.Contains(only, name) {
@@ -83,7 +83,7 @@ func (p *Project) Profile(ctx context.Context, only []string, watch StageWatch) 
 			if strings.HasPrefix(c.Name, "dm_") { // ours
 				continue
 			}
-			sc := SourceColumn{Source: name, ColumnProfile: c, Share: c.Share(), Decision: decisions[columnKey(name, c.Name)], UsedBy: usedBy(files, c.Name)}
+			sc := SourceColumn{Source: name, ColumnProfile: c, Share: c.Share(), Decision: decisions[columnKey(name, c.Name)], UsedBy: used.of(name, c.Name)}
 			sc.Proposal, sc.Why = propose(c)
 			out.Columns = append(out.Columns, sc)
 		}
@@ -106,11 +106,30 @@ func (p *Project) stagedSources(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-// usedBy lists the transforms in which a column's name stands.
-func usedBy(files []transformFile, column string) []string {
+// usage is what transforms say, to find what they use of the sources.
+type usage struct {
+	files  []transformFile // in small letters, without comments
+	shared bool            // there are views, by which a transform may use a source that it does not name
+}
+
+func (p *Project) usage() (u usage, err error) {
+	if u.files, err = p.transformFiles(); err != nil {
+		return u, err
+	}
+	for i := range u.files {
+		u.files[i].sql = strings.ToLower(duckstage.Uncommented(u.files[i].sql))
+	}
+	scripts, err := p.scripts()
+	u.shared = len(scripts) > 0
+	return u, err
+}
+
+// of lists the transforms in which a source's name stands, and that of its column.
+func (u usage) of(source, column string) []string {
 	out := []string{}
-	for _, f := range files {
-		if line, _ := findWord(strings.ToLower(f.sql), strings.ToLower(column)); line > 0 {
+	for _, f := range u.files {
+		from, _ := findWord(f.sql, strings.ToLower(source))
+		if line, _ := findWord(f.sql, strings.ToLower(column)); line > 0 && (u.shared || from > 0) {
 			out = append(out, f.table)
 		}
 	}
@@ -256,14 +275,14 @@ func (p *Project) decisionNotes(ctx context.Context) ([]string, error) {
 	if err != nil || len(sheet) == 0 {
 		return nil, err
 	}
-	files, err := p.transformFiles()
+	use, err := p.usage()
 	if err != nil {
 		return nil, err
 	}
 	var notes []string
 	for _, key := range slices.Sorted(maps.Keys(sheet)) {
 		row := sheet[key]
-		used := usedBy(files, row["column"])
+		used := use.of(row["source"], row["column"])
 		switch d := decisions[key]; {
 		case (d == Drop || d == Archive) && len(used) > 0:
 			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as %s, and its name stands in transform/%s.sql", profileFile, row["line"], row["source"], row["column"], d, used[0]))

@@ -44,6 +44,22 @@ func statementEnd(query string, at int) int {
 	return len(query)
 }
 
+// Uncommented is a text of SQL with a blank for each of its comments, and for spaces.
+func Uncommented(query string) string {
+	var b strings.Builder
+	for at := 0; at < len(query); {
+		if n := skipBlank(query[at:]); n > 0 {
+			b.WriteByte(' ')
+			at += n
+			continue
+		}
+		n := tokenLength(query, at)
+		b.WriteString(query[at : at+n])
+		at += n
+	}
+	return b.String()
+}
+
 // skipBlank is the length of the spaces and comments that text begins with.
 func skipBlank(text string) int {
 	at := 0
