@@ -72,7 +72,7 @@ func GuessTables(s *schema.Schema, source string, columns []FromColumn) []Guesse
 		g := GuessedTable{Table: t, Columns: GuessColumns(t, source, columns)}
 		matched, strong := 0.0, 0
 		for _, c := range g.Columns {
-			if matched += c.Score; c.Score >= strongScore && !everywhere[c.Column.LogicalName] {
+			if matched += c.Score; c.Score >= strongScore && !everywhere[c.Column.LogicalName] && !strings.HasPrefix(c.Column.LogicalName, "address") {
 				strong++
 			}
 		}
@@ -111,7 +111,8 @@ func sameNames(t *schema.Table, source string, columns []FromColumn) (n int) {
 	return n
 }
 
-// everywhere are columns that so many tables have that they tell none.
+// everywhere are columns that so many tables have that they tell none; neither do parts of an
+// address.
 var everywhere = map[string]bool{"name": true, "description": true, "overriddencreatedon": true, "statecode": true, "statuscode": true, "ownerid": true, "importsequencenumber": true}
 
 // GuessColumns matches a source's columns to those of a table, each at most once, the most
@@ -138,7 +139,7 @@ func GuessColumns(t *schema.Table, source string, columns []FromColumn) map[stri
 		if slices.Equal(short, []string{"number"}) {
 			short = nil // an id, which is like every number
 		}
-		n := columnName{from.Name, words, short, joined(from.Name), usualColumn(t, from.Name, source)}
+		n := columnName{from.Name, words, short, own, joined(from.Name), usualColumn(t, from.Name, source)}
 		for _, a := range aims {
 			if !fits(from, a.of) {
 				continue
@@ -172,6 +173,7 @@ type aim struct {
 type columnName struct {
 	text         string
 	words, short []string // short: without those that name the table
+	own          []string // those that name the table
 	joined       string
 	usual        string // the target column that such a name usually means
 }
@@ -182,7 +184,12 @@ func (a *aim) score(t *schema.Table, n columnName) float64 {
 	if n.usual == c.LogicalName {
 		score = 0.95
 	}
-	if !a.aside || strings.EqualFold(n.text, c.LogicalName) {
+	if slices.Equal(n.words, []string{"number"}) {
+		// A number is that of its table, an id is none; either is like every other number.
+		if !isID(n.text) && !strings.EqualFold(n.text, "id") && slices.Equal(without(a.name, n.own), n.words) {
+			score = max(score, 0.9)
+		}
+	} else if !a.aside || strings.EqualFold(n.text, c.LogicalName) {
 		score = max(score, likeness(n.words, a.name), likeness(n.words, a.display), 0.9*likeness(n.short, a.name))
 	}
 	if c.LogicalName == t.PrimaryName {
@@ -380,6 +387,9 @@ func Alike(a, b string) float64 { return likeness(wordsOf(bare(a)), wordsOf(bare
 // itself, not counting that both are ids.
 func KeyAlike(name, source, key string) float64 {
 	words := without(wordsOf(name), []string{"number"})
+	if slices.Equal(words, []string{"number"}) {
+		return 0 // an id that says not of what: each source has one
+	}
 	return max(likeness(words, without(wordsOf(key), []string{"number"})), likeness(words, wordsOf(source)))
 }
 

@@ -178,3 +178,31 @@ func TestGuessOptionByLetterAndYes(t *testing.T) {
 		}
 	}
 }
+
+// TestGuessNumbers: an id that says not of what is like no number and no reference, a number is
+// that of its table; an address alone is nobody's.
+func TestGuessNumbers(t *testing.T) {
+	var cols []*schema.Column
+	for _, n := range []string{"accountid", "name", "sic", "accountnumber", "address1_line1", "address1_city", "address1_postalcode"} {
+		cols = append(cols, &schema.Column{LogicalName: n, DisplayName: map[string]string{"sic": "SIC Code"}[n], Type: schema.Text})
+	}
+	s, err := schema.New([]*schema.Table{{LogicalName: "account", SchemaName: "Account", PrimaryID: "accountid", PrimaryName: "name", Columns: cols}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"id": "", "Id": "", "number": "accountnumber", "Nr": "accountnumber", "customer_no": "accountnumber", "sic_code": "sic"} {
+		g := GuessColumns(s.Table("account"), "vendors", named(name))[name]
+		if got := ""; g.Column != nil && g.Column.LogicalName != want || g.Column == nil && want != got {
+			t.Errorf("%s: %+v, want %q", name, g.Column, want)
+		}
+	}
+	if a := KeyAlike("id", "vendors", "id"); a != 0 {
+		t.Errorf("an id is %v like another's", a)
+	}
+	if a := KeyAlike("vendor_id", "vendors", "id"); a < 0.9 {
+		t.Errorf("a vendor's id is %v like a vendor's", a)
+	}
+	if got := GuessTables(s, "places", named("id", "line1", "city", "zip")); len(got) != 0 {
+		t.Errorf("an address is taken for %+v", got[0])
+	}
+}
