@@ -164,7 +164,7 @@ func (b *builder) column(c mapping.Column) {
 		}
 	case schema.Choices:
 		if len(c.Options) > 0 {
-			b.add(Choice, name, fmt.Sprintf(`len(list_filter(string_split(%s, ','), x -> TRY_CAST(x AS INTEGER) IS NULL OR TRY_CAST(x AS INTEGER) NOT IN (%s))) > 0`, col, optionList(c.Options)),
+			b.add(Choice, name, someOption(col, c.Options),
 				fmt.Sprintf("%s || ' has a value that is not an option; known are %s'", col, optionList(c.Options)))
 		}
 		b.add(Choice, name, fmt.Sprintf("len(string_split(%s, ',')) > %d", col, maxSelections), fmt.Sprintf("'more than %d options are selected'", maxSelections))
@@ -202,6 +202,11 @@ func units(col string) string {
 // count all the same.
 func tooLong(col string, limit int) string {
 	return fmt.Sprintf("CASE WHEN strlen(%[1]s) > %[2]d THEN %[3]s > %[2]d ELSE false END", col, limit, units(col))
+}
+
+// someOption holds where one of several selected values is no option.
+func someOption(col string, options []schema.Option) string {
+	return fmt.Sprintf("len(list_filter(string_split(%s, ','), x -> TRY_CAST(x AS INTEGER) IS NULL OR TRY_CAST(x AS INTEGER) NOT IN (%s))) > 0", col, optionList(options))
 }
 
 func noOption(col string, options []schema.Option) string {

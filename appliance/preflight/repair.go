@@ -3,6 +3,7 @@ package preflight
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -126,10 +127,18 @@ func (r *repairer) tooLong(p Policy) error {
 }
 
 func (r *repairer) notOption(p Policy) error {
-	if p.NotOption == "" || p.NotOption == KeepHold || len(r.c.Options) == 0 || r.c.Type != schema.Choice {
+	if p.NotOption == "" || p.NotOption == KeepHold || len(r.c.Options) == 0 {
 		return nil
 	}
-	bad := noOption(r.col, r.c.Options)
+	bad := ""
+	switch r.c.Type {
+	case schema.Choice, schema.State, schema.Status:
+		bad = noOption(r.col, r.c.Options)
+	case schema.Choices:
+		bad = someOption(r.col, r.c.Options)
+	default:
+		return nil
+	}
 	if p.NotOption == Blank {
 		r.add(bad, "NULL", r.col+" || ' is not an option: left empty'")
 		return nil
@@ -207,6 +216,13 @@ func valueOf(c mapping.Column, value string) (string, error) {
 		}
 		if len(c.Options) > 0 && c.Option(int32(n)) == nil {
 			return "", fmt.Errorf("%s is not an option; known are %s", value, optionList(c.Options))
+		}
+	case schema.Choices:
+		for part := range strings.SplitSeq(value, ",") {
+			n, err := strconv.ParseInt(strings.TrimSpace(part), 10, 32)
+			if err != nil || len(c.Options) > 0 && c.Option(int32(n)) == nil {
+				return "", fmt.Errorf("%q is not the number of an option; known are %s", part, optionList(c.Options))
+			}
 		}
 	case schema.Integer, schema.BigInt, schema.Decimal, schema.Float, schema.Money:
 		if _, err := strconv.ParseFloat(value, 64); err != nil {
