@@ -38,7 +38,7 @@ type LoadResult struct {
 	Version int           `json:"version"`
 	Summary Counts        `json:"summary"`
 	Tables  []TableStatus `json:"tables"`
-	Sent    int64         `json:"sent"` // records with an outcome in this run
+	Sent    int64         `json:"sent"` // operations with an outcome in this run: a record counts once for each of its passes
 	Failed  int64         `json:"failed"`
 	Bytes   int64         `json:"bytes"` // of the bodies of the requests that wrote
 	// Kept is how many records kept a value that somebody gave them in the target, by table and column.
@@ -51,7 +51,7 @@ type LoadResult struct {
 
 // did is what a load did, in words.
 func (r LoadResult) did() string {
-	return fmt.Sprintf("%s sent, %d failed", progress.Counted(r.Sent, "record"), r.Failed)
+	return fmt.Sprintf("%s, %d failed", progress.Counted(r.Sent, "operation"), r.Failed)
 }
 
 // Load sends what waits, until nothing does. When drain ends it finishes what is

@@ -96,7 +96,7 @@ func printDelta(env *Env, r appliance.DeltaResult) {
 	case l != nil:
 		env.say("")
 		printCounts(env, l.Tables, l.Summary)
-		env.say("\n%s sent in %s, %s; %s failed", progress.Counted(l.Sent, "record"), duration(l.Seconds), size(l.Bytes), count(l.Failed))
+		env.say("\n%s in %s, %s; %s failed", progress.Counted(l.Sent, "operation"), duration(l.Seconds), size(l.Bytes), count(l.Failed))
 		printKept(env, *l)
 		printNext(env, l.Summary)
 	case r.Waiting == 0:

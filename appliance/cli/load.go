@@ -93,7 +93,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 		}
 	} else {
 		printCounts(env, r.Tables, r.Summary)
-		env.say("\n%s sent in %s", progress.Counted(r.Sent, "record"), duration(r.Seconds))
+		env.say("\n%s in %s", progress.Counted(r.Sent, "operation"), duration(r.Seconds))
 		printKept(env, r)
 		printNext(env, r.Summary)
 	}

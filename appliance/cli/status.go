@@ -138,7 +138,7 @@ func whatRuns(s appliance.Status) []string {
 	if r.End == nil {
 		return append(out, fmt.Sprintf("the last %[1]s, begun %[2]s, was killed; dvmigrate %[1]s looks up what was in flight and goes on", r.Command, at(r.Start)))
 	}
-	out = append(out, fmt.Sprintf("last %s: %s, %s, %s", r.Command, at(r.Start), progress.Counted(r.Records, "record"), firstLine(r.Note)))
+	out = append(out, fmt.Sprintf("last %s: %s, %s, %s", r.Command, at(r.Start), progress.Counted(r.Records, "operation"), firstLine(r.Note)))
 	if n := s.Summary.InFlight; n > 0 {
 		out = append(out, fmt.Sprintf("it did not learn what became of %s in flight; dvmigrate %s looks it up and goes on", progress.Counted(n, "record"), r.Command))
 	}

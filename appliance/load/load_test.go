@@ -82,6 +82,7 @@ func TestOneBadRowCostsOnlyItself(t *testing.T) {
 	long := strings.Repeat("x", 161)
 	nowhere := [16]byte{15: 9}
 	plugin := emulator.Fault{Kind: emulator.FaultPlugin, Table: "contact", Column: "lastname", Value: regexp.MustCompile("^Bad")}
+	oneByOne := settings(load.Settings{Batch: 100, Parallel: 1}) // of two rows with one key the first to arrive has it
 	type bad struct {
 		table string
 		seq   int
@@ -94,18 +95,18 @@ func TestOneBadRowCostsOnlyItself(t *testing.T) {
 	}{
 		{"a text that is too long", []setting{changed(map[string]any{"account.name.166": long})}, []bad{{"account", 166, load.ClassValue}}},
 		{"a number out of range", []setting{changed(map[string]any{"account.numberofemployees.101": -1})}, []bad{{"account", 101, load.ClassValue}}},
-		{"an alternate key that is taken", []setting{changed(map[string]any{"account.accountnumber.150": "N-00007"})}, []bad{{"account", 150, load.ClassDuplicate}}},
+		{"an alternate key that is taken", []setting{oneByOne, changed(map[string]any{"account.accountnumber.150": "N-00007"})}, []bad{{"account", 150, load.ClassDuplicate}}},
 		{"refused by a plug-in", []setting{changed(map[string]any{"contact.lastname.193": "Bad"}), faults(plugin)}, []bad{{"contact", 193, load.ClassPlugin}}},
 		{"a lookup to a record that is not there", []setting{changed(map[string]any{"contact.parentcustomerid.194": nowhere})}, []bad{{"contact", 194, load.ClassLookup}}},
 		{"in a table without bulk requests", []setting{changed(map[string]any{"product.name.9": long})}, []bad{{"product", 9, load.ClassValue}}},
 		{"a deferred lookup that leads nowhere", []setting{changed(map[string]any{"account.primarycontactid.77": nowhere})}, []bad{{"account", 77, load.ClassLookup}}},
 		{"a status that does not go with the state", []setting{changed(map[string]any{"account.statuscode.183": 1})}, []bad{{"account", 183, load.ClassState}}},
 		{"a link to a record that is not there", []setting{changed(map[string]any{"contactleads.leadid.5": nowhere})}, []bad{{"contactleads", 5, load.ClassLookup}}},
-		{"several of them", []setting{changed(map[string]any{"account.name.199": long, "account.name.110": long, "account.accountnumber.151": "N-00007", "contact.lastname.193": "Bad"}), faults(plugin)},
+		{"several of them", []setting{oneByOne, changed(map[string]any{"account.name.199": long, "account.name.110": long, "account.accountnumber.151": "N-00007", "contact.lastname.193": "Bad"}), faults(plugin)},
 			[]bad{{"account", 110, load.ClassValue}, {"account", 151, load.ClassDuplicate}, {"account", 199, load.ClassValue}, {"contact", 193, load.ClassPlugin}}},
 	} {
 		story(t, c.name, func(t *testing.T) {
-			w := newWorld(t, n, append(c.set, settings(load.Settings{Batch: 100}))...)
+			w := newWorld(t, n, append([]setting{settings(load.Settings{Batch: 100})}, c.set...)...)
 			w.mustRun()
 			w.wantLoaded()
 			var got []bad
