@@ -467,8 +467,12 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 				return fmt.Errorf("look for records of %s below those of %s: %w", child.Name, r.Target, err)
 			}
 			if found := found.Len(); found > 0 {
-				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; add --table %s, or their keys%s",
-					child.Name, r.Target, r.Column, found, child.Name, notKnown(sets[child.Name]))
+				todo := fmt.Sprintf("add --table %s, or their keys", child.Name)
+				if !n.Keyed && slices.Contains(n.Tables, child.Name) {
+					todo = fmt.Sprintf("an earlier generation made them, and they point there since: take that one back, too (--generation), or leave %s out (--table names the others)", r.Target)
+				}
+				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; %s%s",
+					child.Name, r.Target, r.Column, found, todo, notKnown(sets[child.Name]))
 			}
 		}
 	}
