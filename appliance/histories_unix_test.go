@@ -380,6 +380,7 @@ func (h *history) lose() {
 
 // rollback takes the last generation back, or all; what it took back waits for a load.
 func (h *history) rollback() {
+	h.snaps = nil // those before say that the target has what is taken back, which a load takes for an emptied target and asks
 	p := h.open(Loading)
 	defer p.Close()
 	h.finish(p)
