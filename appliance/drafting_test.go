@@ -11,20 +11,27 @@ import (
 	"dvmigrate/duckstage"
 )
 
+// stagedOffline stages a project of these files, which knows no environment.
+func stagedOffline(t *testing.T, files map[string]string) *Project {
+	t.Helper()
+	p, err := Open(t.Context(), otherProject(t, "http://127.0.0.1:1", nil, files), Staging, Options{Env: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // drafted is what a draft writes from files, against the sample's schema.
 func drafted(t *testing.T, settings string, files map[string]string) (d Draft, text func(name string) string) {
 	t.Helper()
 	files["migration.yaml"] = "version: 1\nname: x\ntarget: {auth: none}\n" + settings
-	dir := otherProject(t, "http://127.0.0.1:1", nil, files)
-	p, err := Open(t.Context(), dir, Staging, Options{Env: func(string) (string, bool) { return "", false }})
+	p := stagedOffline(t, files)
+	d, err := p.Draft(t.Context(), func(string, float64) {})
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
-		t.Fatal(err)
-	}
-	if d, err = p.Draft(t.Context(), func(string, float64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if len(d.Faults) > 0 {
@@ -32,7 +39,7 @@ func drafted(t *testing.T, settings string, files map[string]string) (d Draft, t
 	}
 	return d, func(name string) string {
 		t.Helper()
-		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		data, err := os.ReadFile(filepath.Join(p.Config.Dir, filepath.FromSlash(name)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,28 +1,19 @@
 package ingest
 
 import (
-	"database/sql"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"modernc.org/sqlite"
 )
 
 // TestKeysOfSQLite reads by keys whose columns hold values of any type, nulls among them, in
 // ranges: each row comes once.
 func TestKeysOfSQLite(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
+	dir, db := newSQLite(t)
 	const lines = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999) "
 	s := newStage(t)
 	for _, c := range []struct {

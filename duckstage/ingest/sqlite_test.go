@@ -12,12 +12,7 @@ import (
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
+	dir, db := newSQLite(t)
 	if _, err := db.Exec(`CREATE TABLE kinds (id INTEGER PRIMARY KEY, name TEXT, amount DECIMAL(12,2), ratio REAL, active BOOLEAN, born DATE, seen DATETIME, raw BLOB);
 		INSERT INTO kinds VALUES (1, 'ü', 12.5, 0.25, 1, '2024-02-29', '2024-02-29 12:00:00', x'00ff'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
 			(3, 'b', 'n/a', 1, 0, '2024-01-01', '2024-01-01', x''), (4, 'c', 1, 1, 'yes', '2024-01-01', '2024-01-01', x''), (9223372036854775807, 5, '3.10', 2, 0, NULL, NULL, NULL)`); err != nil {
@@ -54,18 +49,25 @@ func TestSQLite(t *testing.T) {
 	}
 }
 
+// newSQLite makes an empty database, shop.db in a folder of its own.
+func newSQLite(t *testing.T) (dir string, db *sql.DB) {
+	t.Helper()
+	dir = t.TempDir()
+	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db = sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	return dir, db
+}
+
 // TestSQLiteTextsOfAnyBytes: a text that is not UTF-8, and one that is cut in the midst of a letter
 // for the message, set their rows aside and do not end the reading. Numbers among texts are
 // written as people do.
 func TestSQLiteTextsOfAnyBytes(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
+	dir, db := newSQLite(t)
 	if _, err := db.Exec(`CREATE TABLE odd (id INTEGER PRIMARY KEY, name TEXT, born DATE, n INTEGER, any);
 		INSERT INTO odd VALUES (1, CAST(x'4bff' AS TEXT), NULL, 1, NULL), (2, 'a' || char(0) || 'b', NULL, 2, 99999999.99), (3, 'c', NULL, ?, 1e300)`, "x"+strings.Repeat("ü", 150)); err != nil {
 		t.Fatal(err)

@@ -1,14 +1,11 @@
 package ingest
 
 import (
-	"database/sql"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"modernc.org/sqlite"
 
 	"dvmigrate/duckstage"
 )
@@ -55,13 +52,7 @@ func (m *marked) read(t *testing.T) (rows []string, notes string) {
 // where they are installed.
 func TestWatermark(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	connector, err := sqlite.NewConnector("file:" + filepath.ToSlash(filepath.Join(dir, "shop.db")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
+	dir, db := newSQLite(t)
 	m := &marked{s: newStage(t), src: Source{Name: "orders", Dir: dir, Database: &Database{Kind: SQLite, DSN: "shop.db", Table: "bookings", Key: []string{"id"}}, Feed: Feed{Key: []string{"id"}, Watermark: "Changed"}},
 		exec: func(statements string) {
 			t.Helper()
