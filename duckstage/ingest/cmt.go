@@ -30,10 +30,11 @@ type section struct {
 
 // packageTable is a table of a package's schema, or a relationship.
 type packageTable struct {
-	name   string
-	fields []packageField
-	ends   [2]string // of a relationship: the columns of its two ends
-	source string    // of a relationship: the table that its first end is of
+	name    string
+	primary string // its id's column; a record has that as an attribute, too
+	fields  []packageField
+	ends    [2]string // of a relationship: the columns of its two ends
+	source  string    // of a relationship: the table that its first end is of
 
 	seen map[[2]string]bool // links that have been read
 }
@@ -42,6 +43,7 @@ type packageTable struct {
 type packageField struct {
 	name, kind string
 	at         int // its column
+	beside     int // of a lookup or a file: the first of the columns that say more of it
 }
 
 func openPackages(inputs []input) (supply, error) {
@@ -83,13 +85,15 @@ func (p *packages) open(in input, name string, from section, read func(*xml.Deco
 // packageSchema is data_schema.xml.
 type packageSchema struct {
 	Entities []struct {
-		Name    string `xml:"name,attr"`
-		Primary string `xml:"primaryidfield,attr"`
-		Fields  []struct {
-			Name string `xml:"name,attr"`
-			Type string `xml:"type,attr"`
-		} `xml:"fields>field"`
+		Name    string               `xml:"name,attr"`
+		Primary string               `xml:"primaryidfield,attr"`
+		Fields  []packageSchemaField `xml:"fields>field"`
 	} `xml:"entity"`
+}
+
+type packageSchemaField struct {
+	Name string `xml:"name,attr"`
+	Type string `xml:"type,attr"`
 }
 
 // relations reads the schemas, and the data once for the relationships that have links.
@@ -104,9 +108,12 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 		for _, e := range s.Entities {
 			t := tables[e.Name]
 			if t == nil {
-				t = &packageTable{name: e.Name}
+				t = &packageTable{name: e.Name, primary: e.Primary}
 				tables[e.Name] = t
 				p.kinds = append(p.kinds, t)
+			}
+			if e.Primary != "" { // which the tool writes, and packages made by hand may lack
+				e.Fields = append(e.Fields, packageSchemaField{e.Primary, "guid"})
 			}
 			for _, f := range e.Fields {
 				if !slices.ContainsFunc(t.fields, func(k packageField) bool { return k.name == f.Name }) {
@@ -123,6 +130,9 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 	}
 	for _, t := range p.kinds {
 		out = append(out, p.relation(src.Name, t))
+		if slices.ContainsFunc(t.fields, isParties) {
+			out = append(out, p.partiesRelation(src.Name, t))
+		}
 	}
 	return out, nil
 }
@@ -131,7 +141,7 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 // the schema lacks.
 func (p *packages) findLinks(ctx context.Context, d *xml.Decoder, in int, tables, links map[string]*packageTable) error {
 	table, here := "", section{}
-	return eachStart(ctx, d, "", func(e xml.StartElement) error {
+	return eachStart(ctx, d, func(e xml.StartElement) error {
 		switch e.Name.Local {
 		case "entity":
 			table = attribute(e, "name")
@@ -149,7 +159,10 @@ func (p *packages) findLinks(ctx context.Context, d *xml.Decoder, in int, tables
 			if links[name] != nil {
 				return nil
 			}
-			l := &packageTable{name: name, source: table, ends: [2]string{table + "id", attribute(e, "targetentitynameidfield")}}
+			l := &packageTable{name: name, source: table, ends: [2]string{tables[table].primary, attribute(e, "targetentitynameidfield")}}
+			if l.ends[0] == "" {
+				l.ends[0] = table + "id"
+			}
 			if l.ends[1] == "" {
 				l.ends[1] = attribute(e, "targetentityname") + "id"
 			}
@@ -179,39 +192,48 @@ const packageTime = `coalesce(try_strptime(%s, ['%m/%d/%Y %I:%M:%S %p', '%m/%d/%
 // relation makes the relation of a table or a relationship.
 func (p *packages) relation(source string, t *packageTable) *relation {
 	rel := &relation{name: source + "_" + t.name}
-	add := func(name, typ, what, expr string) int {
-		rel.fields = append(rel.fields, field{name: name, stored: "VARCHAR", typ: typ, what: what, expr: expr})
-		return len(rel.fields) - 1
-	}
 	read := p.readTable
 	if t.source != "" {
-		add(t.ends[0], "UUID", "a GUID", "")
-		add(t.ends[1], "UUID", "a GUID", "")
+		rel.add(t.ends[0], "UUID", "a GUID", "")
+		rel.add(t.ends[1], "UUID", "a GUID", "")
 		read = p.readLinks
 	}
 	for i := range t.fields {
 		f := &t.fields[i]
 		kind := packageTypes[f.kind]
 		switch {
+		case isParties(*f): // a relation of their own
 		case kind.typ == "":
-			f.at = add(f.name, "VARCHAR", "", "")
+			f.at = rel.add(f.name, "VARCHAR", "", "")
 		case kind.typ == "TIMESTAMP":
-			f.at = add(f.name, kind.typ, kind.what, packageTime)
+			f.at = rel.add(f.name, kind.typ, kind.what, packageTime)
 		default:
-			f.at = add(f.name, kind.typ, kind.what, "")
+			f.at = rel.add(f.name, kind.typ, kind.what, "")
 		}
 	}
-	for i := range t.fields { // lookups: what they point to, and its name for who must find it again
-		if f := &t.fields[i]; isReference(f.kind) {
-			add(f.name+"_table", "VARCHAR", "", "")
-			add(f.name+"_label", "VARCHAR", "", "")
+	for i := range t.fields { // what the tool writes beside the value
+		f := &t.fields[i]
+		switch {
+		case isReference(f.kind): // what it points to, and its name for who must find it again
+			f.beside = rel.add(f.name+"_table", "VARCHAR", "", "")
+			rel.add(f.name+"_label", "VARCHAR", "", "")
+		case holdsFile(f.kind):
+			f.beside = rel.add(f.name+"_filename", "VARCHAR", "", "")
 		}
 	}
 	key := t.name
 	if t.source != "" {
 		key = "link " + t.name
+	} else if t.primary != "" {
+		rel.key = []string{t.primary}
 	}
-	rel.parts = []part{{label: t.name, read: func(ctx context.Context, _ int, out *sink) error {
+	rel.parts = p.parts(key, t, read)
+	return rel
+}
+
+// parts reads all sections of a table, one after the other.
+func (p *packages) parts(key string, t *packageTable, read func(context.Context, *xml.Decoder, *packageTable, string, *sink) error) []part {
+	return []part{{label: t.name, read: func(ctx context.Context, _ int, out *sink) error {
 		for _, at := range p.at[key] {
 			out.shown = p.inputs[at.in].shown
 			err := p.open(p.inputs[at.in], "data.xml", at, func(d *xml.Decoder) error { return read(ctx, d, t, at.table, out) })
@@ -221,31 +243,46 @@ func (p *packages) relation(source string, t *packageTable) *relation {
 		}
 		return nil
 	}}}
-	return rel
+}
+
+// add adds a column that is read as text, and gives its number.
+func (rel *relation) add(name, typ, what, expr string) int {
+	rel.fields = append(rel.fields, field{name: name, stored: "VARCHAR", typ: typ, what: what, expr: expr})
+	return len(rel.fields) - 1
 }
 
 func isReference(kind string) bool {
 	return kind == "entityreference" || kind == "owner" || kind == "customer" || kind == "lookup"
 }
 
+// holdsFile tells a file column: its value is the id of a file in the package's folder files,
+// called <id>.bin.
+func holdsFile(kind string) bool { return kind == "filedata" || kind == "file" }
+
+// packageCell is a value as the package has it; where it has none, set is false.
+type packageCell struct {
+	text string
+	set  bool
+}
+
 // readTable reads the records of one table.
 func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTable, _ string, out *sink) error {
 	at := map[string]*packageField{}
-	reference := map[string]int{} // the column after which table and label of a lookup stand
-	n := len(t.fields)
+	n := 0
 	for i := range t.fields {
 		f := &t.fields[i]
 		at[f.name] = f
-		if isReference(f.kind) {
-			reference[f.name] = n
+		switch {
+		case isParties(*f):
+		case isReference(f.kind):
+			n += 3
+		case holdsFile(f.kind):
 			n += 2
+		default:
+			n++
 		}
 	}
-	type cell struct {
-		text string
-		set  bool
-	}
-	row := make([]cell, n)
+	row := make([]packageCell, n)
 	filled := false
 	flush := func() error {
 		if !filled {
@@ -262,11 +299,15 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 		filled = false
 		return out.end()
 	}
-	err := eachStart(ctx, d, "entity", func(e xml.StartElement) error {
+	err := eachRecord(ctx, d, func(e xml.StartElement, depth int) error {
 		switch {
+		case depth > 0: // of a party
 		case e.Name.Local == "record":
 			err := flush()
 			filled = true
+			if f := at[t.primary]; f != nil {
+				row[f.at] = packageCell{attribute(e, "id"), true}
+			}
 			return err
 		case e.Name.Local == "m2mrelationships":
 			err := flush()
@@ -277,13 +318,26 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 			if f == nil {
 				return fmt.Errorf("field %q of table %s is not in data_schema.xml", name, t.name)
 			}
-			row[f.at] = cell{attribute(e, "value"), true}
-			if k, ok := reference[name]; ok {
-				row[k], row[k+1] = cell{attribute(e, "lookupentity"), true}, cell{attribute(e, "lookupentityname"), true}
+			if isParties(*f) {
+				return nil
+			}
+			value := attribute(e, "value")
+			if packageTypes[f.kind].typ == "" {
+				value = decodeText(value)
+			}
+			if name == t.primary && value == "" {
+				return nil
+			}
+			row[f.at] = packageCell{value, true}
+			switch {
+			case isReference(f.kind):
+				row[f.beside], row[f.beside+1] = packageCell{attribute(e, "lookupentity"), true}, packageCell{attribute(e, "lookupentityname"), true}
+			case holdsFile(f.kind):
+				row[f.beside] = packageCell{attribute(e, "filename"), true}
 			}
 		}
 		return nil
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -296,57 +350,76 @@ func (p *packages) readLinks(ctx context.Context, d *xml.Decoder, t *packageTabl
 	if t.seen == nil {
 		t.seen = map[[2]string]bool{}
 	}
-	from, mine := "", false
-	for n := 0; ; n++ {
-		if n&0xFFF == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		token, err := d.RawToken()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if end, ok := token.(xml.EndElement); ok && end.Name.Local == "entity" {
-			return nil
-		}
-		e, ok := token.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		switch e.Name.Local {
-		case "m2mrelationship":
-			mine, from = attribute(e, "m2mrelationshipname") == t.name, strings.ToLower(attribute(e, "sourceid"))
-		case "targetid":
-			if !mine {
-				continue
+	from, mine, here := "", false, false
+	return eachToken(ctx, d, func(token xml.Token) (bool, error) {
+		switch e := token.(type) {
+		case xml.EndElement:
+			here = false
+			return e.Name.Local == "entity", nil
+		case xml.StartElement:
+			here = mine && e.Name.Local == "targetid"
+			if e.Name.Local == "m2mrelationship" {
+				mine, from = attribute(e, "m2mrelationshipname") == t.name, strings.ToLower(attribute(e, "sourceid"))
 			}
-			text, err := d.RawToken()
-			if err != nil {
-				return err
+		case xml.CharData:
+			if !here {
+				return false, nil
 			}
-			chars, _ := text.(xml.CharData)
-			to := string(chars)
-			link := [2]string{from, strings.ToLower(strings.TrimSpace(to))}
+			link := [2]string{from, strings.ToLower(strings.TrimSpace(string(e)))}
 			if table != t.source {
 				link[0], link[1] = link[1], link[0]
 			}
 			if t.seen[link] {
-				continue
+				return false, nil
 			}
 			t.seen[link] = true
 			out.cell(0).AppendText(link[0])
 			out.cell(1).AppendText(link[1])
-			if err := out.end(); err != nil {
-				return err
-			}
+			return false, out.end()
 		}
-	}
+		return false, nil
+	})
 }
 
-// eachStart calls fn with every element that begins, up to the end of one called until.
-func eachStart(ctx context.Context, d *xml.Decoder, until string, fn func(xml.StartElement) error) error {
+// eachStart calls fn with every element that begins.
+func eachStart(ctx context.Context, d *xml.Decoder, fn func(xml.StartElement) error) error {
+	return eachToken(ctx, d, func(token xml.Token) (bool, error) {
+		if e, ok := token.(xml.StartElement); ok {
+			return false, fn(e)
+		}
+		return false, nil
+	})
+}
+
+// eachRecord calls start with every element of a table's section that begins, and how many
+// fields it lies within, and end, if there is one, with every one but a field that ends there.
+func eachRecord(ctx context.Context, d *xml.Decoder, start func(e xml.StartElement, depth int) error, end func(depth int) error) error {
+	depth := 0
+	return eachToken(ctx, d, func(token xml.Token) (bool, error) {
+		switch e := token.(type) {
+		case xml.StartElement:
+			if err := start(e, depth); err != nil {
+				return false, err
+			}
+			if e.Name.Local == "field" {
+				depth++
+			}
+		case xml.EndElement:
+			switch {
+			case e.Name.Local == "entity":
+				return true, nil
+			case e.Name.Local == "field":
+				depth--
+			case end != nil:
+				return false, end(depth)
+			}
+		}
+		return false, nil
+	})
+}
+
+// eachToken calls fn with every token, up to the one at which it says that it is the last.
+func eachToken(ctx context.Context, d *xml.Decoder, fn func(xml.Token) (last bool, err error)) error {
 	for n := 0; ; n++ {
 		if n&0xFFF == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -358,15 +431,8 @@ func eachStart(ctx context.Context, d *xml.Decoder, until string, fn func(xml.St
 		if err != nil {
 			return err
 		}
-		switch e := token.(type) {
-		case xml.StartElement:
-			if err := fn(e); err != nil {
-				return err
-			}
-		case xml.EndElement:
-			if e.Name.Local == until {
-				return nil
-			}
+		if last, err := fn(token); last || err != nil {
+			return err
 		}
 	}
 }

@@ -58,14 +58,14 @@ func TestPackage(t *testing.T) {
 		t.Error(diff)
 	}
 	got := table(t, s, "SELECT aid, name, owner, owner_table, owner_label, \"on\", ok, price, typeof(price), dm_source FROM source.p_a")
-	if diff := cmp.Diff([]string{"11111111-0000-0000-0000-000000000001|x &#xA; y|22222222-0000-0000-0000-000000000001|systemuser|Ann|2019-04-04 19:22:50|true|1.0000000000|DECIMAL(28,10)|p",
+	if diff := cmp.Diff([]string{"11111111-0000-0000-0000-000000000001|x \n y|22222222-0000-0000-0000-000000000001|systemuser|Ann|2019-04-04 19:22:50|true|1.0000000000|DECIMAL(28,10)|p",
 		"11111111-0000-0000-0000-000000000002|2019-04-04 19:22:50.123456|DECIMAL(28,10)|p"}, got); diff != "" {
 		t.Error(diff)
 	}
 	if got := table(t, s, "SELECT aid, bid FROM source.p_a_b"); len(got) != 2 || got[1] != "11111111-0000-0000-0000-000000000001|33333333-0000-0000-0000-000000000002" {
 		t.Errorf("links = %v", got)
 	}
-	if got := table(t, s, "SELECT source, file, message FROM dm.rejects"); len(got) != 1 || got[0] != `p_a|p.zip|column on: "13/13/2019" is not a date such as 4/4/2019 7:22:50 PM or 2019-04-04T19:22:50.0000000Z` {
+	if got := table(t, s, "SELECT source, file, message FROM dm.rejects"); len(got) != 1 || got[0] != `p_a|p.zip|key 11111111-0000-0000-0000-000000000003: column on: "13/13/2019" is not a date such as 4/4/2019 7:22:50 PM or 2019-04-04T19:22:50.0000000Z` {
 		t.Errorf("rejects = %v", got)
 	}
 	// A package that no longer has a relationship leaves none behind.
@@ -76,6 +76,43 @@ func TestPackage(t *testing.T) {
 	}
 	if err := Preview(t.Context(), s, Source{Name: "q", Dir: dir, Paths: []string{"p.zip"}, Format: CMT}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPackageOfActivities: texts are encoded for HTML, labels are not; parties have fields of
+// their own within a field; a file column has its file's name beside its id; a record's
+// id counts where the field of it is missing, and names the row in a message.
+func TestPackageOfActivities(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	const schema = `<entities><entity name="email" primaryidfield="activityid"><fields><field name="subject" type="string"/><field name="from" type="partylist"/><field name="to" type="partylist"/>
+		<field name="x_doc" type="filedata"/><field name="regardingobjectid" type="entityreference"/><field name="prioritycode" type="optionsetvalue"/></fields></entity></entities>`
+	const data = `<entities><entity name="email"><records>
+	<record id="10000000-0000-0000-0000-000000000001"><field name="subject" value="Caf&amp;#233; &amp;amp; &amp;lt;b&amp;gt; &amp;amp;amp;"/>
+		<field name="from" value="" lookupentity="" lookupentityname=""><activitypointerrecords id="20000000-0000-0000-0000-000000000001"><field name="activityid" value="10000000-0000-0000-0000-000000000001" lookupentity="activitypointer"/><field name="partyid" value="30000000-0000-0000-0000-000000000001" lookupentity="systemuser" lookupentityname="Ann &amp; Bob"/><field name="participationtypemask" value="1"/></activitypointerrecords></field>
+		<field name="to" value=""><activitypointerrecords id="20000000-0000-0000-0000-000000000002"><field name="partyid" value="30000000-0000-0000-0000-000000000002" lookupentity="contact"/></activitypointerrecords><activitypointerrecords id="20000000-0000-0000-0000-000000000003"><field name="addressused" value="o&amp;#39;neil@x.y"/></activitypointerrecords></field>
+		<field name="x_doc" value="40000000-0000-0000-0000-000000000001" filename="plan.pdf"/><field name="regardingobjectid" value="30000000-0000-0000-0000-000000000002" lookupentity="contact" lookupentityname="R&amp;D"/></record>
+	<record id="10000000-0000-0000-0000-000000000002"><field name="subject" value="AT&amp;T said &quot;x &amp;amp; y&quot;"/></record>
+	<record id="10000000-0000-0000-0000-000000000003"><field name="prioritycode" value="high"/></record>
+	</records><m2mrelationships><m2mrelationship sourceid="10000000-0000-0000-0000-000000000001" targetentityname="b" targetentitynameidfield="bid" m2mrelationshipname="email_b"><targetids><targetid>
+		33333333-0000-0000-0000-000000000001
+	</targetid></targetids></m2mrelationship></m2mrelationships></entity></entities>`
+	dir := packed(t, "p.zip", map[string]string{"data_schema.xml": schema, "data.xml": data})
+	res := ingest(t, s, Source{Name: "p", Dir: dir, Paths: []string{"p.zip"}, Format: CMT, MaxBadLines: 1})
+	if diff := cmp.Diff([]Relation{{"p_email", 2, 1}, {"p_email_parties", 3, 0}, {"p_email_b", 1, 0}}, res.Relations); diff != "" {
+		t.Error(diff)
+	}
+	for query, want := range map[string][]string{
+		"SELECT right(activityid::VARCHAR, 1), subject, x_doc::VARCHAR, x_doc_filename, regardingobjectid_table, regardingobjectid_label FROM source.p_email": {
+			"1|Café & <b> &amp;|40000000-0000-0000-0000-000000000001|plan.pdf|contact|R&D", `2|AT&T said "x &amp; y"`},
+		`SELECT right(activityid::VARCHAR, 1), field, place, right(partyid::VARCHAR, 1), partyid_table, partyid_label, addressused FROM source.p_email_parties`: {
+			"1|from|1|1|systemuser|Ann & Bob", "1|to|1|2|contact", "1|to|2|o'neil@x.y"},
+		"SELECT right(activityid::VARCHAR, 1), right(bid::VARCHAR, 1) FROM source.p_email_b": {"1|1"},
+		"SELECT message FROM dm.rejects": {`key 10000000-0000-0000-0000-000000000003: column prioritycode: "high" is not an option's value`},
+	} {
+		if diff := cmp.Diff(want, table(t, s, query)); diff != "" {
+			t.Errorf("%s:\n%s", query, diff)
+		}
 	}
 }
 
@@ -105,8 +142,12 @@ func TestRealPackages(t *testing.T) {
 		file   string
 		tables int
 		rows   int64
-		links  int
-	}{{"education-2018.zip", 22, 7310, 14}, {"nonprofit-2018.zip", 41, 737, 0}} {
+		links  int64
+		text   string // what a text that is encoded in the file says
+	}{
+		{"education-2018.zip", 23, 7310, 14, "SELECT count(*) FROM source.edu_mshied_areaofinterest WHERE mshied_name = 'Children''s books'"},
+		{"nonprofit-2018.zip", 41, 737, 2, "SELECT least(1, count(*)) FROM source.edu_account WHERE address1_stateorprovince = 'Île-de-France'"},
+	} {
 		s := newStage(t)
 		res := ingest(t, s, Source{Name: "edu", Dir: dir, Paths: []string{c.file}, Format: CMT})
 		var records, links int64
@@ -120,8 +161,11 @@ func TestRealPackages(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d tables, %d records, %d links, %d rejected", c.file, tables, records, links, res.Rejected)
-		if records != c.rows || res.Rejected != 0 {
-			t.Errorf("%s: %d records of %d tables, %d rejected", c.file, records, tables, res.Rejected)
+		if n := table(t, s, c.text); n[0] != "1" {
+			t.Errorf("%s: %s = %s", c.file, c.text, n[0])
+		}
+		if tables != c.tables || records != c.rows || links != c.links || res.Rejected != 0 {
+			t.Errorf("%s: %d records of %d tables, %d links, %d rejected", c.file, records, tables, links, res.Rejected)
 		}
 	}
 }
