@@ -1,6 +1,9 @@
 package load
 
 import (
+	"slices"
+	"strings"
+
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
@@ -24,7 +27,7 @@ func (w *work) beforeQuery() (columns []string, from string) {
 	}
 	columns, list := []string{changedColumn}, "dm_seq, "+changedColumn
 	if w.looksFirst() {
-		for _, c := range w.encoder.StageColumns() {
+		for _, c := range w.judge.StageColumns() {
 			if c != mapping.ID {
 				was := mapping.Ident(wasPrefix + c)
 				columns, list = append(columns, was), list+", "+mapping.Ident(c)+" AS "+was
@@ -37,43 +40,68 @@ func (w *work) beforeQuery() (columns []string, from string) {
 // parts tells for the rows of one batch what of them has changed.
 type parts struct {
 	w       *work
-	known   map[string]*mapping.Part // by the names of the columns
-	whole   *mapping.Part
+	known   map[string]part // by the names of the columns
+	whole   part
 	changed *column.Vector // nil: updates carry all
-	base    *mapping.Rows  // what the columns had; nil: nobody asks
-	last    *mapping.Part
+	now     *mapping.Rows  // what the columns are to have, and
+	base    *mapping.Rows  // what they had; nil: nobody asks
+	last    part
 }
+
+// part is what of a row has changed: as far as the work sends it, and as far as changes of others
+// are told by it. In the main pass that takes in what later passes send, as a row is held before
+// anything of it is sent.
+type part struct{ sent, judged *mapping.Part }
 
 func (p *parts) begin(w *work, b *column.Batch) (err error) {
 	if !w.partial {
 		return nil
 	}
 	if p.known == nil {
-		p.w, p.known, p.whole = w, map[string]*mapping.Part{}, w.encoder.Whole()
+		p.w, p.known, p.whole = w, map[string]part{}, part{sent: w.encoder.Whole()}
+		if w.judge != nil {
+			p.whole.judged = w.judge.Whole()
+		}
 	}
 	p.changed = b.Column(changedColumn)
-	if w.looksFirst() && !w.settings.Whole {
-		p.base, err = w.encoder.RowsAs(b, wasPrefix)
+	if w.judge == nil {
+		return nil
+	}
+	if p.now, err = w.judge.Rows(b); err == nil && !w.settings.Whole {
+		p.base, err = w.judge.RowsAs(b, wasPrefix)
 	}
 	return err
 }
 
-// of is what of row i has changed; nil where updates carry all.
+// of is what of row i has changed and is sent; nil where updates carry all.
 func (p *parts) of(i int) *mapping.Part {
 	if p.changed == nil {
 		return nil
 	}
 	if p.last = p.whole; p.changed.Null(i) {
-		return p.last
+		return p.last.sent
 	}
 	names := p.changed.TextAt(i)
 	known, ok := p.known[string(names)]
 	if !ok {
-		known = p.w.encoder.Part(string(names), p.w.l.o.Plan.Deferred(p.w.table.Name))
+		known = p.w.part(string(names))
 		p.known[string(names)] = known
 	}
 	p.last = known
-	return known
+	return known.sent
+}
+
+func (w *work) part(names string) part {
+	deferred := w.l.o.Plan.Deferred(w.table.Name)
+	p := part{sent: w.encoder.Part(names, deferred)}
+	if w.judge == nil {
+		return p
+	}
+	if w.pass == ledger.Lookups {
+		names = strings.Join(slices.DeleteFunc(strings.Split(names, ","), func(name string) bool { return !slices.Contains(deferred, name) }), ",")
+	}
+	p.judged = w.judge.Part(names, nil)
+	return p
 }
 
 // owes are the passes that an update of all columns owes whatever its row has: the record may be
@@ -92,23 +120,34 @@ func (w *work) owes(action ledger.Action, part *mapping.Part) (owed uint8) {
 	return owed
 }
 
+// want is the record of what changes of others are told by, of the row last asked for; nil where the
+// record itself has all of it, or nobody asks.
+func (p *parts) want(i int) []byte {
+	if p.now == nil || p.w.pass != ledger.Main || !p.last.sent.Whole() && !p.last.sent.Later() {
+		return nil
+	}
+	p.now.Only(p.last.judged)
+	return p.now.AppendTarget(nil, i)
+}
+
 // was is the record of what the changed columns of the row last asked for had; nil where
 // that is not known or not asked.
 func (p *parts) was(i int) []byte {
-	if p.base == nil || p.last == p.whole {
+	if p.base == nil || p.last.sent.Whole() {
 		return nil
 	}
-	p.base.Only(p.last)
+	p.base.Only(p.last.judged)
 	return p.base.AppendTarget(nil, i)
 }
 
 // addPart says of the record added last what of it has changed. If that is nothing that the
-// work sends, the record has it already.
-func (j *job) addPart(p *mapping.Part, was []byte) {
+// work sends, the record has it already; but where a later pass sends something it is looked first
+// whether somebody else has changed that.
+func (j *job) addPart(p *mapping.Part, want, was []byte) {
 	i := len(j.seqs) - 1
-	j.parts, j.was = append(j.parts, p), append(j.was, was)
+	j.parts, j.want, j.was = append(j.parts, p), append(j.want, want), append(j.was, was)
 	j.owed[i] = p.Owed(j.owed[i])
-	if p.Empty() && j.results[i].result == 0 {
+	if p.Empty() && j.results[i].result == 0 && want == nil {
 		j.kept++
 		j.results[i] = outcome{result: ledger.ResultSuccess}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
@@ -30,9 +31,12 @@ const (
 // modifiedBy is how the user who changed a record last is read.
 const modifiedBy = "_modifiedby_value"
 
-// looksFirst reports whether records are read before they are updated.
+// looksFirst reports whether records are read before they are updated: by the first pass, which judges
+// also what the later ones send; and where others keep their columns, again by that of deferred lookups,
+// which some of them may be.
 func (w *work) looksFirst() bool {
-	return w.partial && w.pass == ledger.Main && w.settings.OnConflict != ConflictOverwrite && w.table.Schema.Kind != schema.Virtual
+	return w.partial && w.settings.OnConflict != ConflictOverwrite && w.table.Schema.Kind != schema.Virtual &&
+		(w.pass == ledger.Main || w.pass == ledger.Lookups && w.settings.OnConflict == ConflictMerge)
 }
 
 // meeting is one record that is compared with the target's.
@@ -49,10 +53,15 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 	met := make(map[int]meeting, len(set))
 	var ids []schema.GUID
 	var columns []string
+	var judged []int // by the first pass
 	for _, i := range set {
 		m, err := s.meeting(i)
 		if err != nil {
 			return nil, err
+		}
+		if m.was == nil && s.w.pass != ledger.Main {
+			judged = append(judged, i)
+			continue
 		}
 		for name := range m.want {
 			if !slices.Contains(columns, name) {
@@ -83,16 +92,47 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.settleBare(set)
+	}
 	rest = s.open(set)
 	if err == nil && s.w.keepsFormer() {
-		err = s.noteFormer(rest, ledger.FoundNot, had)
+		err = s.noteFormer(without(rest, judged), ledger.FoundNot, had)
+	}
+	if err == nil && s.w.keepsFormer() && len(judged) > 0 {
+		err = s.keepFormer(ctx, judged)
 	}
 	return rest, err
 }
 
+// settleBare settles the records of which nothing is sent now: what changed a later pass sends.
+func (s *sender) settleBare(set []int) error {
+	for _, i := range s.open(set) {
+		if s.w.parties && s.j.withParties(i) || s.hasFile(i) {
+			continue
+		}
+		var sent map[string]any
+		if err := decode(s.w.encoder.UpdateBody(nil, s.j.record(i)), &sent); err != nil {
+			return fmt.Errorf("read our own record: %w", err)
+		}
+		if len(sent) == 0 {
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
+		}
+	}
+	return nil
+}
+
 // meeting reads our own record.
 func (s *sender) meeting(i int) (m meeting, err error) {
-	if m.want, err = s.byReading(s.w.encoder.UpdateBody(nil, s.j.record(i))); err == nil && s.j.was[i] != nil {
+	want := s.j.want[i]
+	if want == nil {
+		want = s.j.record(i)
+	}
+	if m.want, err = s.byReading(s.w.encoder.UpdateBody(nil, want)); err == nil && len(s.j.reopens) > 0 && s.j.reopens[i] {
+		delete(m.want, "statecode") // it is ours, and reopen judges it
+		delete(m.want, "statuscode")
+	}
+	if err == nil && s.j.was[i] != nil {
 		m.was, err = s.byReading(s.w.encoder.UpdateBody(nil, s.j.was[i]))
 	}
 	return m, err
@@ -107,13 +147,36 @@ func (s *sender) changedByOthers(m meeting, have map[string]any) (columns []stri
 		}
 	}
 	for name, v := range m.want {
-		if s.sameStored(name, v, have[name]) || m.was != nil && s.sameStored(name, m.was[name], have[name]) {
+		if s.sameStored(name, v, have[name]) || m.was != nil && (s.sameStored(name, m.was[name], have[name]) || m.was[name] == nil && s.byItself(name, have)) {
 			continue
 		}
 		columns = append(columns, name)
 	}
 	slices.Sort(columns)
 	return columns
+}
+
+// byItself reports whether a column has what the service gives a record by itself, where nothing was said: the
+// default, the first state, the user who loads as the owner, and in what else it gives, what nobody changed
+// since a user of ours did.
+func (s *sender) byItself(name string, have map[string]any) bool {
+	c := s.w.table.Schema.Column(plainName(name))
+	if c == nil || have[name] == nil {
+		return false
+	}
+	n, number := have[name].(json.Number)
+	switch c.Type {
+	case schema.State:
+		return sameValue(json.Number("0"), have[name])
+	case schema.Status:
+		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
+	case schema.YesNo:
+		return have[name] == (c.Default != nil && *c.Default == 1)
+	case schema.Choice:
+		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
+	}
+	_, told := have[modifiedBy]
+	return told && (len(s.l.o.Ours) == 0 || !s.l.changedBy(have))
 }
 
 // sameStored is sameValue as far as the column keeps values apart: it rounds numbers to its
@@ -132,22 +195,37 @@ func (s *sender) sameStored(name string, want, have any) bool {
 		h, ok := have.(json.Number)
 		a, okA := new(big.Rat).SetString(w.String())
 		b, okB := new(big.Rat).SetString(h.String())
-		if !ok || !okA || !okB || c == nil || c.Precision == nil {
+		if !ok || !okA || !okB || c == nil {
 			return false
 		}
-		half := new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Mul(big.NewInt(2), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(*c.Precision, 0))), nil)))
+		digits := digitsOf(c, h.String())
+		half := new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Mul(big.NewInt(2), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil)))
 		return a.Sub(a, b).Abs(a).Cmp(half) <= 0
 	}
 	return false
 }
 
+// digitsOf is to how many digits after the point a value that came back was rounded. Where the schema does not
+// say (of money it is the organisation's or the currency's, dataverse-web-api.md 4.3), these are they that
+// came, but no fewer than two.
+func digitsOf(c *schema.Column, came string) int {
+	if c.Precision != nil && (c.Type != schema.Money || c.PrecisionSource == 0) {
+		return max(*c.Precision, 0)
+	}
+	_, fraction, _ := strings.Cut(came, ".")
+	return max(len(strings.TrimRight(fraction, "0")), 2)
+}
+
 // conflict decides about a record of which somebody else has changed these columns.
 func (s *sender) conflict(i int, m meeting, have map[string]any, changed []string) error {
 	if s.w.settings.OnConflict == ConflictMerge && m.was != nil {
-		s.w.keep(changed)
 		if slices.Contains(changed, ownerReading) {
 			s.l.keepsOwner(s.w.table.Name, s.j.seqs[i])
 		}
+		if s.w.pass == ledger.Main {
+			changed = s.leaveLater(i, m, changed)
+		}
+		s.w.keep(changed)
 		return s.leaveOut(i, changed)
 	}
 	texts := make([]string, len(changed))
@@ -161,6 +239,22 @@ func (s *sender) conflict(i int, m meeting, have map[string]any, changed []strin
 	text := "somebody has changed the record in the target since it was loaded: " + strings.Join(texts, "; ") + "; on_conflict says what becomes of such rows"
 	s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict), Text: text}}
 	return nil
+}
+
+// leaveLater sees to it that later passes leave out what somebody has changed: a state is not owed any more, and
+// deferred lookups are judged again by the pass that sets them, which counts them. It returns the others.
+func (s *sender) leaveLater(i int, m meeting, changed []string) (now []string) {
+	deferred := s.l.o.Plan.Deferred(s.w.table.Name)
+	for _, name := range changed {
+		switch {
+		case name == "statecode" || name == "statuscode":
+			s.j.owed[i] &^= mapping.OwesState
+		case m.want[name] != nil && slices.Contains(deferred, plainName(name)):
+			continue
+		}
+		now = append(now, name)
+	}
+	return now
 }
 
 // plainName is a column's own name.

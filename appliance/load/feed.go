@@ -58,6 +58,13 @@ func query(w *work) string {
 			}
 		}
 	}
+	if w.judge != nil {
+		for _, name := range w.judge.StageColumns() {
+			if !slices.Contains(columns, name) {
+				columns = append(columns, name)
+			}
+		}
+	}
 	if w.ids != nil {
 		columns = slices.DeleteFunc(columns, func(name string) bool { return name == mapping.ID })
 	}
@@ -273,7 +280,7 @@ func (f *feeder) take(b *column.Batch) error {
 			j.closings = append(j.closings, closing)
 		}
 		if part != nil {
-			j.addPart(part, f.parts.was(i))
+			j.addPart(part, f.parts.want(i), f.parts.was(i))
 		}
 		if reopens != nil {
 			j.reopens = append(j.reopens, !reopens.Null(i))

@@ -39,6 +39,9 @@ func (f *feeder) translate(b *column.Batch, seq uint32, i int) (why string, err 
 		}
 		v.UUIDs[i] = id
 	}
+	if err := f.translateWas(b, i); err != nil {
+		return "", err
+	}
 	if why, err := f.translateParties(b, i); why != "" || err != nil {
 		return why, err
 	}
@@ -56,6 +59,29 @@ func (f *feeder) translate(b *column.Batch, seq uint32, i int) (why string, err 
 		return "the ledger has no id of the record, which Dataverse has assigned", nil
 	}
 	return "", nil
+}
+
+// translateWas is translate for what the lookups of a row had. An id that is not known stays: no record has it.
+func (f *feeder) translateWas(b *column.Batch, i int) error {
+	for k := range f.w.table.Lookups {
+		l := &f.w.table.Lookups[k]
+		v := b.Column(wasPrefix + l.LogicalName)
+		if v == nil || v.Null(i) {
+			continue
+		}
+		t := targetOf(l, b.Column(wasPrefix+l.LogicalName+mapping.TargetSuffix), i)
+		if t == nil || !t.Kept {
+			continue
+		}
+		id, known, err := f.l.keptID(t.Table, v.UUIDs[i])
+		if err != nil {
+			return err
+		}
+		if known {
+			v.UUIDs[i] = id
+		}
+	}
+	return nil
 }
 
 // targetOf is the table that a lookup points to in a row.

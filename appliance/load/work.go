@@ -38,7 +38,8 @@ type work struct {
 	removing *removing      // of gone records; nil: of staged rows
 	only     *ledger.Ranges // the records that are meant; nil: all
 	encoder  *mapping.Encoder
-	closer   *mapping.Closer // of states that no plain write sets; nil: there are none
+	judge    *mapping.Encoder // of what changes of others are told by; nil: nobody looks
+	closer   *mapping.Closer  // of states that no plain write sets; nil: there are none
 	settings Settings
 	ids      *schema.GUID     // of row 0's record, where those of the others follow from it
 	partial  bool             // records carry the columns that have changed alone
@@ -95,6 +96,9 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		w.ids = &id
 	}
 	w.partial = w.update && write != mapping.Gone && t.Link == nil && (w.settings.Before || w.settings.Whole)
+	if w.looksFirst() {
+		w.judge = t.Encoder(mapping.Judged, nil)
+	}
 	w.jobs.New = func() any { return &job{w: w} }
 	w.files = filesOf(t, pass)
 	auto := w.settings.Batch == 0

@@ -57,6 +57,9 @@ func (p *Part) Whole() bool { return p.only == nil }
 // Empty reports whether there is nothing to write.
 func (p *Part) Empty() bool { return !p.fields && !p.parties && len(p.files) == 0 }
 
+// Later reports whether a lookup or a state is among the columns that a pass of its own sends.
+func (p *Part) Later() bool { return p.owes&(OwesLookups|OwesState) != 0 }
+
 // Fields reports whether there is something to write in the record itself.
 func (p *Part) Fields() bool { return p.fields }
 

@@ -21,6 +21,7 @@ const (
 	Files                // images that no new record takes, as Base64; null columns clear what the target has
 	State                // state and status reason alone
 	Gone                 // no column: the id alone, or the two ends of a link
+	Judged               // what an update and the passes after it write, files apart: by it a change of others is told
 )
 
 // Encoder appends the JSON of records for one kind of write. It is made once and
@@ -47,6 +48,7 @@ type field struct {
 	// "nav@odata.bind":"accounts(
 	targets  []bound
 	nullOnly bool // a deferred lookup in an update: cleared now, set by the second pass
+	stays    bool // a state: null leaves what the target has
 }
 
 type bound struct {
@@ -69,7 +71,7 @@ const (
 // Encoder makes the encoder of one kind of write. deferred names the lookups that
 // the plan leaves to the second pass.
 func (t *Table) Encoder(w Write, deferred []string) *Encoder {
-	e := &Encoder{table: t, clear: w == Update || w == Files, state: w == State}
+	e := &Encoder{table: t, clear: w == Update || w == Files || w == Judged, state: w == State}
 	if t.Schema != nil {
 		e.typed = []byte(`"@odata.type":"Microsoft.Dynamics.CRM.` + t.Schema.LogicalName + `"`)
 		if w != Insert || !t.ServerIDs {
@@ -80,15 +82,19 @@ func (t *Table) Encoder(w Write, deferred []string) *Encoder {
 		if c.File && (w == Files || w == Update) && c.Late == (w == Files) {
 			e.files = append(e.files, c.LogicalName)
 		}
-		if w == Gone || isState(c) != (w == State) || c.Late != (w == Files) || c.File || w == Lookups || (w == Update && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
+		changes := w == Update || w == Judged
+		if w == Gone || isState(c) != (w == State) && w != Judged || c.Late != (w == Files) || c.File || w == Lookups || (changes && !c.Writable(true)) || (w == Insert && !c.Writable(false)) {
 			continue
 		}
-		e.fields = append(e.fields, plainField(c, c.LogicalName))
+		f := plainField(c, c.LogicalName)
+		f.stays = isState(c)
+		e.fields = append(e.fields, f)
 	}
 	for i := range t.Lookups {
 		l := &t.Lookups[i]
 		late := slices.Contains(deferred, l.LogicalName)
-		if w == Gone && t.Link == nil || w == State || w == Files || late != (w == Lookups) && w != Update || (w == Update && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
+		changes := w == Update || w == Judged
+		if w == Gone && t.Link == nil || w == State || w == Files || late != (w == Lookups) && !changes || (changes && !l.Writable(true)) || (w == Insert && !l.Writable(false)) {
 			continue
 		}
 		f := lookupField(l)
@@ -273,7 +279,7 @@ func (r *Rows) appendFields(dst []byte, i int) []byte {
 		switch {
 		case !null:
 			dst = appendValue(dst, f, v, i)
-		case r.e.clear:
+		case r.e.clear && !f.stays:
 			dst = append(append(dst, f.key...), "null"...)
 		}
 	}
