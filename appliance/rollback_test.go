@@ -77,7 +77,8 @@ func rollBack(t *testing.T, dir, url string, o RollbackOptions) RollbackResult {
 // TestRollback: three generations make, change, deactivate and delete records; the last two go back, but for
 // what cannot or what somebody else has changed; a corrected load follows; then all goes back.
 func TestRollback(t *testing.T) {
-	for _, ids := range []string{"assign", "server, match: accountnumber"} {
+	// With the ids of the service, what is made again has another.
+	for ids, made := range map[string]string{"assign": "", "server, match: accountnumber": "A8 C8"} {
 		t.Run(ids, func(t *testing.T) {
 			url := environment(t, 16, nil)
 			empty := inTargetNow(t, url)
@@ -131,7 +132,11 @@ func TestRollback(t *testing.T) {
 			requireAllLoaded(t, p)
 			p.Close()
 			again := inTargetNow(t, url)
-			if d := strings.Join(differences(loaded, again), " "); d != "A8 C8 L8" { // made again, later
+			for _, made := range []string{"A8", "C8", "L8"} { // made again, perhaps within the same second
+				delete(loaded[made], "createdon")
+				delete(again[made], "createdon")
+			}
+			if d := strings.Join(differences(loaded, again), " "); d != made {
 				t.Errorf("loaded again, %s differ", d)
 			}
 			for name, id := range map[string]string{"A8": "name", "C8": "_parentcustomerid_value"} {
