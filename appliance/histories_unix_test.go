@@ -394,7 +394,7 @@ func (h *history) rollback() {
 		off()
 		stopped := ctx.Err() != nil
 		cancel()
-		if err == nil || h.refused(err) {
+		if err == nil {
 			return
 		}
 		if !stopped {
@@ -403,19 +403,9 @@ func (h *history) rollback() {
 		h.story = append(h.story, "stopped")
 		o = RollbackOptions{Load: o.Load}
 	}
-	if _, err := p.Rollback(h.t.Context(), h.t.Context(), o); err != nil && !h.refused(err) {
+	if _, err := p.Rollback(h.t.Context(), h.t.Context(), o); err != nil {
 		h.t.Fatalf("rollback: %v", err)
 	}
-}
-
-// refused reports that a rollback has done nothing: records that stay point to some that it would delete, which would
-// take them along.
-func (h *history) refused(err error) bool {
-	if strings.Contains(err.Error(), "an earlier generation made them") {
-		h.story = append(h.story, "refused")
-		return true
-	}
-	return false
 }
 
 // end stages and loads once more, and requires that all is as it should be.

@@ -250,7 +250,7 @@ func (p *Project) begun(generation uint32) time.Time {
 // backRequest is how many records a request takes back.
 const backRequest = 100
 
-func (p *Project) rollbackPlan(u *ledger.Undo, n *rollbackNote, names []string, sets map[string]backSets) RollbackPlan {
+func (p *Project) rollbackPlan(b *bound, u *ledger.Undo, n *rollbackNote, names []string, sets map[string]backSets) RollbackPlan {
 	r := RollbackPlan{Version: 1, Generations: names, Tables: []RollbackTable{}, Total: RollbackTable{Name: "total"}, Damage: p.undoDamage(u), Apart: n.Apart}
 	for _, name := range n.Tables {
 		s := sets[name]
@@ -262,7 +262,11 @@ func (p *Project) rollbackPlan(u *ledger.Undo, n *rollbackNote, names []string, 
 		if t.Delete+t.Restore+t.Lost+t.Unknown+t.Damaged == 0 {
 			continue
 		}
-		r.Requests += 2 * ((t.Delete+backRequest-1)/backRequest + (t.Restore+backRequest-1)/backRequest)
+		deletes := (t.Delete + backRequest - 1) / backRequest
+		r.Requests += 2 * (deletes + (t.Restore+backRequest-1)/backRequest)
+		for _, child := range b.tables { // of which it is asked what is below
+			r.Requests += deletes * int64(len(load.DeletesAlong(name, child)))
+		}
 		r.Tables = append(r.Tables, t)
 		r.Total.add(t)
 	}
@@ -300,7 +304,7 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions, watch Sta
 	if underWay && n.Stage != rollbackPlanning {
 		p.dropDone(sets)
 	}
-	r := p.rollbackPlan(u, n, names, sets)
+	r := p.rollbackPlan(b, u, n, names, sets)
 	r.UnderWay = underWay
 	for _, t := range n.Tables {
 		r.InFlight += int64(p.ledger.Counts(t).Flag(ledger.InFlight))
@@ -434,8 +438,9 @@ func (p *Project) takeAlong(ctx context.Context, b *bound, u *ledger.Undo, n *ro
 	return sets, nil
 }
 
-// refuseOrphans refuses to delete records that the target would delete others with which this migration
-// made and which do not go back: the ledger would say that they are there.
+// refuseOrphans refuses to delete records that the target would delete others with which this migration made and
+// which are not to go back: as a rule somebody has not thought of them. Of tables that go back as a whole all that can
+// goes; what the rest of it is below stays (load.RollBack).
 func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, sets map[string]backSets) error {
 	for _, child := range b.tables {
 		if k := child.Link; k != nil {
@@ -454,7 +459,7 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 			}
 			continue
 		}
-		if child.Schema == nil {
+		if child.Schema == nil || !n.Keyed && slices.Contains(n.Tables, child.Name) {
 			continue
 		}
 		for _, r := range child.Schema.ManyToOne {
@@ -466,13 +471,10 @@ func (p *Project) refuseOrphans(ctx context.Context, b *bound, n *rollbackNote, 
 			if err != nil {
 				return fmt.Errorf("look for records of %s below those of %s: %w", child.Name, r.Target, err)
 			}
+			found.Remove(sets[child.Name].Restore.List())
 			if found := found.Len(); found > 0 {
-				todo := fmt.Sprintf("add --table %s, or their keys", child.Name)
-				if !n.Keyed && slices.Contains(n.Tables, child.Name) {
-					todo = fmt.Sprintf("an earlier generation made them, and they point there since: take that one back, too (--generation), or leave %s out (--table names the others)", r.Target)
-				}
-				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; %s%s",
-					child.Name, r.Target, r.Column, found, todo, notKnown(sets[child.Name]))
+				return fmt.Errorf("the target deletes records of %s together with the %s that %s points to, and %d of them are loaded and would not be rolled back; add --table %s, or their keys%s",
+					child.Name, r.Target, r.Column, found, child.Name, notKnown(sets[child.Name]))
 			}
 		}
 	}
@@ -488,14 +490,15 @@ func notKnown(s backSets) string {
 	return fmt.Sprintf(" (%d of them cannot be rolled back, since the journal of changes does not know them, or is damaged: leave out what they belong to)", n)
 }
 
-// orphans are rows whose record is in the target and is not to be deleted, while what it points to is.
+// orphans are rows whose record is in the target and is not to be deleted, while what it points to is. Where an update waits
+// the target has another row: it is asked what is below what goes when that is about to be deleted.
 func (p *Project) orphans(ctx context.Context, child *mapping.Table, name, parent string, gone, deleted *ledger.Ranges) (found *ledger.Ranges, err error) {
 	found = &ledger.Ranges{}
 	query := fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM %s c JOIN %s p ON p.dm_id = c.%s", duckstage.Ident(child.Name), duckstage.Ident(parent), duckstage.Ident(name))
 	err = p.stage.Scan(ctx, query, nil, func(b *column.Batch) error {
 		for i := range b.Rows {
 			seq := uint32(b.Columns[0].Ints[i])
-			if e, _ := p.ledger.Entry(child.Name, seq); gone.Has(uint32(b.Columns[1].Ints[i])) && !deleted.Has(seq) && e.Action != ledger.Nothing && inTarget(e) {
+			if e, _ := p.ledger.Entry(child.Name, seq); gone.Has(uint32(b.Columns[1].Ints[i])) && !deleted.Has(seq) && e.Action != ledger.Nothing && inTarget(e) && (e.Action != ledger.Update || e.Flag != ledger.Unprocessed) {
 				found.Add([]ledger.Range{ledger.One(seq)})
 			}
 		}

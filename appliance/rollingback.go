@@ -64,7 +64,7 @@ func (p *Project) Rollback(ctx, drain context.Context, o RollbackOptions) (r Rol
 		}
 	} else {
 		n.Overwrite = n.Overwrite || o.Overwrite
-		r.Plan = p.rollbackPlan(back.undo, n, []string{n.Name}, p.allSets(back.undo, n))
+		r.Plan = p.rollbackPlan(back.b, back.undo, n, []string{n.Name}, p.allSets(back.undo, n))
 	}
 	err = back.run(ctx, drain, n, o, &r)
 	s, statusErr := p.Status(ctx)
@@ -123,7 +123,7 @@ func (p *Project) backLoader(b *bound, undo *ledger.Undo, target *users, o LoadO
 	return func() *load.Loader {
 		return load.New(p.stage, p.ledger, routes[""], load.Options{
 			Undo: undo, Heirs: heirBook{p, b}, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] },
-			Parallel: p.parallel(o, len(target.each)), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), Watch: tracker, Log: p.o.Log,
+			Parallel: p.parallel(o, len(target.each)), RecordSeq: p.recordSeq(), TargetSeq: p.targetSeq(b), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), Watch: tracker, Log: p.o.Log,
 		})
 	}, nil
 }
@@ -161,7 +161,7 @@ func (g *goingBack) begin(ctx, drain context.Context, o RollbackOptions, r *Roll
 	if err != nil {
 		return nil, err
 	}
-	if r.Plan = p.rollbackPlan(g.undo, n, names, sets); r.Plan.Total.Delete+r.Plan.Total.Restore == 0 {
+	if r.Plan = p.rollbackPlan(g.b, g.undo, n, names, sets); r.Plan.Total.Delete+r.Plan.Total.Restore == 0 {
 		return nil, nil
 	}
 	if err := p.refuseOrphans(ctx, g.b, n, sets); err != nil {

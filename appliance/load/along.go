@@ -9,20 +9,19 @@ import (
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/ledger"
 )
 
 // Where a relationship cascades a deletion, a record takes its children along. One whose row is gone is not deleted while
 // the target would delete a record of this migration with it that is not to go, or could not go so far: its row is
 // still supplied, as a rule without the lookup, or `gone` lets it stay. The target is asked, as only it knows what would go. A
-// child that is not of this migration goes along, as the environment's own settings say. It costs one read for each such
-// table and some hundred deletions.
+// child that is not of this migration goes along, as the environment's own settings say; but not in a rollback, which
+// leaves what others have done since, unless Overwrite is said. It costs one read for each such table and some hundred
+// deletions.
 
-// childrenRead is how a child's own parent is read.
-func childrenRead(r schema.Relationship) string { return "_" + r.Column + "_value" }
-
-// deletesAlong are the relationships by which a deletion of a record of a table takes records of a staged one along.
-func (l *Loader) deletesAlong(parent string, t *mapping.Table) (all []schema.Relationship) {
+// DeletesAlong are the relationships by which a deletion of a record of a table takes records of a staged one along.
+func DeletesAlong(parent string, t *mapping.Table) (all []schema.Relationship) {
 	for _, r := range t.Schema.ManyToOne {
 		if r.Target == parent && r.Cascade["Delete"] == "Cascade" && t.Link == nil && t.Schema.Kind != schema.Virtual {
 			all = append(all, r)
@@ -33,39 +32,36 @@ func (l *Loader) deletesAlong(parent string, t *mapping.Table) (all []schema.Rel
 
 // leaveParents holds records back that are about to be deleted and would take others along, and returns the rest.
 func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err error) {
-	of := make(map[schema.GUID]int, len(set))
-	for _, i := range set {
-		of[s.j.ids[i]] = i
-	}
 	for _, name := range slices.Sorted(maps.Keys(s.l.o.Tables)) {
 		t := s.l.o.Tables[name]
-		for _, r := range s.l.deletesAlong(s.w.table.Name, t) {
-			found := map[int][]string{} // ids of the children that would go
-			conditions := make([]string, 0, len(set))
-			for _, i := range set {
-				conditions = append(conditions, childrenRead(r)+" eq "+s.j.ids[i].String())
+		for _, r := range DeletesAlong(s.w.table.Name, t) {
+			parents := make([]schema.GUID, len(set))
+			for k, i := range set {
+				parents[k] = s.j.ids[i]
 			}
-			err := s.target.Matching(ctx, t.Schema, []string{childrenRead(r)}, conditions, func(row json.RawMessage) error {
-				var have map[string]any
-				if err := decode(row, &have); err != nil {
-					return err
+			found := map[int]children{}
+			err := s.l.childrenOf(ctx, s.target, t, r, parents, func(k int, child schema.GUID) {
+				c := found[set[k]]
+				seq, ours := s.l.ours(t.Name, child)
+				switch e, _ := s.l.book.Entry(t.Name, seq); {
+				case ours:
+					c.ours = append(c.ours, child.String())
+					c.waits = c.waits || e.Action == ledger.Delete
+				case s.l.back == nil || s.l.back.Overwrite:
+					return
+				default:
+					c.others = append(c.others, child.String())
 				}
-				child, err1 := schema.ParseGUID(fmt.Sprint(have[t.Schema.PrimaryID]))
-				parent, err2 := schema.ParseGUID(fmt.Sprint(have[childrenRead(r)]))
-				i, asked := of[parent]
-				if err1 == nil && err2 == nil && asked && s.l.ours(name, child) {
-					found[i] = append(found[i], child.String())
-				}
-				return nil
+				found[set[k]] = c
 			})
 			if err != nil {
 				return nil, err
 			}
-			for i, ids := range found {
-				slices.Sort(ids)
-				text := fmt.Sprintf("not deleted: the target would delete %d records of %s with it that are to stay, such as %s; change their %s, or let their rows go, with gone: delete",
-					len(ids), name, ids[0], r.Column)
-				s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassAssociated), Text: text}}
+			for i, c := range found {
+				s.j.results[i] = outcome{result: ledger.ResultHeld, reason: c.reason(name, r.Column, s.l.back)}
+				if c.waits {
+					s.l.keptBack.Add(1)
+				}
 			}
 			if set = s.open(set); len(set) == 0 {
 				return set, nil
@@ -75,33 +71,87 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 	return set, nil
 }
 
-// ours reports whether a record that is in the target is one of this migration.
-func (l *Loader) ours(table string, id schema.GUID) bool {
+// childrenOf reads in the target which children some records have by a relationship; fn gets the place of the parent.
+func (l *Loader) childrenOf(ctx context.Context, target Target, t *mapping.Table, r schema.Relationship, parents []schema.GUID, fn func(k int, child schema.GUID)) error {
+	column := lookupRead(r.Column)
+	of := make(map[schema.GUID]int, len(parents))
+	conditions := make([]string, len(parents))
+	for k, id := range parents {
+		of[id], conditions[k] = k, column+" eq "+id.String()
+	}
+	return target.Matching(ctx, t.Schema, []string{column}, conditions, func(row json.RawMessage) error {
+		var have map[string]any
+		if err := decode(row, &have); err != nil {
+			return err
+		}
+		child, err1 := schema.ParseGUID(fmt.Sprint(have[t.Schema.PrimaryID]))
+		parent, err2 := schema.ParseGUID(fmt.Sprint(have[column]))
+		if k, asked := of[parent]; asked && err1 == nil && err2 == nil {
+			fn(k, child)
+		}
+		return nil
+	})
+}
+
+// children are records that keep what they are below from being deleted.
+type children struct {
+	ours, others []string // ids
+	waits        bool     // one of ours is to be deleted itself
+}
+
+// reason tells why a record is not deleted. What a person may do about it differs in a rollback.
+func (c *children) reason(table, column string, back *Rollback) *ledger.Reason {
+	ids, class, are, todo := c.ours, ClassAssociated, "that are to stay", "change their "+column+", or let their rows go, with gone: delete"
+	switch {
+	case len(c.ours) == 0:
+		ids, class, are, todo = c.others, ClassConflict, "that somebody else has made", "--overwrite takes them along all the same"
+	case back != nil:
+		are, todo = "that did not go back", "see why, or change their "+column+", then roll back again"
+	}
+	slices.Sort(ids)
+	return &ledger.Reason{Class: uint8(class), Text: fmt.Sprintf("not deleted: the target would delete %s of %s with it %s, such as %s; %s",
+		progress.Counted(len(ids), "record"), table, are, ids[0], todo)}
+}
+
+// ours is the row of a record that is in the target, if it is one of this migration.
+func (l *Loader) ours(table string, id schema.GUID) (seq uint32, ours bool) {
 	l.seqMu.Lock()
 	defer l.seqMu.Unlock()
 	seq, known := l.o.TargetSeq(table, id)
 	if !known {
-		return false
+		return 0, false
 	}
 	e, booked := l.book.Entry(table, seq)
-	return booked && e.Action != ledger.Nothing
+	return seq, booked && e.Action != ledger.Nothing
 }
 
-// removeTree deletes what waits for it in a table that takes records of its own along: children first, as each round finds
-// fewer of them.
-func (l *Loader) removeTree(ctx, drain context.Context, w *work) error {
-	inTree := l.o.TargetSeq != nil && len(l.deletesAlong(w.table.Name, w.table)) > 0
-	for held := 0; ; {
-		if err := l.run(ctx, drain, w); err != nil || !inTree {
+// untilNoneWaits deletes, round by round, as long as records were kept back for children that were to be deleted
+// themselves and each round leaves fewer of those: a tree goes from its leaves on, and what is below may come later in the
+// order of the tables.
+func (l *Loader) untilNoneWaits(ctx context.Context, round func() error) error {
+	for before := int64(0); ; {
+		l.keptBack.Store(0)
+		if err := round(); err != nil {
 			return err
 		}
-		n := l.book.Counts(w.table.Name).Class(ledger.Held, uint8(ClassAssociated))
-		if n == 0 || n == held {
+		kept := l.keptBack.Load()
+		if kept == 0 || before > 0 && kept >= before {
 			return nil
 		}
-		held = n
-		if _, err := l.book.Retry(ctx, w.table.Name, ledger.Filter{Flags: []ledger.Flag{ledger.Held}, Classes: []uint8{uint8(ClassAssociated)}}); err != nil {
-			return err
+		before = kept
+		for _, t := range l.o.Tables {
+			f := ledger.Filter{Flags: []ledger.Flag{ledger.Held}, Classes: []uint8{uint8(ClassAssociated)}}
+			if l.back != nil {
+				if f.Ranges = l.back.Tables[t.Name].Delete.List(); len(f.Ranges) == 0 {
+					continue
+				}
+			}
+			if l.book.Counts(t.Name).Class(ledger.Held, uint8(ClassAssociated)) == 0 {
+				continue
+			}
+			if _, err := l.book.Retry(ctx, t.Name, f); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -73,6 +73,9 @@ func decode(text []byte, into *map[string]any) error {
 	return d.Decode(into)
 }
 
+// lookupRead is how a lookup is read (dataverse-web-api.md 4.6).
+func lookupRead(column string) string { return "_" + column + "_value" }
+
 // readName is how a column is read that is written under name: a lookup is written by
 // its navigation property and read by its value (dataverse-web-api.md 4.6).
 func (s *sender) readName(name string) string {
@@ -84,7 +87,7 @@ func (s *sender) readName(name string) string {
 		l := &s.w.table.Lookups[i]
 		for _, target := range l.Targets {
 			if target.Nav == nav {
-				return "_" + l.LogicalName + "_value"
+				return lookupRead(l.LogicalName)
 			}
 		}
 	}

@@ -44,6 +44,10 @@ type removing struct {
 // removeGone deletes or deactivates, after all that is to be written, in the reverse order
 // of the plan: links and children before the records they point to.
 func (l *Loader) removeGone(ctx, drain context.Context) error {
+	return l.untilNoneWaits(ctx, func() error { return l.removeSteps(ctx, drain) })
+}
+
+func (l *Loader) removeSteps(ctx, drain context.Context) error {
 	for _, step := range slices.Backward(l.o.Plan.Steps) {
 		t := l.o.Tables[step.Table]
 		if passOf(step.Pass) != ledger.Main || t == nil {
@@ -71,7 +75,7 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 		w := l.work(t, step, ledger.Main, mapping.Gone, ledger.Delete)
 		w.sizer = nil
 		w.removing = &removing{deletes: true}
-		return l.removeTree(ctx, drain, w)
+		return l.run(ctx, drain, w)
 	case policy == GoneDeactivate && waiting(ledger.Update) > 0:
 		body, err := InactiveBody(t.Schema)
 		if err != nil {
@@ -128,7 +132,7 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		}
 		set = rest
 	}
-	if s.w.removing.deletes && !s.w.removing.back && tries == 0 && s.w.table.Link == nil && s.l.o.TargetSeq != nil {
+	if s.w.removing.deletes && tries == 0 && s.w.table.Link == nil && s.l.o.TargetSeq != nil {
 		rest, err := s.leaveParents(ctx, set)
 		if err != nil {
 			return s.release(s.open(set), readBackError(err))

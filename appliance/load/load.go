@@ -174,8 +174,9 @@ type Loader struct {
 	kept map[string]map[string]int64 // by table and column: see Kept
 	back *Rollback                   // nil: it is no rollback
 
-	heirs heirs
-	seqMu sync.Mutex // one asks Options.TargetSeq at a time
+	heirs    heirs
+	seqMu    sync.Mutex   // one asks Options.TargetSeq at a time
+	keptBack atomic.Int64 // records that were not deleted in a round for children that are to be deleted themselves
 }
 
 // New makes a loader of the parts.

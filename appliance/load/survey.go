@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
@@ -39,12 +42,14 @@ func (l *Loader) Survey(ctx context.Context, o Rollback, told func(table string,
 		total += int64(b.Delete.Len() + b.Restore.Len())
 	}
 	out := map[string]Found{}
-	for _, step := range l.o.Plan.Steps {
+	below := map[string]*staying{}
+	for _, step := range slices.Backward(l.o.Plan.Steps) { // what keeps a record from being deleted is below it
 		t := l.o.Tables[step.Table]
 		if passOf(step.Pass) != ledger.Main || t == nil {
 			continue
 		}
-		v := &survey{l: l, step: step, table: t}
+		v := &survey{l: l, step: step, table: t, below: below}
+		below[t.Name] = &v.staying
 		v.count = func(n int64) {
 			done += n
 			told(t.Name, done, total)
@@ -56,6 +61,7 @@ func (l *Loader) Survey(ctx context.Context, o Rollback, told func(table string,
 		if err != nil {
 			return nil, fmt.Errorf("look up what the target has of %s: %w", t.Name, err)
 		}
+		v.leaveAbove()
 		out[t.Name] = v.found
 	}
 	return out, nil
@@ -66,10 +72,19 @@ type survey struct {
 	l     *Loader
 	step  plan.Step
 	table *mapping.Table
+	below map[string]*staying // of the tables that were looked at
 
-	mu    sync.Mutex // guards found, and is held when count is called
-	found Found
-	count func(n int64)
+	mu      sync.Mutex // guards what follows, and is held when count is called
+	found   Found
+	count   func(n int64)
+	staying staying
+	inTree  map[uint32][]uint32 // records to be deleted that keep others of the table from it, while they are there
+}
+
+// staying is what of a table's records is to go back and will be where it is.
+type staying struct {
+	left  ledger.Ranges
+	moved map[string]*ledger.Ranges // of the others: those that get another value, by lookup
 }
 
 func (v *survey) add(f Found) {
@@ -85,9 +100,33 @@ func (v *survey) restores(ctx context.Context, only *ledger.Ranges) error {
 		if _, err := s.returns(ctx, s.j.all()); err != nil {
 			return err
 		}
+		v.restored(s)
 		v.add(s.returning())
 		return nil
 	})
+}
+
+// restored notes which records stay as they are, and which will not be below what they are below.
+func (v *survey) restored(s *sender) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.staying.moved == nil {
+		v.staying.moved = map[string]*ledger.Ranges{}
+	}
+	for i, seq := range s.j.seqs {
+		if s.j.results[i].result == ledger.ResultHeld {
+			v.staying.left.Add([]ledger.Range{ledger.One(seq)})
+			continue
+		}
+		for _, r := range v.table.Schema.ManyToOne {
+			if _, had := s.j.formers[i].had[lookupRead(r.Column)]; had && r.Cascade["Delete"] == "Cascade" {
+				if v.staying.moved[r.Column] == nil {
+					v.staying.moved[r.Column] = &ledger.Ranges{}
+				}
+				v.staying.moved[r.Column].Add([]ledger.Range{ledger.One(seq)})
+			}
+		}
+	}
 }
 
 // returning counts what returns has found.
@@ -127,22 +166,109 @@ func (v *survey) deletes(ctx context.Context, only *ledger.Ranges) error {
 		if v.table.Link != nil {
 			return v.links(ctx, s)
 		}
-		f := Found{Gone: int64(len(s.j.seqs))}
-		err := s.askMakers(ctx, s.j.all(), func(_ int, why string) { f.meet(why) })
-		if err == nil {
-			v.add(f)
+		var free, others []there
+		err := s.askMakers(ctx, s.j.all(), func(i int, why string) {
+			if x := (there{s.j.seqs[i], s.j.ids[i]}); why == "" {
+				free = append(free, x)
+			} else {
+				others = append(others, x)
+			}
+		})
+		if err != nil {
+			return err
 		}
-		return err
+		v.add(Found{Gone: int64(len(s.j.seqs) - len(free) - len(others))})
+		v.leave(others...)
+		return v.lookUnder(ctx, free)
 	})
 }
 
-// meet counts a record that is there.
-func (f *Found) meet(why string) {
-	if f.Gone--; why != "" {
-		f.Left++
-	} else {
-		f.Delete++
+// there is a record that is to be deleted and that the target has.
+type there struct {
+	seq uint32
+	id  schema.GUID
+}
+
+// leave counts records that stay.
+func (v *survey) leave(set ...there) {
+	v.add(Found{Left: int64(len(set))})
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, x := range set {
+		v.staying.left.Add([]ledger.Range{ledger.One(x.seq)})
 	}
+}
+
+// lookUnder counts records that nobody has changed: they are deleted, unless the target would take others along
+// that stay (leaveParents).
+func (v *survey) lookUnder(ctx context.Context, set []there) error {
+	parents := make([]schema.GUID, len(set))
+	for k, x := range set {
+		parents[k] = x.id
+	}
+	stays := map[int]bool{}
+	for _, t := range v.l.o.Tables {
+		if v.l.o.TargetSeq == nil || len(set) == 0 {
+			break
+		}
+		for _, r := range DeletesAlong(v.table.Name, t) {
+			err := v.l.childrenOf(ctx, v.l.o.Target(t.Name), t, r, parents, func(k int, child schema.GUID) {
+				stays[k] = stays[k] || v.keeps(t.Name, r.Column, child, set[k].seq)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	var left []there
+	for k := range stays {
+		if stays[k] {
+			left = append(left, set[k])
+		}
+	}
+	v.leave(left...)
+	v.add(Found{Delete: int64(len(set) - len(left))})
+	return nil
+}
+
+// keeps reports whether a child keeps what it is below from being deleted.
+func (v *survey) keeps(table, column string, child schema.GUID, parent uint32) bool {
+	seq, ours := v.l.ours(table, child)
+	if !ours {
+		return !v.l.back.Overwrite
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	goes := v.l.back.Tables[table].Delete.Has(seq)
+	if table == v.table.Name && goes { // whether it does is not known yet
+		if v.inTree == nil {
+			v.inTree = map[uint32][]uint32{}
+		}
+		v.inTree[seq] = append(v.inTree[seq], parent)
+		return false
+	}
+	b := v.below[table]
+	return b == nil || b.left.Has(seq) || !goes && !b.moved[column].Has(seq)
+}
+
+// leaveAbove leaves what is above records of the table that stay, to any height.
+func (v *survey) leaveAbove() {
+	for grown := true; grown; {
+		grown = false
+		for seq, parents := range v.inTree {
+			if !v.staying.left.Has(seq) {
+				continue
+			}
+			delete(v.inTree, seq)
+			for _, parent := range parents {
+				if !v.staying.left.Has(parent) {
+					v.staying.left.Add([]ledger.Range{ledger.One(parent)})
+					v.found.Delete, v.found.Left, grown = v.found.Delete-1, v.found.Left+1, true
+				}
+			}
+		}
+	}
+	v.inTree = nil
 }
 
 const (
@@ -162,10 +288,15 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 	met := make([]uint64, (list[len(list)-1].To-first)/64+1)
 	page := cmp.Or(v.l.back.PageRows, surveyPage)
 	rows, most := 0, max(only.Len()/fallbackBatch/2, 1)*page
-	var f Found
+	var free, others []there
+	group, asking := errgroup.WithContext(ctx)
+	group.SetLimit(max(v.l.o.Parallel, 1))
 	tell := func() {
-		v.add(f)
-		f = Found{}
+		v.leave(others...)
+		for set := range slices.Chunk(free, fallbackBatch) {
+			group.Go(func() error { return v.lookUnder(asking, set) })
+		}
+		free, others = nil, nil
 	}
 	q := dataverse.Query{Select: append([]string{t.PrimaryID}, makers(t)...), OrderBy: t.PrimaryID, PageSize: page}
 	err = v.l.o.Target(v.table.Name).Rows(ctx, t, q, func(row json.RawMessage) error {
@@ -187,11 +318,17 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 			return nil
 		}
 		met[(seq-first)/64] |= 1 << ((seq - first) % 64)
-		f.Gone++
-		f.meet(v.l.back.notOurs(v.l, v.table.Name, seq, have))
-		return nil
+		if x := (there{seq, id}); v.l.back.notOurs(v.l, v.table.Name, seq, have) == "" {
+			free = append(free, x)
+		} else {
+			others = append(others, x)
+		}
+		return asking.Err()
 	})
 	tell()
+	if waitErr := group.Wait(); waitErr != nil {
+		err = waitErr
+	}
 	rest = &ledger.Ranges{}
 	for _, r := range list {
 		for seq := r.From; seq < r.To; seq++ {
@@ -219,7 +356,7 @@ func (v *survey) links(ctx context.Context, s *sender) error {
 	}
 	q := dataverse.Query{Select: []string{k.Column1, k.Column2}, Filter: strings.Join(conditions, " or ")}
 	err := s.target.Rows(ctx, v.table.Schema, q, func(json.RawMessage) error {
-		f.meet("")
+		f.Gone, f.Delete = f.Gone-1, f.Delete+1
 		return nil
 	})
 	if err == nil {

@@ -102,12 +102,14 @@ func (l *Loader) RollBack(ctx, drain context.Context, o Rollback) error {
 			return err
 		}
 	}
-	for _, step := range slices.Backward(l.o.Plan.Steps) {
-		if err := do(step, Delete, l.unmakeStep); err != nil {
-			return err
+	return l.untilNoneWaits(ctx, func() error {
+		for _, step := range slices.Backward(l.o.Plan.Steps) {
+			if err := do(step, Delete, l.unmakeStep); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // backWork is a work of a rollback.

@@ -1,0 +1,116 @@
+package appliance
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// parentsNow are the records of a cascading environment, each as key<parent.
+func parentsNow(t *testing.T, url string) string {
+	t.Helper()
+	names := map[any]any{nil: "-"}
+	accounts := plainRows(t, url, "accounts")
+	for _, row := range accounts {
+		names[row["accountid"]] = row["accountnumber"]
+	}
+	var out []string
+	for _, row := range accounts {
+		out = append(out, fmt.Sprint(row["accountnumber"], "<", names[row["_parentaccountid_value"]]))
+	}
+	for _, row := range plainRows(t, url, "contacts") {
+		out = append(out, fmt.Sprint(row["lastname"], "<", names[row["_parentcustomerid_value"]]))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// TestRollbackOfMoved: records of an earlier generation that the last one moved below what it made go back to where they
+// were, and are not deleted with that. What would take along a record that did not go back, or that somebody else has
+// made or moved there, is left, and listed.
+func TestRollbackOfMoved(t *testing.T) {
+	const (
+		full  = "A0<- A1<A0 A2<A1 A3<- C0<A0 C1<A0 C2<A2 C3<A3 C4<A1"
+		delta = "A0<- A1<A0 A2<A4 A3<- A4<- A5<A4 C0<A4 C1<A0 C2<A2 C3<A5 C4<A1"
+	)
+	for what, x := range map[string]struct {
+		byHand    func(url string)
+		found     RollbackFound // by the dry run
+		want      string
+		left      int64
+		reason    string
+		overwrite string // what is there then
+	}{
+		"nothing else": {byHand: func(string) {}, found: RollbackFound{Delete: 2, Restore: 3}, want: full},
+		"a parent is gone": {func(url string) { // so that C3 cannot go back to it
+			sendRaw(t, http.MethodDelete, url+"/api/data/v9.2/accounts("+idOf(t, url, "accounts", "accountnumber", "A3")+")", "")
+		}, RollbackFound{Delete: 2, Restore: 3}, "A0<- A1<A0 A2<A1 A4<- A5<A4 C0<A0 C1<A0 C2<A2 C3<A5 C4<A1", 3, "1 record of contact with it that did not go back", ""},
+		"others made one": {func(url string) {
+			sendRaw(t, http.MethodPost, url+"/api/data/v9.2/contacts", `{"lastname":"X","parentcustomerid_account@odata.bind":"accounts(`+idOf(t, url, "accounts", "accountnumber", "A5")+`)"}`)
+		}, RollbackFound{Restore: 3, Left: 2}, "A0<- A1<A0 A2<A1 A3<- A4<- A5<A4 C0<A0 C1<A0 C2<A2 C3<A3 C4<A1 X<A5", 2, "1 record of contact with it that somebody else has made", full},
+		"others moved one": {func(url string) {
+			byHand(t, url, "contacts", "lastname", "C4", `{"parentcustomerid_account@odata.bind":"accounts(`+idOf(t, url, "accounts", "accountnumber", "A5")+`)"}`)
+		}, RollbackFound{Restore: 3, Left: 2}, "A0<- A1<A0 A2<A1 A3<- A4<- A5<A4 C0<A0 C1<A0 C2<A2 C3<A3 C4<A5", 2, "1 record of contact with it that did not go back", ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			url, dir := cascading(t, "", nil)
+			stageAndLoad(t, dir, url)
+			if got := parentsNow(t, url); got != full {
+				t.Fatalf("loaded: %s", got)
+			}
+			editSource(t, dir, "a.csv", "A2,a2,A1,ben", "A2,a2,A4,ben", "A3,a3,,ben\n", "A3,a3,,ben\nA4,a4,,ben\nA5,a5,A4,ann\n")
+			editSource(t, dir, "c.csv", "C0,c0,A0", "C0,c0,A4", "C3,c3,A3", "C3,c3,A5")
+			stageAndLoad(t, dir, url)
+			if got := parentsNow(t, url); got != delta {
+				t.Fatalf("after the delta: %s", got)
+			}
+			x.byHand(url)
+			p := reopen(t, dir, Viewing, url)
+			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last"}, func(string, float64) {})
+			if err != nil || plan.Total.Delete != 2 || plan.Total.Restore != 3 || !plan.Asked || *plan.Total.Found != x.found {
+				t.Errorf("plan: %v, %+v, %+v", err, plan.Total, plan.Total.Found)
+			}
+			if _, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", Offline: true, Keys: []string{"A5", "C0"}}, nil); err == nil || !strings.Contains(err.Error(), "1 of them are loaded and would not be rolled back; add --table contact, or their keys") {
+				t.Errorf("without C3: %v", err)
+			}
+			if plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", Offline: true, Keys: []string{"A5", "C3"}}, nil); err != nil || plan.Total.Delete != 1 || plan.Total.Restore != 1 {
+				t.Errorf("with C3: %v, %+v", err, plan.Total)
+			}
+			p.Close()
+			r := rollBack(t, dir, url, RollbackOptions{Generation: "last"})
+			if got := parentsNow(t, url); got != x.want || r.Left != x.left || r.Back != 5-x.left {
+				t.Errorf("rolled back: %s, want %s; %d back, %d left", got, x.want, r.Back, r.Left)
+			}
+			if list, err := os.ReadFile(r.List); x.left > 0 && (err != nil || !strings.Contains(string(list), x.reason)) {
+				t.Errorf("the list has %s, %v", list, err)
+			}
+			if x.overwrite != "" {
+				rollBack(t, dir, url, RollbackOptions{Generation: "last", Overwrite: true})
+				if got := parentsNow(t, url); got != x.overwrite {
+					t.Errorf("with overwrite: %s, want %s", got, x.overwrite)
+				}
+			}
+			if x.left == 0 {
+				stageAndLoad(t, dir, url)
+				if got := parentsNow(t, url); got != delta {
+					t.Errorf("loaded again: %s, want %s", got, delta)
+				}
+			}
+		})
+	}
+}
+
+// idOf is the id of a record in the target.
+func idOf(t *testing.T, url, set, column, key string) string {
+	t.Helper()
+	for _, row := range plainRows(t, url, set) {
+		if row[column] == key {
+			return fmt.Sprint(row[strings.TrimSuffix(set, "s")+"id"])
+		}
+	}
+	t.Fatalf("there is no %s", key)
+	return ""
+}
