@@ -81,12 +81,6 @@ type survey struct {
 	inTree  map[uint32][]uint32 // records to be deleted that keep others of the table from it, while they are there
 }
 
-// staying is what of a table's records is to go back and will be where it is.
-type staying struct {
-	left  ledger.Ranges
-	moved map[string]*ledger.Ranges // of the others: those that get another value, by lookup
-}
-
 func (v *survey) add(f Found) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -104,29 +98,6 @@ func (v *survey) restores(ctx context.Context, only *ledger.Ranges) error {
 		v.add(s.returning())
 		return nil
 	})
-}
-
-// restored notes which records stay as they are, and which will not be below what they are below.
-func (v *survey) restored(s *sender) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.staying.moved == nil {
-		v.staying.moved = map[string]*ledger.Ranges{}
-	}
-	for i, seq := range s.j.seqs {
-		if s.j.results[i].result == ledger.ResultHeld {
-			v.staying.left.Add([]ledger.Range{ledger.One(seq)})
-			continue
-		}
-		for _, r := range v.table.Schema.ManyToOne {
-			if _, had := s.j.formers[i].had[lookupRead(r.Column)]; had && r.Cascade["Delete"] == "Cascade" {
-				if v.staying.moved[r.Column] == nil {
-					v.staying.moved[r.Column] = &ledger.Ranges{}
-				}
-				v.staying.moved[r.Column].Add([]ledger.Range{ledger.One(seq)})
-			}
-		}
-	}
 }
 
 // returning counts what returns has found.
@@ -181,94 +152,6 @@ func (v *survey) deletes(ctx context.Context, only *ledger.Ranges) error {
 		v.leave(others...)
 		return v.lookUnder(ctx, free)
 	})
-}
-
-// there is a record that is to be deleted and that the target has.
-type there struct {
-	seq uint32
-	id  schema.GUID
-}
-
-// leave counts records that stay.
-func (v *survey) leave(set ...there) {
-	v.add(Found{Left: int64(len(set))})
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, x := range set {
-		v.staying.left.Add([]ledger.Range{ledger.One(x.seq)})
-	}
-}
-
-// lookUnder counts records that nobody has changed: they are deleted, unless the target would take others along
-// that stay (leaveParents).
-func (v *survey) lookUnder(ctx context.Context, set []there) error {
-	parents := make([]schema.GUID, len(set))
-	for k, x := range set {
-		parents[k] = x.id
-	}
-	stays := map[int]bool{}
-	for _, t := range v.l.o.Tables {
-		if v.l.o.TargetSeq == nil || len(set) == 0 {
-			break
-		}
-		for _, r := range DeletesAlong(v.table.Name, t) {
-			err := v.l.childrenOf(ctx, v.l.o.Target(t.Name), t, r, parents, func(k int, child schema.GUID) {
-				stays[k] = stays[k] || v.keeps(t.Name, r.Column, child, set[k].seq)
-			})
-			if err != nil {
-				return err
-			}
-		}
-	}
-	var left []there
-	for k := range stays {
-		if stays[k] {
-			left = append(left, set[k])
-		}
-	}
-	v.leave(left...)
-	v.add(Found{Delete: int64(len(set) - len(left))})
-	return nil
-}
-
-// keeps reports whether a child keeps what it is below from being deleted.
-func (v *survey) keeps(table, column string, child schema.GUID, parent uint32) bool {
-	seq, ours := v.l.ours(table, child)
-	if !ours {
-		return !v.l.back.Overwrite
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	goes := v.l.back.Tables[table].Delete.Has(seq)
-	if table == v.table.Name && goes { // whether it does is not known yet
-		if v.inTree == nil {
-			v.inTree = map[uint32][]uint32{}
-		}
-		v.inTree[seq] = append(v.inTree[seq], parent)
-		return false
-	}
-	b := v.below[table]
-	return b == nil || b.left.Has(seq) || !goes && !b.moved[column].Has(seq)
-}
-
-// leaveAbove leaves what is above records of the table that stay, to any height.
-func (v *survey) leaveAbove() {
-	for grown := true; grown; {
-		grown = false
-		for seq, parents := range v.inTree {
-			if !v.staying.left.Has(seq) {
-				continue
-			}
-			delete(v.inTree, seq)
-			for _, parent := range parents {
-				if !v.staying.left.Has(parent) {
-					v.staying.left.Add([]ledger.Range{ledger.One(parent)})
-					v.found.Delete, v.found.Left, grown = v.found.Delete-1, v.found.Left+1, true
-				}
-			}
-		}
-	}
-	v.inTree = nil
 }
 
 const (
