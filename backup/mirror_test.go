@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"dvmigrate/backup/archive"
 )
@@ -56,8 +57,11 @@ func TestCopyKeepsWhatTheFolderHasLost(t *testing.T) {
 	to := t.TempDir()
 	keep := Retention{Last: 2}
 	first := Options{Dir: t.TempDir(), Keep: keep}
-	old := mustTake(t, first, &blob{name: "a", data: noise(1, 1000)})
-	older := mustTake(t, first, &blob{name: "a", data: noise(2, 1000)})
+	var old, older Snapshot
+	synctest.Test(t, func(t *testing.T) { // in the year 2000: before the third, however fast the machine
+		old = mustTake(t, first, &blob{name: "a", data: noise(1, 1000)})
+		older = mustTake(t, first, &blob{name: "a", data: noise(2, 1000)})
+	})
 	for _, s := range []Snapshot{old, older} {
 		if _, err := Copy(ctx, first, s.ID, to); err != nil {
 			t.Fatal(err)

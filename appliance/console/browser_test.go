@@ -88,7 +88,7 @@ type step = chromedp.Action[chromedp.Void]
 
 // until waits for an expression of the page to be true.
 func until(expression string) step {
-	const patience = 30 * time.Second
+	const patience = 4 * time.Minute // nothing is judged by it but that it came
 	look := fmt.Sprintf(`new Promise((done) => { const end = Date.now() + 200, look = () => { if (%s) done(true); else if (Date.now() > end) done(false); else setTimeout(look, 10); }; look(); })`, expression)
 	return func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
 		var last error

@@ -141,7 +141,7 @@ func (s *testServer) serve(signal os.Signal, path string, args ...string) error 
 		_ = c.Process.Signal(signal)
 		<-ended
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	for {
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), time.Second)
@@ -194,7 +194,7 @@ func runPostgres() (*testServer, error) {
 		return nil, err
 	}
 	psql := exec.Command(filepath.Join(bin, "psql"), fmt.Sprintf("postgres://mover:%s@127.0.0.1:%d/postgres", testPassword, s.port), "-c", "CREATE DATABASE shop")
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(4 * time.Minute); ; {
 		out, err := exec.Command(psql.Path, psql.Args[1:]...).CombinedOutput()
 		if err == nil {
 			return s, nil

@@ -46,7 +46,7 @@ func TestBodiesOnTheWire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(4 * time.Minute))
 		io.WriteString(conn, "POST /api/data/v9.2/accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"+chunks)
 		conn.(*net.TCPConn).CloseWrite()
 		got, _ := io.ReadAll(conn)
