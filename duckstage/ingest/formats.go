@@ -24,8 +24,8 @@ func (src *Source) isJSON() bool { return src.Format == JSON || src.Format == ND
 
 // readOther is the table function for formats that bring their own types. All of a JSON
 // file is looked at for its columns and their types: a sample would miss a key, or a text
-// among numbers, that comes late.
-func (src *Source) readOther(paths []string) string {
+// among numbers, that comes late. Where shape says what they are they are not looked for.
+func (src *Source) readOther(paths []string, shape string) string {
 	args := pathList(paths) + ", hive_partitioning=false, union_by_name=true"
 	if len(paths) > 1 {
 		args += ", filename='dm_file'"
@@ -38,7 +38,10 @@ func (src *Source) readOther(paths []string) string {
 	default:
 		args += ", format='auto'"
 	}
-	return fmt.Sprintf("read_json(%s, sample_size=-1, maximum_sample_files=%d, maximum_object_size=%d)", args, len(paths)+1, maxRecord)
+	if shape == "" {
+		shape = fmt.Sprintf("sample_size=-1, maximum_sample_files=%d, %s", len(paths)+1, noDates)
+	}
+	return fmt.Sprintf("read_json(%s, %s, maximum_object_size=%d)", args, shape, maxRecord)
 }
 
 // loadOther fills the table from files that bring their own types.
@@ -49,19 +52,27 @@ func (r *run) loadOther(ctx context.Context, stage *duckstage.Stage, c *duckstag
 	}
 	defer os.RemoveAll(dir)
 	given := paths
-	typed, paths, err := r.ownTypes(ctx, c, dir, paths)
+	typed, shape, paths, err := r.ownTypes(ctx, c, dir, paths)
 	if err != nil {
 		return 0, r.explainFile(err)
 	}
 	list, bad := typed.selection(r.extras(paths, false)...)
 	b := built{name: r.src.Name, table: r.building()}
-	err = r.makeTyped(ctx, c, &b, list, bad, r.src.readOther(paths), true)
+	err = r.makeTyped(ctx, c, &b, list, bad, r.src.readOther(paths, shape.sql()), true)
 	if err != nil && r.src.Format == NDJSON && !r.oneKey && twiceJSON.MatchString(err.Error()) {
 		r.oneKey, r.bad, r.badCount = true, nil, 0 // of these lines DuckDB tells the first, and ends
 		return r.loadOther(ctx, stage, c, given)
 	}
+	again := false
+	if err == nil {
+		again, err = r.longNumbers(ctx, c, "dm."+duckstage.Ident(b.table), shape, paths)
+	}
 	if err != nil {
 		return 0, r.explainFile(err)
+	}
+	if again {
+		r.bad, r.badCount = nil, 0
+		return r.loadOther(ctx, stage, c, given)
 	}
 	r.bad, r.badCount = append(r.bad, b.bad...), r.badCount+b.rejected
 	return b.rows, r.tooMany(b.rows)
@@ -69,41 +80,45 @@ func (r *run) loadOther(ctx context.Context, stage *duckstage.Stage, c *duckstag
 
 // ownTypes finds the columns of the files. JSON that DuckDB cannot read as it is, because of
 // its encoding or of some lines, is copied first; the copies are then what is to be read.
-func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths []string) (typedList, []string, error) {
+func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths []string) (typedList, jsonShape, []string, error) {
 	if err := r.sameColumns(ctx, c, paths); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	marked, err := r.markedJSON()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var infos []duckstage.ColumnInfo
 	if !marked {
-		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths))
+		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths, ""))
 	}
 	if marked || r.oneKey || err != nil && r.src.Format == NDJSON && badJSON.MatchString(err.Error()) {
 		copies := make([]string, len(paths))
 		for i, in := range r.inputs {
 			if copies[i], err = r.copyJSON(ctx, dir, i, in); err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", in.shown, err)
+				return nil, nil, nil, fmt.Errorf("%s: %w", in.shown, err)
 			}
 		}
 		paths = copies
-		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths))
+		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths, ""))
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	fields := r.src.ownFields(infos)
+	shape, err := r.jsonShape(ctx, c, infos, paths)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	fields := r.src.ownFields(infos, shape)
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.name
 	}
 	if err := errors.Join(checkNames(names), r.src.knownMasks(names), r.src.freePartition(names, r.inputs)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	typed, err := r.src.typedFields(fields)
-	return typed, paths, err
+	return typed, shape, paths, err
 }
 
 // markedJSON reports whether a file is JSON in another encoding than plain UTF-8: DuckDB
@@ -142,12 +157,20 @@ func (r *run) previewOther(ctx context.Context, stage *duckstage.Stage) error {
 		paths[i] = in.path
 	}
 	err = stage.With(ctx, func(c *duckstage.Conn) error {
-		typed, paths, err := r.ownTypes(ctx, c, dir, paths)
+		typed, shape, paths, err := r.ownTypes(ctx, c, dir, paths)
 		if err != nil {
 			return err
 		}
+		if again, err := r.longNumbers(ctx, c, "", shape, paths); err != nil || again {
+			if err == nil {
+				typed, shape, paths, err = r.ownTypes(ctx, c, dir, paths)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		list, _ := typed.selection(append(r.extras(paths, false), "NULL::VARCHAR AS dm_source")...)
-		_, err = c.Exec(ctx, "CREATE OR REPLACE TABLE source."+duckstage.Ident(r.src.Name)+" AS SELECT "+list+" FROM "+r.src.readOther(paths)+" LIMIT 0")
+		_, err = c.Exec(ctx, "CREATE OR REPLACE TABLE source."+duckstage.Ident(r.src.Name)+" AS SELECT "+list+" FROM "+r.src.readOther(paths, shape.sql())+" LIMIT 0")
 		return err
 	})
 	if err != nil {
@@ -158,14 +181,17 @@ func (r *run) previewOther(ctx context.Context, stage *duckstage.Stage) error {
 
 // ownFields are the columns that files bring. Where some values of a JSON column are texts
 // and some are not, each is its text: as JSON a text would keep its quotes.
-func (src *Source) ownFields(infos []duckstage.ColumnInfo) []field {
+func (src *Source) ownFields(infos []duckstage.ColumnInfo, shape jsonShape) []field {
 	var fields []field
 	for _, info := range infos {
 		if info.Name == "dm_file" {
 			continue
 		}
 		f := field{name: info.Name, stored: info.SQLType, typ: info.SQLType}
-		if src.isJSON() && info.SQLType == "JSON" {
+		if typ, ok := shape.of(info.Name); ok {
+			f.stored, f.typ = typ, typ
+		}
+		if src.isJSON() && f.stored == "JSON" {
 			f.typ, f.expr = "VARCHAR", "%s->>'$'"
 		}
 		fields = append(fields, f)

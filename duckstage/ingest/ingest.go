@@ -30,6 +30,8 @@ type run struct {
 	longLines bool // DuckDB refused lines for their length
 	oneKey    bool // it refused an object that has a key twice
 
+	long map[string]string // columns of JSON that are read as another type than DOUBLE; nil: not looked for
+
 	wasMasked string // MaskNote of the staging before
 	wasStaged bool
 

@@ -1,0 +1,85 @@
+package ingest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"dvmigrate/duckstage"
+)
+
+// TestTextsOfJSONStayTexts: what looks like a date, a time or a GUID is what the file has,
+// unless the settings say more; and these make it of the file's text.
+func TestTextsOfJSONStayTexts(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	const line = `{"no":"01-02-03","day":"05-06-2024","at":"2024-05-01T10:00:00+02:00","clock":"00:15","id":"6F9619FF-8B86-D011-B42D-00C04FC964FF","in":{"no":"01-02-03","time":"00:15","ids":["6F9619FF-8B86-D011-B42D-00C04FC964FF"]},"list":["01-02-03"],"n":12345678901234567890.5,"line":"a","line_1":"00:16"}`
+	dir := write(t, map[string]string{"a.ndjson": line + "\n", "b.json": "[" + line + "]", "c.ndjson": line + "\n"})
+	want := []string{"01-02-03|05-06-2024|2024-05-01T10:00:00+02:00|00:15|6F9619FF-8B86-D011-B42D-00C04FC964FF|01-02-03|00:15|6F9619FF-8B86-D011-B42D-00C04FC964FF|01-02-03|a|00:16"}
+	for _, file := range []string{"a.ndjson", "b.json"} {
+		ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{file}})
+		if diff := cmp.Diff(want, table(t, s, `SELECT "no", day, "at", clock, id, "in".no, "in".time, "in".ids[1], list[1], line, line_1 FROM source.a`)); diff != "" {
+			t.Errorf("%s: %s", file, diff)
+		}
+	}
+	src := Source{Name: "c", Dir: dir, Paths: []string{"c.ndjson"}, Types: map[string]string{"at": "TIMESTAMP", "id": "UUID", "in": "JSON", "n": "VARCHAR"}, Formats: map[string]Format{"day": {Layouts: []string{"%d-%m-%Y"}}}}
+	ingest(t, s, src)
+	if diff := cmp.Diff([]string{"2024-06-05|2024-05-01 08:00:00|6f9619ff-8b86-d011-b42d-00c04fc964ff|01-02-03"}, table(t, s, `SELECT day, "at", id, "in"->>'no' FROM source.c`)); diff != "" {
+		t.Error(diff)
+	}
+	src.Name = "seen"
+	if err := Preview(t.Context(), s, src); err != nil {
+		t.Error(err)
+	}
+	if got := columnTypes(t, s, "seen"); got["day"] != "DATE" || got["at"] != "TIMESTAMP" || got["clock"] != "VARCHAR" {
+		t.Errorf("check sees %v", got)
+	}
+}
+
+// TestWholeNumbersOfJSONStayWhole: numbers beyond 64 bits, and long ones beside fractions,
+// were DOUBLE and lost digits; numbers that DOUBLE holds stay so.
+func TestWholeNumbersOfJSONStayWhole(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{
+		"a.ndjson": `{"id":1,"n":9223372036854775808,"mixed":12345678901234567,"f":1.5,"e":1e300}` + "\n" + `{"id":2,"n":-9223372036854775809,"mixed":0.5,"f":9007199254740992}` + "\n",
+		"b.ndjson": `{"A":1,"a":12345678901234567890,"a_1":1.5}` + "\n",
+	})
+	src := Source{Name: "seen", Dir: dir, Paths: []string{"a.ndjson"}}
+	if err := Preview(t.Context(), s, src); err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]string{"id": "BIGINT", "n": "HUGEINT", "mixed": "VARCHAR", "f": "DOUBLE", "e": "DOUBLE"}
+	for name, want := range types {
+		if got := columnTypes(t, s, "seen")[name]; got != want {
+			t.Errorf("check sees %s as %s", name, got)
+		}
+	}
+	src.Name = "a"
+	res := ingest(t, s, src)
+	if diff := cmp.Diff([]string{"9223372036854775808|12345678901234567|1.5|1e+300", "-9223372036854775809|0.5|9007199254740992.0"}, table(t, s, "SELECT n, mixed, f::VARCHAR, e FROM source.a ORDER BY id")); diff != "" {
+		t.Error(diff)
+	}
+	if len(res.Notes) != 1 || res.Rows != 2 {
+		t.Errorf("%d rows, notes %q", res.Rows, res.Notes)
+	}
+	ingest(t, s, Source{Name: "b", Dir: dir, Paths: []string{"b.ndjson"}}) // keys that differ in case alone: as DuckDB calls them
+	if got := table(t, s, "SELECT count(*) FROM source.b WHERE a IS NOT NULL"); !slices.Equal(got, []string{"1"}) {
+		t.Errorf("rows = %v", got)
+	}
+}
+
+// columnTypes are the types of a source's columns.
+func columnTypes(t *testing.T, s *duckstage.Stage, source string) map[string]string {
+	t.Helper()
+	infos, err := s.Columns(t.Context(), "source", source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, info := range infos {
+		out[info.Name] = info.SQLType
+	}
+	return out
+}
