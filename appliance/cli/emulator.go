@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dvmigrate/appliance/dataverse/emulator"
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 var emulatorEntry = entry{name: "emulator", summary: "a Dataverse on this machine: strict, with limits, and faults on order",
@@ -44,7 +45,7 @@ type emulatorCommand struct {
 	deadlocks, closeByMessage          bool
 	deadlockParents                    []string
 	spread                             string
-	dop                                int
+	dop, language                      int
 }
 
 func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
@@ -78,6 +79,7 @@ func (c *emulatorCommand) AddFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.rollups, "rollup", nil, "what a rollup column is computed from: table.column=count(from.lookup), or sum, avg, min, max(from.lookup,column); may be given several times")
 	f.StringArrayVar(&c.duplicateRules, "duplicate-rule", nil, "duplicate detection rule, as table:column,column, for writes that ask for it; may be given several times")
 	f.StringArrayVar(&c.faults, "fault", nil, "a fault on order; may be given several times")
+	f.IntVar(&c.language, "language", 0, "base language, an LCID, by which texts and keys are compared: 1033 takes ü for u, 1053 does not (default: that of seed or state, else 1033)")
 	f.IntVar(&c.dop, "dop-hint", 4, "value of x-ms-dop-hint, as small environments say it; 0 leaves it out")
 }
 
@@ -87,6 +89,7 @@ func (c *emulatorCommand) Validate(args []string) error {
 			return fmt.Errorf("%s is not an address of this machine alone: the emulator listens on loopback only, such as 127.0.0.1:8787", address)
 		}
 	}
+	_, known := schema.Collation(c.language)
 	switch {
 	case c.speed <= 0:
 		return fmt.Errorf("--speed %v: it must be above 0", c.speed)
@@ -94,6 +97,8 @@ func (c *emulatorCommand) Validate(args []string) error {
 		return fmt.Errorf("--admin %s: it is the address of --listen; the admin endpoint needs one of its own", c.admin)
 	case c.spread != string(emulator.RoundRobin) && c.spread != string(emulator.Random):
 		return fmt.Errorf("--spread %s: it is round-robin or random", c.spread)
+	case c.language != 0 && !known:
+		return fmt.Errorf("--language %d: no environment has it; among those that have are 1031 (German), 1033 (English) and 1053 (Swedish)", c.language)
 	case c.limits.Servers < 1:
 		return fmt.Errorf("--servers %d: there is at least 1", c.limits.Servers)
 	case c.latencyP99 > 0 && c.latencyP99 < c.latency:
@@ -205,7 +210,7 @@ func (c *emulatorCommand) server(env *Env) (*emulator.Server, error) {
 		return nil, err
 	}
 	o := emulator.Options{Schema: sch, Seed: seed, StatePath: c.state, Discard: c.discard, Latency: c.latency, LatencyP99: c.latencyP99,
-		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, PlainClose: !c.closeByMessage, DopHint: c.dop, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), AssumeTracking: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
+		WarmUp: c.warmUp, Deadlocks: c.deadlocks, DeadlockParents: c.deadlockParents, PlainClose: !c.closeByMessage, DopHint: c.dop, Language: c.language, Speed: c.speed, LooseBatch: c.looseBatch, AssumeBulk: isCSDL(c.schema), AssumeTracking: isCSDL(c.schema), Cost: emulator.Cost{PerRequest: c.perRequest, PerRecord: c.perRecord}}
 	if err := c.readProfile(env, &o); err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (s *store) hasSame(t *table, columns []string) bool {
 				if c == nil || r.value(c).isNull() {
 					return true
 				}
-				b.WriteString(strconv.Quote(foldKey(r.value(c).String())))
+				b.WriteString(strconv.Quote(t.texts.key(r.value(c).String())))
 			}
 			same = seen[b.String()]
 			seen[b.String()] = true

@@ -168,6 +168,6 @@ func (c *call) duplicatesOf(rec *record, matching *table) []schema.GUID {
 		}
 		return nil
 	})
-	slices.SortFunc(ids, func(a, b schema.GUID) int { return compareValues(guidValue(a), guidValue(b)) })
+	slices.SortFunc(ids, compareIDs)
 	return ids
 }

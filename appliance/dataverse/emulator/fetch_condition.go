@@ -97,7 +97,8 @@ func (q *fetchQuery) bindValueOf(c *fetchCondition, out fetchOutput) (fetchTest,
 	if op == "" || edmType(out.col) != edmType(other.col) {
 		return nil, errorf(http.StatusBadRequest, "0x80040203", "The condition operator '%s' cannot compare attribute '%s' with '%s'.", clip(c.Operator), c.Attribute, clip(c.ValueOf))
 	}
-	return func(_ *tx, j joined) bool { return holdsValues(op, out.value(j), other.value(j)) }, nil
+	texts := q.call.srv.model.texts
+	return func(_ *tx, j joined) bool { return texts.holds(op, out.value(j), other.value(j)) }, nil
 }
 
 // fetchIdentities are the operators about the caller and about hierarchies, by the
@@ -145,20 +146,20 @@ var fetchComparators = map[string]string{"eq": "eq", "ne": "ne", "neq": "ne", "g
 
 // bindOperator compiles the comparison of one value.
 func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) bool, error) {
-	texts := c.texts()
+	given, texts := c.texts(), q.call.srv.model.texts
 	switch c.Operator {
 	case "null":
 		return value.isNull, nil
 	case "not-null":
 		return func(v value) bool { return !v.isNull() }, nil
 	case "like", "not-like", "begins-with", "not-begin-with", "ends-with", "not-end-with":
-		return bindLike(c.Operator, texts)
+		return bindLike(texts, c.Operator, given)
 	}
-	if test := q.bindDate(c.Operator, col, texts); test != nil {
+	if test := q.bindDate(c.Operator, col, given); test != nil {
 		return test, nil
 	}
-	values := make([]value, len(texts))
-	for i, text := range texts {
+	values := make([]value, len(given))
+	for i, text := range given {
 		v, ok := fetchValue(col, text)
 		if !ok {
 			return nil, errFetchValue(c, text)
@@ -166,9 +167,9 @@ func (q *fetchQuery) bindOperator(c *fetchCondition, col *column) (func(value) b
 		values[i] = v
 	}
 	if op := fetchComparators[c.Operator]; op != "" && len(values) == 1 {
-		return func(v value) bool { return holdsValues(op, v, values[0]) }, nil
+		return func(v value) bool { return texts.holds(op, v, values[0]) }, nil
 	}
-	if test := setTest(fetchSets[c.Operator], col, values); test != nil {
+	if test := setTest(texts, fetchSets[c.Operator], col, values); test != nil {
 		return test, nil
 	}
 	return nil, errFetchOperator(c, len(values))
@@ -179,11 +180,11 @@ var fetchSets = map[string]string{"in": "In", "not-in": "NotIn", "between": "Bet
 
 // bindLike compiles the operators on text. like takes % for any text, _ for any
 // character and [a-c] or [^a-c] for one of a set or one outside it.
-func bindLike(op string, texts []string) (func(value) bool, error) {
+func bindLike(k *collation, op string, texts []string) (func(value) bool, error) {
 	if len(texts) != 1 {
 		return nil, errFetch("The condition operator '%s' needs one value.", op)
 	}
-	pattern := strings.ToLower(texts[0])
+	pattern := k.fold(texts[0])
 	switch op {
 	case "begins-with", "not-begin-with":
 		pattern += "%"
@@ -192,7 +193,7 @@ func bindLike(op string, texts []string) (func(value) bool, error) {
 	}
 	want := !strings.HasPrefix(op, "not-")
 	return func(v value) bool {
-		return (!v.isNull() && likeMatch(pattern, strings.ToLower(v.String()))) == want
+		return (!v.isNull() && likeMatch(pattern, k.fold(v.String()))) == want
 	}, nil
 }
 

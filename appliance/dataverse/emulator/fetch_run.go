@@ -93,7 +93,7 @@ func (n *fetchNode) matches(tx *tx, v value) []row {
 	case valueKind(n.from) == kindRef && n.from.derived == notDerived:
 		ids = tx.collected(&relation{from: n.t, col: n.from}, v.guid)
 	default:
-		ids = n.valueIndex(tx)[foldKey(v.String())]
+		ids = n.valueIndex(tx)[n.t.texts.key(v.String())]
 	}
 	var rows []row
 	for _, id := range ids {
@@ -124,7 +124,7 @@ func (n *fetchNode) valueIndex(tx *tx) map[string][]schema.GUID {
 		n.byValue = map[string][]schema.GUID{}
 		tx.scan(n.t, schema.GUID{}, func(r row) bool {
 			if v := r.value(n.from); !v.isNull() {
-				key := foldKey(v.String())
+				key := n.t.texts.key(v.String())
 				n.byValue[key] = append(n.byValue[key], r.id)
 			}
 			return true
@@ -270,7 +270,7 @@ func (q *fetchQuery) collect(w window) (rows []fetched, total int, err error) {
 
 func (q *fetchQuery) compare(a, b fetched) int {
 	for i, o := range q.orders {
-		n := compareNulls(a.vals[i], b.vals[i])
+		n := q.call.srv.model.texts.compareNulls(a.vals[i], b.vals[i])
 		if o.desc {
 			n = -n
 		}
@@ -317,20 +317,19 @@ func (o fetchOutput) shown(tx *tx, j joined) value {
 	return value{}
 }
 
-// distinctKey is the same for rows that the server's collation does not tell apart:
-// case and trailing blanks do not count (section 3.4).
+// distinctKey is the same for rows that the database does not tell apart.
 func (q *fetchQuery) distinctKey(tx *tx, j joined) string {
 	var b strings.Builder
 	for _, o := range q.outputs {
 		v := o.shown(tx, j)
-		b.WriteString(strconv.Itoa(int(v.kind)) + foldKey(v.String()) + "\x00")
+		b.WriteString(strconv.Itoa(int(v.kind)) + q.call.srv.model.texts.key(v.String()) + "\x00")
 	}
 	return b.String()
 }
 
 // answerAggregate answers groups. aggregatelimit may lower the limit (10.5).
 func (q *fetchQuery) answerAggregate() error {
-	g := newGroups(q.aggs)
+	g := newGroups(q.call.srv.model.texts, q.aggs)
 	if n := q.xml.AggregateLimit; n > 0 {
 		g.limit = min(n, maxAggregate)
 	}

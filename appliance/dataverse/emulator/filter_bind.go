@@ -152,23 +152,27 @@ func (b binding) bindComparison(n comparison) (predicate, error) {
 		if edmType(a.col) != edmType(other.col) {
 			return nil, errIncompatible(edmType(a.col), edmType(other.col), n.op)
 		}
-		return func(tx *tx, r row) bool { return holdsValues(n.op, a.value(tx, r), other.value(tx, r)) }, nil
+		return func(tx *tx, r row) bool { return b.t.texts.holds(n.op, a.value(tx, r), other.value(tx, r)) }, nil
 	}
 	want, ok := literalFor(a.col, right.lit)
 	if !ok {
 		return nil, errIncompatible(edmType(a.col), right.lit.edmName(), n.op)
 	}
-	return func(tx *tx, r row) bool { return holdsValues(n.op, a.value(tx, r), want) }, nil
+	return func(tx *tx, r row) bool { return b.t.texts.holds(n.op, a.value(tx, r), want) }, nil
 }
 
 var mirror = map[string]string{"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
 
-func holdsValues(op string, a, b value) bool {
+func (k *collation) holds(op string, a, b value) bool {
 	if a.isNull() || b.isNull() {
 		same := a.isNull() && b.isNull()
 		return op == "eq" && same || op == "ne" && !same
 	}
-	return holdsOrder(op, compareValues(a, b))
+	switch op {
+	case "eq", "ne": // the order costs more
+		return k.sameValues(a, b) == (op == "eq")
+	}
+	return holdsOrder(op, k.compareValues(a, b))
 }
 
 func (b binding) bindStringTest(n stringTest) (predicate, error) {
@@ -182,10 +186,10 @@ func (b binding) bindStringTest(n stringTest) (predicate, error) {
 	if edmType(a.col) != "Edm.String" {
 		return nil, errURL("No function signature for the function with name '%s' matches the specified arguments. The function signatures considered are: %s(Edm.String Nullable=true, Edm.String Nullable=true).", n.fn, n.fn)
 	}
-	part := strings.ToLower(n.right.lit.text)
+	part := b.t.texts.fold(n.right.lit.text)
 	return func(tx *tx, r row) bool {
 		v := a.value(tx, r)
-		return v.kind == kindText && matchText(n.fn, strings.ToLower(v.text), part)
+		return v.kind == kindText && matchText(n.fn, b.t.texts.fold(v.text), part)
 	}, nil
 }
 

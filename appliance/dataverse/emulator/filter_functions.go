@@ -33,7 +33,7 @@ func (b binding) bindCRMTest(n crmTest) (predicate, error) {
 		}
 		values[i] = v
 	}
-	test := setTest(n.fn, a.col, values)
+	test := setTest(b.t.texts, n.fn, a.col, values)
 	if k := valueKind(a.col); test == nil && (k == kindTime || k == kindDate) {
 		test = dateTest(n.fn, b.now, values)
 	}
@@ -47,14 +47,14 @@ func (b binding) bindCRMTest(n crmTest) (predicate, error) {
 }
 
 // setTest is the functions that compare with a list of values; nil for others.
-func setTest(fn string, c *column, values []value) func(value) bool {
+func setTest(texts *collation, fn string, c *column, values []value) func(value) bool {
 	among := func(v value) bool {
-		return slices.ContainsFunc(values, func(w value) bool { return !v.isNull() && !w.isNull() && compareValues(v, w) == 0 })
+		return slices.ContainsFunc(values, func(w value) bool { return !v.isNull() && !w.isNull() && texts.sameValues(v, w) })
 	}
 	switch fn {
 	case "In", "NotIn":
 		if k := valueKind(c); len(values) > 8 && k != kindDecimal && k != kindFloat {
-			among = amongMany(values)
+			among = texts.amongMany(values)
 		}
 		return func(v value) bool { return among(v) == (fn == "In") }
 	case "Between", "NotBetween":
@@ -62,7 +62,7 @@ func setTest(fn string, c *column, values []value) func(value) bool {
 			return nil
 		}
 		return func(v value) bool {
-			return !v.isNull() && (compareValues(v, values[0]) >= 0 && compareValues(v, values[1]) <= 0) == (fn == "Between")
+			return !v.isNull() && (texts.compareValues(v, values[0]) >= 0 && texts.compareValues(v, values[1]) <= 0) == (fn == "Between")
 		}
 	case "ContainValues", "DoesNotContainValues":
 		if c.Type != schema.Choices {
@@ -79,10 +79,10 @@ func setTest(fn string, c *column, values []value) func(value) bool {
 }
 
 // amongMany looks values up in a set: a loader asks for hundreds at a time.
-func amongMany(values []value) func(value) bool {
+func (k *collation) amongMany(values []value) func(value) bool {
 	set := make(map[value]bool, len(values))
 	bare := func(v value) value {
-		return value{n: v.n, text: foldKey(v.text), guid: v.guid}
+		return value{n: v.n, text: k.key(v.text), guid: v.guid}
 	}
 	for _, v := range values {
 		set[bare(v)] = true

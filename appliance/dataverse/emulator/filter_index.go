@@ -11,7 +11,7 @@ import (
 // and chains of or. ok is false when every row has to be looked at.
 func (t *table) candidates(tx *tx, n node) (ids []schema.GUID, ok bool) {
 	ids, ok = t.indexed(tx, n)
-	slices.SortFunc(ids, func(a, b schema.GUID) int { return compareValues(guidValue(a), guidValue(b)) })
+	slices.SortFunc(ids, compareIDs)
 	return slices.Compact(ids), ok
 }
 

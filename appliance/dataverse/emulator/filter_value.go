@@ -106,21 +106,22 @@ func textFor(c *column, l literal) (value, bool) {
 	return literalFor(c, l)
 }
 
-// compareValues orders two values that are not null: text without regard to case
-// and trailing blanks, GUIDs as SQL Server does, numbers by what they are worth.
-func compareValues(a, b value) int {
+// sameValues reports whether two values that are not null are the same.
+func (k *collation) sameValues(a, b value) bool {
+	if a.kind == kindText {
+		return k.same(a.text, b.text)
+	}
+	return k.compareValues(a, b) == 0
+}
+
+// compareValues orders two values that are not null: text by the collation, GUIDs as SQL
+// Server does, numbers by what they are worth.
+func (k *collation) compareValues(a, b value) int {
 	switch {
 	case a.kind == kindText:
-		return strings.Compare(foldKey(a.text), foldKey(b.text))
+		return k.compare(a.text, b.text)
 	case a.kind == kindGUID || a.kind == kindRef:
-		x, y := orderOf(a.guid), orderOf(b.guid)
-		switch {
-		case x == y:
-			return 0
-		case x.less(y):
-			return -1
-		}
-		return 1
+		return compareIDs(a.guid, b.guid)
 	case a.kind == b.kind && a.kind != kindDecimal && a.kind != kindFloat:
 		return compareInts(a.n, b.n)
 	case a.kind == kindFloat || b.kind == kindFloat:
@@ -134,6 +135,17 @@ func compareValues(a, b value) int {
 		return 0
 	}
 	return compareDecimals(a.String(), b.String())
+}
+
+func compareIDs(a, b schema.GUID) int {
+	x, y := orderOf(a), orderOf(b)
+	switch {
+	case x == y:
+		return 0
+	case x.less(y):
+		return -1
+	}
+	return 1
 }
 
 func compareInts(a, b int64) int {

@@ -3,7 +3,6 @@ package emulator
 import (
 	"hash/maphash"
 	"slices"
-	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -55,7 +54,7 @@ func hashKey(k *altKey, get func(*column) value) (h uint64, ok bool) {
 		case kindNull:
 			return 0, false
 		case kindText:
-			m.WriteString(foldKey(v.text))
+			m.WriteString(k.t.texts.key(v.text))
 		case kindDecimal:
 			m.WriteString(v.text)
 		case kindGUID, kindRef:
@@ -70,13 +69,10 @@ func hashKey(k *altKey, get func(*column) value) (h uint64, ok bool) {
 	return m.Sum64(), true
 }
 
-// foldKey brings text to the form in which keys are compared: case and trailing
-// blanks do not count (section 3.4).
-func foldKey(s string) string { return strings.ToLower(strings.TrimRight(s, " ")) }
-
-func sameKeyValue(a, b value) bool {
+// sameKey compares two values as the unique index does (section 3.4).
+func (k *collation) sameKey(a, b value) bool {
 	if a.kind == kindText && b.kind == kindText {
-		return foldKey(a.text) == foldKey(b.text)
+		return k.same(a.text, b.text)
 	}
 	if a.kind == kindRef || a.kind == kindGUID { // a key in a URL does not name the target
 		return a.guid == b.guid
@@ -116,7 +112,7 @@ func (s *store) holdsKey(k *altKey, id schema.GUID, get func(*column) value) boo
 		return false
 	}
 	for _, c := range k.cols {
-		if !sameKeyValue(r.value(c), get(c)) {
+		if !k.t.texts.sameKey(r.value(c), get(c)) {
 			return false
 		}
 	}

@@ -290,7 +290,7 @@ func (c *call) getSteps() error {
 // getOrganizations answers the environment's one organisation (section 12.8).
 func (c *call) getOrganizations() error {
 	return c.answerRows("organization", "organizationid", []object{{
-		{"organizationid", OrganizationID}, {"name", "emulator"}, {"languagecode", 1033}, {"_basecurrencyid_value", CurrencyID},
+		{"organizationid", OrganizationID}, {"name", "emulator"}, {"languagecode", c.srv.model.texts.language}, {"_basecurrencyid_value", CurrencyID},
 		{"isauditenabled", false}, {"maxuploadfilesize", 5242880}, {"blockedattachments", blockedExtensions},
 		{"expirechangetrackingindays", 7}, {"plugintracelogsetting", 0},
 	}})

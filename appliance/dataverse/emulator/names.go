@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type model struct {
 	byName  map[string]*table
 	bySet   map[string]*table
 	links   []*manyToMany
+	texts   *collation // how the database compares texts; one for all tables
 }
 
 // table is a schema table with what the emulator needs beside it. The record
@@ -41,6 +43,7 @@ type table struct {
 	bulk        []string    // the bulk actions it takes
 	activities  []*table    // of activitypointer: the tables whose rows it shows
 	intersect   *manyToMany // when this is the intersect table of an N:N relationship
+	texts       *collation
 
 	// Well-known columns, nil where the schema has none.
 	state, status, owner, currency, exchangeRate          *column
@@ -121,9 +124,9 @@ type property struct {
 // newModel compiles the schema. A relationship whose tables or column the schema
 // lacks is left out; a key naming an unknown column is an error.
 func newModel(s *schema.Schema, o *Options, choices ...*schema.Column) (*model, error) {
-	m := &model{schema: s, choices: choices, byName: map[string]*table{}, bySet: map[string]*table{}}
+	m := &model{schema: s, choices: choices, texts: newCollation(cmp.Or(o.Language, schema.DefaultLanguage)), byName: map[string]*table{}, bySet: map[string]*table{}}
 	for _, st := range append(slices.Clip(s.Tables), closingTables(s)...) {
-		t := &table{Table: st, idx: len(m.tables), bulk: bulkOf(st, o.AssumeBulk), byName: map[string]*column{}, props: map[string]property{},
+		t := &table{Table: st, idx: len(m.tables), texts: m.texts, bulk: bulkOf(st, o.AssumeBulk), byName: map[string]*column{}, props: map[string]property{},
 			navs: map[string]*relation{}, collections: map[string]*relation{}, nn: map[string]linkEnd{}}
 		m.tables = append(m.tables, t)
 		m.byName[st.LogicalName] = t

@@ -72,6 +72,9 @@ type Options struct {
 	RolePrivileges map[string][]string
 	// Rollups say what the rollup columns are computed from, which no schema tells.
 	Rollups []Rollup
+	// Language is the environment's base language, a Windows LCID, by which texts are
+	// compared (collation.go). Zero is that of the seed or state file, else 1033.
+	Language int
 	// DuplicateRules are the published duplicate detection rules.
 	DuplicateRules []DuplicateRule
 	// CustomActions are the environment's custom APIs: unbound actions that do nothing

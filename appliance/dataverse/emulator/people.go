@@ -149,7 +149,7 @@ func (w *writer) mayBePerson(t *table, old row, id schema.GUID, vals []value) er
 			return errorf(http.StatusBadRequest, "0x8004F511", "An application user with the application id %s exists already.", app)
 		}
 	case "team":
-		if old.t != nil && isDefaultTeam(old) && !sameKeyValue(old.value(t.byName["name"]), at("name")) {
+		if old.t != nil && isDefaultTeam(old) && !t.texts.sameKey(old.value(t.byName["name"]), at("name")) {
 			return errorf(http.StatusBadRequest, "0x8004830C", "The default business unit team (TeamId = %s) cannot be renamed.", id)
 		}
 	case "businessunit":
@@ -158,7 +158,7 @@ func (w *writer) mayBePerson(t *table, old row, id schema.GUID, vals []value) er
 			return nil
 		}
 		if w.tx.another(t, id, func(r row) bool {
-			return sameKeyValue(r.value(name), at("name")) && r.value(parent).guid == at("parentbusinessunitid").guid
+			return t.texts.sameKey(r.value(name), at("name")) && r.value(parent).guid == at("parentbusinessunitid").guid
 		}) {
 			return errDuplicateInsert()
 		}

@@ -44,7 +44,7 @@ func (c *call) getApplied(t *table, o options) error {
 	if err != nil {
 		return err
 	}
-	g := newGroups(a.aggs)
+	g := newGroups(c.srv.model.texts, a.aggs)
 	vals := make([]value, len(a.aggs))
 	keys := make([]value, len(a.keys))
 	var tooMany error
@@ -147,7 +147,7 @@ func (a *appliedQuery) sort(g *groups, order []orderItem) error {
 	slices.SortStableFunc(g.list, func(x, y *group) int {
 		for i, o := range order {
 			v, w := pick[i](x), pick[i](y)
-			n := compareNulls(v, w)
+			n := g.texts.compareNulls(v, w)
 			if o.desc {
 				n = -n
 			}

@@ -118,7 +118,7 @@ func (q *boundQuery) keyOf(tx *tx, r row) sortKey {
 // compare orders two keys.
 func (q *boundQuery) compare(a, b sortKey) int {
 	for i, o := range q.order {
-		n := compareNulls(a.vals[i], b.vals[i])
+		n := q.t.texts.compareNulls(a.vals[i], b.vals[i])
 		if o.desc {
 			n = -n
 		}
@@ -126,11 +126,11 @@ func (q *boundQuery) compare(a, b sortKey) int {
 			return n
 		}
 	}
-	return compareValues(guidValue(a.id), guidValue(b.id))
+	return compareIDs(a.id, b.id)
 }
 
 // compareNulls is compareValues with null before all else, as in SQL.
-func compareNulls(a, b value) int {
+func (k *collation) compareNulls(a, b value) int {
 	switch {
 	case a.isNull() && b.isNull():
 		return 0
@@ -139,7 +139,7 @@ func compareNulls(a, b value) int {
 	case b.isNull():
 		return 1
 	}
-	return compareValues(a, b)
+	return k.compareValues(a, b)
 }
 
 // among lists, in order, the rows of an expanded collection: those of ids that

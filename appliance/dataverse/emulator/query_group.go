@@ -26,6 +26,7 @@ type aggregation struct {
 
 // groups gathers rows into groups by the values of their keys.
 type groups struct {
+	texts *collation
 	aggs  []aggregation
 	list  []*group
 	index map[string]*group
@@ -47,8 +48,8 @@ type total struct {
 	distinct map[string]bool
 }
 
-func newGroups(aggs []aggregation) *groups {
-	return &groups{aggs: aggs, index: map[string]*group{}, limit: maxAggregate}
+func newGroups(texts *collation, aggs []aggregation) *groups {
+	return &groups{texts: texts, aggs: aggs, index: map[string]*group{}, limit: maxAggregate}
 }
 
 // add takes in one row: its keys, and one value an aggregation.
@@ -58,7 +59,7 @@ func (g *groups) add(keys, vals []value) error {
 	}
 	var b strings.Builder
 	for _, k := range keys {
-		b.WriteString(strconv.Itoa(int(k.kind)) + foldKey(k.String()) + "\x00")
+		b.WriteString(strconv.Itoa(int(k.kind)) + g.texts.key(k.String()) + "\x00")
 	}
 	of := g.index[b.String()]
 	if of == nil {
@@ -67,12 +68,12 @@ func (g *groups) add(keys, vals []value) error {
 		g.list = append(g.list, of)
 	}
 	for i := range g.aggs {
-		of.totals[i].add(g.aggs[i], vals[i])
+		of.totals[i].add(g.texts, g.aggs[i], vals[i])
 	}
 	return nil
 }
 
-func (t *total) add(a aggregation, v value) {
+func (t *total) add(texts *collation, a aggregation, v value) {
 	if a.method != "count" && v.isNull() {
 		return
 	}
@@ -82,7 +83,7 @@ func (t *total) add(a aggregation, v value) {
 		if t.distinct == nil {
 			t.distinct = map[string]bool{}
 		}
-		t.distinct[foldKey(v.String())] = true
+		t.distinct[texts.key(v.String())] = true
 	case "sum", "average":
 		if t.sum == nil {
 			t.sum = new(big.Rat)
@@ -91,11 +92,11 @@ func (t *total) add(a aggregation, v value) {
 			t.sum.Add(t.sum, n)
 		}
 	case "min":
-		if t.least.isNull() || compareValues(v, t.least) < 0 {
+		if t.least.isNull() || texts.compareValues(v, t.least) < 0 {
 			t.least = v
 		}
 	case "max":
-		if t.most.isNull() || compareValues(v, t.most) > 0 {
+		if t.most.isNull() || texts.compareValues(v, t.most) > 0 {
 			t.most = v
 		}
 	}

@@ -59,9 +59,9 @@ func (r *rollup) compute(tx *tx, into *column, id schema.GUID) value {
 		switch {
 		case !ok:
 		case r.col == nil:
-			sum.add(r.aggregation, value{})
+			sum.add(into.t.texts, r.aggregation, value{})
 		default:
-			sum.add(r.aggregation, row.value(r.col))
+			sum.add(into.t.texts, r.aggregation, row.value(r.col))
 		}
 	}
 	v := sum.result(r.aggregation)

@@ -16,14 +16,64 @@ import (
 func (s *Server) open() error {
 	if s.opts.StatePath != "" {
 		fresh, err := s.store.openState(s.opts.StatePath)
-		if err != nil || !fresh {
+		if err != nil {
 			return err
+		}
+		if !fresh {
+			return s.settleLanguage("the state file")
 		}
 	}
 	if err := s.seed(); err != nil {
 		return err
 	}
+	if err := s.settleLanguage("the seed"); err != nil {
+		return err
+	}
 	return s.store.endSeed()
+}
+
+// settleLanguage follows the organization's row where that says another language than was
+// taken: one in a state file or a seed. An environment's language cannot be changed.
+func (s *Server) settleLanguage(where string) error {
+	t := s.model.byName["organization"]
+	if t == nil || t.byName["languagecode"] == nil {
+		return nil
+	}
+	said := 0
+	_ = s.store.view(func(tx *tx) error {
+		if r, ok := tx.row(t, OrganizationID); ok {
+			said = int(r.value(t.byName["languagecode"]).n)
+		}
+		return nil
+	})
+	if said == 0 || said == s.model.texts.language {
+		return nil
+	}
+	if s.opts.Language != 0 {
+		return fmt.Errorf("language %d: %s has an environment of language %d, and that cannot be changed", s.opts.Language, where, said)
+	}
+	s.opts.Language = said
+	s.model.texts.set(said)
+	return s.store.update(func(tx *tx) error {
+		for _, t := range s.model.tables {
+			tx.reindex(t)
+		}
+		return nil
+	})
+}
+
+// reindex makes the indexes of a table's alternate keys anew.
+func (tx *tx) reindex(t *table) {
+	for _, k := range t.keys {
+		x := &tx.s.tables[t.idx].keys[k.idx]
+		*x = keyIndex{}
+		tx.scan(t, schema.GUID{}, func(r row) bool {
+			if h, ok := hashKey(k, r.value); ok {
+				x.add(h, r.id)
+			}
+			return true
+		})
+	}
 }
 
 // seed writes the first rows: who is who, then Options.Seed.
@@ -35,7 +85,7 @@ func (s *Server) seed() error {
 	}
 	err := s.store.update(func(tx *tx) error {
 		w := &writer{c: s.seedCall(nil, nil), tx: tx, now: s.store.now(), unchecked: true}
-		for _, r := range firstRows() {
+		for _, r := range firstRows(s.model.texts.language) {
 			if t := s.model.byName[r.table]; t != nil {
 				if _, err := w.create(r.record(t)); err != nil {
 					return fmt.Errorf("seed table %s: %w", r.table, err)
@@ -106,11 +156,11 @@ type firstRow struct {
 	refs  map[string]schema.GUID
 }
 
-func firstRows() []firstRow {
+func firstRows(language int) []firstRow {
 	return []firstRow{
 		{"transactioncurrency", CurrencyID, map[string]value{"currencyname": textValue("US Dollar"), "isocurrencycode": textValue("USD"),
 			"currencysymbol": textValue("$"), "exchangerate": decimalValue("1"), "currencyprecision": intValue(2)}, nil},
-		{"organization", OrganizationID, map[string]value{"name": textValue("emulator"), "languagecode": intValue(1033),
+		{"organization", OrganizationID, map[string]value{"name": textValue("emulator"), "languagecode": intValue(int64(language)),
 			"maxuploadfilesize": intValue(5242880), "expirechangetrackingindays": intValue(7), "isauditenabled": boolValue(false),
 			"blockedattachments": textValue(blockedExtensions), "plugintracelogsetting": intValue(0)},
 			map[string]schema.GUID{"basecurrencyid": CurrencyID}},
