@@ -266,10 +266,10 @@ func TestRetryMovesOnlyWhatTheFilterChooses(t *testing.T) {
 	}
 }
 
-func TestManyCallersShareCommits(t *testing.T) {
+// How they share commits is TestCommitTakesThoseOfTheLastOne.
+func TestManyCallersAtOnce(t *testing.T) {
 	const workers, rounds, size = 32, 20, 50
 	ctx, l := t.Context(), newTest(t, workers*rounds*size)
-	txBefore := txID(t, l)
 	var wg sync.WaitGroup
 	for w := range uint32(workers) {
 		wg.Go(func() {
@@ -303,18 +303,6 @@ func TestManyCallersShareCommits(t *testing.T) {
 	if c.Flag(Processed) != workers*rounds*(size-1) || c.Flag(Failed) != workers*rounds {
 		t.Errorf("processed %d, failed %d", c.Flag(Processed), c.Flag(Failed))
 	}
-	if n := txID(t, l) - txBefore; n > workers*rounds {
-		t.Errorf("%d requests took %d transactions: they do not share commits", 2*workers*rounds, n)
-	}
-}
-
-// txID is the number of the last transaction.
-func txID(t *testing.T, l *Ledger) int {
-	t.Helper()
-	tx, err := l.db.Begin(false)
-	must(t, err)
-	defer func() { must(t, tx.Rollback()) }()
-	return tx.ID()
 }
 
 func TestRunLogKeepsRunsNewestFirst(t *testing.T) {
