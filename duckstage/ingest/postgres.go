@@ -417,7 +417,8 @@ func (p *postgres) near() string {
 	}
 	defer conn.Close(context.Background())
 	q := postgres{conns: []*pgconn.PgConn{conn}}
-	rows, err := q.list(context.Background(), `SELECT CASE WHEN table_schema = 'public' THEN '' ELSE table_schema || '.' END || table_name FROM information_schema.tables
+	rows, err := q.list(context.Background(), `SELECT CASE WHEN table_schema = 'public' THEN '' ELSE table_schema || '.' END || table_name
+			|| CASE WHEN has_schema_privilege(table_schema::text, 'USAGE') THEN '' ELSE ' (in a schema that the user may not use)' END FROM information_schema.tables
 		WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`)
 	if err != nil {
 		return ""

@@ -167,6 +167,11 @@ func TestRowsThatPostgresHides(t *testing.T) {
 	if res := ingest(t, newStage(t), src); res.Rows != 1 || len(res.Notes) != 1 || !strings.Contains(res.Notes[0], `may hide rows from user "clerk"`) {
 		t.Errorf("as another: %+v", res)
 	}
+	psql(t, dsn, "-c", "REVOKE USAGE ON SCHEMA office FROM clerk; ALTER ROLE clerk SET search_path TO office")
+	src.Database.Table = "hiding" // of no schema, it is said to be nowhere
+	if _, err := Run(t.Context(), newStage(t), src, nil); err == nil || !strings.Contains(err.Error(), "office.hiding (in a schema that the user may not use)") {
+		t.Errorf("without the schema: %v", err)
+	}
 }
 
 func TestNorthwind(t *testing.T) {
