@@ -98,11 +98,25 @@ func (h heirBook) assigned(ctx context.Context, table string, waiting *ledger.Ra
 		duckstage.Ident(table+load.BeforeSuffix)))
 }
 
-// children are the rows of a table that point to records of a set.
+// children are the rows of a table that point to records of a set, or did when they were loaded: a record that moves
+// away in the same load is still below its former parent when that is assigned. Where it is not known what a waiting row
+// had, it counts as one.
 func (h heirBook) children(ctx context.Context, t *mapping.Table, lookup, parent string, set *ledger.Ranges) (*ledger.Ranges, error) {
 	list := set.List()
-	return h.rows(ctx, set, fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM %s c JOIN %s p ON c.%s = p.dm_id WHERE p.dm_seq >= %d AND p.dm_seq < %d ORDER BY c.dm_seq",
-		duckstage.Ident(t.Name), duckstage.Ident(parent), duckstage.Ident(lookup), list[0].From, list[len(list)-1].To))
+	within := fmt.Sprintf("p.dm_seq >= %d AND p.dm_seq < %d", list[0].From, list[len(list)-1].To)
+	point := func(from string) string {
+		return fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM %s c JOIN %s p ON c.%s = p.dm_id WHERE %s", from, duckstage.Ident(parent), duckstage.Ident(lookup), within)
+	}
+	query := point(duckstage.Ident(t.Name))
+	if settings := h.p.loadSettings(t.Name); settings.Before {
+		unknown := "c.dm_changed IS NULL"
+		if settings.Whole {
+			unknown = "true"
+		}
+		before := duckstage.Ident(t.Name + load.BeforeSuffix)
+		query += " UNION ALL " + point(before) + fmt.Sprintf(" UNION ALL SELECT c.dm_seq, %d FROM %s c WHERE %s", list[0].From, before, unknown)
+	}
+	return h.rows(ctx, set, "SELECT * FROM ("+query+") ORDER BY 1")
 }
 
 // rows are the first numbers of a query's rows whose second is in a set.

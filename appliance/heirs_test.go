@@ -112,9 +112,10 @@ func TestHeirs(t *testing.T) {
 			if got := ownersNow(t, url); got != full {
 				t.Fatalf("loaded: %s", got)
 			}
-			// A0 goes to ben, and A1 and C4, below it, to cec; nothing else is to change.
+			// A0 goes to ben, and A1 and C4, below it, to cec; nothing else is to change. C1, still below A0
+			// then, moves away.
 			editSource(t, dir, "a.csv", "A0,a0,,ann", "A0,a0,,ben", "A1,a1,A0,ann", "A1,a1,A0,cec")
-			editSource(t, dir, "c.csv", "C4,c4,A1,ben", "C4,changed,A1,cec")
+			editSource(t, dir, "c.csv", "C4,c4,A1,ben", "C4,changed,A1,cec", "C1,c1,A0", "C1,c1,A3")
 			stageAndLoad(t, dir, url) // which requires that nothing was held
 			delta := "A0 ben, A1 cec, A2 ben, A3 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 cec"
 			if got := ownersNow(t, url); got != delta {
