@@ -25,6 +25,7 @@ type Op struct {
 	body    []byte
 	ifMatch bool   // If-Match: *
 	query   string // of a read
+	all     []Op   // of a change set: its operations
 }
 
 // CreateOp creates a record; its id is in the body.
@@ -61,6 +62,10 @@ func DisassociateOp(l Link, p Pair) Op {
 func ActionOp(path string, body []byte) Op {
 	return Op{method: http.MethodPost, set: path, body: body}
 }
+
+// ChangeSetOp does all of some operations, none of them a read, or nothing (dataverse-web-api.md 7.1). Elastic tables
+// keep no such promise.
+func ChangeSetOp(ops ...Op) Op { return Op{method: "change set", set: ops[0].set, all: ops} }
 
 // Do sends one operation that makes no link, as a request of its own.
 func (c *Client) Do(ctx context.Context, op Op) error {
@@ -252,31 +257,45 @@ func (c *Client) exchange(ctx context.Context, r *request, ops []Op, open []int)
 func (c *Client) appendBatch(dst []byte, boundary string, ops []Op, open []int) []byte {
 	for _, i := range open {
 		op := &ops[i]
-		dst = append(append(append(dst, "--"...), boundary...), "\r\n"...)
-		dst = append(dst, "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"...)
-		dst = append(append(dst, op.method...), ' ')
-		dst = op.appendPath(append(dst, apiPath...))
-		if c.tag != "" && op.method != http.MethodGet {
-			dst = append(append(dst, '?'), c.tag...)
-		}
-		dst = append(dst, " HTTP/1.1\r\n"...)
-		if op.method == http.MethodGet {
-			dst = append(dst, "Accept: application/json\r\n\r\n\r\n"...)
+		if op.all == nil {
+			dst = c.appendOp(dst, boundary, op, "")
 			continue
 		}
-		if op.body != nil || op.set2 != "" {
-			dst = append(dst, "Content-Type: application/json; type=entry\r\n"...)
+		inner := fmt.Sprintf("changeset_%s_%d", boundary, i)
+		dst = fmt.Appendf(dst, "--%s\r\nContent-Type: multipart/mixed; boundary=\"%s\"\r\n\r\n", boundary, inner)
+		for k := range op.all {
+			dst = c.appendOp(dst, inner, &op.all[k], fmt.Sprintf("Content-ID: %d%03d\r\n", i+1, k))
 		}
-		if op.ifMatch {
-			dst = append(dst, "If-Match: *\r\n"...)
-		}
-		dst = append(append(dst, c.part...), "\r\n"...)
-		if op.set2 != "" {
-			dst = appendRef(dst, c.base, op.set2, op.id2)
-		}
-		dst = append(append(dst, op.body...), "\r\n"...)
+		dst = fmt.Appendf(dst, "--%s--\r\n\r\n", inner)
 	}
 	return append(append(append(dst, "--"...), boundary...), "--\r\n"...)
+}
+
+// appendOp writes one operation; id is the header that names it within a change set.
+func (c *Client) appendOp(dst []byte, boundary string, op *Op, id string) []byte {
+	dst = append(append(append(dst, "--"...), boundary...), "\r\n"...)
+	dst = append(dst, "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"...)
+	dst = append(append(dst, id...), "\r\n"...)
+	dst = append(append(dst, op.method...), ' ')
+	dst = op.appendPath(append(dst, apiPath...))
+	if c.tag != "" && op.method != http.MethodGet {
+		dst = append(append(dst, '?'), c.tag...)
+	}
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	if op.method == http.MethodGet {
+		return append(dst, "Accept: application/json\r\n\r\n\r\n"...)
+	}
+	if op.body != nil || op.set2 != "" {
+		dst = append(dst, "Content-Type: application/json; type=entry\r\n"...)
+	}
+	if op.ifMatch {
+		dst = append(dst, "If-Match: *\r\n"...)
+	}
+	dst = append(append(dst, c.part...), "\r\n"...)
+	if op.set2 != "" {
+		dst = appendRef(dst, c.base, op.set2, op.id2)
+	}
+	return append(append(dst, op.body...), "\r\n"...)
 }
 
 // appendPath writes the operation's address below the service root.

@@ -56,21 +56,21 @@ func (s *sender) closeEach(ctx context.Context, set []int, tries int) error {
 	case err != nil:
 		return s.release(set, readBackError(err))
 	}
-	var open, early []int // to be closed; of these, those that are not yet in the state before
+	var open, early []int // to be closed; of these, those that are not yet in the state before, or closed otherwise
 	for _, i := range set {
 		h, there := have[s.j.ids[i]]
 		switch c := &s.j.closings[i]; {
 		case there && h.reached(c):
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 			continue
-		case there && c.From >= 0 && h.state != c.From && h.state != c.State:
+		case there && h.state != c.State && (c.From >= 0 && h.state != c.From || mapping.ClosedByAction(s.w.table.Name, h.state)):
 			early = append(early, i)
 		}
 		open = append(open, i)
 	}
 	if len(early) > 0 {
 		err := s.sendEach(ctx, early, tries, func(i int) dataverse.Op {
-			return dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], fmt.Appendf(nil, `{"statecode":%d}`, s.j.closings[i].From))
+			return dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], fmt.Appendf(nil, `{"statecode":%d}`, max(s.j.closings[i].From, 0)))
 		}, outcome{})
 		if open = s.open(open); err != nil {
 			return s.release(without(open, early), err)

@@ -87,7 +87,7 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 		}
 		s.asBefore(i, met[i].want, have)
 		had[i] = have
-		if changed := s.changedByOthers(met[i], have); len(changed) > 0 {
+		if changed := s.changedByOthers(i, met[i], have); len(changed) > 0 {
 			return s.conflict(i, met[i], have, changed)
 		}
 		return nil
@@ -139,14 +139,19 @@ func (s *sender) meeting(i int) (m meeting, err error) {
 }
 
 // changedByOthers lists the columns that somebody else has changed.
-func (s *sender) changedByOthers(m meeting, have map[string]any) (columns []string) {
+func (s *sender) changedByOthers(i int, m meeting, have map[string]any) (columns []string) {
 	if m.was == nil {
 		who, err := schema.ParseGUID(fmt.Sprint(have[modifiedBy]))
 		if err != nil || len(s.l.o.Ours) == 0 || slices.Contains(s.l.o.Ours, who) {
 			return nil
 		}
 	}
+	e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i])
+	again := e.Attempts > 1 && s.byOurs(have)
 	for name, v := range m.want {
+		if again && (name == "statecode" || name == "statuscode") { // an update that was cut off may have opened it
+			continue
+		}
 		if s.sameStored(name, v, have[name]) || m.was != nil && (s.sameStored(name, m.was[name], have[name]) || m.was[name] == nil && s.byItself(name, have)) {
 			continue
 		}
@@ -175,6 +180,11 @@ func (s *sender) byItself(name string, have map[string]any) bool {
 	case schema.Choice:
 		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
 	}
+	return s.byOurs(have)
+}
+
+// byOurs reports whether a record was changed last by a user of ours, as far as anybody can tell.
+func (s *sender) byOurs(have map[string]any) bool {
 	_, told := have[modifiedBy]
 	return told && (len(s.l.o.Ours) == 0 || !s.l.changedBy(have))
 }

@@ -28,6 +28,7 @@ type answers struct {
 	doubt []int     // creates refused as duplicates, and whatever has no answer
 	lost  []int     // of doubt, those without an answer
 	found sightings // links that were there
+	shut  []int     // updates refused since the record is closed
 	errs  map[int]error
 	last  error // of again
 }
@@ -43,6 +44,11 @@ func (s *sender) batch(ctx context.Context, set []int, tries int) error {
 		if err := s.part(ctx, i, errs[k], &a); err != nil {
 			stop = err
 		}
+	}
+	if stop == nil && len(a.shut) > 0 {
+		stop = s.throughClosed(ctx, a.shut, a.errs)
+	} else {
+		s.release(a.shut, nil)
 	}
 	if stop != nil { // only what was lost stays in flight
 		s.release(a.again, nil)
@@ -95,7 +101,11 @@ func (s *sender) part(ctx context.Context, i int, err error, a *answers) error {
 	case dataverse.RolledBack, dataverse.Transient, dataverse.TooBig:
 		a.again, a.last = append(a.again, i), err
 	case dataverse.RowFault, dataverse.NotFound, dataverse.Conflict:
-		return s.refuse(ctx, i, err)
+		if s.w.isClosed(err) {
+			a.shut, a.errs[i] = append(a.shut, i), err
+			return nil
+		}
+		s.fail(i, err)
 	default:
 		return s.stop([]int{i}, err)
 	}

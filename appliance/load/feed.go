@@ -65,6 +65,9 @@ func query(w *work) string {
 			}
 		}
 	}
+	if w.update && w.removing == nil && w.table.Yields("statecode") && !slices.Contains(columns, "statecode") {
+		columns = append(columns, "statecode")
+	}
 	if w.ids != nil {
 		columns = slices.DeleteFunc(columns, func(name string) bool { return name == mapping.ID })
 	}
@@ -281,6 +284,9 @@ func (f *feeder) take(b *column.Batch) error {
 		}
 		if part != nil {
 			j.addPart(part, f.parts.want(i), f.parts.was(i))
+		}
+		if f.w.update {
+			j.states = append(j.states, stateAt(b, i))
 		}
 		if reopens != nil {
 			j.reopens = append(j.reopens, !reopens.Null(i))

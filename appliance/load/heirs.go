@@ -16,6 +16,7 @@ import (
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage/column"
 	"dvmigrate/ledger"
 )
@@ -288,11 +289,13 @@ func (l *Loader) giveBack(ctx, drain context.Context) error {
 	}
 	for _, table := range slices.Sorted(maps.Keys(given)) {
 		if n := given[table]; n > 0 {
-			l.o.Watch.Note(table, fmt.Sprintf("%d records had gone along with a parent that was assigned; they have their owners back", n))
+			l.o.Watch.Note(table, progress.Counted(n, "record", "has", "have")+" the owner back from before a parent was assigned")
 		}
 	}
 	if n := wrong.Load(); n > 0 {
-		l.o.Watch.Note("", fmt.Sprintf("%d records that went along with a parent that was assigned do not take their owners back; dvmigrate reconcile lists them", n))
+		text := progress.Counted(n, "record", "does", "do") + " not take back the owner from before a parent was assigned; dvmigrate reconcile lists them"
+		l.notes = append(l.notes, text)
+		l.o.Watch.Note("", text)
 	}
 	l.heirs.records, l.heirs.owners = map[string]*ledger.Ranges{}, map[string]map[uint32]Owner{}
 	return l.keepHeirs()
@@ -306,6 +309,7 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 		return 0, 0, err
 	}
 	var ops []dataverse.Op
+	var ids []schema.GUID
 	err = readOwners(ctx, t, target, some, func(h heir, have map[string]any) error {
 		due := l.dueOwner(t.Name, h)
 		if owner, told := back[h.seq]; told {
@@ -317,6 +321,7 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 		if strings.EqualFold(owner, due.ID) || k < 0 || l.changedBy(have) {
 			return nil
 		}
+		ids = append(ids, h.id)
 		ops = append(ops, dataverse.UpdateOp(t.Schema, h.id, fmt.Appendf(nil, `{"%s@odata.bind":"%s(%s)"}`, targets[k].Nav, targets[k].EntitySet, due.ID)))
 		return nil
 	})
@@ -327,12 +332,56 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
 		return len(ops), 0, nil // they are looked at once more
 	}
+	if err == nil {
+		err = giveClosed(ctx, t, target, ids, ops, errs)
+	}
 	for _, e := range errs {
 		if refusedAlone(e) || dataverse.KindOf(e) == dataverse.NotFound {
 			refused++
 		}
 	}
 	return len(ops), refused, err
+}
+
+// giveClosed assigns those of some records that refused it since they are closed: each is opened for that and closed
+// again, in one change set. What only an action closes stays refused. errs gets what came of it.
+func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, ops []dataverse.Op, errs []error) error {
+	of := map[schema.GUID]int{}
+	for k, id := range ids {
+		if closedRefusal(errs[k]) {
+			of[id] = k
+		}
+	}
+	var at []int
+	var sets []dataverse.Op
+	if len(of) == 0 {
+		return nil
+	}
+	err := target.Records(ctx, t.Schema, slices.Collect(maps.Keys(of)), []string{"statecode", "statuscode"}, func(id schema.GUID, row json.RawMessage) error {
+		var have map[string]any
+		if err := decode(row, &have); err != nil {
+			return err
+		}
+		k, asked := of[id]
+		if back, _, ok := closedAs(t.Schema, have); asked && ok {
+			at, sets = append(at, k), append(sets, dataverse.ChangeSetOp(dataverse.UpdateOp(t.Schema, id, activeBody(t.Schema)), ops[k], dataverse.UpdateOp(t.Schema, id, back)))
+		}
+		return nil
+	})
+	if err != nil || len(sets) == 0 {
+		return err
+	}
+	answers, err := target.Batch(ctx, sets)
+	for n, e := range answers {
+		errs[at[n]] = e
+	}
+	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
+		for _, k := range at {
+			errs[k] = err
+		}
+		return nil // they are looked at once more
+	}
+	return err
 }
 
 // dueOwner is the owner that an heir is to have in the end.

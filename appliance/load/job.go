@@ -24,6 +24,7 @@ type job struct {
 	parts   []*mapping.Part  // of an update of changed columns: which
 	reopens []bool           // of an update: the record was made inactive when its row was gone
 	want    [][]byte         // what changes of others are told by, as a record; nil: the record itself
+	states  []int64          // of an update: the state that the row says; -1: none
 	was     [][]byte         // what those columns had before, as a record; nil: not known
 	body    []byte           // {"Targets":[record,record
 	starts  []uint32         // where record i begins in body
@@ -59,7 +60,7 @@ const bodyOpen, bodyClose = `{"Targets":[`, `]}`
 
 // put gives a job's memory back.
 func (w *work) put(j *job) {
-	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], parts: j.parts[:0], reopens: j.reopens[:0], want: j.want[:0], was: j.was[:0], body: j.body[:0],
+	*j = job{w: w, seqs: j.seqs[:0], owed: j.owed[:0], ids: j.ids[:0], links: j.links[:0], keys: j.keys[:0], party: j.party[:0], parts: j.parts[:0], reopens: j.reopens[:0], states: j.states[:0], want: j.want[:0], was: j.was[:0], body: j.body[:0],
 		starts: j.starts[:0], ends: j.ends[:0], results: j.results[:0], places: j.places[:0]}
 	w.jobs.Put(j)
 }

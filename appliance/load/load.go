@@ -174,6 +174,8 @@ type Loader struct {
 	kept map[string]map[string]int64 // by table and column: see Kept
 	back *Rollback                   // nil: it is no rollback
 
+	notes []string
+
 	heirs    heirs
 	seqMu    sync.Mutex   // one asks Options.TargetSeq at a time
 	keptBack atomic.Int64 // records that were not deleted in a round for children that are to be deleted themselves
@@ -233,6 +235,9 @@ func (l *Loader) Run(ctx, drain context.Context) error {
 	}
 	return l.removeGone(ctx, drain)
 }
+
+// Notes are what nobody must miss of the load, sentences. They may be asked for when Run has ended.
+func (l *Loader) Notes() []string { return l.notes }
 
 // StopAfter has the load stop in good order, as when drain ends, when the step under way
 // is over; false takes that back.

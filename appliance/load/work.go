@@ -56,6 +56,7 @@ type work struct {
 	bad       badShare      // of the rows sent so far
 	refused   badShare      // of the bulk requests sent first
 	hopes     atomic.Int32  // bulk requests that were not tried
+	around    atomic.Int64  // closed records that were opened to be changed
 	resweep   bool          // this is not the first sweep
 	clues     clues         // to guilty rows, from messages
 	sizer     *sizer        // finds the best size of bulk requests; nil: it is fixed
@@ -95,7 +96,7 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		id := l.o.FirstID(t.Name)
 		w.ids = &id
 	}
-	w.partial = w.update && write != mapping.Gone && t.Link == nil && (w.settings.Before || w.settings.Whole)
+	w.partial = w.update && write != mapping.Gone && write != mapping.State && t.Link == nil && (w.settings.Before || w.settings.Whole)
 	if w.looksFirst() {
 		w.judge = t.Encoder(mapping.Judged, nil)
 	}
@@ -242,6 +243,7 @@ func (l *Loader) run(ctx, drain context.Context, w *work) error {
 	l.o.Watch.Begin(w.table.Name, string(w.step.Pass), left)
 	defer l.o.Watch.End(w.table.Name, string(w.step.Pass))
 	defer l.sayKept(w)
+	defer l.sayAround(w)
 	for ; left > 0; left = w.waiting(l.book) {
 		if drain.Err() != nil {
 			return ErrDrained

@@ -332,6 +332,11 @@ func (t *Table) Lookup(name string) *Lookup {
 	return nil
 }
 
+// Yields reports whether the SELECT yields a column that is no lookup.
+func (t *Table) Yields(name string) bool {
+	return slices.ContainsFunc(t.Columns, func(c Column) bool { return c.LogicalName == name })
+}
+
 // HasState reports whether the SELECT yields a state or a status reason.
 func (t *Table) HasState() bool { return slices.ContainsFunc(t.Columns, isState) }
 
