@@ -47,8 +47,9 @@ func (h heirBook) Keep(heirs load.Heirs) error {
 	return nil
 }
 
-// Below implements what load asks for: it goes down from parents to children, as the staged rows have them, and where a
-// relationship cascades an assignment.
+// Below implements what load asks for: it goes down from parents to children where a relationship cascades an assignment.
+// A record that is moved has one parent before its update and another behind it, and nobody knows which it has when they
+// are assigned: it is below both. One that waits and of which it is not known what the target has is below any.
 func (h heirBook) Below(ctx context.Context, table string, parents *ledger.Ranges, changed bool) (map[string]*ledger.Ranges, error) {
 	if changed {
 		var err error
@@ -73,11 +74,12 @@ func (h heirBook) Below(ctx context.Context, table string, parents *ledger.Range
 					continue
 				}
 				fresh, err := h.children(ctx, t, r.Column, above.table, above.set)
+				if err == nil && found[t.Name] == nil {
+					found[t.Name] = &ledger.Ranges{}
+					err = h.unknown(ctx, t.Name, changed, fresh)
+				}
 				if err != nil {
 					return nil, err
-				}
-				if found[t.Name] == nil {
-					found[t.Name] = &ledger.Ranges{}
 				}
 				fresh.Remove(found[t.Name].List())
 				found[t.Name].Add(fresh.List())
@@ -98,25 +100,34 @@ func (h heirBook) assigned(ctx context.Context, table string, waiting *ledger.Ra
 		duckstage.Ident(table+load.BeforeSuffix)))
 }
 
-// children are the rows of a table that point to records of a set, or did when they were loaded: a record that moves
-// away in the same load is still below its former parent when that is assigned. Where it is not known what a waiting row
-// had, it counts as one.
+// children are the rows of a table that point to records of a set, or did so in what the target has of them.
 func (h heirBook) children(ctx context.Context, t *mapping.Table, lookup, parent string, set *ledger.Ranges) (*ledger.Ranges, error) {
-	list := set.List()
-	within := fmt.Sprintf("p.dm_seq >= %d AND p.dm_seq < %d", list[0].From, list[len(list)-1].To)
-	point := func(from string) string {
-		return fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM %s c JOIN %s p ON c.%s = p.dm_id WHERE %s", from, duckstage.Ident(parent), duckstage.Ident(lookup), within)
+	list, up := set.List(), duckstage.Ident(lookup)
+	from := fmt.Sprintf("SELECT dm_seq, %s AS up FROM %s", up, duckstage.Ident(t.Name))
+	if h.p.before[t.Name] {
+		from += fmt.Sprintf(" UNION ALL SELECT dm_seq, %s FROM %s", up, duckstage.Ident(t.Name+load.BeforeSuffix))
 	}
-	query := point(duckstage.Ident(t.Name))
-	if settings := h.p.loadSettings(t.Name); settings.Before {
-		unknown := "c.dm_changed IS NULL"
-		if settings.Whole {
-			unknown = "true"
+	return h.rows(ctx, set, fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM (%s) c JOIN %s p ON c.up = p.dm_id WHERE p.dm_seq >= %d AND p.dm_seq < %d ORDER BY c.dm_seq",
+		from, duckstage.Ident(parent), list[0].From, list[len(list)-1].To))
+}
+
+// unknown adds the rows of a table that wait for an update and of which it is not known what the target has; in a
+// rollback, when the stage does not have what they get, all that wait.
+func (h heirBook) unknown(ctx context.Context, table string, loading bool, into *ledger.Ranges) error {
+	waiting := &ledger.Ranges{}
+	for span := range h.p.ledger.Spans(table, 0) {
+		if span.Action == ledger.Update && span.Flag == ledger.Unprocessed {
+			waiting.Add([]ledger.Range{span.Range})
 		}
-		before := duckstage.Ident(t.Name + load.BeforeSuffix)
-		query += " UNION ALL " + point(before) + fmt.Sprintf(" UNION ALL SELECT c.dm_seq, %d FROM %s c WHERE %s", list[0].From, before, unknown)
 	}
-	return h.rows(ctx, set, "SELECT * FROM ("+query+") ORDER BY 1")
+	if settings := h.p.loadSettings(table); loading && settings.Before && !settings.Whole && waiting.Len() > 0 {
+		var err error
+		if waiting, err = h.rows(ctx, waiting, fmt.Sprintf("SELECT dm_seq, dm_seq FROM %s WHERE dm_changed IS NULL ORDER BY dm_seq", duckstage.Ident(table+load.BeforeSuffix))); err != nil {
+			return err
+		}
+	}
+	into.Add(waiting.List())
+	return nil
 }
 
 // rows are the first numbers of a query's rows whose second is in a set.

@@ -136,6 +136,58 @@ func TestHeirs(t *testing.T) {
 	}
 }
 
+// TestHeirsThatMove: a record that is moved to another parent while the former one is assigned, or the new one, keeps its
+// owner; so it does on the way back, over one generation and over two.
+func TestHeirsThatMove(t *testing.T) {
+	for _, detour := range []bool{false, true} { // by a rollback, behind which columns are not known
+		t.Run(fmt.Sprint("detour ", detour), func(t *testing.T) { heirsThatMove(t, detour) })
+	}
+}
+
+func heirsThatMove(t *testing.T, detour bool) {
+	url, dir := cascading(t, "", nil)
+	editSource(t, dir, "a.csv", "A0,a0,,ann", "A0,a0,A3,ann", "A3,a3,,ben\n", "A3,a3,,ben\nA4,a4,,ben\n") // A0 goes back before A3 does
+	stageAndLoad(t, dir, url)
+	require := func(what, owners, parents string) {
+		t.Helper()
+		if got := ownersNow(t, url); got != owners {
+			t.Errorf("%s: owners are\n%s, want\n%s", what, got, owners)
+		}
+		if got := parentsNow(t, url); got != parents {
+			t.Errorf("%s: %s, want %s", what, got, parents)
+		}
+	}
+	const (
+		owners0, parents0 = "A0 ann, A1 ann, A2 ben, A3 ben, A4 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 ben", "A0<A3 A1<A0 A2<A1 A3<- A4<- C0<A0 C1<A0 C2<A2 C3<A3 C4<A1"
+		owners1, parents1 = "A0 ann, A1 cec, A2 ben, A3 cec, A4 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 ben", "A0<- A1<A0 A2<A3 A3<- A4<- C0<A0 C1<A3 C2<A2 C3<A0 C4<A1"
+		owners2, parents2 = "A0 ann, A1 ben, A2 ben, A3 cec, A4 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 ben", "A0<A4 A1<A0 A2<A0 A3<- A4<- C0<A0 C1<A3 C2<A2 C3<A1 C4<A1"
+	)
+	require("full", owners0, parents0)
+	editSource(t, dir, "a.csv", "A0,a0,A3", "A0,a0,", "A1,a1,A0,ann", "A1,a1,A0,cec", "A2,a2,A1", "A2,a2,A3", "A3,a3,,ben", "A3,a3,,cec")
+	editSource(t, dir, "c.csv", "C1,c1,A0", "C1,c1,A3", "C3,c3,A3", "C3,c3,A0")
+	stageAndLoad(t, dir, url)
+	require("moved", owners1, parents1)
+	if detour {
+		rollBack(t, dir, url, RollbackOptions{Generation: "last"})
+		require("rolled back", owners0, parents0)
+		stageAndLoad(t, dir, url)
+		require("moved again", owners1, parents1)
+	}
+	editSource(t, dir, "a.csv", "A0,a0,", "A0,a0,A4", "A1,a1,A0,cec", "A1,a1,A0,ben", "A2,a2,A3", "A2,a2,A0")
+	editSource(t, dir, "c.csv", "C3,c3,A0", "C3,c3,A1")
+	stageAndLoad(t, dir, url)
+	require("moved twice", owners2, parents2)
+	p := reopen(t, dir, Loading, url)
+	requireAllLoaded(t, p) // a process that has loaded knows what the last generation changed, which is not all here
+	if _, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "delta 1", Load: LoadOptions{SnapshotEvery: -1}}); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	require("rolled back twice", owners0, parents0)
+	stageAndLoad(t, dir, url)
+	require("in the end", owners2, parents2)
+}
+
 // TestHeirsOfOthers: an owner that somebody else has given an heir stays with it, whether its row has changed or not, as
 // the policy says.
 func TestHeirsOfOthers(t *testing.T) {
