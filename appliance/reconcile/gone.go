@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage/column"
@@ -41,13 +42,42 @@ func (r *records) meetGone(ctx context.Context, rows map[schema.GUID][]int) erro
 	})
 }
 
-// forgiveGone leaves links that are gone from the stage out of the comparison: their
-// pairs are not known any more. In the target they are links that nobody staged.
+// forgiveGone leaves links that are gone from the stage out of the comparison, as one whose end was deleted went with
+// it. Those that are met count again.
 func (l *links) forgiveGone(ctx context.Context) error {
 	return l.gone(ctx, "", nil, func(seq uint32, _ schema.GUID, _ string) {
 		e, ok := l.book.Entry(l.table.Name, seq)
 		if ok && expect(e).presence == present && l.seen.add(seq) {
 			l.result.Source--
 		}
+	})
+}
+
+// meetGonePairs meets the pairs of the group that no row has and one that is gone had: such a link stays, unless it
+// was to be taken back.
+func (l *links) meetGonePairs(ctx context.Context) error {
+	var ids1, ids2 []string
+	for p, row := range l.group {
+		if !row.staged {
+			ids1, ids2 = append(ids1, p.ID1.String()), append(ids2, p.ID2.String())
+		}
+	}
+	if len(ids1) == 0 {
+		return nil
+	}
+	const query = `SELECT g.seq AS dm_seq, g.end1, g.end2 FROM dm.gone g JOIN (SELECT DISTINCT CAST(unnest(string_split(?, chr(31))) AS UUID) AS id1,
+		CAST(unnest(string_split(?, chr(31))) AS UUID) AS id2) p ON g.end1 = p.id1 AND g.end2 = p.id2 WHERE g."table" = ?`
+	args := []any{strings.Join(ids1, separator), strings.Join(ids2, separator), l.table.Name}
+	return l.scan(ctx, query, args, []string{mapping.Seq, "end1", "end2"}, func(v []*column.Vector, rows int) error {
+		for i := range rows {
+			row := l.group[dataverse.Pair{ID1: schema.GUID(v[1].UUIDs[i]), ID2: schema.GUID(v[2].UUIDs[i])}]
+			e, known := l.book.Entry(l.table.Name, uint32(v[0].Ints[i]))
+			if row != nil && !row.staged && known && expect(e).presence != absent {
+				row.staged = true
+				l.result.Source += row.times
+				l.result.Target += row.times
+			}
+		}
+		return nil
 	})
 }

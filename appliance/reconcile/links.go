@@ -98,6 +98,9 @@ func (l *links) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := l.meetGonePairs(ctx); err != nil {
+		return err
+	}
 	for p, row := range l.group {
 		if !row.staged {
 			l.stray(p, row)
