@@ -64,7 +64,7 @@ func TestKeysThatEnvironmentsTakeForTheSame(t *testing.T) {
 	} {
 		p := stagedOffline(t, map[string]string{
 			"migration.yaml":        "version: 1\nname: x\ntarget: {auth: none}\nsources: {a: a.csv}\n" + settings,
-			"a.csv":                 "id,no\n1,A-1\n2,a-1 \n3,Müller\n4,Muller\n5,MÜLLER-\n6,\n7,\n",
+			"a.csv":                 "id,no\n1,A-1\n2,a-1 \n3,Müller\n4,Muller\n5,MÜLLER-\n6,\n7,\n8,B\n9,B\u00a0\n",
 			"transform/account.sql": "SELECT id AS legacy_key, 'x' AS name, rtrim(no, '-') AS accountnumber FROM a"})
 		d, err := p.CheckData(t.Context(), []string{preflight.Unique, preflight.Accents}, func(string, float64) {})
 		if err != nil {
@@ -76,6 +76,34 @@ func TestKeysThatEnvironmentsTakeForTheSame(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s%s", settings, diff)
+		}
+	}
+}
+
+// TestTheCheckForetellsRefusals: a status reason of another state than the new record's,
+// where no state is given; characters that XML does not know, the last of them behind the
+// control characters; and texts that are numbers only to DuckDB.
+func TestTheCheckForetellsRefusals(t *testing.T) {
+	for transform, want := range map[string][]string{
+		"SELECT id AS legacy_key, 'x' AS name, nullif(state, '') AS statecode, status AS statuscode FROM a": {"DVM-STATE statuscode 2 is no status reason of state 0, which a record has without statecode [2 4]"},
+		"SELECT id AS legacy_key, 'x' || chr(65534 + id::INTEGER) || 'y' AS name FROM a":                    {"DVM-CHAR name control character at position 2 [1]"},
+		"SELECT id AS legacy_key, 'x' AS name, ['5', '1e-10', '0x10', '-3'][id::INTEGER] AS numberofemployees FROM a": {
+			"DVM-RANGE numberofemployees -3 is below the minimum 0 [4]", "DVM-TYPE numberofemployees '1e-10' is not an INTEGER [2 3]"},
+	} {
+		p := stagedOffline(t, map[string]string{
+			"migration.yaml":        "version: 1\nname: x\ntarget: {auth: none}\nsources: {a: a.csv}\n",
+			"a.csv":                 "id,state,status\n1,,1\n2,,2\n3,1,2\n4,1,1\n",
+			"transform/account.sql": transform})
+		d, err := p.CheckData(t.Context(), []string{preflight.StatePair, preflight.Characters, "DVM-TYPE", "DVM-RANGE"}, func(string, float64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range d.Findings {
+			got = append(got, fmt.Sprint(f.Check, " ", f.Column, " ", f.Example, " ", f.Keys))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s%s", transform, diff)
 		}
 	}
 }

@@ -266,7 +266,7 @@ func (l *Loader) holdTwins(ctx context.Context, t *mapping.Table) error {
 	}
 	same := make([]string, len(t.Match))
 	for i, name := range t.Match {
-		same[i] = "lower(rtrim(CAST(" + mapping.Ident(name) + " AS VARCHAR)))"
+		same[i] = "lower(rtrim(CAST(" + mapping.Ident(name) + " AS VARCHAR), ' '))"
 	}
 	query := fmt.Sprintf(`SELECT dm_seq, dm_first FROM (SELECT dm_seq, first_value(legacy_key) OVER w AS dm_first, row_number() OVER w AS dm_place FROM %s
 		WHERE %s IS NOT NULL WINDOW w AS (PARTITION BY %s ORDER BY dm_seq)) WHERE dm_place > 1 ORDER BY dm_seq`,

@@ -38,8 +38,9 @@ func DataChecks(t *mapping.Table, skip []string) []Check {
 func (b *builder) data(c mapping.Column) {
 	col, name := mapping.Ident(c.LogicalName), c.LogicalName
 	if (c.Type == schema.Text || c.Type == schema.Memo) && !c.File { // dataverse-web-api.md 4.2
-		b.add(Characters, name, fmt.Sprintf(`regexp_matches(%s, '[\x00-\x08\x0b\x0c\x0e-\x1f]')`, col),
-			fmt.Sprintf(`'control character at position ' || length(regexp_extract(%s, '^[^\x00-\x08\x0b\x0c\x0e-\x1f]*')) + 1`, col))
+		const refused = `\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}` // the same as mapping's
+		b.add(Characters, name, fmt.Sprintf(`regexp_matches(%s, '[%s]')`, col, refused),
+			fmt.Sprintf(`'control character at position ' || length(regexp_extract(%s, '^[^%s]*')) + 1`, col, refused))
 	}
 	if name == "overriddencreatedon" { // dataverse-web-api.md 4.13
 		b.add(Future, name, col+" > (now() AT TIME ZONE 'UTC')", col+" || ' lies in the future'")
@@ -134,7 +135,7 @@ func keyPart(t *mapping.Table, name string) (expr string, text, ok bool) {
 			continue
 		}
 		if c.Type == schema.Text || c.Type == schema.Memo {
-			return "rtrim(lower(" + mapping.Ident(name) + "))", true, true
+			return "rtrim(lower(" + mapping.Ident(name) + "), ' ')", true, true // rtrim alone takes other blanks, too
 		}
 		return "CAST(" + mapping.Ident(name) + " AS VARCHAR)", false, true
 	}

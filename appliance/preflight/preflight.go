@@ -218,8 +218,9 @@ func above(col string, greatest float64) string { return col + " > " + number(gr
 func beforeFirst(col string) string             { return col + " < DATE '" + firstDate + "'" }
 func afterLast(col string) string               { return "CAST(" + col + " AS DATE) > DATE '" + lastDate + "'" }
 
-// statePair checks that a status reason belongs to the state beside it
-// (dataverse-web-api.md 4.5).
+// statePair checks that a status reason belongs to the state beside it, or without one to
+// the state that a new record has (dataverse-web-api.md 4.5). A record that is matched may
+// have another.
 func (b *builder) statePair(t *mapping.Table) {
 	var state, status *mapping.Column
 	for i := range t.Columns {
@@ -249,9 +250,12 @@ func (b *builder) statePair(t *mapping.Table) {
 	for _, s := range order {
 		cases = append(cases, fmt.Sprintf("WHEN %s = %d THEN %s", stateCol, s, noOption(statusCol, byState[s])))
 	}
+	if len(t.Match) == 0 && len(byState[0]) > 0 {
+		cases = append(cases, fmt.Sprintf("WHEN %s IS NULL THEN %s", stateCol, noOption(statusCol, byState[0])))
+	}
 	if len(cases) > 0 {
 		b.add(StatePair, status.LogicalName, "CASE "+strings.Join(cases, " ")+" ELSE false END",
-			fmt.Sprintf("%s || ' is no status reason of state ' || %s", statusCol, stateCol))
+			fmt.Sprintf("%s || ' is no status reason of state ' || coalesce(CAST(%s AS VARCHAR), '0, which a record has without statecode')", statusCol, stateCol))
 	}
 }
 
