@@ -11,6 +11,7 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/ingest"
 	"dvmigrate/duckstage/transform"
 )
 
@@ -123,7 +124,8 @@ func (m *OptionMap) read(sheet *optionSheet, at map[string]int) {
 	for _, r := range sheet.rows {
 		text := unharmed(r.Cells[sourceText])
 		if text == "" && unharmed(r.Cells[sourceValue]) == "" {
-			continue // an option that nothing goes to
+			m.remark(r) // an option that nothing goes to
+			continue
 		}
 		for _, key := range []string{text, unharmed(r.Cells[sourceValue])} {
 			if key != "" {
@@ -138,6 +140,23 @@ func (m *OptionMap) read(sheet *optionSheet, at map[string]int) {
 		}
 	}
 	slices.Sort(m.extra)
+}
+
+// remark keeps what a person has written beside no text.
+func (m *OptionMap) remark(r ingest.PaperRow) {
+	own := r.Cells["comment"] != "" && r.Cells["comment"] != unusedOption
+	for name, text := range r.Cells {
+		own = own || text != "" && name != "" && !slices.Contains(sheetColumns, name)
+	}
+	if !own {
+		return
+	}
+	for name := range r.Cells {
+		if !slices.Contains(sheetColumns, name) && name != "" && !slices.Contains(m.extra, name) {
+			m.extra = append(m.extra, name)
+		}
+	}
+	m.remarks = append(m.remarks, r.Cells)
 }
 
 // count tells the texts that have a value, as known says or by a proposal, from those that have none.

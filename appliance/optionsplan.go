@@ -32,8 +32,9 @@ type OptionMap struct {
 	Such     []OptionText `json:"such"`     // the most frequent of the open ones, at most five
 	Written  bool         `json:"written"`
 
-	lines []OptionText
-	extra []string // names of people's own columns
+	lines   []OptionText
+	extra   []string            // names of people's own columns
+	remarks []map[string]string // rows without a text, on which people have written
 }
 
 // OptionText is one text of a choice.
@@ -113,7 +114,7 @@ func (p *Project) Options(ctx context.Context, only []string, write, workbook bo
 		}
 	}
 	if write {
-		err = p.writeMaps(&out, sheets, workbook)
+		err = p.writeMaps(ctx, &out, sheets, workbook)
 	}
 	return out, err
 }

@@ -1,9 +1,11 @@
 package appliance
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"strings"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/duckstage/ingest"
 )
 
 // sheetColumns are the columns of a choice's sheet that are ours; numberColumns says which
@@ -55,16 +58,42 @@ func (m *OptionMap) table(c *schema.Column) [][]string {
 	for _, o := range c.Options {
 		if v := strconv.Itoa(int(o.Value)); !used[v] {
 			line := make([]string, len(lines[0]))
-			line[2], line[3], line[4] = v, o.Label, "no text goes to it yet"
+			line[2], line[3], line[4] = v, o.Label, unusedOption
+			for i, cells := range m.remarks {
+				if cells[targetValue] == v {
+					m.remarks = slices.Delete(slices.Clone(m.remarks), i, i+1)
+					line = m.remarkLine(line, cells)
+					break
+				}
+			}
 			lines = append(lines, line)
 		}
+	}
+	for _, cells := range m.remarks { // of no option, or of one that is used by now
+		line := make([]string, len(lines[0]))
+		line[2], line[3] = cells[targetValue], cells[targetText]
+		lines = append(lines, m.remarkLine(line, cells))
 	}
 	return lines
 }
 
+// remarkLine puts what a person wrote beside an option into its line.
+func (m *OptionMap) remarkLine(line []string, cells map[string]string) []string {
+	if cells["comment"] != "" {
+		line[4] = cells["comment"]
+	}
+	for i, name := range m.extra {
+		line[5+i] = cells[name]
+	}
+	return line
+}
+
+// unusedOption is the comment of an option that is written so that people see what there is.
+const unusedOption = "no text goes to it yet"
+
 // writeMaps writes the sheets where they are, those that are new as CSV, or all into the
 // workbook.
-func (p *Project) writeMaps(plan *OptionsPlan, sheets []optionSheet, workbook bool) error {
+func (p *Project) writeMaps(ctx context.Context, plan *OptionsPlan, sheets []optionSheet, workbook bool) error {
 	book := filepath.Join(p.Config.Dir, filepath.FromSlash(OptionsWorkbook))
 	var pages []page
 	var replaced []string
@@ -101,6 +130,11 @@ func (p *Project) writeMaps(plan *OptionsPlan, sheets []optionSheet, workbook bo
 		return nil
 	}
 	pages = append(pages, p.keptPages(sheets, book, pages)...)
+	own, err := ownPages(ctx, book, pages)
+	if err != nil {
+		return err
+	}
+	pages = append(pages, own...)
 	if err := writeWorkbook(book, pages); err != nil {
 		return err
 	}
@@ -140,6 +174,22 @@ func (p *Project) keptPages(sheets []optionSheet, book string, planned []page) [
 		out = append(out, g)
 	}
 	return out
+}
+
+// ownPages are the workbook's sheets that people have added, such as one with questions:
+// the texts of their cells. Ours come before them.
+func ownPages(ctx context.Context, book string, ours []page) ([]page, error) {
+	sheets, err := ingest.ReadSheets(ctx, book)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []page
+	for _, s := range sheets {
+		if s.Name != listSheet && !slices.ContainsFunc(ours, func(g page) bool { return g.name == s.Name }) {
+			out = append(out, page{name: s.Name, rows: s.Raw})
+		}
+	}
+	return out, err
 }
 
 // writeCSV writes a sheet that spreadsheet programs take for UTF-8.

@@ -1,12 +1,13 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,8 +20,12 @@ import (
 )
 
 // profileFile is the sheet on which the owners of the data decide, column by column, in
-// the project's folder. A profile writes it; stage and check read it.
-const profileFile = "profile.csv"
+// the project's folder. A profile writes it; stage, check and draft read it. A person who
+// saves it as a workbook puts profileBook in its place.
+const (
+	profileFile = "profile.csv"
+	profileBook = "profile.xlsx"
+)
 
 // sparse is the share of filled rows below which a column is proposed to be dropped.
 const sparse = 0.05
@@ -63,7 +68,7 @@ func (p *Project) Profile(ctx context.Context, only []string, watch StageWatch) 
 			return out, unknownName("staged source", n, names)
 		}
 	}
-	_, decisions, err := p.decided(ctx)
+	_, _, decisions, err := p.decided(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -158,41 +163,54 @@ func columnKey(source, column string) string {
 // sheetHead are the columns of the sheet; people fill in decision and comment.
 var sheetHead = []string{"source", "column", "type", "rows", "filled %", "distinct", "unique", "longest", "min", "max", "frequent values", "forms", "used by", "proposal", "why", "decision", "comment"}
 
-// WriteProfile writes the sheet into the project's folder. Decisions and comments that stand in it already are kept,
-// also of columns that are no longer there.
-func WriteProfile(ctx context.Context, dir string, s SourceProfile) (string, error) {
-	path := filepath.Join(dir, profileFile)
-	former, err := readSheet(ctx, path)
+// WriteProfile writes the sheet into the project's folder, as CSV unless there is a workbook,
+// or workbook says that there is to be one. Decisions and comments that stand in it already are
+// kept, also of columns that are no longer there, and all rows of sources that were not looked at.
+func WriteProfile(ctx context.Context, dir string, s SourceProfile, workbook bool) (string, error) {
+	file, former, err := readSheet(ctx, dir)
 	if err != nil {
 		return "", err
 	}
-	var b strings.Builder
-	b.WriteString("\ufeff") // so that Excel takes it for UTF-8
-	w := csv.NewWriter(&b)
-	_ = w.Write(sheetHead)
+	was := file
+	if workbook {
+		file = profileBook
+	}
+	rows := [][]string{sheetHead}
+	looked := map[string]bool{}
 	for _, c := range s.Columns {
+		looked[strings.ToLower(c.Source)] = true
 		key := columnKey(c.Source, c.Name)
 		decision, comment := "", ""
 		if row, ok := former[key]; ok {
 			decision, comment = row["decision"], row["comment"]
 			delete(former, key)
 		}
-		_ = w.Write([]string{c.Source, c.Name, c.SQLType, fmt.Sprint(c.Rows), strconv.FormatFloat(100*c.Share, 'f', 1, 64), fmt.Sprint(c.Distinct), fmt.Sprint(c.Unique), fmt.Sprint(c.MaxLength),
+		rows = append(rows, []string{c.Source, c.Name, c.SQLType, fmt.Sprint(c.Rows), strconv.FormatFloat(100*c.Share, 'f', 1, 64), fmt.Sprint(c.Distinct), fmt.Sprint(c.Unique), fmt.Sprint(c.MaxLength),
 			harmless(c.Min), harmless(c.Max), harmless(valueList(c.Top)), harmless(valueList(c.Patterns)), strings.Join(c.UsedBy, " "), c.Proposal, c.Why, decision, comment})
 	}
 	for _, key := range slices.Sorted(maps.Keys(former)) {
 		row := former[key]
-		if row["decision"] == "" && row["comment"] == "" {
+		if row["decision"] == "" && row["comment"] == "" && looked[strings.ToLower(row["source"])] {
 			continue
 		}
 		line := make([]string, len(sheetHead))
 		for i, h := range sheetHead {
 			line[i] = row[h]
 		}
-		_ = w.Write(line)
+		rows = append(rows, line)
 	}
-	w.Flush()
-	return path, errors.Join(w.Error(), writeFile(path, []byte(b.String())))
+	path := filepath.Join(dir, file)
+	if file == profileFile {
+		return path, writeCSV(path, rows)
+	}
+	numbers := []bool{3: true, 4: true, 5: true, 7: true}
+	if err := writeWorkbook(path, []page{{name: "profile", rows: rows, number: numbers}}); err != nil || was == file {
+		return path, err
+	}
+	if err := os.Remove(filepath.Join(dir, was)); !errors.Is(err, fs.ErrNotExist) {
+		return path, err // what it had is in the workbook
+	}
+	return path, nil
 }
 
 // harmless keeps a spreadsheet from taking a value for a formula.
@@ -223,35 +241,47 @@ func valueList(values []duckstage.ValueCount) string {
 	return strings.Join(parts, "; ")
 }
 
-// readSheet reads the sheet's rows, by source and column, as spreadsheets write it. No
-// file is no row.
-func readSheet(ctx context.Context, path string) (map[string]map[string]string, error) {
-	out := map[string]map[string]string{}
-	sheets, err := ingest.ReadSheets(ctx, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return out, nil
-	}
-	if err != nil {
-		return nil, err
+// readSheet reads the sheet's rows, by source and column, as spreadsheets write it, and says
+// which file of dir it is. No file is no row.
+func readSheet(ctx context.Context, dir string) (file string, out map[string]map[string]string, err error) {
+	file, out = profileFile, map[string]map[string]string{}
+	sheets, err := ingest.ReadSheets(ctx, filepath.Join(dir, profileFile))
+	book, bookErr := ingest.ReadSheets(ctx, filepath.Join(dir, profileBook))
+	switch none := errors.Is(bookErr, fs.ErrNotExist); {
+	case none && errors.Is(err, fs.ErrNotExist):
+		return file, out, nil
+	case none && err != nil:
+		return file, nil, err
+	case none:
+	case !errors.Is(err, fs.ErrNotExist):
+		return file, nil, fmt.Errorf("there are %s and %s in %s: keep the one with the decisions", profileFile, profileBook, dir)
+	case bookErr != nil:
+		return file, nil, fmt.Errorf("%s: %w", profileBook, bookErr)
+	default:
+		file, sheets = profileBook, book
 	}
 	for _, r := range sheets[0].Rows {
 		row := r.Cells
 		if row["source"] == "" || row["column"] == "" {
-			return nil, fmt.Errorf("%s, line %d: a row needs source and column", path, r.Line)
+			return file, nil, fmt.Errorf("%s, line %d: a row needs source and column", file, r.Line)
 		}
 		row["line"] = strconv.Itoa(r.Line)
-		out[columnKey(row["source"], row["column"])] = row
+		key := columnKey(row["source"], row["column"])
+		if other := out[key]; other != nil && !strings.EqualFold(other["decision"], row["decision"]) {
+			return file, nil, fmt.Errorf("%s, lines %s and %d: %s.%s is there twice, with different decisions", file, other["line"], r.Line, row["source"], row["column"])
+		}
+		out[key] = row
 	}
-	return out, nil
+	return file, out, nil
 }
 
 // decisions are what the sheet says, by source and column.
-func decisions(path string, sheet map[string]map[string]string) (map[string]string, error) {
+func decisions(file string, sheet map[string]map[string]string) (map[string]string, error) {
 	out := map[string]string{}
 	for key, row := range sheet {
 		decision := strings.ToLower(row["decision"])
 		if decision != "" && decision != Bring && decision != Archive && decision != Drop {
-			return nil, fmt.Errorf("%s, line %s: the decision is %q; it may be bring, archive or drop", path, row["line"], row["decision"])
+			return nil, fmt.Errorf("%s, line %s: the decision is %q; it may be bring, archive or drop", file, row["line"], row["decision"])
 		}
 		out[key] = decision
 	}
@@ -259,19 +289,18 @@ func decisions(path string, sheet map[string]map[string]string) (map[string]stri
 }
 
 // decided reads the sheet and what it says.
-func (p *Project) decided(ctx context.Context) (sheet map[string]map[string]string, decided map[string]string, err error) {
-	path := filepath.Join(p.Config.Dir, profileFile)
-	if sheet, err = readSheet(ctx, path); err != nil {
-		return nil, nil, err
+func (p *Project) decided(ctx context.Context) (file string, sheet map[string]map[string]string, decided map[string]string, err error) {
+	if file, sheet, err = readSheet(ctx, p.Config.Dir); err != nil {
+		return file, nil, nil, err
 	}
-	decided, err = decisions(path, sheet)
-	return sheet, decided, err
+	decided, err = decisions(file, sheet)
+	return file, sheet, decided, err
 }
 
 // decisionNotes compares the sheet with the transforms: columns that were to be left
 // behind and are used, and columns that were to be brought and are not.
 func (p *Project) decisionNotes(ctx context.Context) ([]string, error) {
-	sheet, decisions, err := p.decided(ctx)
+	file, sheet, decisions, err := p.decided(ctx)
 	if err != nil || len(sheet) == 0 {
 		return nil, err
 	}
@@ -280,15 +309,20 @@ func (p *Project) decisionNotes(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var notes []string
-	for _, key := range slices.Sorted(maps.Keys(sheet)) {
+	for _, key := range slices.SortedFunc(maps.Keys(sheet), func(a, b string) int { return cmp.Compare(lineOf(sheet[a]), lineOf(sheet[b])) }) {
 		row := sheet[key]
 		used := use.of(row["source"], row["column"])
 		switch d := decisions[key]; {
 		case (d == Drop || d == Archive) && len(used) > 0:
-			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as %s, and its name stands in transform/%s.sql", profileFile, row["line"], row["source"], row["column"], d, used[0]))
+			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as %s, and its name stands in transform/%s.sql", file, row["line"], row["source"], row["column"], d, used[0]))
 		case d == Bring && len(used) == 0:
-			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as bring, and no transform uses it", profileFile, row["line"], row["source"], row["column"]))
+			notes = append(notes, fmt.Sprintf("%s, line %s: %s.%s was decided as bring, and no transform uses it", file, row["line"], row["source"], row["column"]))
 		}
 	}
 	return notes, nil
+}
+
+func lineOf(row map[string]string) int {
+	n, _ := strconv.Atoi(row["line"])
+	return n
 }

@@ -139,7 +139,11 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	if err != nil {
 		return r, err
 	}
-	r.Notes = append(r.Notes, kept...)
+	decided, err := p.decisionNotes(ctx)
+	if err != nil { // the rows are staged: what a person has to mend in the sheet does not undo that
+		decided = []string{err.Error()}
+	}
+	r.Notes = append(append(r.Notes, kept...), decided...)
 	if err := p.createViews(ctx); err != nil {
 		return r, err
 	}

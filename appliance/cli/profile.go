@@ -16,17 +16,19 @@ var profileEntry = entry{name: "profile", args: "[SOURCE...]", summary: "what is
 	long: `Columns that are empty, or filled in less than 5 % of the rows, are proposed to be left behind.
 With --write the result goes to profile.csv in the project's folder, a sheet on which the owners
 of the data write their decision (bring, archive, drop) and a comment; both are kept when it is
-written again. check and stage say where transforms do not follow the decisions.`,
+written again. With --xlsx it is a workbook, profile.xlsx, and stays one. check and stage say where transforms do not follow the decisions.`,
 	make: func() command { return &profileCommand{} }}
 
 type profileCommand struct {
 	sources []string
 	write   bool
+	book    bool
 	html    string
 }
 
 func (c *profileCommand) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.write, "write", false, "write the sheet profile.csv")
+	f.BoolVar(&c.book, "xlsx", false, "write it as a workbook, profile.xlsx")
 	f.StringVar(&c.html, "html", "", "write a page to this file too")
 }
 
@@ -56,9 +58,9 @@ func (c *profileCommand) Run(ctx context.Context, env *Env) error {
 		}
 	}
 	sheet := ""
-	if c.write {
+	if c.write || c.book {
 		began := time.Now()
-		sheet, err = appliance.WriteProfile(ctx, v.Settings().Dir, s)
+		sheet, err = appliance.WriteProfile(ctx, v.Settings().Dir, s, c.book)
 		v.Close() // the trail is written to, which nobody may read meanwhile
 		if err := env.noted(ctx, "profile", began, err, fmt.Sprintf("%d columns into %s", len(s.Columns), sheet)); err != nil {
 			return err

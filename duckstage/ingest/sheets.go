@@ -20,6 +20,7 @@ import (
 type PaperSheet struct {
 	Name string // of the sheet in its workbook; "" in a CSV file
 	Rows []PaperRow
+	Raw  [][]string // of a sheet in a workbook: its cells, by row and column; empty rows are nil
 }
 
 // PaperRow is a row by the names of the columns, which are in small letters.
@@ -82,6 +83,7 @@ func readWorkbook(ctx context.Context, path string) ([]PaperSheet, error) {
 	var out []PaperSheet
 	for _, name := range names {
 		var p paperReader
+		var raw [][]string
 		err := read(name, func(s *sheet) error {
 			for {
 				r, ok, err := s.next(ctx)
@@ -97,12 +99,16 @@ func readWorkbook(ctx context.Context, path string) ([]PaperSheet, error) {
 					}
 				}
 				p.add(r.number, cells)
+				for len(raw) < r.number-1 {
+					raw = append(raw, nil)
+				}
+				raw = append(raw, cells)
 			}
 		})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, PaperSheet{Name: name, Rows: p.rows})
+		out = append(out, PaperSheet{Name: name, Rows: p.rows, Raw: raw})
 	}
 	return out, nil
 }
