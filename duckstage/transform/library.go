@@ -123,15 +123,54 @@ func library(ctx context.Context, c *duckstage.Conn, scripts []Script) (end []st
 			}
 		}
 		if len(left) == len(waiting) {
-			var faults []error
-			for _, d := range left {
-				faults = append(faults, &ScriptError{File: d.file, Err: d.place()})
-			}
-			return end, errors.Join(faults...)
+			return end, explain(left)
 		}
 		waiting = left
 	}
 	return end, nil
+}
+
+// missing is how DuckDB says that a view or macro is not there.
+var missing = regexp.MustCompile(`(?:Table|View|Macro|Function) with name "?([^"\s]+?)"? does not exist`)
+
+// explain says why definitions cannot be made. Of those that only miss another of them
+// nothing is said: they are right once that is. Where all miss one another, it says the circle.
+func explain(left []*definition) error {
+	byName := map[string]*definition{}
+	for _, d := range left {
+		byName[strings.ToLower(d.name)] = d
+	}
+	needs := func(d *definition) *definition {
+		var e *duckstage.SQLError
+		if errors.As(d.err, &e) {
+			if m := missing.FindStringSubmatch(e.Message); m != nil {
+				return byName[strings.ToLower(m[1])]
+			}
+		}
+		return nil
+	}
+	var faults []error
+	for _, d := range left {
+		if needs(d) == nil {
+			faults = append(faults, &ScriptError{File: d.file, Err: d.place()})
+		}
+	}
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	d, passed := left[0], map[*definition]bool{}
+	for !passed[d] { // into the circle
+		passed[d], d = true, needs(d)
+	}
+	circle := d.name
+	for next := needs(d); ; next = needs(next) {
+		circle += " needs " + next.name
+		if next == d {
+			break
+		}
+		circle += ", and " + next.name
+	}
+	return &ScriptError{File: d.file, Err: &duckstage.SQLError{Kind: "Catalog", Message: circle + ": none of them can be made first", Line: d.statement.Line, Column: d.statement.Column}}
 }
 
 // place moves the place of the definition's error into the user's file.
