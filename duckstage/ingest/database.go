@@ -248,12 +248,12 @@ func (d *dbSupply) begin(ctx context.Context, rel *relation) (err error) {
 // plan counts the rows and makes ranges of the key.
 func (d *dbSupply) plan(ctx context.Context, rel *relation, former []string) (err error) {
 	if rel.rows, err = d.count(ctx); err != nil {
-		return d.server.explain(err)
+		return d.explain(err, "nothing was read yet")
 	}
 	labels := former
 	if len(labels) == 0 {
 		if labels, err = d.ranges(ctx, rel.rows); err != nil {
-			return d.server.explain(err)
+			return d.explain(err, "nothing was read yet")
 		}
 	}
 	if len(labels) == 1 {
@@ -262,21 +262,26 @@ func (d *dbSupply) plan(ctx context.Context, rel *relation, former []string) (er
 	for _, label := range labels {
 		rel.parts = append(rel.parts, part{label: label, read: func(ctx context.Context, worker int, out *sink) error {
 			out.keys, out.shown = d.keyColumns(), d.of.shown()
-			err := d.server.read(ctx, worker, d.selectRange(label), d.columns, out)
-			if lostConnection(err) {
-				kept := "it begins anew"
-				if rel.extract != "" {
-					kept = "it goes on with the ranges that are missing"
-				}
-				return fmt.Errorf("%s: the connection to %s was lost (%w): when the server is well, run it again; %s", d.of.shown(), d.server.identity(), rootCause(err), kept)
+			kept := "it begins anew"
+			if rel.extract != "" {
+				kept = "it goes on with the ranges that are missing"
 			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", d.of.shown(), d.server.explain(err))
-			}
-			return nil
+			return d.explain(d.server.read(ctx, worker, d.selectRange(label), d.columns, out), kept)
 		}})
 	}
 	return nil
+}
+
+// explain says what an error is of that came amid reading, and of a lost connection what
+// becomes of what was read.
+func (d *dbSupply) explain(err error, kept string) error {
+	switch {
+	case err == nil:
+		return nil
+	case lostConnection(err):
+		return fmt.Errorf("%s: the connection to %s was lost (%w): when the server is well, run it again; %s", d.of.shown(), d.server.identity(), rootCause(err), kept)
+	}
+	return fmt.Errorf("%s: %w", d.of.shown(), d.server.explain(err))
 }
 
 func (d *dbSupply) count(ctx context.Context) (int64, error) {
