@@ -14,6 +14,7 @@ import (
 
 	"dvmigrate/appliance/dataverse/emulator"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/preflight"
 	"dvmigrate/appliance/reconcile"
 	"dvmigrate/appliance/sample"
 )
@@ -283,5 +284,28 @@ func TestPartyIsHeld(t *testing.T) {
 	}
 	if n := len(plainRows(t, server.URL, "emails")); n != 2 {
 		t.Errorf("%d mails loaded, want 2", n)
+	}
+}
+
+// TestAddressesOfPartiesAreChecked: the service refuses their control characters, too, which
+// JSON writes in three ways; a backslash of the address itself is none.
+func TestAddressesOfPartiesAreChecked(t *testing.T) {
+	p, err := Open(t.Context(), otherProject(t, "http://127.0.0.1:1", mailSchema(t), map[string]string{
+		"migration.yaml": "version: 1\nname: x\ntarget: {auth: none}\n",
+		"transform/email.sql": `SELECT k AS legacy_key, 's' AS subject, [party_address(a)] AS "to" FROM (VALUES ('fine', 'a"b\@x.y'), ('slashes', 'a\\b\u0001\f@x.y'), ('tab', 'a' || chr(9)),
+			('one', 'a' || chr(1)), ('bell', '\' || chr(8)), ('last', 'a' || chr(65535)), ('unit', chr(31) || '@x.y')) v(k, a)`}), Staging, Options{Env: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := p.CheckData(t.Context(), []string{preflight.Characters}, func(string, float64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Findings) != 1 || d.Findings[0].Column != "to" || d.Findings[0].Rows != 4 {
+		t.Errorf("found %+v", d.Findings)
 	}
 }

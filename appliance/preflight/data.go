@@ -19,6 +19,9 @@ func DataChecks(t *mapping.Table, skip []string) []Check {
 		yields[c.LogicalName] = true
 		b.data(c)
 	}
+	for _, p := range t.Parties {
+		b.add(Characters, p.LogicalName, fmt.Sprintf(`regexp_matches(%s, '%s')`, mapping.Ident(p.LogicalName), refusedInJSON), "'control character in an address'")
+	}
 	for _, l := range t.Lookups {
 		yields[l.LogicalName] = true
 		if l.Type == schema.Owner {
@@ -33,6 +36,10 @@ func DataChecks(t *mapping.Table, skip []string) []Check {
 	}
 	return b.checks
 }
+
+// refusedInJSON finds, in the text of an activity's parties, the characters that the service
+// refuses, as JSON writes them.
+const refusedInJSON = `(?:^|[^\\])(?:\\\\)*\\(?:[bf]|u00(?:0[0-8bBeEfF]|1[0-9a-fA-F]))|[\x{fffe}\x{ffff}]`
 
 // data adds what staging does not look for in a column.
 func (b *builder) data(c mapping.Column) {

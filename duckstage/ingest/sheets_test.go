@@ -28,7 +28,8 @@ func TestReadSheets(t *testing.T) {
 	}
 	path := filepath.Join(workbook(t, "", inline(1, "Text", "Value")+inline(3, "x", "2")), "a.xlsx")
 	got, err := ReadSheets(t.Context(), path)
-	want = []PaperSheet{{Name: "Notes"}, {Name: "Data", Rows: []PaperRow{{Line: 3, Cells: map[string]string{"": "", "text": "x", "value": "2"}}}}}
+	want = []PaperSheet{{Name: "Notes", Raw: [][]string{{"only"}}}, {Name: "Data", Raw: [][]string{{"", "Text", "Value"}, nil, {"", "x", "2"}},
+		Rows: []PaperRow{{Line: 3, Cells: map[string]string{"": "", "text": "x", "value": "2"}}}}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}

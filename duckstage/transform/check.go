@@ -23,7 +23,7 @@ CREATE OR REPLACE TEMP MACRO existing(target, id) AS CASE WHEN id IS NULL THEN N
 	ELSE {'dm_table': target::VARCHAR, 'dm_key': key::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': '` + atTarget + `' || called} END;
 CREATE OR REPLACE TEMP MACRO owner(text) AS CASE WHEN text IS NULL THEN NULL
 	ELSE {'dm_table': '` + byOwner + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': '` + byOwner + `'} END;
-CREATE OR REPLACE TEMP MACRO party_address(text) AS CASE WHEN text IS NULL THEN NULL
+CREATE OR REPLACE TEMP MACRO party_address(text) AS CASE WHEN text IS NULL OR trim(text::VARCHAR) = '' THEN NULL
 	ELSE {'dm_table': '` + addressTable + `', 'dm_key': text::VARCHAR, 'dm_id': NULL::VARCHAR, 'dm_by': NULL::VARCHAR} END;
 CREATE OR REPLACE TEMP MACRO file(path) AS CASE WHEN path IS NULL OR path::VARCHAR = '' THEN NULL
 	ELSE {'dm_file': path::VARCHAR, 'dm_name': NULL::VARCHAR} END,

@@ -12,7 +12,7 @@ func TestLists(t *testing.T) {
 	mustExec(t, s, `CREATE TABLE source.c AS SELECT i::VARCHAR AS id FROM range(20) r(i);
 		CREATE TABLE source.m AS SELECT * FROM (VALUES ('m1', ['7', '3', '11', NULL]), ('m2', []), ('m3', NULL), ('m4', ['1', '99', '98'])) t(id, people)`)
 	contact := Table{Name: "contact", SQL: "SELECT id AS legacy_key FROM c"}
-	mail := Table{Name: "email", SQL: `SELECT id AS legacy_key, list_concat([party_address('a"b@x.y'), existing('systemuser', CASE WHEN id = 'm1' THEN '` + guid + `' END)],
+	mail := Table{Name: "email", SQL: `SELECT id AS legacy_key, list_concat([party_address('a"b@x.y'), party_address(' '), existing('systemuser', CASE WHEN id = 'm1' THEN '` + guid + `' END)],
 			list_transform(people, p -> ref('contact', p))) AS "to", ref(CASE WHEN id = 'm3' THEN 'lead' ELSE 'contact' END, '5') AS "from" FROM m`,
 		Lists: []List{{Column: "to", Targets: []ListTarget{{Target{Table: "contact", Staged: true}, Around{"c(", ")"}}, {Target{Table: "systemuser"}, Around{"u(", ")"}}}, Address: Around{"@", "!"}},
 			{Column: "from", Targets: []ListTarget{{Target{Table: "contact", Staged: true}, Around{"c(", ")"}}}}},
