@@ -177,7 +177,7 @@ func TestRowsThatPostgresHides(t *testing.T) {
 func TestNorthwind(t *testing.T) {
 	dsn := startPostgres(t)
 	file := filepath.Join(filepath.Dir(sharedData(t)), "northwind", "northwind.sql")
-	psql(t, dsn, "-c", "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public", "-f", file)
+	psql(t, dsn, "-c", "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC", "-f", file)
 	s := newStage(t)
 	tables := strings.Fields(psql(t, dsn, "-c", "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"))
 	if len(tables) != 14 {
