@@ -152,7 +152,7 @@ func (k *dataChecker) table(ctx context.Context, t *mapping.Table, deferred []st
 	if err := k.unmapped(ctx, t, row.Held); err != nil {
 		return err
 	}
-	for _, key := range preflight.KeyChecks(t, k.p.Config.Checks.Skip) {
+	for _, key := range preflight.KeyChecks(t, k.p.Config.Checks.Skip, k.p.collation(false)) {
 		if err := k.unique(ctx, t, key); err != nil {
 			return err
 		}
@@ -291,7 +291,7 @@ func textCount(n int64) string {
 }
 
 // unique looks for rows with the same alternate key, and for those whose keys differ by
-// accents only. Equal hashes are looked for first: grouping eight bytes is a third of the
+// accents only, or by what else the collation does not tell apart. Equal hashes are looked for first: grouping eight bytes is a third of the
 // work of grouping texts.
 func (k *dataChecker) unique(ctx context.Context, t *mapping.Table, key preflight.KeyCheck) error {
 	if !k.wanted(preflight.Unique) && !k.wanted(preflight.Accents) {

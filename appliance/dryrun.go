@@ -147,7 +147,7 @@ func (p *Project) DryRun(ctx, drain context.Context, o LoadOptions) (DryRun, err
 		return r, err
 	}
 	err = load.New(p.stage, p.ledger, routes[""], load.Options{
-		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.drySettings(b), Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Files: files,
+		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.drySettings(b), Parallel: p.parallel(o, 1), RecordSeq: p.recordSeq(), FirstID: p.firstID(), As: p.routesAs(target), Files: files, Collation: p.collation(false),
 		Target: func(table string) load.Target { return routes[table] }, Watch: counter, Log: p.o.Log,
 	}).Run(ctx, drain)
 	tracker.Finish()

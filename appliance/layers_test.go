@@ -66,7 +66,7 @@ var homes = map[string][]string{
 	"gopkg.in/natefinch/lumberjack.v2":                           {"appliance"},
 	"github.com/spf13/pflag":                                     {"appliance/cli"},
 	"go.yaml.in/yaml":                                            {"appliance/config"},
-	"golang.org/x/text":                                          {"duckstage/ingest", "appliance/dataverse/emulator"},
+	"golang.org/x/text":                                          {"duckstage/ingest", "appliance/mapping", "appliance/dataverse/emulator"},
 	"golang.org/x/crypto/x509roots/fallback":                     {""},
 	"golang.org/x/sync":                                          {"appliance/load", "appliance/reconcile", "duckstage", "duckstage/ingest", "backup", "backup/archive"},
 	"golang.org/x/sys":                                           {"ledger", "backup", "duckstage", "appliance", "appliance/cli"},

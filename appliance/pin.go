@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
 )
 
 // Pin is the environment that a project belongs to, in work/target.json: the ledger
@@ -18,6 +20,7 @@ type Pin struct {
 	Organization schema.GUID `json:"organization"`
 	URL          string      `json:"url"`
 	Since        time.Time   `json:"since"`
+	Language     int         `json:"language,omitempty"` // that it was made with, an LCID; 0 = not known
 }
 
 // OtherTargetError says that the settings ask for another environment than the one
@@ -113,4 +116,46 @@ func (p *Project) keepTarget(who dataverse.Identity, again string) error {
 		return fmt.Errorf("note which environment the project belongs to: %w", err)
 	}
 	return nil
+}
+
+// keepLanguage asks, once, in what language the pinned environment was made. One that does not
+// tell is no hindrance: texts are then compared as most environments do.
+func (p *Project) keepLanguage(ctx context.Context, client *dataverse.Client) error {
+	pin, err := p.pin()
+	if err != nil || pin == nil || pin.Language != 0 {
+		return err
+	}
+	if pin.Language, err = client.Language(ctx); err != nil {
+		if !refused(err) {
+			return err
+		}
+		p.o.Log.Warn("the environment's language cannot be read, so that accents are taken not to count in its keys", "error", err)
+		return nil
+	}
+	if pin.Language == 0 {
+		return nil
+	}
+	if err := keepNote(p.pinPath(), pin); err != nil {
+		return fmt.Errorf("note the environment's language: %w", err)
+	}
+	return nil
+}
+
+// language is that of the pinned environment; 0 while it is not known.
+func (p *Project) language() int {
+	pin, err := p.pin()
+	if err != nil || pin == nil { // who needs the pin itself says so
+		return 0
+	}
+	return pin.Language
+}
+
+// collation is how the pinned environment compares texts. careful says what is so while its
+// language is not known: that accents count, where taking texts for the same would do harm.
+func (p *Project) collation(careful bool) mapping.Collation {
+	language := p.language()
+	if language == 0 && careful {
+		return mapping.Collation{Accents: true}
+	}
+	return mapping.CollationOf(language)
 }

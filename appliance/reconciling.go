@@ -77,7 +77,7 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	seqOf, loading := p.targetSeq(b), p.tracker.Load() != nil
 	options := reconcile.Options{Tables: b.tables, Values: o.Values, Limit: o.Limit, Watch: percentOf("comparing ", watch),
 		RecordSeq: seqOf, Kept: p.keptID(b), Staged: p.stagedID(b, seqOf), Moving: loading, Rules: p.comparisonRules, Found: files.add, Due: files.due, Anew: files.anew, Keep: keptMismatches,
-		Hide: p.masks(), Parallel: o.Parallel, Samples: o.Samples, Versions: versions.of, Changed: o.Changed, Sample: o.Sample, Quick: o.Quick,
+		Hide: p.masks(), Parallel: o.Parallel, Collation: p.collation(true), Samples: o.Samples, Versions: versions.of, Changed: o.Changed, Sample: o.Sample, Quick: o.Quick,
 		ReadBack: func(table string) string {
 			return reconcile.ReadBackSQL(duckstage.Ident(table + load.FlagsSuffix))
 		}}

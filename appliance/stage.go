@@ -294,6 +294,7 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		t := b.byName[f.table]
 		spec := p.specOf(t)
 		spec.File, spec.SQL, spec.Owners, spec.Owed = filepath.ToSlash(f.path), f.sql, owners, t.OwedSQL(b.plan.Deferred(t.Name))
+		spec.Same = p.collation(true).SQL
 		if err := joinFaults(&faults, p.repair(t, &spec)); err != nil {
 			return nil, err
 		}

@@ -144,7 +144,9 @@ func (p *Project) meet(ctx context.Context, perUser int, again string) (*users, 
 	for i, one := range u.each {
 		who, err := one.client.WhoAmI(ctx)
 		if err == nil && i == 0 {
-			err = p.keepTarget(who, again)
+			if err = p.keepTarget(who, again); err == nil {
+				err = p.keepLanguage(ctx, one.client)
+			}
 		}
 		u.ids = append(u.ids, who.UserID)
 		if err != nil {

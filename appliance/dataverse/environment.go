@@ -2,6 +2,7 @@ package dataverse
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -35,6 +36,19 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 	var v struct{ Version string }
 	err := c.get(ctx, "RetrieveVersion", "RetrieveVersion()", "", &v)
 	return v.Version, c.stranger(err)
+}
+
+// Language is the language that the environment was made with, a Windows LCID: how it compares
+// texts follows from it (schema.Collation). 0: the environment does not say.
+func (c *Client) Language(ctx context.Context) (int, error) {
+	code := 0
+	err := c.rows(ctx, "organizations", Query{Select: []string{"languagecode"}}, func(row json.RawMessage) error {
+		var organization struct{ LanguageCode int }
+		err := json.Unmarshal(row, &organization)
+		code = organization.LanguageCode
+		return err
+	})
+	return code, err
 }
 
 // stranger adds to an error of what every environment answers that this may be none: another

@@ -150,6 +150,7 @@ type Options struct {
 	RecordSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row that an id in the stage stands for; needed where a table keeps ids
 	TargetSeq func(table string, id schema.GUID) (seq uint32, ours bool) // the row of a record id in the target, asked from one side at a time; nil = deletions look at no children
 	FirstID   func(table string) schema.GUID                             // id of row 0's record where ids are assigned: row n has n in the last four bytes, big-endian; nil = the stage tells each
+	Collation mapping.Collation                                          // of the target: rows that it takes for one by Match are held back
 	Parallel  int                                                        // requests at once where a table does not say
 	Ours      []schema.GUID                                              // the users that sign in: what they changed last is ours
 	Heirs     heirBook                                                   // records that may go along with one that is assigned; nil = nobody looks after them

@@ -27,7 +27,7 @@ const (
 // matchKey tells one record from the others, by the columns of Table.Match.
 type matchKey struct {
 	condition string // in OData's words
-	same      string // equal for what the target holds equal: case and blanks at the end do not count (3.4)
+	same      string // equal for what every target holds equal: case and blanks at the end do not count (3.4)
 }
 
 // keySeparator stands between the values of a key in matchKey.same.
@@ -85,21 +85,70 @@ func foundKey(t *mapping.Table, row json.RawMessage) (same string, id schema.GUI
 	return strings.Join(parts, keySeparator), id, nil
 }
 
-// matches looks the keys up in the target.
+// matches looks the keys up in the target, and says of each which records the service has by
+// it. Whether accents count, and what else does, is the service's to say: it alone knows its
+// collation. So no request asks for two keys that a collation may take for one, and a record
+// of an answer then belongs to the key that it is like.
 func matches(ctx context.Context, target Target, t *mapping.Table, keys []matchKey) (map[string][]schema.GUID, error) {
-	conditions := make([]string, 0, len(keys))
-	for _, k := range keys {
-		if k.condition != "" {
-			conditions = append(conditions, k.condition)
+	found := make(map[string][]schema.GUID, len(keys))
+	for _, apart := range askedApart(keys) {
+		if err := askFor(ctx, target, t, apart, found); err != nil {
+			return nil, err
 		}
 	}
-	found := make(map[string][]schema.GUID, len(conditions))
+	return found, nil
+}
+
+// askedApart deals the keys out to requests: each key once, and none beside one that it is like.
+func askedApart(keys []matchKey) (requests [][]matchKey) {
+	seen, like := make(map[string]bool, len(keys)), make(map[string]int, len(keys))
+	for _, k := range keys {
+		if k.condition == "" || seen[k.same] {
+			continue
+		}
+		seen[k.same] = true
+		loose := mapping.Loose(k.same)
+		n := like[loose]
+		if like[loose]++; n == len(requests) {
+			requests = append(requests, nil)
+		}
+		requests[n] = append(requests[n], k)
+	}
+	return requests
+}
+
+// askFor asks for keys of which none is like another. Where the answer has a record that is
+// like none of them, by a rule of the service's that we do not know, they are asked for again
+// by halves, until it is clear whose it is.
+func askFor(ctx context.Context, target Target, t *mapping.Table, keys []matchKey, found map[string][]schema.GUID) error {
+	conditions, of := make([]string, len(keys)), make(map[string]string, len(keys))
+	for i, k := range keys {
+		conditions[i], of[mapping.Loose(k.same)] = k.condition, k.same
+	}
+	got, strange := map[string][]schema.GUID{}, false
 	err := target.Matching(ctx, t.Schema, t.Match, conditions, func(row json.RawMessage) error {
 		same, id, err := foundKey(t, row)
-		found[same] = append(found[same], id)
+		key, known := of[mapping.Loose(same)]
+		if len(keys) == 1 {
+			key, known = keys[0].same, true
+		}
+		strange = strange || !known
+		got[key] = append(got[key], id)
 		return err
 	})
-	return found, err
+	if err != nil {
+		return err
+	}
+	if strange {
+		if err := askFor(ctx, target, t, keys[:len(keys)/2], found); err != nil {
+			return err
+		}
+		return askFor(ctx, target, t, keys[len(keys)/2:], found)
+	}
+	for key, ids := range got {
+		found[key] = append(found[key], ids...)
+	}
+	return nil
 }
 
 // lookUp finds the records of the set in the target by their keys. What is there under
@@ -259,14 +308,14 @@ func (s *sender) updateSome(ctx context.Context, set []int) error {
 }
 
 // holdTwins holds back the waiting rows that would match the same record as another row
-// of their table: in the target they would be one record.
+// of their table: in the target they would be one record. Which those are its collation says.
 func (l *Loader) holdTwins(ctx context.Context, t *mapping.Table) error {
 	if len(t.Match) == 0 {
 		return nil
 	}
 	same := make([]string, len(t.Match))
 	for i, name := range t.Match {
-		same[i] = "lower(rtrim(CAST(" + mapping.Ident(name) + " AS VARCHAR), ' '))"
+		same[i] = l.o.Collation.KeySQL("CAST(" + mapping.Ident(name) + " AS VARCHAR)")
 	}
 	query := fmt.Sprintf(`SELECT dm_seq, dm_first FROM (SELECT dm_seq, first_value(legacy_key) OVER w AS dm_first, row_number() OVER w AS dm_place FROM %s
 		WHERE %s IS NOT NULL WINDOW w AS (PARTITION BY %s ORDER BY dm_seq)) WHERE dm_place > 1 ORDER BY dm_seq`,

@@ -102,16 +102,14 @@ type KeyCheck struct {
 	Key     string   // its name
 	Columns []string // of the staged table
 	Value   string   // SQL expression of what the service compares; null where a part is null
-	Folded  string   // the same without accents, as most environments compare
+	Folded  string   // the same as the collation has it: of most environments without accents
 }
 
 // KeyChecks lists the alternate keys of which the transform yields every column. The
 // service compares texts without regard to case and to blanks at the end
 // (dataverse-web-api.md 3.4), and does not constrain rows with an empty part. Whether it
-// tells accents apart depends on the language that the environment was made with: of most,
-// English, German, French and Spanish among them, it does not
-// (learn.microsoft.com/power-platform/admin/language-collations).
-func KeyChecks(t *mapping.Table, skip []string) []KeyCheck {
+// tells accents apart depends on the language that the environment was made with.
+func KeyChecks(t *mapping.Table, skip []string, collation mapping.Collation) []KeyCheck {
 	if t.Link != nil || t.Schema == nil || slices.Contains(skip, Unique) && slices.Contains(skip, Accents) {
 		return nil
 	}
@@ -123,7 +121,7 @@ func KeyChecks(t *mapping.Table, skip []string) []KeyCheck {
 			part, text, ok := keyPart(t, name)
 			parts, whole = append(parts, part), whole && ok
 			if text {
-				part = "strip_accents(" + part + ")"
+				part = collation.SQL(part)
 			}
 			folded = append(folded, part)
 		}

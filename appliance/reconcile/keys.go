@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strconv"
@@ -45,7 +44,7 @@ func (r *records) duplicates(ctx context.Context, others []int) error {
 		candidates := map[string][]int{}
 		for _, row := range others {
 			if !r.group.rows[row].matched && r.hasKey(k, row) {
-				lead := r.shape.fields[k.lead].keyGot(r.value(row, k.lead))
+				lead := r.shape.fields[k.lead].keyGot(r.o.Collation, r.value(row, k.lead))
 				candidates[lead] = append(candidates[lead], row)
 			}
 		}
@@ -75,7 +74,7 @@ func (r *records) duplicatesOf(ctx context.Context, k key, candidates map[string
 		leads = append(leads, lead)
 	}
 	lead := &r.shape.fields[k.lead]
-	query := selectFrom(r.table.Name, columns) + " WHERE " + lead.keySQL() + " IN (SELECT unnest(string_split(?, chr(31))))"
+	query := selectFrom(r.table.Name, columns) + " WHERE " + lead.keySQL(r.o.Collation) + " IN (SELECT unnest(string_split(?, chr(31))))"
 	at := 1 + slices.Index(k.fields, k.lead)
 	return r.scan(ctx, query, []any{strings.Join(leads, separator)}, columns, func(v []*column.Vector, n int) error {
 		for i := range n {
@@ -86,7 +85,7 @@ func (r *records) duplicatesOf(ctx context.Context, k key, candidates map[string
 			if e, ok := r.book.Entry(r.table.Name, seq); !ok || expect(e).presence != present {
 				continue
 			}
-			for _, row := range candidates[lead.keyWant(v[at], i)] {
+			for _, row := range candidates[lead.keyWant(r.o.Collation, v[at], i)] {
 				if !r.group.rows[row].matched && r.sameKey(k, v[1:], i, row) {
 					r.group.rows[row].matched = true
 					r.result.Duplicates++
@@ -100,7 +99,7 @@ func (r *records) duplicatesOf(ctx context.Context, k key, candidates map[string
 
 func (r *records) sameKey(k key, v []*column.Vector, i, row int) bool {
 	for n, at := range k.fields {
-		if !r.shape.fields[at].sameKey(v[n], i, r.value(row, at)) {
+		if !r.shape.fields[at].sameKey(r.o.Collation, v[n], i, r.value(row, at)) {
 			return false
 		}
 	}
@@ -121,37 +120,37 @@ func (r *records) addDuplicate(k key, v []*column.Vector, i, row int, seq uint32
 	r.found(example{Mismatch: m, seq: seq, staged: true})
 }
 
-// sameKey compares like the service's index of alternate keys: without regard to
-// case and to blanks at the end (dataverse-web-api.md 17, trap 44).
-func (f *field) sameKey(v *column.Vector, i int, got []byte) bool {
+// sameKey compares like the service's index of alternate keys, by its collation and without
+// regard to blanks at the end (dataverse-web-api.md 17, trap 44).
+func (f *field) sameKey(c mapping.Collation, v *column.Vector, i int, got []byte) bool {
 	if v.Null(i) {
 		return false
 	}
 	if f.kind == text {
-		return strings.EqualFold(string(bytes.TrimRight(v.TextAt(i), " ")), string(bytes.TrimRight(unquote(got), " ")))
+		return c.Key(string(v.TextAt(i))) == c.Key(string(unquote(got)))
 	}
 	return f.same(v, i, got)
 }
 
 // keySQL, keyWant and keyGot write a leading value alike: of a staged row in SQL and
 // in a batch, and of a row of the target.
-func (f *field) keySQL() string {
+func (f *field) keySQL(c mapping.Collation) string {
 	if f.kind == text {
-		return "lower(rtrim(" + mapping.Ident(f.name) + ", ' '))"
+		return c.KeySQL(mapping.Ident(f.name))
 	}
 	return "CAST(" + mapping.Ident(f.name) + " AS VARCHAR)"
 }
 
-func (f *field) keyWant(v *column.Vector, i int) string {
+func (f *field) keyWant(c mapping.Collation, v *column.Vector, i int) string {
 	switch f.kind {
 	case text:
-		return foldKey(string(v.TextAt(i)))
+		return c.Key(string(v.TextAt(i)))
 	case integer:
 		return strconv.FormatInt(v.Ints[i], 10)
 	}
 	return schema.GUID(v.UUIDs[i]).String()
 }
 
-func (f *field) keyGot(got []byte) string { return foldKey(string(unquote(got))) }
-
-func foldKey(s string) string { return strings.ToLower(strings.TrimRight(s, " ")) }
+func (f *field) keyGot(c mapping.Collation, got []byte) string {
+	return c.Key(string(unquote(got)))
+}

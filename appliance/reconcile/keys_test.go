@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
+	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/column"
 )
 
 func TestDuplicateByAlternateKey(t *testing.T) {
@@ -23,6 +26,39 @@ func TestDuplicateByAlternateKey(t *testing.T) {
 		differ(t, got, "source 5 target 5 missing 0 extra 0 different 0 duplicates 2 others 5",
 			"duplicate K0|"+foreign(1).String()+"|accountnumber|A-1|a-1  ",
 			"duplicate K1|"+foreign(2).String()+"|accountnumber|Ä-2|ä-2")
+	}
+}
+
+// TestDuplicateAsTheTargetComparesKeys: whether a key that differs by accents is a duplicate the
+// target's language says.
+func TestDuplicateAsTheTargetComparesKeys(t *testing.T) {
+	for language, want := range map[int]int64{1033: 2, 1053: 1, 3082: 1} {
+		s := stageAccounts(t, "accountnumber, name", "'Peña', 'a'", "'Straße', 'b'")
+		target := rows{"accounts": {account(0, "accountnumber", "Peña", "name", "a"), account(1, "accountnumber", "Straße", "name", "b"),
+			{"accountid": foreign(1), "accountnumber": "PENA"}, {"accountid": foreign(2), "accountnumber": "Strasse "}}}
+		got := run(t, s, entries{"account": many(loaded, 2)}, target, bind(t, world(t), "account", "accountnumber", "name"), func(o *Options) { o.Collation = mapping.CollationOf(language) })
+		if got.Duplicates != want {
+			t.Errorf("%d: %d duplicates, want %d", language, got.Duplicates, want)
+		}
+	}
+}
+
+// TestKeysAreFoldedAlike: the stage's SQL and Go bring a text to the same form, for every language.
+func TestKeysAreFoldedAlike(t *testing.T) {
+	s := stageAccounts(t, "accountnumber", "'x'")
+	texts := []string{"A-1 b ", "MÜLLER", "Mu\u0308ller", "Straße", "ẞ", "Ærø Œuvre", "Łódź Đorđe", "Peña", "ČĎĚŇŘŽ", "Ősz Űr", "İstanbul ÇAĞ", "Йй Ёё", "Ελλάδα", "東京 ガ が", "", " a"}
+	for _, language := range []int{0, 1029, 1030, 1033, 1038, 1045, 1053, 1055, 3082} {
+		c := mapping.CollationOf(language)
+		for _, text := range texts {
+			var got string
+			err := s.Scan(t.Context(), "SELECT "+c.KeySQL(duckstage.Quote(text))+" AS v", nil, func(b *column.Batch) error {
+				got = string(b.Columns[0].TextAt(0))
+				return nil
+			})
+			if want := c.Key(text); err != nil || got != want {
+				t.Errorf("%d: %q is %q in SQL and %q in Go, %v", language, text, got, want, err)
+			}
+		}
 	}
 }
 

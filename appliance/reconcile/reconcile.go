@@ -51,6 +51,8 @@ type Options struct {
 	// before. nil: they are the same.
 	Kept   func(staged schema.GUID) schema.GUID
 	Staged func(table string, id schema.GUID) schema.GUID
+	// Collation is the target's: which values of alternate keys it takes for the same.
+	Collation mapping.Collation
 	// Rules gives a table's; nil: nothing is allowed, all is compared.
 	Rules func(table string) Rules
 	// ReadBack is SQL that yields dm_seq of the rows whose values the target has, by the

@@ -13,8 +13,9 @@ import (
 // ref('account', 'accountnumber', value) among the rows that are staged,
 // existing('systemuser', 'domainname', value) among the records of the target that were
 // pulled into source.target_<table>, and owner(text) among its users and teams. Texts are
-// compared as the service does, without regard to case and blanks at the ends. What leads
-// to several rows is a fault that names them; nothing is picked.
+// compared without regard to case and blanks at the ends, and those of the target as its
+// database compares them (Table.Same). What leads to several rows is a fault that names them;
+// nothing is picked.
 
 // PulledPrefix is what the relations of schema source with records of the target begin with.
 const PulledPrefix = "target_"
@@ -63,7 +64,7 @@ func (r *resolver) findsIn(ctx context.Context, c *duckstage.Conn, j *job, l Loo
 		case at < 0:
 			err = fmt.Errorf("lookup %s cannot point to table %s", l.Column, f.table)
 		case strings.HasPrefix(f.by, atTarget):
-			f.pool, err = r.pulled(ctx, c, l.Targets[at], f.by[len(atTarget):])
+			f.pool, err = r.pulled(ctx, c, j, l.Targets[at], f.by[len(atTarget):])
 		default:
 			f.pool, err = r.stagedBy(ctx, c, l.Targets[at], f.by)
 		}
@@ -76,7 +77,7 @@ func (r *resolver) findsIn(ctx context.Context, c *duckstage.Conn, j *job, l Loo
 
 // keyOfColumns is the text by which rows are compared: of one column, or of several with
 // commas between, as that of a list.
-func keyOfColumns(by string, known []string) (string, error) {
+func keyOfColumns(by string, known []string, fold func(string) string) (string, error) {
 	var parts []string
 	for name := range strings.SplitSeq(by, ",") {
 		name = strings.TrimSpace(name)
@@ -87,9 +88,9 @@ func keyOfColumns(by string, known []string) (string, error) {
 		parts = append(parts, "CAST("+duckstage.Ident(known[i])+" AS VARCHAR)")
 	}
 	if len(parts) == 1 {
-		return folded(parts[0]), nil
+		return fold(parts[0]), nil
 	}
-	return folded("CAST([" + strings.Join(parts, ", ") + "] AS VARCHAR)"), nil
+	return fold("CAST([" + strings.Join(parts, ", ") + "] AS VARCHAR)"), nil
 }
 
 // poolOf groups rows with the columns k, id, of and name.
@@ -116,7 +117,7 @@ func (r *resolver) stagedBy(ctx context.Context, c *duckstage.Conn, t Target, by
 			known = append(known, col.Name)
 		}
 	}
-	key, err := keyOfColumns(by, known)
+	key, err := keyOfColumns(by, known, folded)
 	if err != nil {
 		return "", fmt.Errorf("ref('%s', '%s', ...): the transform of %[1]s %[3]w", t.Table, by, err)
 	}
@@ -137,13 +138,13 @@ func pulledColumns(ctx context.Context, c *duckstage.Conn, table string) ([]stri
 }
 
 // pulled is the pool of the records that were pulled, by a column.
-func (r *resolver) pulled(ctx context.Context, c *duckstage.Conn, t Target, by string) (string, error) {
+func (r *resolver) pulled(ctx context.Context, c *duckstage.Conn, j *job, t Target, by string) (string, error) {
 	known, err := pulledColumns(ctx, c, t.Table)
 	if err != nil {
 		return "", err
 	}
 	known = slices.DeleteFunc(known, func(name string) bool { return strings.HasPrefix(name, "dm_") })
-	key, err := keyOfColumns(by, known)
+	key, err := keyOfColumns(by, known, j.foldedThere)
 	if err != nil {
 		return "", fmt.Errorf("existing('%s', '%s', ...): what was pulled of %[1]s %[3]w; `dvmigrate target pull` reads it if it is new", t.Table, by, err)
 	}
@@ -185,7 +186,7 @@ func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Look
 		for _, name := range of.names {
 			if slices.Contains(known, name) {
 				rows = append(rows, fmt.Sprintf("SELECT %s AS k, CAST(%s AS UUID) AS id, '%s' AS of, %s AS name, %d AS rank, %s AS off FROM source.%s%s",
-					folded("CAST("+name+" AS VARCHAR)"), of.id, of.table, shown, len(rows), disabled, PulledPrefix+of.table, where))
+					j.foldedThere("CAST("+name+" AS VARCHAR)"), of.id, of.table, shown, len(rows), disabled, PulledPrefix+of.table, where))
 			}
 		}
 	}
@@ -201,9 +202,17 @@ func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Look
 		}
 		slices.Sort(said)
 	}
-	return "WITH pool AS (" + pool + "), said AS (SELECT " + folded("f") + " AS k, min(t) AS t FROM (VALUES " + strings.Join(said, ", ") + ") v(f, t) WHERE f IS NOT NULL GROUP BY 1) " +
-		"SELECT said.k, p.id, p.of, CASE WHEN said.t = '' THEN -1 ELSE coalesce(p.n, 0) END AS n, coalesce(p.names, said.t) AS names, p.off, said.t FROM said LEFT JOIN pool p ON p.k = " + folded("said.t") +
+	return "WITH pool AS (" + pool + "), said AS (SELECT " + j.foldedThere("f") + " AS k, min(t) AS t FROM (VALUES " + strings.Join(said, ", ") + ") v(f, t) WHERE f IS NOT NULL GROUP BY 1) " +
+		"SELECT said.k, p.id, p.of, CASE WHEN said.t = '' THEN -1 ELSE coalesce(p.n, 0) END AS n, coalesce(p.names, said.t) AS names, p.off, said.t FROM said LEFT JOIN pool p ON p.k = " + j.foldedThere("said.t") +
 		" UNION ALL SELECT k, id, of, n, names, off, NULL FROM pool WHERE k NOT IN (SELECT k FROM said)", nil
+}
+
+// foldedThere is a text as it is compared with those of the target, and null if it is empty.
+func (j *job) foldedThere(value string) string {
+	if j.Same == nil {
+		return folded(value)
+	}
+	return "nullif(" + j.Same("trim("+value+", "+blanks+")") + ", '')"
 }
 
 // foundSQL is what the ways of naming rows add to a lookup.
@@ -232,7 +241,10 @@ func (q *foundSQL) faultOr(fault string) string {
 func (j *job) found(l Lookup, finds []find, prefix, by, key, table string) foundSQL {
 	var q foundSQL
 	for n, f := range finds {
-		alias := fmt.Sprintf("%s%d", prefix, n)
+		alias, folded := fmt.Sprintf("%s%d", prefix, n), folded
+		if strings.HasPrefix(f.by, atTarget) { // and so does byOwner
+			folded = j.foldedThere
+		}
 		when := by + " = " + duckstage.Quote(f.by) + " AND " + table + " = " + duckstage.Quote(f.table)
 		q.joins += " LEFT JOIN (" + f.pool + ") " + alias + " ON " + alias + ".k = CASE WHEN " + when + " THEN " + folded(key) + " END"
 		q.ids += ", CASE WHEN " + alias + ".n = 1 THEN " + alias + ".id END"

@@ -97,3 +97,23 @@ func TestFindInLists(t *testing.T) {
 		"2|-|DVM-LOOKUP to: 2 users or teams are 'Jo Ek': ek1@acme.com 00000000-0000-0000-0000-000000000003, ek2@acme.com 00000000-0000-0000-0000-000000000004; say which in maps/owners.csv",
 		"3|-|DVM-ORPHAN to: no account with name 'Nope' among the staged rows")
 }
+
+// TestFoundAsTheTargetCompares: records of the target are found by texts that it takes for the
+// same, which of several is never picked; staged rows are told apart as they are.
+func TestFoundAsTheTargetCompares(t *testing.T) {
+	s := newStage(t)
+	mustExec(t, s, `CREATE TABLE source.target_uom AS SELECT * FROM (VALUES ('00000000-0000-0000-0000-0000000000c1', 'Stück', 's'), ('00000000-0000-0000-0000-0000000000c2', 'Pâté', 's'), ('00000000-0000-0000-0000-0000000000c3', 'Pate', 's')) t(uomid, name, uomscheduleid);
+		CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', 'Müller'), ('2', 'Muller')) t(id, name)`)
+	account := Table{Name: "account", SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{Name: "name", SQLType: "VARCHAR"}}}
+	order := Table{Name: "salesorder", SQL: `SELECT k AS legacy_key, ref('account', 'name', a) AS customer, CASE WHEN k = '1' THEN existing('uom', 'name, uomscheduleid', [u, 'S']) ELSE existing('uom', 'name', u) END AS unit
+		FROM (VALUES ('1', 'müller', 'STUCK'), ('2', 'muller', 'stuck'), ('3', 'MULLER', 'Pâté')) t(k, a, u)`,
+		Lookups: []Lookup{{Column: "customer", Targets: []Target{{Table: "account", Staged: true}}}, unit}}
+	const query = "SELECT o.legacy_key, a.legacy_key, right(unit::VARCHAR, 2), o.dm_hold FROM salesorder o LEFT JOIN account a ON a.dm_id = customer ORDER BY 1"
+	stageTables(t, s, account, order)
+	expect(t, s, query, "1|1|-|DVM-LOOKUP unit: no uom with name, uomscheduleid '[STUCK, S]' among the records that were pulled from the target (dvmigrate target pull reads them anew)",
+		"2|2|-|DVM-LOOKUP unit: no uom with name 'stuck' among the records that were pulled from the target (dvmigrate target pull reads them anew)", "3|2|c2|-")
+	order.Same = func(text string) string { return "strip_accents(lower(" + text + "))" }
+	stageTables(t, s, account, order)
+	expect(t, s, query, "1|1|c1|-", "2|2|c1|-",
+		"3|2|-|DVM-LOOKUP unit: 2 uom have name 'Pâté': 00000000-0000-0000-0000-0000000000c2, 00000000-0000-0000-0000-0000000000c3")
+}

@@ -21,7 +21,10 @@ type Table struct {
 	MaxGone float64 // share of the rows of the staging before that may be gone; 0: all may
 	Known   Known   // what the target holds of the rows, for a later staging
 	Owners  *Owners // what people say of owner(); nil: nothing
-	Owed    string  // SQL expression of the passes a row owes, over the relation's columns; "" for none
+	// Same makes SQL that is equal for texts, given as SQL, that the target takes for the same
+	// and lower() does not make equal; nil: nothing does. It counts for records of the target.
+	Same func(text string) string
+	Owed string // SQL expression of the passes a row owes, over the relation's columns; "" for none
 }
 
 // Column is a column whose value is sent as it is.
