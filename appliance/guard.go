@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"dvmigrate/duckstage/transform"
 	"dvmigrate/ledger"
@@ -26,13 +27,18 @@ type Loss struct {
 	Before int64   `json:"before"` // rows at the last staging
 	Gone   int64   `json:"gone"`   // of them
 	Allows float64 `json:"allows"` // the share of them that guard.gone or guard.fewer allows
+
+	Newest time.Time `json:"newest,omitzero"` // of a source whose files are older than at the last staging: when the newest was changed,
+	Than   time.Time `json:"than,omitzero"`   // and that of then
 }
 
 func (e *LossError) Error() string {
 	text := ""
 	for _, l := range e.Losses {
 		share := 100 * float64(l.Gone) / float64(l.Before)
-		if l.Source != "" {
+		if !l.Than.IsZero() {
+			text += fmt.Sprintf("source %s is older than at the last staging: its newest file is of %s, and was of %s then (UTC)\n", l.Source, l.Newest.Format(time.DateTime), l.Than.Format(time.DateTime))
+		} else if l.Source != "" {
 			text += fmt.Sprintf("source %s has %d rows fewer than the %d at the last staging (%.1f %%); guard.fewer allows %.4g %%\n", l.Source, l.Gone, l.Before, share, 100*l.Allows)
 		} else {
 			text += fmt.Sprintf("of the %d rows of %s at the last staging %d are gone (%.1f %%); guard.gone allows %.4g %%\n", l.Before, l.Table, l.Gone, share, 100*l.Allows)
@@ -47,15 +53,35 @@ const fewLost = 100
 // rowsKey is the stage's own fact with the rows that a source had at the last staging.
 func rowsKey(source string) string { return "rows of " + source }
 
+// newestKey is the stage's own fact with when the newest file of a source was changed that the last staging read.
+func newestKey(source string) string { return "newest file of " + source }
+
+// isWhole reports whether a source is of files that have all rows each time: if the newest of these is older than it was,
+// somebody has put an earlier extract there. Of a source of changes files may be taken away.
+func (p *Project) isWhole(source string) bool {
+	s, ok := p.Config.Sources[source]
+	return ok && s.Database == "" && s.Dataverse == "" && (s.Feed == "" || s.Feed == "full")
+}
+
 // checkShrunk compares the sources as they are read now with the last staging.
 func (p *Project) checkShrunk(ctx context.Context, accept bool) error {
-	allows := p.Config.Guard.FewerShare()
-	if accept || allows == 0 {
+	if accept {
 		return nil
 	}
+	allows := p.Config.Guard.FewerShare()
 	var losses []Loss
-	err := p.eachSource(ctx, func(name string, rows int64) error {
-		text, err := p.stage.Meta(ctx, rowsKey(name))
+	err := p.eachSource(ctx, func(name string, rows int64, newest time.Time) error {
+		text, err := p.stage.Meta(ctx, newestKey(name))
+		if err != nil {
+			return err
+		}
+		if than, err := time.Parse(time.RFC3339Nano, text); err == nil && p.isWhole(name) && newest.Before(than) {
+			losses = append(losses, Loss{Source: name, Before: rows, Newest: newest, Than: than})
+		}
+		if allows == 0 {
+			return nil
+		}
+		text, err = p.stage.Meta(ctx, rowsKey(name))
 		if err != nil || text == "" {
 			return err
 		}
@@ -74,24 +100,27 @@ func (p *Project) checkShrunk(ctx context.Context, accept bool) error {
 	return &LossError{losses}
 }
 
-// keepRows notes how many rows the sources had at this staging.
+// keepRows notes how many rows the sources had at this staging, and how new their files were.
 func (p *Project) keepRows(ctx context.Context) error {
-	return p.eachSource(ctx, func(name string, rows int64) error {
-		return p.stage.SetMeta(ctx, rowsKey(name), strconv.FormatInt(rows, 10))
+	return p.eachSource(ctx, func(name string, rows int64, newest time.Time) error {
+		return errors.Join(p.stage.SetMeta(ctx, rowsKey(name), strconv.FormatInt(rows, 10)), p.stage.SetMeta(ctx, newestKey(name), newest.UTC().Format(time.RFC3339Nano)))
 	})
 }
 
-func (p *Project) eachSource(ctx context.Context, each func(name string, rows int64) error) error {
+// eachSource calls each with the rows of every source, and when the newest of its files was changed.
+func (p *Project) eachSource(ctx context.Context, each func(name string, rows int64, newest time.Time) error) error {
 	type source struct {
-		name string
-		rows int64
+		name   string
+		rows   int64
+		newest time.Time
 	}
 	var all []source
-	err := p.stage.Rows(ctx, `SELECT name, "rows" FROM dm.sources ORDER BY name`, nil, func(scan func(...any) error) error {
+	err := p.stage.Rows(ctx, `SELECT name, "rows", mtime FROM dm.sources ORDER BY name`, nil, func(scan func(...any) error) error {
 		var s source
 		var rows sql.NullInt64
-		err := scan(&s.name, &rows)
-		s.rows = rows.Int64
+		var newest sql.NullTime
+		err := scan(&s.name, &rows, &newest)
+		s.rows, s.newest = rows.Int64, newest.Time
 		all = append(all, s)
 		return err
 	})
@@ -99,7 +128,7 @@ func (p *Project) eachSource(ctx context.Context, each func(name string, rows in
 		return fmt.Errorf("list the sources: %w", err)
 	}
 	for _, s := range all {
-		if err := each(s.name, s.rows); err != nil {
+		if err := each(s.name, s.rows, s.newest); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ func (c *stageCommand) AddFlags(f *pflag.FlagSet) {
 
 // addAcceptLoss declares the flag that sets the guard aside.
 func addAcceptLoss(f *pflag.FlagSet, accept *bool) {
-	f.BoolVar(accept, "accept-loss", false, "go on though more rows are gone, or a source has fewer, than guard in migration.yaml allows, and do with the records of rows that are gone as gone says though lines could not be read")
+	f.BoolVar(accept, "accept-loss", false, "go on though more rows are gone, or a source has fewer, than guard in migration.yaml allows, or its files are older than those before, and do with the records of rows that are gone as gone says though lines could not be read")
 }
 
 func (c *stageCommand) Validate(args []string) error {
