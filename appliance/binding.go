@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/mapping"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/duckstage/transform"
+	"dvmigrate/ledger"
 )
 
 // bind maps every transform to its table, over the sources that s has. All faults of
@@ -138,4 +141,24 @@ func (p *Project) settingFaults(f transformFile, t *mapping.Table) config.Faults
 			Hint:    fmt.Sprintf("leave the column out, or set tables: {%s: {ids: keep}}", t.Name)}}
 	}
 	return slices.Concat(p.matchFaults(f, t), p.goneFaults(t), p.laneFaults(f, t))
+}
+
+// unsendable are notes on tables that were staged once and have no transform any more: nothing of them is
+// compared or sent, what waits neither.
+func (p *Project) unsendable(b *bound) (notes []string) {
+	for _, t := range p.ledger.Tables() {
+		if b.byName[t.Name] != nil {
+			continue
+		}
+		c, waiting := p.ledger.Counts(t.Name), 0
+		for _, pass := range []ledger.Pass{ledger.Main, ledger.Lookups, ledger.Files, ledger.State} {
+			waiting += c.Waiting(pass)
+		}
+		text := fmt.Sprintf("%s has no transform any more: its records stay as they are", t.Name)
+		if waiting > 0 {
+			text += fmt.Sprintf(", and %s; put %s back and stage again to have that sent", progress.Counted(waiting, "record", "waits", "wait"), filepath.Join(p.Config.Transforms, t.Name+".sql"))
+		}
+		notes = append(notes, text)
+	}
+	return notes
 }

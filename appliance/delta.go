@@ -123,7 +123,7 @@ func (p *Project) Delta(ctx, drain context.Context, o DeltaOptions) (r DeltaResu
 	}
 	return r, step("load", func() error {
 		l, err := p.Load(ctx, drain, o.Load)
-		if emptied := (*EmptiedError)(nil); errors.As(err, &emptied) {
+		if emptied := (*EmptiedError)(nil); errors.As(err, &emptied) || err != nil && l.Tables == nil { // it did not begin
 			return &DeltaStopped{"load", err}
 		}
 		r.Load = &l

@@ -79,3 +79,30 @@ func TestAnEarlierExtract(t *testing.T) {
 		t.Errorf("once more: %v, %v", got, err)
 	}
 }
+
+// TestATransformThatIsTakenAway: what waits of its table is told, and by whom it could be sent.
+func TestATransformThatIsTakenAway(t *testing.T) {
+	url := environment(t, 8, nil)
+	dir := otherProject(t, url, nil, map[string]string{
+		"migration.yaml":        "version: 1\nname: shared\ntarget: {url: " + url + ", auth: none}\nsources: {accounts: {path: a.csv, types: text}, people: {path: p.csv, types: text}}\n",
+		"transform/account.sql": "SELECT key AS legacy_key, name FROM accounts", "transform/contact.sql": "SELECT key AS legacy_key, name AS lastname FROM people",
+		"a.csv": "key,name\nA0,a0\n", "p.csv": "key,name\nP0,p0\nP1,p1\n"})
+	stageAndLoad(t, dir, url)
+	editSource(t, dir, "p.csv", "p1", "new")
+	p := reopen(t, dir, Staging, url)
+	for _, remove := range []bool{false, true} {
+		if remove {
+			if err := os.Remove(filepath.Join(dir, "transform/contact.sql")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := p.Stage(t.Context(), nil, func(string, float64) {})
+		if told := strings.Join(r.Notes, "; ") == "contact has no transform any more: its records stay as they are, and 1 record waits; put transform/contact.sql back and stage again to have that sent"; err != nil || told != remove {
+			t.Errorf("staged: %v, %q", err, r.Notes)
+		}
+	}
+	r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+	if err != nil || r.Summary.Left() != 1 || len(r.Notes) != 1 {
+		t.Errorf("loaded: %v, %+v, %q", err, r.Summary, r.Notes)
+	}
+}

@@ -171,7 +171,7 @@ func (l *loadRun) send(ctx, drain context.Context, alerter *alerter) error {
 func (l *loadRun) account(ctx context.Context, run uint64, sendErr error) error {
 	p, r := l.p, l.r
 	total := l.tracker.Snapshot().Total
-	r.Notes = append(r.Notes, l.loader.Notes()...)
+	r.Notes = append(append(r.Notes, l.loader.Notes()...), p.unsendable(l.b)...)
 	r.Kept, r.Bytes, l.survey.run.Waited = l.loader.Kept(), l.survey.written(), total.Throttled
 	r.Sent, r.Failed = total.Done+total.Failed+total.Held, total.Failed
 	note := "done"

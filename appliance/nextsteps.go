@@ -42,7 +42,7 @@ type ComparedBriefly struct {
 // nextSteps says what a person does next, the most pressing first; at most three things.
 func nextSteps(s Status) []string {
 	c := s.Summary
-	waiting := c.Unprocessed + c.Success + c.InFlight
+	waiting := c.Left()
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {

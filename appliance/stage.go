@@ -143,7 +143,7 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 	if err != nil { // the rows are staged: what a person has to mend in the sheet does not undo that
 		decided = []string{err.Error()}
 	}
-	r.Notes = append(append(r.Notes, kept...), decided...)
+	r.Notes = slices.Concat(r.Notes, kept, decided, p.unsendable(b))
 	if err := p.createViews(ctx); err != nil {
 		return r, err
 	}

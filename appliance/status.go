@@ -21,6 +21,9 @@ type Counts struct {
 	Held        int64 `json:"held"`        // H
 }
 
+// Left is how many records a load has still to do something with.
+func (c Counts) Left() int64 { return c.Unprocessed + c.Success + c.InFlight }
+
 func (c *Counts) add(o Counts) {
 	c.Source += o.Source
 	c.Processed += o.Processed

@@ -65,7 +65,7 @@ func (c *deltaCommand) Run(ctx context.Context, env *Env) error {
 		return &exitError{status: Interrupted, err: errors.New("stopped on request before anything was sent; run `dvmigrate delta` again")}
 	case err != nil:
 		return err
-	case r.Rejected+r.Held > 0 || r.Load != nil && r.Load.Summary.Error+r.Load.Summary.Held > 0:
+	case r.Rejected+r.Held > 0 || r.Load != nil && r.Load.Summary.Error+r.Load.Summary.Held+r.Load.Summary.Left() > 0:
 		return rejects()
 	}
 	return nil

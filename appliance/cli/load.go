@@ -100,7 +100,7 @@ func (c *loadCommand) Run(ctx context.Context, env *Env) error {
 	switch {
 	case err != nil:
 		return err
-	case r.Summary.Error+r.Summary.Held > 0:
+	case r.Summary.Error+r.Summary.Held+r.Summary.Left() > 0:
 		return rejects()
 	}
 	return nil
@@ -164,7 +164,7 @@ func printNext(env *Env, s appliance.Counts) {
 	switch {
 	case s.Error+s.Held > 0:
 		env.say("%s failed, %s held back: dvmigrate errors; mend, dvmigrate stage, dvmigrate retry, dvmigrate load", count(s.Error), count(s.Held))
-	case s.Unprocessed+s.Success+s.InFlight > 0:
+	case s.Left() > 0:
 		env.say("not done yet: dvmigrate load goes on")
 	default:
 		env.say("everything is done. Next: dvmigrate reconcile")
