@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -266,9 +267,25 @@ func (r *run) readText(ctx context.Context, c *duckstage.Conn, paths, columns []
 	rows, err := r.readLines(ctx, c, paths, columns, rewritten)
 	if r.longLines && !r.src.longLines {
 		r.bad, r.badCount, r.src.longLines = bad, count, true
-		return r.readLines(ctx, c, paths, columns, rewritten)
+		rows, err = r.readLines(ctx, c, paths, columns, rewritten)
 	}
-	return rows, err
+	if err != nil || !r.src.AutoTypes {
+		return rows, err
+	}
+	wrong, err := r.misguessed(ctx, c, "dm."+duckstage.Ident(r.building()), columns)
+	if err != nil || len(wrong) == 0 {
+		return rows, err
+	}
+	types := maps.Clone(r.src.Types)
+	if types == nil {
+		types = map[string]string{}
+	}
+	for _, name := range wrong {
+		types[name] = "VARCHAR"
+		r.notes = append(r.notes, name+" is text, since a number or a date would not say what the file says; `types` may name a type for it")
+	}
+	r.bad, r.badCount, r.src.Types = bad, count, types
+	return r.readLines(ctx, c, paths, columns, rewritten)
 }
 
 // readLines fills the table from delimited text and collects what DuckDB refused.

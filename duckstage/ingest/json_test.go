@@ -70,6 +70,30 @@ func TestWholeNumbersOfJSONStayWhole(t *testing.T) {
 	}
 }
 
+// TestGuessedTypesOfTextChangeNoValue: types: auto takes no text for a date that it may not
+// be, nor a number of many digits for one that keeps fifteen.
+func TestGuessedTypesOfTextChangeNoValue(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{"a.csv": "id,acct,day,no,clock,at,born,price,phone,small,said\n" +
+		"1,12345678901234567890,05-06-2024,01-02-03,10:30,05-06-2024 10:00:00,2024-05-06,1.5,+4930123456,007,12345678901234567890\n" +
+		"2,12345678901234567891,07-08-2024,02-03-04,11:30,07-08-2024 11:00:00,2024-05-07,2.25,+4930123457,008,12345678901234567891\n"})
+	res := ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.csv"}, AutoTypes: true, Types: map[string]string{"said": "HUGEINT"}})
+	if diff := cmp.Diff([]string{"1|12345678901234567890|05-06-2024|01-02-03|10:30|05-06-2024 10:00:00|2024-05-06|1.5|+4930123456|007|12345678901234567890",
+		"2|12345678901234567891|07-08-2024|02-03-04|11:30|07-08-2024 11:00:00|2024-05-07|2.25|+4930123457|008|12345678901234567891"},
+		table(t, s, `SELECT id, acct, day, "no", clock, "at", born, price, phone, small, said FROM source.a`)); diff != "" {
+		t.Error(diff)
+	}
+	got := columnTypes(t, s, "a")
+	if diff := cmp.Diff(map[string]string{"id": "BIGINT", "born": "DATE", "price": "DOUBLE", "acct": "VARCHAR", "no": "VARCHAR"},
+		map[string]string{"id": got["id"], "born": got["born"], "price": got["price"], "acct": got["acct"], "no": got["no"]}); diff != "" {
+		t.Error(diff)
+	}
+	if len(res.Notes) != 2 || res.Rows != 2 {
+		t.Errorf("%d rows, notes %q", res.Rows, res.Notes)
+	}
+}
+
 // columnTypes are the types of a source's columns.
 func columnTypes(t *testing.T, s *duckstage.Stage, source string) map[string]string {
 	t.Helper()

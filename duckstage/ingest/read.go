@@ -62,7 +62,7 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 		args = append(args, fmt.Sprintf("max_line_size=%d", maxRecord))
 	}
 	if src.AutoTypes {
-		args = append(args, "auto_detect=true", "sample_size=100000", "names="+list(columns))
+		args = append(args, "auto_detect=true", "sample_size=100000", "names="+list(columns), surelyGuessed)
 		if declared := src.typesOf(columns, ""); declared != "" {
 			args = append(args, "types={"+declared+"}")
 		}

@@ -118,7 +118,7 @@ func (r row) value(c *column) value {
 	case fromOwner:
 		return r.owning(c)
 	case fromNames:
-		name := strings.TrimSpace(r.value(r.t.firstName).text + " " + r.value(r.t.lastName).text)
+		name := strings.TrimSpace(strings.TrimSpace(r.value(r.t.firstName).text) + " " + strings.TrimSpace(r.value(r.t.lastName).text))
 		if name == "" {
 			return value{}
 		}

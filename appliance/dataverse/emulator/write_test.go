@@ -32,6 +32,16 @@ func seeded(t testing.TB, more ...func(*Options)) *env {
 	return e
 }
 
+// TestFullNameHasNoBlanksOfItsParts: as exports of real environments have it, where first and
+// last names with blanks at their ends stand beside full names without.
+func TestFullNameHasNoBlanksOfItsParts(t *testing.T) {
+	e := start(t)
+	e.want(204, "", "POST", "contacts", `{"contactid":"`+gid(2, 1)+`","firstname":"Dianna ","lastname":" Lancaster "}`)
+	if a := e.want(200, "", "GET", "contacts("+gid(2, 1)+")?$select=fullname,firstname", ""); !strings.Contains(a.body, `"fullname":"Dianna Lancaster"`) || !strings.Contains(a.body, `"firstname":"Dianna "`) {
+		t.Error(a.body)
+	}
+}
+
 func TestWrites(t *testing.T) {
 	acc := "accounts(" + acc1 + ")"
 	none := gid(9, 9)
