@@ -18,6 +18,7 @@ type packages struct {
 	inputs []input
 	kinds  []*packageTable
 	at     map[string][]section // by table or relationship: where its rows are
+	noted  []string
 }
 
 // section is the part of a data.xml that holds one table.
@@ -51,7 +52,7 @@ func openPackages(inputs []input) (supply, error) {
 }
 
 func (p *packages) workers() int    { return 1 }
-func (p *packages) notes() []string { return nil }
+func (p *packages) notes() []string { return p.noted }
 func (p *packages) close()          {}
 
 // open opens one of the package's files, and begins to read where a section begins.
@@ -84,6 +85,7 @@ func (p *packages) open(in input, name string, from section, read func(*xml.Deco
 
 // packageSchema is data_schema.xml.
 type packageSchema struct {
+	DateMode string `xml:"dateMode,attr"`
 	Entities []struct {
 		Name    string               `xml:"name,attr"`
 		Primary string               `xml:"primaryidfield,attr"`
@@ -91,9 +93,22 @@ type packageSchema struct {
 	} `xml:"entity"`
 }
 
+// relative reports whether the tool itself would move dates by the time since the export.
+func (s *packageSchema) relative() bool {
+	moves := strings.HasPrefix(s.DateMode, "relative")
+	for _, e := range s.Entities {
+		for _, f := range e.Fields {
+			moves = moves || strings.HasPrefix(f.DateMode, "relative")
+		}
+	}
+	return moves
+}
+
 type packageSchemaField struct {
 	Name string `xml:"name,attr"`
 	Type string `xml:"type,attr"`
+
+	DateMode string `xml:"dateMode,attr"`
 }
 
 // relations reads the schemas, and the data once for the relationships that have links.
@@ -105,6 +120,9 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 		if err := p.open(in, "data_schema.xml", section{}, func(d *xml.Decoder) error { return d.Decode(&s) }); err != nil {
 			return nil, err
 		}
+		if s.relative() {
+			p.noted = append(p.noted, in.shown+": its dates are relative (dateMode): the tool moves them by the time since the export, here they stay as they were")
+		}
 		for _, e := range s.Entities {
 			t := tables[e.Name]
 			if t == nil {
@@ -113,7 +131,7 @@ func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, err
 				p.kinds = append(p.kinds, t)
 			}
 			if e.Primary != "" { // which the tool writes, and packages made by hand may lack
-				e.Fields = append(e.Fields, packageSchemaField{e.Primary, "guid"})
+				e.Fields = append(e.Fields, packageSchemaField{Name: e.Primary, Type: "guid"})
 			}
 			for _, f := range e.Fields {
 				if !slices.ContainsFunc(t.fields, func(k packageField) bool { return k.name == f.Name }) {

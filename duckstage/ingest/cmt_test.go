@@ -85,7 +85,7 @@ func TestPackage(t *testing.T) {
 func TestPackageOfActivities(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	const schema = `<entities><entity name="email" primaryidfield="activityid"><fields><field name="subject" type="string"/><field name="from" type="partylist"/><field name="to" type="partylist"/>
+	const schema = `<entities dateMode="relativeDaily"><entity name="email" primaryidfield="activityid"><fields><field name="subject" type="string"/><field name="from" type="partylist"/><field name="to" type="partylist"/>
 		<field name="x_doc" type="filedata"/><field name="regardingobjectid" type="entityreference"/><field name="prioritycode" type="optionsetvalue"/></fields></entity></entities>`
 	const data = `<entities><entity name="email"><records>
 	<record id="10000000-0000-0000-0000-000000000001"><field name="subject" value="Caf&amp;#233; &amp;amp; &amp;lt;b&amp;gt; &amp;amp;amp;"/>
@@ -101,6 +101,9 @@ func TestPackageOfActivities(t *testing.T) {
 	res := ingest(t, s, Source{Name: "p", Dir: dir, Paths: []string{"p.zip"}, Format: CMT, MaxBadLines: 1})
 	if diff := cmp.Diff([]Relation{{"p_email", 2, 1}, {"p_email_parties", 3, 0}, {"p_email_b", 1, 0}}, res.Relations); diff != "" {
 		t.Error(diff)
+	}
+	if len(res.Notes) != 1 || !strings.Contains(res.Notes[0], "p.zip: its dates are relative") {
+		t.Errorf("notes = %q", res.Notes)
 	}
 	for query, want := range map[string][]string{
 		"SELECT right(activityid::VARCHAR, 1), subject, x_doc::VARCHAR, x_doc_filename, regardingobjectid_table, regardingobjectid_label FROM source.p_email": {
