@@ -69,9 +69,11 @@ func (c Collation) tables() (from, to []rune, pairs []string) {
 	return from, to, pairs
 }
 
-// SQL folds what a SQL expression yields. Of ASCII only the case changes, at next to no cost.
-func (c Collation) SQL(expr string) string {
-	low := "lower(" + expr + ")"
+// SQL folds cut, a SQL expression, which is what is compared of text: that without blanks at the
+// ends, or the same. Of ASCII only the case changes; the text itself is asked whether it is, as
+// DuckDB computes an expression anew each time that it stands in a CASE.
+func (c Collation) SQL(text, cut string) string {
+	low := "lower(" + cut + ")"
 	full := "nfc_normalize(" + low + ")"
 	from, to, pairs := c.tables()
 	for i := 0; i < len(pairs); i += 2 {
@@ -80,11 +82,11 @@ func (c Collation) SQL(expr string) string {
 	if !c.Accents {
 		full = "strip_accents(translate(" + full + ", '" + string(from) + "', '" + string(to) + "'))"
 	}
-	return "CASE WHEN strlen(" + low + ") = length(" + low + ") THEN " + low + " ELSE " + full + " END"
+	return "CASE WHEN strlen(" + text + ") = length(" + text + ") THEN " + low + " ELSE " + full + " END"
 }
 
 // KeySQL folds whole values of a key, where blanks at the end do not count.
-func (c Collation) KeySQL(expr string) string { return c.SQL("rtrim(" + expr + ", ' ')") }
+func (c Collation) KeySQL(text string) string { return c.SQL(text, "rtrim("+text+", ' ')") }
 
 // Key does in Go what KeySQL does.
 func (c Collation) Key(s string) string {

@@ -121,7 +121,7 @@ func KeyChecks(t *mapping.Table, skip []string, collation mapping.Collation) []K
 			part, text, ok := keyPart(t, name)
 			parts, whole = append(parts, part), whole && ok
 			if text {
-				part = collation.SQL(part)
+				part = collation.KeySQL(mapping.Ident(name))
 			}
 			folded = append(folded, part)
 		}

@@ -212,7 +212,7 @@ func (j *job) foldedThere(value string) string {
 	if j.Same == nil {
 		return folded(value)
 	}
-	return "nullif(" + j.Same("trim("+value+", "+blanks+")") + ", '')"
+	return "nullif(" + j.Same(value, "trim("+value+", "+blanks+")") + ", '')"
 }
 
 // foundSQL is what the ways of naming rows add to a lookup.

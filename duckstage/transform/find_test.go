@@ -112,7 +112,7 @@ func TestFoundAsTheTargetCompares(t *testing.T) {
 	stageTables(t, s, account, order)
 	expect(t, s, query, "1|1|-|DVM-LOOKUP unit: no uom with name, uomscheduleid '[STUCK, S]' among the records that were pulled from the target (dvmigrate target pull reads them anew)",
 		"2|2|-|DVM-LOOKUP unit: no uom with name 'stuck' among the records that were pulled from the target (dvmigrate target pull reads them anew)", "3|2|c2|-")
-	order.Same = func(text string) string { return "strip_accents(lower(" + text + "))" }
+	order.Same = func(_, cut string) string { return "strip_accents(lower(" + cut + "))" }
 	stageTables(t, s, account, order)
 	expect(t, s, query, "1|1|c1|-", "2|2|c1|-",
 		"3|2|-|DVM-LOOKUP unit: 2 uom have name 'Pâté': 00000000-0000-0000-0000-0000000000c2, 00000000-0000-0000-0000-0000000000c3")

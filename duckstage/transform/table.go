@@ -21,9 +21,9 @@ type Table struct {
 	MaxGone float64 // share of the rows of the staging before that may be gone; 0: all may
 	Known   Known   // what the target holds of the rows, for a later staging
 	Owners  *Owners // what people say of owner(); nil: nothing
-	// Same makes SQL that is equal for texts, given as SQL, that the target takes for the same
-	// and lower() does not make equal; nil: nothing does. It counts for records of the target.
-	Same func(text string) string
+	// Same makes SQL that is equal for texts that the target takes for the same, of a text and
+	// of what is compared of it, both as SQL; nil: lower() does. It counts for records of the target.
+	Same func(text, cut string) string
 	Owed string // SQL expression of the passes a row owes, over the relation's columns; "" for none
 }
 
