@@ -304,8 +304,8 @@ func (k *dataChecker) unique(ctx context.Context, t *mapping.Table, key prefligh
 		return err
 	}
 	for _, c := range []struct{ check, same, having, text string }{
-		{preflight.Unique, key.Value, "n > 1", "values of the key %s that are there more than once: %d, such as '%s'"},
-		{preflight.Accents, key.Folded, "count(DISTINCT v) > 1", "values of the key %s that differ by accents only: %d, such as '%s'"},
+		{preflight.Unique, key.Value, "n > 1", "values of %s that are there more than once: %d, such as '%s'"},
+		{preflight.Accents, key.Folded, "count(DISTINCT v) > 1", "values of %s that differ by accents only: %d, such as '%s'"},
 	} {
 		if slices.Contains(k.p.Config.Checks.Skip, c.check) {
 			continue

@@ -97,16 +97,17 @@ func (b *builder) keyTexts(t *mapping.Table, yields map[string]bool) {
 	}
 }
 
-// KeyCheck is an alternate key whose values must not repeat among the staged rows.
+// KeyCheck is an alternate key, or what match names, whose values must not repeat among the
+// staged rows.
 type KeyCheck struct {
-	Key     string   // its name
+	Key     string   // what it is, for messages: the key contoso_x, or match
 	Columns []string // of the staged table
 	Value   string   // SQL expression of what the service compares; null where a part is null
 	Folded  string   // the same as the collation has it: of most environments without accents
 }
 
-// KeyChecks lists the alternate keys of which the transform yields every column. The
-// service compares texts without regard to case and to blanks at the end
+// KeyChecks lists the alternate keys of which the transform yields every column, and what match
+// names. The service compares texts without regard to case and to blanks at the end
 // (dataverse-web-api.md 3.4), and does not constrain rows with an empty part. Whether it
 // tells accents apart depends on the language that the environment was made with.
 func KeyChecks(t *mapping.Table, skip []string, collation mapping.Collation) []KeyCheck {
@@ -114,7 +115,7 @@ func KeyChecks(t *mapping.Table, skip []string, collation mapping.Collation) []K
 		return nil
 	}
 	var out []KeyCheck
-	for _, k := range t.Schema.Keys {
+	for _, k := range distinguishing(t) {
 		var parts, folded []string
 		whole := len(k.Columns) > 0
 		for _, name := range k.Columns {
@@ -131,6 +132,22 @@ func KeyChecks(t *mapping.Table, skip []string, collation mapping.Collation) []K
 		out = append(out, KeyCheck{Key: k.LogicalName, Columns: k.Columns, Value: strings.Join(parts, " || chr(31) || "), Folded: strings.Join(folded, " || chr(31) || ")})
 	}
 	return out
+}
+
+// distinguishing are the alternate keys of a table, and what match names where that is none:
+// rows that would match one record are held when they are loaded.
+func distinguishing(t *mapping.Table) (keys []schema.Key) {
+	match := slices.Sorted(slices.Values(t.Match))
+	known := len(match) == 0
+	for _, k := range t.Schema.Keys {
+		k.LogicalName = "the key " + k.LogicalName
+		known = known || slices.Equal(slices.Sorted(slices.Values(k.Columns)), match)
+		keys = append(keys, k)
+	}
+	if !known {
+		keys = append(keys, schema.Key{LogicalName: "match", Columns: t.Match})
+	}
+	return keys
 }
 
 // keyPart is what the service compares of a column, and whether that is a text.
