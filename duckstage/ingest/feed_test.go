@@ -64,3 +64,31 @@ func TestFeed(t *testing.T) {
 	}
 	want("1|eins|people", "2|zwei|people", "3|three|people")
 }
+
+// TestAFeedOfOtherTypes: a column of JSON that comes as another type loses no digit when the
+// deliveries are merged, and a key that is a number by now is not 007.
+func TestAFeedOfOtherTypes(t *testing.T) {
+	t.Parallel()
+	s, dir := newStage(t), t.TempDir()
+	deliver := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "a.ndjson"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), s, Source{Name: "f", Dir: dir, Paths: []string{"a.ndjson"}, Feed: Feed{Key: []string{"id"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(rows ...string) {
+		t.Helper()
+		if got := table(t, s, "SELECT id, n, m FROM source.f ORDER BY CAST(id AS VARCHAR)"); strings.Join(got, " ") != strings.Join(rows, " ") {
+			t.Errorf("there are %q, want %q", got, rows)
+		}
+	}
+	deliver(`{"id":"007","n":1.5,"m":12345678901234567890}` + "\n" + `{"id":"8","n":2,"m":5}` + "\n")
+	want("007|1.5|12345678901234567890", "8|2.0|5")
+	deliver(`{"id":7,"n":12345678901234567891,"m":0.5}` + "\n" + `{"id":8,"n":3,"m":1.25}` + "\n")
+	want("007|1.5|12345678901234567890", "7|12345678901234567891|0.5", "8|3|1.25")
+	deliver(`{"id":9,"n":4,"m":6}` + "\n")
+	want("007|1.5|12345678901234567890", "7|12345678901234567891|0.5", "8|3|1.25", "9|4|6")
+}
