@@ -3,6 +3,9 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"io/fs"
+	"strings"
+	"syscall"
 	"testing"
 
 	"dvmigrate/duckstage"
@@ -64,5 +67,20 @@ func TestEnvironmentIsReadInItsSlices(t *testing.T) {
 				t.Errorf("%d readers: %q, want %q", parallel, got, c.want)
 			}
 		}
+	}
+}
+
+// noRoom is an environment whose records nothing can be written of any more.
+type noRoom struct{ records }
+
+func (noRoom) Records(context.Context, string, []string, string, func(json.RawMessage) error) error {
+	return &fs.PathError{Op: "write", Path: "temp/0.csv", Err: syscall.ENOSPC}
+}
+
+// TestAFullDiskSaysWhatToDo: whoever meets it first, DuckDB or a file that is made for it.
+func TestAFullDiskSaysWhatToDo(t *testing.T) {
+	src := Source{Name: "env", Dataverse: &Dataverse{Table: "account", Reader: noRoom{}}}
+	if _, err := Run(t.Context(), newStage(t), src, nil); err == nil || !strings.Contains(err.Error(), "disk is full: free space and run again: ") || !strings.Contains(err.Error(), "temp/0.csv") {
+		t.Errorf("error = %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"dvmigrate/duckstage"
@@ -59,6 +60,9 @@ func Run(ctx context.Context, stage *duckstage.Stage, src Source, progress func(
 		var bad *BadLinesError
 		if errors.As(err, &bad) {
 			return Result{}, bad
+		}
+		if errors.Is(err, syscall.ENOSPC) { // of a file of ours; DuckDB's are said by duckstage
+			err = fmt.Errorf("disk is full: free space and run again: %w", err)
 		}
 		return Result{}, fmt.Errorf("ingest source %s: %w", src.Name, src.hideError(err))
 	}
