@@ -87,7 +87,7 @@ var Rules = []Rule{
 	{Characters, Error, "the text has control characters, which the service refuses", "take them out with regexp_replace in the transform"},
 	{Future, Error, "the creation date lies in the future", "mend overriddencreatedon"},
 	{Unique, Error, "rows have the same alternate key, or match the same record (without regard to case and blanks at the end)", "merge the rows, or make the key unique"},
-	{Accents, Error, "rows have alternate keys, or values of match, that differ by accents only (or ß for ss), which the environment does not tell apart; while its language is not known, as of most", "make the keys differ; `dvmigrate target pull` asks for the language"},
+	{Accents, Error, "rows have alternate keys, or values of match, that differ by accents only (or ß for ss), which the environment does not tell apart (or most do not, while its language is not known)", "make the keys differ; `dvmigrate target pull` asks for the language"},
 	{KeyText, Warning, "the alternate key has characters that no URL can carry: / < > * % & : \\ ? +", "address such records by their id"},
 	{Business, Warning, "required by the business, and empty: the service takes it, people will complain", "supply a value, or set repair: {empty: ...}"},
 	{Currency, Warning, "money without a currency gets the loading user's own", "yield transactioncurrencyid"},
