@@ -10,7 +10,7 @@ import (
 
 // TestClosedRecordsChange: rows whose records are closed, and refuse a change, change all the same: the records are opened,
 // changed and closed again, whether a plain write or an action of its own closes them, and those that their rows open
-// again or close otherwise end as these say. What somebody else has closed by an action stays refused. It holds also
+// again or close otherwise end as these say. A rollback gives them back what they had. What somebody else has closed by an action stays refused. It holds also
 // where the answers are lost.
 func TestClosedRecordsChange(t *testing.T) {
 	for policy, fault := range map[string]string{"skip": "", "overwrite": "", "merge": "lost"} {
@@ -68,6 +68,15 @@ func TestClosedRecordsChange(t *testing.T) {
 			const want = "O0 new 1 3, O1 new 0 1, O2 new 2 4, O3 new 2 5, O4 new 2 4, O5 o5 1 3, T0 new 1 5, T1 new 2 6, T2 new 0 2, T3 new 1 5"
 			if all := strings.Join(got, ", "); all != want {
 				t.Errorf("got  %s\nwant %s", all, want)
+			}
+			p.Close()
+			rollBack(t, dir, url, RollbackOptions{Generation: "last", Tables: []string{"task"}})
+			var back []string
+			for _, row := range plainRows(t, url, "tasks?$orderby=subcategory") {
+				back = append(back, fmt.Sprint(row["subcategory"], " ", row["subject"], " ", row["statecode"], " ", row["statuscode"]))
+			}
+			if all := strings.Join(back, ", "); all != "T0 t0 1 5, T1 t1 1 5, T2 t2 2 6, T3 t3 0 2" {
+				t.Errorf("rolled back: %s", all)
 			}
 		})
 	}

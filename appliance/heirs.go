@@ -96,8 +96,20 @@ func (h heirBook) assigned(ctx context.Context, table string, waiting *ledger.Ra
 	if !settings.Before || settings.Whole {
 		return waiting, nil
 	}
-	return h.rows(ctx, waiting, fmt.Sprintf("SELECT dm_seq, dm_seq FROM %s WHERE dm_changed IS NULL OR list_contains(string_split(dm_changed, ','), 'ownerid') ORDER BY dm_seq",
-		duckstage.Ident(table+load.BeforeSuffix)))
+	return h.butFor(ctx, table, waiting, "NOT list_contains(string_split(dm_changed, ','), 'ownerid')")
+}
+
+// butFor is a set of waiting records without those of which it is known what has changed, and it is so that condition
+// holds. Of a row that is not in <table>_before nothing is known, as after a rollback behind the generation that changed it.
+func (h heirBook) butFor(ctx context.Context, table string, waiting *ledger.Ranges, condition string) (*ledger.Ranges, error) {
+	known, err := h.rows(ctx, waiting, fmt.Sprintf("SELECT dm_seq, dm_seq FROM %s WHERE dm_changed IS NOT NULL AND %s ORDER BY dm_seq", duckstage.Ident(table+load.BeforeSuffix), condition))
+	if err != nil {
+		return nil, err
+	}
+	rest := &ledger.Ranges{}
+	rest.Add(waiting.List())
+	rest.Remove(known.List())
+	return rest, nil
 }
 
 // children are the rows of a table that point to records of a set, or did so in what the target has of them.
@@ -122,7 +134,7 @@ func (h heirBook) unknown(ctx context.Context, table string, loading bool, into 
 	}
 	if settings := h.p.loadSettings(table); loading && settings.Before && !settings.Whole && waiting.Len() > 0 {
 		var err error
-		if waiting, err = h.rows(ctx, waiting, fmt.Sprintf("SELECT dm_seq, dm_seq FROM %s WHERE dm_changed IS NULL ORDER BY dm_seq", duckstage.Ident(table+load.BeforeSuffix))); err != nil {
+		if waiting, err = h.butFor(ctx, table, waiting, "true"); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,9 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 			}
 			found := map[int]children{}
 			err := s.l.childrenOf(ctx, s.target, t, r, parents, func(k int, child schema.GUID) {
+				if child == parents[k] { // it is its own parent
+					return
+				}
 				c := found[set[k]]
 				seq, ours := s.l.ours(t.Name, child)
 				switch e, _ := s.l.book.Entry(t.Name, seq); {

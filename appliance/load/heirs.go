@@ -178,7 +178,7 @@ func (l *Loader) eachHeir(ctx, drain context.Context, table string, set *ledger.
 	}
 	columns, from := "r.dm_seq, r.dm_id, r.ownerid AS ownerid, true AS assigns", mapping.Ident(table)+" r"
 	if settings.Before && !settings.Whole {
-		columns = "r.dm_seq, r.dm_id, r.ownerid AS ownerid, b.dm_seq IS NOT NULL AND (b." + changedColumn + " IS NULL OR list_contains(string_split(b." + changedColumn + ", ','), 'ownerid')) AS assigns"
+		columns = "r.dm_seq, r.dm_id, r.ownerid AS ownerid, b." + changedColumn + " IS NULL OR list_contains(string_split(b." + changedColumn + ", ','), 'ownerid') AS assigns" // of a row that is not there nothing is known
 		from += " LEFT JOIN " + mapping.Ident(table+BeforeSuffix) + " b USING (dm_seq)"
 	}
 	if len(t.Lookup("ownerid").Targets) > 1 {
@@ -343,7 +343,7 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 	return len(ops), refused, err
 }
 
-// giveClosed assigns those of some records that refused it since they are closed: each is opened for that and closed
+// giveClosed changes those of some records that refused it since they are closed: each is opened for that and closed
 // again, in one change set. What only an action closes stays refused. errs gets what came of it.
 func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, ops []dataverse.Op, errs []error) error {
 	of := map[schema.GUID]int{}

@@ -124,11 +124,16 @@ func (s *sender) restoreEach(ctx context.Context, set []int, tries int) error {
 		if len(part) == 0 {
 			return nil
 		}
-		ops := make([]dataverse.Op, len(part))
+		ops, ids := make([]dataverse.Op, len(part)), make([]schema.GUID, len(part))
 		for k, i := range part {
-			ops[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], body(i))
+			ops[k], ids[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], body(i)), s.j.ids[i]
 		}
 		errs, err := s.target.Batch(ctx, ops)
+		if err == nil {
+			if err := giveClosed(ctx, s.w.table, s.target, ids, ops, errs); err != nil {
+				return s.release(part, readBackError(err)) // what was done of them is absolute
+			}
+		}
 		return s.removed(ctx, part, tries, errs, err, done)
 	}
 	if err := send(early, func(i int) []byte { return back[i].first }, func(int) outcome { return outcome{} }); err != nil {
