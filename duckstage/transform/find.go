@@ -90,7 +90,13 @@ func keyOfColumns(by string, known []string, fold func(string) string) (string, 
 	if len(parts) == 1 {
 		return fold(parts[0]), nil
 	}
-	return fold("CAST([" + strings.Join(parts, ", ") + "] AS VARCHAR)"), nil
+	return fold(listKey("[" + strings.Join(parts, ", ") + "]")), nil
+}
+
+// listKey is the text by which the values of a list, or of the text of one, are compared, each
+// without blanks at its ends. A text that is none stays as it is, and is found nowhere.
+func listKey(list string) string {
+	return "coalesce(CAST(list_transform(TRY_CAST(" + list + " AS VARCHAR[]), lambda v: trim(v, " + blanks + ")) AS VARCHAR), CAST(" + list + " AS VARCHAR))"
 }
 
 // poolOf groups rows with the columns k, id, of and name.
@@ -245,6 +251,10 @@ func (j *job) found(l Lookup, finds []find, prefix, by, key, table string) found
 		if strings.HasPrefix(f.by, atTarget) { // and so does byOwner
 			folded = j.foldedThere
 		}
+		shownKey, key := shown(key), key
+		if strings.Contains(f.by, ",") {
+			key = listKey(key)
+		}
 		when := by + " = " + duckstage.Quote(f.by) + " AND " + table + " = " + duckstage.Quote(f.table)
 		q.joins += " LEFT JOIN (" + f.pool + ") " + alias + " ON " + alias + ".k = CASE WHEN " + when + " THEN " + folded(key) + " END"
 		q.ids += ", CASE WHEN " + alias + ".n = 1 THEN " + alias + ".id END"
@@ -252,7 +262,6 @@ func (j *job) found(l Lookup, finds []find, prefix, by, key, table string) found
 		add := func(fault, condition, text string) {
 			q.faults = append(q.faults, when+" AND "+condition+" THEN "+duckstage.Quote(fault+" "+l.Column+": ")+" || "+text)
 		}
-		shownKey := shown(key)
 		if f.by == byOwner {
 			q.of, when = alias+".of", "WHEN "+by+" = '"+byOwner+"' AND "+folded(key)+" IS NOT NULL"
 			file := "maps/owners.csv"

@@ -105,15 +105,16 @@ func TestFoundAsTheTargetCompares(t *testing.T) {
 	mustExec(t, s, `CREATE TABLE source.target_uom AS SELECT * FROM (VALUES ('00000000-0000-0000-0000-0000000000c1', 'Stück', 's'), ('00000000-0000-0000-0000-0000000000c2', 'Pâté', 's'), ('00000000-0000-0000-0000-0000000000c3', 'Pate', 's')) t(uomid, name, uomscheduleid);
 		CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', 'Müller'), ('2', 'Muller')) t(id, name)`)
 	account := Table{Name: "account", SQL: "SELECT id AS legacy_key, name FROM a", Columns: []Column{{Name: "name", SQLType: "VARCHAR"}}}
-	order := Table{Name: "salesorder", SQL: `SELECT k AS legacy_key, ref('account', 'name', a) AS customer, CASE WHEN k = '1' THEN existing('uom', 'name, uomscheduleid', [u, 'S']) ELSE existing('uom', 'name', u) END AS unit
-		FROM (VALUES ('1', 'müller', 'STUCK'), ('2', 'muller', 'stuck'), ('3', 'MULLER', 'Pâté')) t(k, a, u)`,
+	order := Table{Name: "salesorder", SQL: `SELECT k AS legacy_key, ref('account', 'name', a) AS customer, CASE k WHEN '1' THEN existing('uom', 'name, uomscheduleid', [u, 'S']) WHEN '4' THEN existing('uom', 'name, uomscheduleid', u) ELSE existing('uom', 'name', u) END AS unit
+		FROM (VALUES ('1', 'müller', 'STUCK '), ('2', 'muller', 'stuck'), ('3', 'MULLER', 'Pâté'), ('4', 'Müller', 'none')) t(k, a, u)`,
 		Lookups: []Lookup{{Column: "customer", Targets: []Target{{Table: "account", Staged: true}}}, unit}}
 	const query = "SELECT o.legacy_key, a.legacy_key, right(unit::VARCHAR, 2), o.dm_hold FROM salesorder o LEFT JOIN account a ON a.dm_id = customer ORDER BY 1"
+	const none = "4|1|-|DVM-LOOKUP unit: no uom with name, uomscheduleid 'none' among the records that were pulled from the target (dvmigrate target pull reads them anew)"
 	stageTables(t, s, account, order)
-	expect(t, s, query, "1|1|-|DVM-LOOKUP unit: no uom with name, uomscheduleid '[STUCK, S]' among the records that were pulled from the target (dvmigrate target pull reads them anew)",
-		"2|2|-|DVM-LOOKUP unit: no uom with name 'stuck' among the records that were pulled from the target (dvmigrate target pull reads them anew)", "3|2|c2|-")
+	expect(t, s, query, "1|1|-|DVM-LOOKUP unit: no uom with name, uomscheduleid '['STUCK ', S]' among the records that were pulled from the target (dvmigrate target pull reads them anew)",
+		"2|2|-|DVM-LOOKUP unit: no uom with name 'stuck' among the records that were pulled from the target (dvmigrate target pull reads them anew)", "3|2|c2|-", none)
 	order.Same = func(_, cut string) string { return "strip_accents(lower(" + cut + "))" }
 	stageTables(t, s, account, order)
 	expect(t, s, query, "1|1|c1|-", "2|2|c1|-",
-		"3|2|-|DVM-LOOKUP unit: 2 uom have name 'Pâté': 00000000-0000-0000-0000-0000000000c2, 00000000-0000-0000-0000-0000000000c3")
+		"3|2|-|DVM-LOOKUP unit: 2 uom have name 'Pâté': 00000000-0000-0000-0000-0000000000c2, 00000000-0000-0000-0000-0000000000c3", none)
 }
