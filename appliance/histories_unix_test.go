@@ -3,10 +3,12 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -90,8 +92,17 @@ func newHistory(t *testing.T, seed uint64) *history {
 	s := cascadingSchema(t)
 	h.url, h.e = emulatedAs(t, s, 8, func(_ http.ResponseWriter, r *http.Request) bool {
 		// Not at links and deletes, whose lost answers are waited for as long as a request may last.
-		if strike := h.strike.Load(); strike != nil && strings.Contains(r.URL.Path, "Multiple") {
+		strike := h.strike.Load()
+		switch {
+		case strike == nil:
+		case strings.Contains(r.URL.Path, "Multiple"):
 			(*strike)()
+		case strings.HasSuffix(r.URL.Path, "/$batch"):
+			body, err := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if err == nil && bytes.Contains(body, []byte("\nPATCH ")) && !bytes.Contains(body, []byte("\nDELETE ")) {
+				(*strike)()
+			}
 		}
 		return false
 	})
