@@ -313,10 +313,10 @@ func (h *history) faults() {
 	}
 }
 
-// at calls do at one of the next requests that write.
-func (h *history) at(do func()) (off func()) {
+// at calls do at one of the next requests that write, the first to the most-th.
+func (h *history) at(most int, do func()) (off func()) {
 	var n atomic.Int64
-	nth := int64(1 + h.r.IntN(6))
+	nth := int64(1 + h.r.IntN(most))
 	strike := func() {
 		if n.Add(1) == nth {
 			do()
@@ -330,7 +330,7 @@ func (h *history) at(do func()) (off func()) {
 func (h *history) stop() {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
-	defer h.at(cancel)()
+	defer h.at(6, cancel)()
 	p := h.open(Loading)
 	defer p.Close()
 	if _, err := p.Load(ctx, ctx, LoadOptions{SnapshotEvery: -1}); err != nil && ctx.Err() == nil {
@@ -342,7 +342,7 @@ func (h *history) stop() {
 func (h *history) kill() {
 	c := exec.Command(os.Args[0], "-test.run=^TestHistoryChild$", "-test.count=1")
 	c.Env = append(os.Environ(), historyChildVariable+"="+h.dir+"|"+h.url)
-	defer h.at(func() { _ = c.Process.Kill() })()
+	defer h.at(6, func() { _ = c.Process.Kill() })()
 	out, err := c.CombinedOutput()
 	if err != nil && c.ProcessState.ExitCode() != -1 {
 		h.t.Fatalf("the load that was to be killed: %v\n%s", err, out)
@@ -400,7 +400,7 @@ func (h *history) rollback() {
 	h.story = append(h.story, o.Generation)
 	if h.r.IntN(2) == 0 {
 		ctx, cancel := context.WithCancel(h.t.Context())
-		off := h.at(cancel)
+		off := h.at(2, cancel) // it sends few requests
 		_, err := p.Rollback(ctx, ctx, o)
 		off()
 		stopped := ctx.Err() != nil
