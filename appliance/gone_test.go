@@ -377,3 +377,41 @@ func TestGoneParents(t *testing.T) {
 		})
 	}
 }
+
+// TestGoneRecordsThatOthersChanged: what somebody has changed is not deleted, unless that is to be written over.
+func TestGoneRecordsThatOthersChanged(t *testing.T) {
+	url := environment(t, 8, nil)
+	settings := func(policy string) string {
+		return "version: 1\nname: shared\ntarget: {url: " + url + ", auth: none}\nsources: {accounts: {path: a.csv, types: text}}\ntables: {account: {gone: delete, on_conflict: " + policy + "}}\n"
+	}
+	dir := otherProject(t, url, nil, map[string]string{"migration.yaml": settings("merge"),
+		"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name FROM accounts", "a.csv": "key,name\nA0,a0\nA1,a1\nA2,a2\n"})
+	stageAndLoad(t, dir, url)
+	for _, row := range plainRows(t, url, "accounts") {
+		if row["accountnumber"] == "A1" {
+			sendAs(t, fmt.Sprintf("%s/api/data/v9.2/accounts(%s)", url, row["accountid"]), `{"description":"by hand"}`)
+		}
+	}
+	editSource(t, dir, "a.csv", "A1,a1\nA2,a2\n", "")
+	for _, c := range []struct{ policy, left string }{{"merge", "A0 A1"}, {"merge", "A0 A1"}, {"overwrite", "A0"}} {
+		if err := os.WriteFile(filepath.Join(dir, "migration.yaml"), []byte(settings(c.policy)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := reopen(t, dir, Staging, url)
+		_, err := p.Stage(t.Context(), nil, func(string, float64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+		list, _ := p.Failures(t.Context(), FailureFilter{Limit: 5})
+		p.Close()
+		var left []string
+		for _, row := range plainRows(t, url, "accounts?$orderby=accountnumber") {
+			left = append(left, fmt.Sprint(row["accountnumber"]))
+		}
+		held := len(list.Errors) == 1 && list.Errors[0].Class == "conflict" && list.Errors[0].LegacyKey == "A1"
+		if got := strings.Join(left, " "); err != nil || got != c.left || held != (c.policy == "merge") {
+			t.Errorf("%s: %v, %s, %+v, %+v", c.policy, err, got, r.Summary, list.Errors)
+		}
+	}
+}

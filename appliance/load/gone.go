@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -132,6 +133,13 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		}
 		set = rest
 	}
+	if s.w.removing.deletes && !s.w.removing.back && tries == 0 {
+		rest, err := s.leaveChanged(ctx, set)
+		if err != nil {
+			return s.release(s.open(set), readBackError(err))
+		}
+		set = rest
+	}
 	if s.w.removing.deletes && tries == 0 && s.w.table.Link == nil && s.l.o.TargetSeq != nil {
 		rest, err := s.leaveParents(ctx, set)
 		if err != nil {
@@ -150,6 +158,31 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		set = set[n:]
 	}
 	return nil
+}
+
+// leaveChanged holds back gone records that somebody else has changed last, which a deletion would lose, unless
+// on_conflict says overwrite, and returns the rest.
+func (s *sender) leaveChanged(ctx context.Context, set []int) (rest []int, err error) {
+	t := s.w.table.Schema
+	if s.w.table.Link != nil || s.w.settings.OnConflict == ConflictOverwrite || len(s.l.o.Ours) == 0 || t.Column("modifiedby") == nil || t.Kind == schema.Virtual || len(set) == 0 {
+		return set, nil
+	}
+	of, ids := make(map[schema.GUID]int, len(set)), make([]schema.GUID, len(set))
+	for k, i := range set {
+		of[s.j.ids[i]], ids[k] = i, s.j.ids[i]
+	}
+	err = s.target.Records(ctx, t, ids, []string{modifiedBy}, func(id schema.GUID, row json.RawMessage) error {
+		var have map[string]any
+		if err := decode(row, &have); err != nil {
+			return err
+		}
+		if i, asked := of[id]; asked && s.l.changedBy(have) {
+			s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict),
+				Text: fmt.Sprintf("its row is gone, and it is not deleted: somebody has changed the record in the target since it was loaded (%v); on_conflict says what becomes of such rows", have[modifiedBy])}}
+		}
+		return nil
+	})
+	return s.open(set), err
 }
 
 // removeEach sends a $batch. A record that is not there is done.
