@@ -29,8 +29,8 @@ import (
 	"dvmigrate/appliance/dataverse/schema"
 )
 
-// historiesVariable says how many random histories TestRandomHistories goes through; 3 if it is
-// not set. A history is one migration: supplies that add, change and remove rows, stagings, loads
+// historiesVariable says how many random histories TestRandomHistories goes through; if it is not set 2 short ones, the
+// same in every run. A history is one migration: supplies that add, change and remove rows, stagings, loads
 // that come to their end, are stopped at once, are killed, lose answers, are throttled, retries,
 // snapshots, the loss of the disk, and rollbacks, some of which are stopped and go on.
 const historiesVariable = "DVMIGRATE_HISTORIES"
@@ -44,15 +44,14 @@ var historyFaults = []string{
 // TestRandomHistories: whatever happened on the way, at the end the target has exactly the rows
 // that the source has, the ledger is sound and says the same, and nothing differs.
 func TestRandomHistories(t *testing.T) {
-	n, steps := 2, 4
+	n, steps, seed := 2, 4, uint64(1)
 	if text := os.Getenv(historiesVariable); text != "" {
 		var err error
-		steps = 10
+		steps, seed = 10, uint64(time.Now().UnixNano())
 		if n, err = strconv.Atoi(text); err != nil {
 			t.Fatalf("%s: %v", historiesVariable, err)
 		}
 	}
-	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv(historiesVariable + "_SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {

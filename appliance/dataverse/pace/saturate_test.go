@@ -34,6 +34,7 @@ type service struct {
 	mu     *sync.Mutex
 	meters map[[2]int]*meter
 	turn   int
+	chance *rand.Rand // the same in every run
 	slots  chan struct{}
 }
 
@@ -77,9 +78,13 @@ func (s *service) answer(user, records int) Outcome {
 	defer time.Sleep(s.network - s.network/2)
 	s.mu.Lock()
 	s.turn = (s.turn + 1) % s.servers
-	if s.random {
-		s.turn = rand.IntN(s.servers)
+	if s.chance == nil {
+		s.chance = rand.New(rand.NewPCG(1, 1))
 	}
+	if s.random {
+		s.turn = s.chance.IntN(s.servers)
+	}
+	vary := 0.7 + 0.6*s.chance.Float64()
 	m := s.meters[[2]int{user, s.turn}]
 	if m == nil {
 		m = new(meter)
@@ -98,7 +103,7 @@ func (s *service) answer(user, records int) Outcome {
 	}
 	s.mu.Unlock()
 
-	cost := time.Duration(float64(s.request+time.Duration(records)*s.record) * (0.7 + 0.6*rand.Float64()))
+	cost := time.Duration(float64(s.request+time.Duration(records)*s.record) * vary)
 	if s.exact {
 		cost = s.request + time.Duration(records)*s.record
 	}
