@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dvmigrate/appliance/config"
 )
 
 // TestByLast: large deltas say by which factor the estimate errs, small ones what a load takes besides.
@@ -104,5 +106,14 @@ func TestATransformThatIsTakenAway(t *testing.T) {
 	r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
 	if err != nil || r.Summary.Left() != 1 || len(r.Notes) != 1 {
 		t.Errorf("loaded: %v, %+v, %q", err, r.Summary, r.Notes)
+	}
+}
+
+func TestIsWhole(t *testing.T) {
+	p := &Project{Config: &config.Config{Sources: map[string]config.Source{"edu": {}, "crm": {Feed: "changes"}, "old_crm": {Database: "postgres://x"}}}}
+	for source, want := range map[string]bool{"edu": true, "edu_account": true, "edu_email_parties": true, "crm": false, "old_crm": false, "other": false} {
+		if got := p.isWhole(source); got != want {
+			t.Errorf("%s: %v", source, got)
+		}
 	}
 }

@@ -367,7 +367,7 @@ func TestGoneParents(t *testing.T) {
 			}
 			there("A3 A4 A5 C0 C1")
 			failures, err := p.ledger.Failures("account", 0, 10)
-			if err != nil || len(failures) != 2 || !strings.Contains(failures[1].Text, "would delete 1 record of contact with it") {
+			if err != nil || len(failures) != 2 || !strings.Contains(failures[0].Text, "would delete 1 record of account with it that is to go, too, and did not") || !strings.Contains(failures[1].Text, "would delete 1 record of contact with it that should stay") {
 				t.Errorf("%v, %+v", err, failures)
 			}
 			p.Close()

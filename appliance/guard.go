@@ -24,7 +24,7 @@ type LossError struct {
 type Loss struct {
 	Source string  `json:"source,omitempty"`
 	Table  string  `json:"table,omitempty"`
-	Before int64   `json:"before"` // rows at the last staging
+	Before int64   `json:"before"` // rows at the last staging, of what has shrunk
 	Gone   int64   `json:"gone"`   // of them
 	Allows float64 `json:"allows"` // the share of them that guard.gone or guard.fewer allows
 
@@ -60,6 +60,10 @@ func newestKey(source string) string { return "newest file of " + source }
 // somebody has put an earlier extract there. Of a source of changes files may be taken away.
 func (p *Project) isWhole(source string) bool {
 	s, ok := p.Config.Sources[source]
+	for name := source; !ok && strings.Contains(name, "_"); { // a table of a package
+		name = name[:strings.LastIndexByte(name, '_')]
+		s, ok = p.Config.Sources[name]
+	}
 	return ok && s.Database == "" && s.Dataverse == "" && (s.Feed == "" || s.Feed == "full")
 }
 
@@ -76,7 +80,7 @@ func (p *Project) checkShrunk(ctx context.Context, accept bool) error {
 			return err
 		}
 		if than, err := time.Parse(time.RFC3339Nano, text); err == nil && p.isWhole(name) && newest.Before(than) {
-			losses = append(losses, Loss{Source: name, Before: rows, Newest: newest, Than: than})
+			losses = append(losses, Loss{Source: name, Newest: newest, Than: than})
 		}
 		if allows == 0 {
 			return nil

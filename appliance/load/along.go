@@ -49,7 +49,9 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 				switch e, _ := s.l.book.Entry(t.Name, seq); {
 				case ours:
 					c.ours = append(c.ours, child.String())
-					c.waits = c.waits || e.Action == ledger.Delete
+					if e.Action == ledger.Delete {
+						c.going++
+					}
 				case s.l.back == nil || s.l.back.Overwrite:
 					return
 				default:
@@ -62,7 +64,7 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 			}
 			for i, c := range found {
 				s.j.results[i] = outcome{result: ledger.ResultHeld, reason: c.reason(name, r.Column, s.l.back)}
-				if c.waits {
+				if c.going > 0 {
 					s.l.keptBack.Add(1)
 				}
 			}
@@ -99,15 +101,17 @@ func (l *Loader) childrenOf(ctx context.Context, target Target, t *mapping.Table
 // children are records that keep what they are below from being deleted.
 type children struct {
 	ours, others []string // ids
-	waits        bool     // one of ours is to be deleted itself
+	going        int      // of ours: are to be deleted themselves
 }
 
 // reason tells why a record is not deleted. What a person may do about it differs in a rollback.
 func (c *children) reason(table, column string, back *Rollback) *ledger.Reason {
-	ids, class, are, todo := c.ours, ClassAssociated, "that are to stay", "change their "+column+", or let their rows go, with gone: delete"
+	ids, class, are, todo := c.ours, ClassAssociated, "that should stay", "change their "+column+", or let their rows go, with gone: delete"
 	switch {
 	case len(c.ours) == 0:
 		ids, class, are, todo = c.others, ClassConflict, "that somebody else has made", "--overwrite takes them along all the same"
+	case back == nil && c.going == len(c.ours):
+		are, todo = "that is to go, too, and did not", "`dvmigrate errors` says why; then retry --class associated"
 	case back != nil:
 		are, todo = "that did not go back", "see why, or change their "+column+", then roll back again"
 	}
@@ -152,9 +156,11 @@ func (l *Loader) untilNoneWaits(ctx context.Context, round func() error) error {
 			if l.book.Counts(t.Name).Class(ledger.Held, uint8(ClassAssociated)) == 0 {
 				continue
 			}
-			if _, err := l.book.Retry(ctx, t.Name, f); err != nil {
+			n, err := l.book.Retry(ctx, t.Name, f)
+			if err != nil {
 				return err
 			}
+			l.o.Watch.Sent(t.Name, string(Delete), 0, 0, -int64(n)) // they are counted when they are through
 		}
 	}
 }

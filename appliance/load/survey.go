@@ -78,7 +78,7 @@ type survey struct {
 	found   Found
 	count   func(n int64)
 	staying staying
-	inTree  map[uint32][]uint32 // records to be deleted that keep others of the table from it, while they are there
+	inTree  []inTree
 }
 
 func (v *survey) add(f Found) {

@@ -1,13 +1,18 @@
 package load
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/ledger"
 )
 
 // A survey goes by what is below records that are to be deleted, as a rollback does (along.go).
+
+// inTree is a record to be deleted that keeps another of its table from it, while it is there.
+type inTree struct{ child, parent uint32 }
 
 // staying is what of a table's records is to go back and will be where it is.
 type staying struct {
@@ -96,10 +101,7 @@ func (v *survey) keeps(table, column string, child schema.GUID, parent uint32) b
 	defer v.mu.Unlock()
 	goes := v.l.back.Tables[table].Delete.Has(seq)
 	if table == v.table.Name && goes { // whether it does is not known yet
-		if v.inTree == nil {
-			v.inTree = map[uint32][]uint32{}
-		}
-		v.inTree[seq] = append(v.inTree[seq], parent)
+		v.inTree = append(v.inTree, inTree{seq, parent})
 		return false
 	}
 	b := v.below[table]
@@ -108,20 +110,29 @@ func (v *survey) keeps(table, column string, child schema.GUID, parent uint32) b
 
 // leaveAbove leaves what is above records of the table that stay, to any height.
 func (v *survey) leaveAbove() {
-	for grown := true; grown; {
-		grown = false
-		for seq, parents := range v.inTree {
-			if !v.staying.left.Has(seq) {
-				continue
-			}
-			delete(v.inTree, seq)
-			for _, parent := range parents {
-				if !v.staying.left.Has(parent) {
-					v.staying.left.Add([]ledger.Range{ledger.One(parent)})
-					v.found.Delete, v.found.Left, grown = v.found.Delete-1, v.found.Left+1, true
-				}
+	slices.SortFunc(v.inTree, func(a, b inTree) int { return cmp.Compare(a.child, b.child) })
+	left := map[uint32]bool{} // that were not
+	var next []uint32
+	for i, x := range v.inTree {
+		if (i == 0 || x.child != v.inTree[i-1].child) && v.staying.left.Has(x.child) {
+			next = append(next, x.child)
+		}
+	}
+	for len(next) > 0 {
+		child := next[len(next)-1]
+		next = next[:len(next)-1]
+		i, _ := slices.BinarySearchFunc(v.inTree, child, func(x inTree, child uint32) int { return cmp.Compare(x.child, child) })
+		for ; i < len(v.inTree) && v.inTree[i].child == child; i++ {
+			if parent := v.inTree[i].parent; !left[parent] && !v.staying.left.Has(parent) {
+				left[parent] = true
+				next = append(next, parent)
 			}
 		}
 	}
+	v.found.Delete, v.found.Left = v.found.Delete-int64(len(left)), v.found.Left+int64(len(left))
+	for seq := range left {
+		v.staying.left.Add([]ledger.Range{ledger.One(seq)})
+	}
+	v.staying.left.List() // so that Has may be called from many sides
 	v.inTree = nil
 }
