@@ -3,58 +3,89 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 
 	"dvmigrate/duckstage"
 )
 
-// surelyGuessed leaves DuckDB the types that it guesses without changing a value: dates in
-// ISO form alone, since 05-06-2024 is June in one country and May in another, and no times of
-// day, since 10:30 would become 10:30:00.
+// surelyGuessed leaves DuckDB, where a source is only looked at, the types that are guessed from all of it when it is read.
 const surelyGuessed = `dateformat='%Y-%m-%d', timestampformat='iso', auto_type_candidates=['BOOLEAN', 'BIGINT', 'DOUBLE', 'DATE', 'TIMESTAMP', 'VARCHAR']`
 
-// misguessed are the columns of a table whose guessed type is not what their texts say: numbers
-// of more digits than DOUBLE has, such as of accounts, and dates before the year 1000, which
-// were something like 01-02-03.
-func (r *run) misguessed(ctx context.Context, c *duckstage.Conn, table string, columns []string) ([]string, error) {
-	infos, err := c.Describe(ctx, "SELECT * FROM "+table)
-	if err != nil {
-		return nil, err
-	}
+// guesses are the types that texts may have, the narrowest first, each with the texts that it does not change: no zeros in
+// front, no more digits than it keeps, and dates in ISO form alone, since 05-06-2024 is June in one country and May in another.
+// No times of day: 10:30 would become 10:30:00.
+var guesses = []struct{ sqlType, texts string }{
+	{"BOOLEAN", `(?i:true|false)`},
+	{"BIGINT", `0|-?[1-9][0-9]{0,17}`},
+	{"DOUBLE", `-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,14})?`},
+	{"DATE", `[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}`},
+	{"TIMESTAMP", `[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?`},
+}
+
+// fifteenDigits are the digits that a DOUBLE keeps.
+const fifteenDigits = 15
+
+// guessed are the types of those columns of a table, all of them texts, that all of their texts allow. What is declared,
+// made by a format or masked is not asked.
+func (r *run) guessed(ctx context.Context, c *duckstage.Conn, table string, columns []string) (map[string]string, error) {
 	var names, asked []string
-	for _, info := range infos {
-		_, formatted := r.src.format(info.Name)
-		if formatted || r.src.declared(info.Name) != "" || !slices.Contains(columns, info.Name) {
+	for _, name := range columns {
+		_, formatted := r.src.format(name)
+		if _, masked := r.src.maskOf(name); masked || formatted || r.src.declared(name) != "" {
 			continue
 		}
-		col, wrong := duckstage.Ident(info.Name), ""
-		switch info.SQLType {
-		case "DOUBLE":
-			wrong = fmt.Sprintf("max(abs(%s)) >= %d", col, exactWhole)
-		case "DATE", "TIMESTAMP":
-			wrong = "min(" + col + ") < DATE '1000-01-01'"
-		default:
-			continue
+		names = append(names, name)
+		col := duckstage.Ident(name)
+		for _, g := range guesses {
+			fits := fmt.Sprintf("regexp_full_match(%s, %s) AND TRY_CAST(%s AS %s) IS NOT NULL", col, duckstage.Quote(g.texts), col, g.sqlType)
+			if g.sqlType == "DOUBLE" {
+				fits += fmt.Sprintf(" AND length(%s) - contains(%s, '-')::INT - contains(%s, '.')::INT <= %d", col, col, col, fifteenDigits)
+			}
+			asked = append(asked, "coalesce(bool_and("+fits+"), false)")
 		}
-		names, asked = append(names, info.Name), append(asked, "coalesce("+wrong+", false)")
+		asked = append(asked, "coalesce(bool_and(regexp_full_match("+col+", '-?[0-9]+(\\.[0-9]+)?')), false)")
 	}
 	if len(names) == 0 {
 		return nil, nil
 	}
-	found := make([]bool, len(names))
-	into := make([]any, len(names))
+	found := make([]bool, len(asked))
+	into := make([]any, len(asked))
 	for i := range found {
 		into[i] = &found[i]
 	}
 	if err := c.Row(ctx, into, "SELECT "+strings.Join(asked, ", ")+" FROM "+table); err != nil {
 		return nil, err
 	}
-	var out []string
+	out := map[string]string{}
 	for i, name := range names {
-		if found[i] {
-			out = append(out, name)
+		of := found[i*(len(guesses)+1):]
+		for k := range guesses {
+			if of[k] {
+				out[name] = guesses[k].sqlType
+				break
+			}
+		}
+		if out[name] == "" && of[len(guesses)] {
+			r.notes = append(r.notes, name+" is text, since a number would not say what the file says (zeros in front, or more digits than it keeps); `types` may name a type for it")
 		}
 	}
 	return out, nil
+}
+
+// readGuessed reads delimited text twice: as text, and as what all of the texts say.
+func (r *run) readGuessed(ctx context.Context, c *duckstage.Conn, paths, columns []string, rewritten bool) (int64, error) {
+	bad, count := r.bad, r.badCount
+	r.src.AutoTypes = false
+	rows, err := r.readText(ctx, c, paths, columns, rewritten)
+	if err != nil {
+		return rows, err
+	}
+	types, err := r.guessed(ctx, c, "dm."+duckstage.Ident(r.building()), columns)
+	if err != nil || len(types) == 0 {
+		return rows, err
+	}
+	maps.Copy(types, r.src.Types)
+	r.bad, r.badCount, r.src.Types = bad, count, types
+	return r.readText(ctx, c, paths, columns, rewritten)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -267,29 +266,16 @@ func (r *run) report(done int64) {
 // readText reads delimited text. Lines of more than 2 MB, such as with a file in a column,
 // are read in a second run: larger buffers cost everyone a quarter of the speed.
 func (r *run) readText(ctx context.Context, c *duckstage.Conn, paths, columns []string, rewritten bool) (int64, error) {
+	if r.src.AutoTypes {
+		return r.readGuessed(ctx, c, paths, columns, rewritten)
+	}
 	bad, count := r.bad, r.badCount
 	rows, err := r.readLines(ctx, c, paths, columns, rewritten)
 	if r.longLines && !r.src.longLines {
 		r.bad, r.badCount, r.src.longLines = bad, count, true
 		rows, err = r.readLines(ctx, c, paths, columns, rewritten)
 	}
-	if err != nil || !r.src.AutoTypes {
-		return rows, err
-	}
-	wrong, err := r.misguessed(ctx, c, "dm."+duckstage.Ident(r.building()), columns)
-	if err != nil || len(wrong) == 0 {
-		return rows, err
-	}
-	types := maps.Clone(r.src.Types)
-	if types == nil {
-		types = map[string]string{}
-	}
-	for _, name := range wrong {
-		types[name] = "VARCHAR"
-		r.notes = append(r.notes, name+" is text, since a number or a date would not say what the file says; `types` may name a type for it")
-	}
-	r.bad, r.badCount, r.src.Types = bad, count, types
-	return r.readLines(ctx, c, paths, columns, rewritten)
+	return rows, err
 }
 
 // readLines fills the table from delimited text and collects what DuckDB refused.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -89,8 +90,26 @@ func TestGuessedTypesOfTextChangeNoValue(t *testing.T) {
 		map[string]string{"id": got["id"], "born": got["born"], "price": got["price"], "acct": got["acct"], "no": got["no"]}); diff != "" {
 		t.Error(diff)
 	}
-	if len(res.Notes) != 2 || res.Rows != 2 {
+	if len(res.Notes) != 2 || res.Rows != 2 { // acct, small
 		t.Errorf("%d rows, notes %q", res.Rows, res.Notes)
+	}
+}
+
+// TestGuessedTypesLookAtAllRows: a row far behind decides as well.
+func TestGuessedTypesLookAtAllRows(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	text := "n,w,yes,hex,power,long,ok,flag\n" + strings.Repeat("12,7,yes,0x10,12E4,1234567890123.4567,-4,true\n", 250_000) + "00123,7.6,no,0x11,3E1,0.5,0,False\n"
+	ingest(t, s, Source{Name: "late", Dir: write(t, map[string]string{"late.csv": text}), Paths: []string{"late.csv"}, AutoTypes: true})
+	want := map[string]string{"n": "VARCHAR", "w": "DOUBLE", "yes": "VARCHAR", "hex": "VARCHAR", "power": "VARCHAR", "long": "VARCHAR", "ok": "BIGINT", "flag": "BOOLEAN"}
+	got := columnTypes(t, s, "late")
+	for name, typ := range want {
+		if got[name] != typ {
+			t.Errorf("%s is %s, want %s", name, got[name], typ)
+		}
+	}
+	if got := table(t, s, "SELECT n, w, ok, flag FROM source.late WHERE n <> '12'"); !slices.Equal(got, []string{"00123|7.6|0|false"}) {
+		t.Errorf("the last row: %q", got)
 	}
 }
 
