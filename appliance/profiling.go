@@ -167,26 +167,23 @@ var sheetHead = []string{"source", "column", "type", "rows", "filled %", "distin
 // or workbook says that there is to be one. Decisions and comments that stand in it already are
 // kept, also of columns that are no longer there, and all rows of sources that were not looked at.
 func WriteProfile(ctx context.Context, dir string, s SourceProfile, workbook bool) (string, error) {
-	file, former, err := readSheet(ctx, dir)
+	kept, former, err := readSheet(ctx, dir)
 	if err != nil {
 		return "", err
 	}
-	was := file
+	file, was := kept.file, kept.file
 	if workbook {
 		file = profileBook
 	}
-	rows := [][]string{sheetHead}
+	rows := [][]string{append(slices.Clone(sheetHead), kept.extra...)}
 	looked := map[string]bool{}
 	for _, c := range s.Columns {
 		looked[strings.ToLower(c.Source)] = true
 		key := columnKey(c.Source, c.Name)
-		decision, comment := "", ""
-		if row, ok := former[key]; ok {
-			decision, comment = row["decision"], row["comment"]
-			delete(former, key)
-		}
-		rows = append(rows, []string{c.Source, c.Name, c.SQLType, fmt.Sprint(c.Rows), strconv.FormatFloat(100*c.Share, 'f', 1, 64), fmt.Sprint(c.Distinct), fmt.Sprint(c.Unique), fmt.Sprint(c.MaxLength),
-			harmless(c.Min), harmless(c.Max), harmless(valueList(c.Top)), harmless(valueList(c.Patterns)), strings.Join(c.UsedBy, " "), c.Proposal, c.Why, decision, comment})
+		row := former[key] // may be none
+		delete(former, key)
+		rows = append(rows, append([]string{c.Source, c.Name, c.SQLType, fmt.Sprint(c.Rows), strconv.FormatFloat(100*c.Share, 'f', 1, 64), fmt.Sprint(c.Distinct), fmt.Sprint(c.Unique), fmt.Sprint(c.MaxLength),
+			harmless(c.Min), harmless(c.Max), harmless(valueList(c.Top)), harmless(valueList(c.Patterns)), strings.Join(c.UsedBy, " "), c.Proposal, c.Why, row["decision"], row["comment"]}, kept.own(row)...))
 	}
 	for _, key := range slices.Sorted(maps.Keys(former)) {
 		row := former[key]
@@ -197,14 +194,19 @@ func WriteProfile(ctx context.Context, dir string, s SourceProfile, workbook boo
 		for i, h := range sheetHead {
 			line[i] = row[h]
 		}
-		rows = append(rows, line)
+		rows = append(rows, append(line, kept.own(row)...))
 	}
 	path := filepath.Join(dir, file)
 	if file == profileFile {
 		return path, writeCSV(path, rows)
 	}
 	numbers := []bool{3: true, 4: true, 5: true, 7: true}
-	if err := writeWorkbook(path, []page{{name: "profile", rows: rows, number: numbers}}); err != nil || was == file {
+	ours := []page{{name: cmp.Or(kept.name, "profile"), rows: rows, number: numbers}}
+	others, err := ownPages(ctx, path, ours)
+	if err != nil {
+		return path, err
+	}
+	if err := writeWorkbook(path, append(ours, others...)); err != nil || was == file {
 		return path, err
 	}
 	if err := os.Remove(filepath.Join(dir, was)); !errors.Is(err, fs.ErrNotExist) {
@@ -241,38 +243,74 @@ func valueList(values []duckstage.ValueCount) string {
 	return strings.Join(parts, "; ")
 }
 
+// keptSheet is where the sheet stands.
+type keptSheet struct {
+	file  string
+	name  string   // of the sheet in a workbook; people may have others beside it
+	extra []string // columns that people have added
+}
+
+// own are the values of a row in the columns that people have added.
+func (k *keptSheet) own(row map[string]string) []string {
+	out := make([]string, len(k.extra))
+	for i, name := range k.extra {
+		out[i] = row[name]
+	}
+	return out
+}
+
 // readSheet reads the sheet's rows, by source and column, as spreadsheets write it, and says
-// which file of dir it is. No file is no row.
-func readSheet(ctx context.Context, dir string) (file string, out map[string]map[string]string, err error) {
-	file, out = profileFile, map[string]map[string]string{}
+// where in dir it is. No file is no row.
+func readSheet(ctx context.Context, dir string) (kept keptSheet, out map[string]map[string]string, err error) {
+	kept, out = keptSheet{file: profileFile}, map[string]map[string]string{}
 	sheets, err := ingest.ReadSheets(ctx, filepath.Join(dir, profileFile))
 	book, bookErr := ingest.ReadSheets(ctx, filepath.Join(dir, profileBook))
 	switch none := errors.Is(bookErr, fs.ErrNotExist); {
 	case none && errors.Is(err, fs.ErrNotExist):
-		return file, out, nil
+		return kept, out, nil
 	case none && err != nil:
-		return file, nil, err
+		return kept, nil, err
 	case none:
 	case !errors.Is(err, fs.ErrNotExist):
-		return file, nil, fmt.Errorf("there are %s and %s in %s: keep the one with the decisions", profileFile, profileBook, dir)
+		return kept, nil, fmt.Errorf("there are %s and %s in %s: keep the one with the decisions", profileFile, profileBook, dir)
 	case bookErr != nil:
-		return file, nil, fmt.Errorf("%s: %w", profileBook, bookErr)
+		return kept, nil, fmt.Errorf("%s: %w", profileBook, bookErr)
 	default:
-		file, sheets = profileBook, book
+		kept.file, sheets = profileBook, book
 	}
-	for _, r := range sheets[0].Rows {
+	sheet := sheets[max(slices.IndexFunc(sheets, isProfile), 0)]
+	kept.name = sheet.Name
+	file := kept.file
+	for _, r := range sheet.Rows {
 		row := r.Cells
+		for name := range row {
+			if name != "" && !slices.Contains(sheetHead, name) && !slices.Contains(kept.extra, name) {
+				kept.extra = append(kept.extra, name)
+			}
+		}
 		if row["source"] == "" || row["column"] == "" {
-			return file, nil, fmt.Errorf("%s, line %d: a row needs source and column", file, r.Line)
+			return kept, nil, fmt.Errorf("%s, line %d: a row needs source and column", file, r.Line)
 		}
 		row["line"] = strconv.Itoa(r.Line)
 		key := columnKey(row["source"], row["column"])
 		if other := out[key]; other != nil && !strings.EqualFold(other["decision"], row["decision"]) {
-			return file, nil, fmt.Errorf("%s, lines %s and %d: %s.%s is there twice, with different decisions", file, other["line"], r.Line, row["source"], row["column"])
+			return kept, nil, fmt.Errorf("%s, lines %s and %d: %s.%s is there twice, with different decisions", file, other["line"], r.Line, row["source"], row["column"])
 		}
 		out[key] = row
 	}
-	return file, out, nil
+	slices.Sort(kept.extra)
+	return kept, out, nil
+}
+
+// isProfile reports whether a sheet of a workbook has decisions, by its columns.
+func isProfile(s ingest.PaperSheet) bool {
+	if len(s.Rows) == 0 {
+		return false
+	}
+	_, source := s.Rows[0].Cells["source"]
+	_, column := s.Rows[0].Cells["column"]
+	_, decision := s.Rows[0].Cells["decision"]
+	return source && column && decision
 }
 
 // decisions are what the sheet says, by source and column.
@@ -290,7 +328,9 @@ func decisions(file string, sheet map[string]map[string]string) (map[string]stri
 
 // decided reads the sheet and what it says.
 func (p *Project) decided(ctx context.Context) (file string, sheet map[string]map[string]string, decided map[string]string, err error) {
-	if file, sheet, err = readSheet(ctx, p.Config.Dir); err != nil {
+	kept, sheet, err := readSheet(ctx, p.Config.Dir)
+	file = kept.file
+	if err != nil {
 		return file, nil, nil, err
 	}
 	decided, err = decisions(file, sheet)

@@ -123,6 +123,18 @@ func TestTheProfilesSheetIsReadBack(t *testing.T) {
 	if got, want := staged(), "profile.xlsx, line 3: a.note was decided as drop, and its name stands in transform/account.sql\nprofile.xlsx, line 5: b.text was decided as bring, and no transform uses it"; !strings.HasSuffix(got, want) {
 		t.Errorf("stage says %q", got)
 	}
+	beside := []page{{name: "questions", rows: [][]string{{"who", "what"}, {"Ann", "why?"}}},
+		{name: "Sheet1", rows: [][]string{{"Source", "Column", "Decision", "Owner"}, {"a", "note", "bring", "Ann"}, {"b", "no", "", "Ben"}}}}
+	if err := writeWorkbook(filepath.Join(dir, profileBook), beside); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{".xlsx a id", ".xlsx a note bring", ".xlsx b no", ".xlsx b text"}, profile(false)); diff != "" {
+		t.Error(diff)
+	}
+	sheets, err := ingest.ReadSheets(t.Context(), filepath.Join(dir, profileBook))
+	if err != nil || len(sheets) != 2 || sheets[0].Name != "Sheet1" || sheets[0].Rows[1].Cells["owner"] != "Ann" || sheets[0].Rows[2].Cells["owner"] != "Ben" || len(sheets[1].Raw) != 2 || sheets[1].Raw[1][1] != "why?" {
+		t.Errorf("what people have added: %v, %+v", err, sheets)
+	}
 	decide([]string{"a", "note", "drop"}, []string{"a", "NOTE", "bring"})
 	if got := staged(); !strings.Contains(got, "profile.xlsx, lines 2 and 3: a.NOTE is there twice, with different decisions") {
 		t.Errorf("two decisions: %q", got)
