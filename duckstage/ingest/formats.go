@@ -188,8 +188,8 @@ func (src *Source) ownFields(infos []duckstage.ColumnInfo, shape jsonShape) []fi
 			continue
 		}
 		f := field{name: info.Name, stored: info.SQLType, typ: info.SQLType}
-		if typ, ok := shape.of(info.Name); ok {
-			f.stored, f.typ = typ, typ
+		if col, ok := shape.of(info.Name); ok {
+			f.stored, f.typ = col.typ, col.made()
 		}
 		if src.isJSON() && f.stored == "JSON" {
 			f.typ, f.expr = "VARCHAR", "%s->>'$'"

@@ -21,15 +21,24 @@ const noDates = `dateformat='%Y dvmigrate %j', timestampformat='%Y dvmigrate %j'
 // DuckDB calls columns otherwise than the file calls the keys.
 type jsonShape []jsonColumn
 
-type jsonColumn struct{ name, typ string }
+type jsonColumn struct {
+	name, typ string
+	as        string // what is made of it once it is read; "": nothing else
+}
 
-func (s jsonShape) of(name string) (typ string, ok bool) {
-	for _, c := range s {
-		if c.name == name {
-			return c.typ, true
-		}
+func (c jsonColumn) made() string {
+	if c.as != "" {
+		return c.as
 	}
-	return "", false
+	return c.typ
+}
+
+func (s jsonShape) of(name string) (c jsonColumn, ok bool) {
+	at := slices.IndexFunc(s, func(c jsonColumn) bool { return c.name == name })
+	if at < 0 {
+		return c, false
+	}
+	return s[at], true
 }
 
 // sql is the argument of DuckDB's reader; "" has it find the columns itself.
@@ -66,20 +75,27 @@ func (r *run) jsonShape(ctx context.Context, c *duckstage.Conn, infos []duckstag
 	if !r.src.isJSON() {
 		return nil, nil
 	}
+	was, err := r.formerTypes(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	var out jsonShape
 	for _, info := range infos {
 		if info.Name == "dm_file" {
 			continue
 		}
 		typ := asText(info.SQLType)
+		if was[info.Name] == info.SQLType {
+			typ = info.SQLType
+		}
 		_, formatted := r.src.format(info.Name)
-		if declared := r.src.declared(info.Name); formatted || declared != "" && !strings.Contains(declared, "[") && !nested.MatchString(declared) {
+		if declared := r.src.declared(info.Name); formatted || declared != "" && info.SQLType != "BOOLEAN" && !strings.Contains(declared, "[") && !nested.MatchString(declared) {
 			typ = "VARCHAR"
 		}
 		if long := r.long[info.Name]; long != "" {
 			typ = long
 		}
-		out = append(out, jsonColumn{info.Name, typ})
+		out = append(out, jsonColumn{name: info.Name, typ: typ})
 	}
 	if len(out) == 1 && out[0].name == "json" { // values that are no objects
 		return nil, nil
@@ -88,7 +104,81 @@ func (r *run) jsonShape(ctx context.Context, c *duckstage.Conn, infos []duckstag
 	if err != nil || renamed {
 		return nil, err
 	}
-	return out, nil
+	return out, r.keepTypes(ctx, c, out, was, paths)
+}
+
+// formerTypes are those columns, with their types, that this source was staged with before,
+// of a type that DuckDB guessed from texts. They stay what they are: a key that was made of
+// one would be another key as a text, and all of its records would be gone and new.
+func (r *run) formerTypes(ctx context.Context, c *duckstage.Conn) (map[string]string, error) {
+	var views int
+	query := "SELECT count(*) FROM duckdb_views() WHERE schema_name = 'source' AND lower(view_name) = lower(" + duckstage.Quote(r.src.Name) + ")"
+	if err := c.Row(ctx, []any{&views}, query); err != nil || views == 0 {
+		return nil, err
+	}
+	infos, err := c.Describe(ctx, "SELECT * FROM source."+duckstage.Ident(r.src.Name))
+	was := map[string]string{}
+	for _, info := range infos {
+		_, formatted := r.src.format(info.Name)
+		if !formatted && r.src.declared(info.Name) == "" && !strings.HasPrefix(info.Name, "dm_") && asText(info.SQLType) != info.SQLType {
+			was[info.Name] = info.SQLType
+		}
+	}
+	return was, err
+}
+
+// isoTexts are the texts of which all countries make the same date or time, by its type.
+var isoTexts = map[string]string{
+	"DATE":      `[0-9]{4}-[0-9]{2}-[0-9]{2}`,
+	"TIME":      `[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?`,
+	"TIMESTAMP": `[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?`,
+}
+
+// keepTypes has columns be the dates and times that they were, if all of their texts are
+// such, and says which columns depend on what was staged before.
+func (r *run) keepTypes(ctx context.Context, c *duckstage.Conn, shape jsonShape, was map[string]string, paths []string) error {
+	var maybe, asked []string
+	for _, col := range shape {
+		iso, former := isoTexts[was[col.name]], was[col.name]
+		if iso == "" || col.typ != "VARCHAR" {
+			continue
+		}
+		id := duckstage.Ident(col.name)
+		maybe = append(maybe, col.name)
+		asked = append(asked, fmt.Sprintf("coalesce(bool_and(regexp_full_match(%s, %s) AND %s IS NOT NULL), true)", id, duckstage.Quote(iso), duckstage.CastText(id, former)))
+	}
+	if len(maybe) > 0 {
+		fits, into := make([]bool, len(maybe)), make([]any, len(maybe))
+		for i := range fits {
+			into[i] = &fits[i]
+		}
+		if err := c.Row(ctx, into, "SELECT "+strings.Join(asked, ", ")+" FROM "+r.src.readOther(paths, shape.sql())); err != nil {
+			return err
+		}
+		for i, name := range maybe {
+			if fits[i] {
+				shape[slices.IndexFunc(shape, func(o jsonColumn) bool { return o.name == name })].as = was[name]
+			}
+		}
+	}
+	for _, col := range shape {
+		former, now, note := was[col.name], col.made(), ""
+		within := strings.ContainsAny(former, "([")
+		switch {
+		case former == "", now == former && within:
+			continue
+		case now == former:
+			note = fmt.Sprintf("%[1]s stays %[2]s, as it was staged before; `types: {%[1]s: %[2]s}` says so for a new stage, too", col.name, former)
+		case within:
+			note = fmt.Sprintf("dates, times and UUIDs within %s are texts now, as the file has them: keys and lookups made of them change", col.name)
+		default:
+			note = fmt.Sprintf("%s was %s and is text now, as the file has it: keys and lookups made of it change; `types` may say how its texts are read", col.name, former)
+		}
+		if !slices.Contains(r.notes, note) { // files are read again for some of their faults
+			r.notes = append(r.notes, note)
+		}
+	}
+	return nil
 }
 
 // nested recognises types that have others within.

@@ -38,6 +38,54 @@ func TestTextsOfJSONStayTexts(t *testing.T) {
 	}
 }
 
+// TestKeysOfJSONStayAsTheyWere: columns of a stage that have a type that was guessed from
+// texts keep it, in feeds of changes, too: the keys made of them would be others.
+func TestKeysOfJSONStayAsTheyWere(t *testing.T) {
+	t.Parallel()
+	const one = `{"id":"6F9619FF-8B86-D011-B42D-00C04FC964FF","at":"2024-05-01T12:00:00+02:00","day":"05-06-2024","clock":"00:15","in":{"id":"6F9619FF-8B86-D011-B42D-00C04FC964FF"},"no":"6F9619FF-8B86-D011-B42D-00C04FC964FF"}` + "\n"
+	dir := write(t, map[string]string{"a.ndjson": one + strings.ReplaceAll(one, "FF-8B", "FE-8B"), "b.ndjson": one + "{\"id\":\"x\"}\n"})
+	for _, feed := range []Feed{{}, {Key: []string{"id"}}} {
+		s := newStage(t)
+		src := Source{Name: "a", Dir: dir, Paths: []string{"a.ndjson"}, Feed: feed}
+		before := src
+		before.Types = map[string]string{"id": "UUID", "at": "TIMESTAMP", "clock": "TIME", "in": "STRUCT(id UUID)"}
+		before.Formats = map[string]Format{"day": {Layouts: []string{"%m-%d-%Y"}}}
+		ingest(t, s, before)
+		want := []string{
+			"6f9619fe-8b86-d011-b42d-00c04fc964ff|2024-05-01 10:00:00|00:15:00|6f9619fe-8b86-d011-b42d-00c04fc964ff",
+			"6f9619ff-8b86-d011-b42d-00c04fc964ff|2024-05-01 10:00:00|00:15:00|6f9619ff-8b86-d011-b42d-00c04fc964ff"}
+		for range 2 {
+			res := ingest(t, s, src)
+			if diff := cmp.Diff(want, table(t, s, `SELECT id, "at", clock, "in".id FROM source.a ORDER BY id`)); diff != "" {
+				t.Errorf("%v: %s", feed.Key, diff)
+			}
+			if notes := strings.Join(res.Notes, "\n"); !strings.Contains(notes, "`types: {id: UUID}`") {
+				t.Errorf("notes %q", notes)
+			}
+		}
+		if len(feed.Key) == 0 {
+			if got := columnTypes(t, s, "a"); got["day"] != "VARCHAR" || got["at"] != "TIMESTAMP" {
+				t.Errorf("types %v: 05-06-2024 is two dates", got)
+			}
+			src.Paths = []string{"b.ndjson"}
+			if notes := strings.Join(ingest(t, s, src).Notes, "\n"); !strings.Contains(notes, "id was UUID and is text now") {
+				t.Errorf("notes %q", notes)
+			}
+		}
+	}
+}
+
+// TestTruthOfJSONIsANumber: true is 1 where a whole number is declared.
+func TestTruthOfJSONIsANumber(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{"a.ndjson": `{"active":true,"said":true}` + "\n" + `{"active":false}` + "\n"})
+	ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.ndjson"}, Types: map[string]string{"active": "INTEGER", "said": "VARCHAR"}})
+	if diff := cmp.Diff([]string{"1|true", "0|-"}, table(t, s, "SELECT active, coalesce(said, '-') FROM source.a")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestWholeNumbersOfJSONStayWhole: numbers beyond 64 bits, and long ones beside fractions,
 // were DOUBLE and lost digits; numbers that DOUBLE holds stay so.
 func TestWholeNumbersOfJSONStayWhole(t *testing.T) {
