@@ -38,9 +38,13 @@ func BaseType(sqlType string) string {
 // IsWhole reports whether numbers of the type have no fraction.
 func IsWhole(sqlType string) bool { return wholeTypes[BaseType(sqlType)] }
 
+// IsCode is the predicate of a text that DuckDB takes for a number and that is somebody's
+// code rather: 0x10 would be 16, 0b11 3, and 2024_01 202401.
+func IsCode(text string) string { return "regexp_matches(" + text + ", '_|0[xXbB]')" }
+
 // CastText reads a text as a value of the type, null where that would not be what the text
-// says: a plain cast makes 2 of 1.5 in a whole number, cuts decimals off, and forgets the
-// offset of a time.
+// says: a plain cast makes 2 of 1.5 in a whole number, cuts decimals off, takes codes for
+// numbers, and forgets the offset of a time.
 func CastText(text, sqlType string) string {
 	base := BaseType(sqlType)
 	if base == "TIMESTAMP" || base == "DATETIME" {
@@ -59,5 +63,5 @@ func CastText(text, sqlType string) string {
 	if !decimal && !wholeTypes[base] {
 		return cast
 	}
-	return fmt.Sprintf("CASE WHEN regexp_matches(%[1]s, '\\.\\d{%[3]d}\\d*[1-9]|[eE]-') AND TRY_CAST(%[1]s AS DOUBLE) IS DISTINCT FROM CAST(%[2]s AS DOUBLE) THEN NULL ELSE %[2]s END", text, cast, scale)
+	return fmt.Sprintf("CASE WHEN regexp_matches(%[1]s, '\\.\\d{%[3]d}\\d*[1-9]|[eE]-') AND TRY_CAST(%[1]s AS DOUBLE) IS DISTINCT FROM CAST(%[2]s AS DOUBLE) THEN NULL WHEN %[4]s THEN NULL ELSE %[2]s END", text, cast, scale, IsCode(text))
 }
