@@ -149,10 +149,10 @@ func TestConflictsThroughStagings(t *testing.T) {
 // gave records in columns that the transform yields only now.
 func TestConflictsOfLaterPasses(t *testing.T) {
 	for policy, want := range map[string]string{ // name, parent, status reason
-		"skip, ids: server, match: contoso_serial": "held 3; E0 name 0, E8, 1; E1 name 1, E8, 1; E2 new 2, , 1; E3 name 3, E9, 2; E4 new 4, E5, 2",
-		"skip":      "held 3; E0 name 0, E8, 1; E1 name 1, E8, 1; E2 new 2, , 1; E3 name 3, E9, 2; E4 new 4, E5, 2",
-		"merge":     "held 0; E0 new 0, E8, 1; E1 new 1, E8, 1; E2 new 2, , 1; E3 new 3, E9, 2; E4 new 4, E5, 2",
-		"overwrite": "held 0; E0 new 0, E5, 1; E1 new 1, , 1; E2 new 2, , 1; E3 new 3, E9, 100000001; E4 new 4, E5, 2",
+		"skip, ids: server, match: contoso_serial": "held 5; E0 name 0, E8, 1; E1 name 1, E8, 1; E2 new 2, , 1; E3 name 3, E9, 2; E4 new 4, E5, 2; E6 name 6, E8, 1; E7 name 7, E9, 2",
+		"skip":      "held 5; E0 name 0, E8, 1; E1 name 1, E8, 1; E2 new 2, , 1; E3 name 3, E9, 2; E4 new 4, E5, 2; E6 name 6, E8, 1; E7 name 7, E9, 2",
+		"merge":     "held 0; E0 new 0, E8, 1; E1 new 1, E8, 1; E2 new 2, , 1; E3 new 3, E9, 2; E4 new 4, E5, 2; E6 new 6, E8, 1; E7 new 7, E5, 2",
+		"overwrite": "held 0; E0 new 0, E5, 1; E1 new 1, , 1; E2 new 2, , 1; E3 new 3, E9, 100000001; E4 new 4, E5, 2; E6 new 6, E5, 1; E7 new 7, E5, 100000001",
 	} {
 		t.Run(policy, func(t *testing.T) {
 			url := environment(t, 8, nil)
@@ -163,7 +163,7 @@ func TestConflictsOfLaterPasses(t *testing.T) {
 					"CASE WHEN status IN ('2', '100000002') THEN 1 ELSE 0 END AS statecode, status AS statuscode FROM machines",
 				"transform/product.sql": "SELECT key AS legacy_key, key AS productnumber, key AS name, price, existing('transactioncurrency', 'c0000000-0000-4000-8000-000000000001') AS transactioncurrencyid,\n" +
 					"existing('uomschedule', 'd0000000-0000-4000-8000-000000000001') AS defaultuomscheduleid, existing('uom', 'd1000000-0000-4000-8000-000000000001') AS defaultuomid, 2 AS quantitydecimal FROM products",
-				"m.csv": "key,name,parent,status\nE0,name 0,E9,1\nE1,name 1,E9,1\nE2,name 2,E9,1\nE3,name 3,E9,1\nE4,name 4,E9,1\nE5,name 5,,1\nE8,name 8,,1\nE9,name 9,,1\n",
+				"m.csv": "key,name,parent,status\nE0,name 0,E9,1\nE1,name 1,E9,1\nE2,name 2,E9,1\nE3,name 3,E9,1\nE4,name 4,E9,1\nE5,name 5,,1\nE6,name 6,,1\nE7,name 7,E9,1\nE8,name 8,,1\nE9,name 9,,1\n",
 				"p.csv": "key,price\nP0,3.7962\n"})
 			stageAndLoad(t, dir, url)
 			serial, id := map[string]string{"<nil>": ""}, map[string]string{}
@@ -176,8 +176,10 @@ func TestConflictsOfLaterPasses(t *testing.T) {
 			byHand("E0", `{"contoso_ParentId@odata.bind":"contoso_equipments(`+id["E8"]+`)"}`)
 			byHand("E1", `{"contoso_ParentId@odata.bind":"contoso_equipments(`+id["E8"]+`)"}`)
 			byHand("E3", `{"statecode":1,"statuscode":2}`)
+			sendAs(t, url+"/api/data/v9.2/contoso_equipments("+id["E6"]+")", `{"contoso_ParentId@odata.bind":"contoso_equipments(`+id["E8"]+`)"}`)
+			sendAs(t, url+"/api/data/v9.2/contoso_equipments("+id["E7"]+")", `{"statecode":1,"statuscode":2}`)
 			editSource(t, dir, "m.csv", "E0,name 0,E9,1", "E0,new 0,E5,1", "E1,name 1,E9,1", "E1,new 1,,1", "E2,name 2,E9,1", "E2,new 2,,1",
-				"E3,name 3,E9,1", "E3,new 3,E9,100000001", "E4,name 4,E9,1", "E4,new 4,E5,2")
+				"E3,name 3,E9,1", "E3,new 3,E9,100000001", "E4,name 4,E9,1", "E4,new 4,E5,2", "E6,name 6,,1", "E6,new 6,E5,1", "E7,name 7,E9,1", "E7,new 7,E5,100000001")
 			editSource(t, dir, "p.csv", "3.7962", "5")
 			editSource(t, dir, "transform/contoso_equipment.sql", " FROM machines", ", true AS contoso_underwarranty, 100000001 AS contoso_category, existing('team', 'b0000000-0000-4000-8000-000000000011') AS ownerid FROM machines")
 
@@ -194,7 +196,7 @@ func TestConflictsOfLaterPasses(t *testing.T) {
 			for _, row := range plainRows(t, url, "contoso_equipments") {
 				rows[fmt.Sprint(row["contoso_serial"])] = row
 			}
-			for _, key := range []string{"E0", "E1", "E2", "E3", "E4"} {
+			for _, key := range []string{"E0", "E1", "E2", "E3", "E4", "E6", "E7"} {
 				row := rows[key]
 				got += fmt.Sprintf("; %s %v, %s, %v", key, row["contoso_name"], serial[fmt.Sprint(row["_contoso_parentid_value"])], row["statuscode"])
 			}
@@ -206,6 +208,55 @@ func TestConflictsOfLaterPasses(t *testing.T) {
 			}
 			if row := plainRows(t, url, "products")[0]; fmt.Sprint(row["price"]) != "5.0000" {
 				t.Errorf("the price is %v", row["price"])
+			}
+		})
+	}
+}
+
+// TestConflictsWhereNothingWas: what a user has written where the record was loaded with nothing is not written over,
+// though an update of ours was the last to change the record. What the user left empty is set.
+func TestConflictsWhereNothingWas(t *testing.T) {
+	for policy, want := range map[string]string{ // name, phone, employees
+		"skip":      "held 1; A0 once 0, 123, 7; A1 twice 1, 999, 50",
+		"merge":     "held 0; A0 twice 0, 123, 7; A1 twice 1, 999, 50",
+		"overwrite": "held 0; A0 twice 0, 999, 50; A1 twice 1, 999, 50",
+	} {
+		t.Run(policy, func(t *testing.T) {
+			url := environment(t, 8, nil)
+			dir := otherProject(t, url, nil, map[string]string{
+				"migration.yaml":        "version: 1\nname: shared\ntarget: {url: " + url + ", auth: none}\nsources: {accounts: {path: a.csv, types: text}}\ntables: {account: {on_conflict: " + policy + "}}\n",
+				"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name, phone AS telephone1, staff AS numberofemployees FROM accounts",
+				"a.csv":                 "key,name,phone,staff\nA0,name 0,,\nA1,name 1,,\n"})
+			stageAndLoad(t, dir, url)
+			for _, row := range plainRows(t, url, "accounts") {
+				if row["accountnumber"] == "A0" {
+					sendAs(t, fmt.Sprintf("%s/api/data/v9.2/accounts(%s)", url, row["accountid"]), `{"telephone1":"123","numberofemployees":7}`)
+				}
+			}
+			held := int64(0)
+			for _, edits := range [][]string{{"A0,name 0,,", "A0,once 0,,", "A1,name 1,,", "A1,once 1,,"}, {"A0,once 0,,", "A0,twice 0,999,50", "A1,once 1,,", "A1,twice 1,999,50"}} {
+				editSource(t, dir, "a.csv", edits...)
+				p := reopen(t, dir, Staging, url)
+				if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+					t.Fatal(err)
+				}
+				r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+				if err != nil || r.Summary.Error > 0 {
+					t.Fatalf("%v, %+v", err, r.Summary)
+				}
+				held = int64(r.Summary.Held)
+				p.Close()
+			}
+			rows := map[string]map[string]any{}
+			for _, row := range plainRows(t, url, "accounts") {
+				rows[fmt.Sprint(row["accountnumber"])] = row
+			}
+			got := fmt.Sprint("held ", held)
+			for _, key := range []string{"A0", "A1"} {
+				got += fmt.Sprintf("; %s %v, %v, %v", key, rows[key]["name"], rows[key]["telephone1"], rows[key]["numberofemployees"])
+			}
+			if got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})
 	}

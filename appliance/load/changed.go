@@ -146,7 +146,9 @@ func (p *parts) was(i int) []byte {
 func (j *job) addPart(p *mapping.Part, want, was []byte) {
 	i := len(j.seqs) - 1
 	j.parts, j.want, j.was = append(j.parts, p), append(j.want, want), append(j.was, was)
-	j.owed[i] = p.Owed(j.owed[i])
+	if j.owed[i] = p.Owed(j.owed[i]); j.w.pass != ledger.Main && j.w.l.stateKept(j.w.table.Name, j.seqs[i]) {
+		j.owed[i] &^= mapping.OwesState
+	}
 	if p.Empty() && j.results[i].result == 0 && want == nil {
 		j.kept++
 		j.results[i] = outcome{result: ledger.ResultSuccess}

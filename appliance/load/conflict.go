@@ -147,9 +147,9 @@ func (s *sender) changedByOthers(i int, m meeting, have map[string]any) (columns
 		}
 	}
 	e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i])
-	again := e.Attempts > 1 && s.byOurs(have)
+	opened := e.Attempts > 1 && maybeOpened(m, have) && s.byOurs(have) && !s.l.stateKept(s.w.table.Name, s.j.seqs[i])
 	for name, v := range m.want {
-		if again && (name == "statecode" || name == "statuscode") { // an update that was cut off may have opened it
+		if opened && (name == "statecode" || name == "statuscode") {
 			continue
 		}
 		if s.sameStored(name, v, have[name]) || m.was != nil && (s.sameStored(name, m.was[name], have[name]) || m.was[name] == nil && s.byItself(name, have)) {
@@ -161,12 +161,19 @@ func (s *sender) changedByOthers(i int, m meeting, have map[string]any) (columns
 	return columns
 }
 
+// maybeOpened reports whether an update of ours that was cut off may have opened a record to change it.
+func maybeOpened(m meeting, have map[string]any) bool {
+	state, told := have["statecode"]
+	return !told || sameValue(json.Number("0"), state) && m.was["statecode"] != nil && !sameValue(m.was["statecode"], state)
+}
+
 // byItself reports whether a column has what the service gives a record by itself, where nothing was said: the
-// default, the first state, the user who loads as the owner, and in what else it gives, what nobody changed
-// since a user of ours did.
+// default, the first state, and in those that it fills in, as the owner, what nobody changed since a user of ours
+// did. What else is there somebody has written, however often we have changed the record since; and a deferred
+// lookup is judged again when the first pass has made us the last to change it.
 func (s *sender) byItself(name string, have map[string]any) bool {
 	c := s.w.table.Schema.Column(plainName(name))
-	if c == nil || have[name] == nil {
+	if c == nil || have[name] == nil || s.w.pass == ledger.Lookups {
 		return false
 	}
 	n, number := have[name].(json.Number)
@@ -180,13 +187,15 @@ func (s *sender) byItself(name string, have map[string]any) bool {
 	case schema.Choice:
 		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
 	}
-	return s.byOurs(have)
+	filled := c.AutoNumber != "" || c.Required == schema.SystemRequired || c.LogicalName == "ownerid" || c.LogicalName == "transactioncurrencyid"
+	return filled && s.byOurs(have)
 }
 
-// byOurs reports whether a record was changed last by a user of ours, as far as anybody can tell.
+// byOurs reports whether a record was changed last by a user of ours; not where these are not known, as records
+// are written as other users.
 func (s *sender) byOurs(have map[string]any) bool {
 	_, told := have[modifiedBy]
-	return told && (len(s.l.o.Ours) == 0 || !s.l.changedBy(have))
+	return told && len(s.l.o.Ours) > 0 && !s.l.changedBy(have)
 }
 
 // sameStored is sameValue as far as the column keeps values apart: it rounds numbers to its
@@ -233,7 +242,7 @@ func (s *sender) conflict(i int, m meeting, have map[string]any, changed []strin
 			s.l.keepsOwner(s.w.table.Name, s.j.seqs[i])
 		}
 		if s.w.pass == ledger.Main {
-			changed = s.leaveLater(i, m, changed)
+			changed = s.leaveLater(i, m, have, changed)
 		}
 		s.w.keep(changed)
 		return s.leaveOut(i, changed)
@@ -253,18 +262,40 @@ func (s *sender) conflict(i int, m meeting, have map[string]any, changed []strin
 
 // leaveLater sees to it that later passes leave out what somebody has changed: a state is not owed any more, and
 // deferred lookups are judged again by the pass that sets them, which counts them. It returns the others.
-func (s *sender) leaveLater(i int, m meeting, changed []string) (now []string) {
+func (s *sender) leaveLater(i int, m meeting, have map[string]any, changed []string) (now []string) {
 	deferred := s.l.o.Plan.Deferred(s.w.table.Name)
 	for _, name := range changed {
 		switch {
 		case name == "statecode" || name == "statuscode":
 			s.j.owed[i] &^= mapping.OwesState
+			if back, state, plain := closedAs(s.w.table.Schema, have); back == nil || plain || s.j.states[i] != state { // else the pass of states closes it again if it has to be opened
+				s.l.keepState(s.w.table.Name, s.j.seqs[i])
+			}
 		case m.want[name] != nil && slices.Contains(deferred, plainName(name)):
 			continue
 		}
 		now = append(now, name)
 	}
 	return now
+}
+
+// keepState notes that a record keeps the state that somebody has given it. Each pass takes from the row anew what is
+// owed, so that those between the first and the last would let the state be owed again. It is noted for this run
+// alone: after a stop between these passes such a state is written after all.
+func (l *Loader) keepState(table string, seq uint32) {
+	l.statesMu.Lock()
+	defer l.statesMu.Unlock()
+	if l.states[table] == nil {
+		l.states[table] = &ledger.Ranges{}
+	}
+	l.states[table].Add([]ledger.Range{ledger.One(seq)})
+}
+
+// stateKept reports whether keepState noted the record.
+func (l *Loader) stateKept(table string, seq uint32) bool {
+	l.statesMu.Lock()
+	defer l.statesMu.Unlock()
+	return l.states[table] != nil && l.states[table].Has(seq)
 }
 
 // plainName is a column's own name.

@@ -173,7 +173,10 @@ type Loader struct {
 	stopAfter, again atomic.Bool // as an operator says
 
 	kept map[string]map[string]int64 // by table and column: see Kept
-	back *Rollback                   // nil: it is no rollback
+
+	statesMu sync.Mutex
+	states   map[string]*ledger.Ranges // records that keep the state that somebody has given them, by table
+	back     *Rollback                 // nil: it is no rollback
 
 	notes []string
 
@@ -193,7 +196,7 @@ func New(s stage, b book, t Target, o Options) *Loader {
 	if o.Target == nil {
 		o.Target = func(string) Target { return t }
 	}
-	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}, kept: map[string]map[string]int64{}}
+	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}, kept: map[string]map[string]int64{}, states: map[string]*ledger.Ranges{}}
 }
 
 // ErrTooManyErrors says that more records failed than the project allows.
