@@ -38,6 +38,13 @@ const (
 	unstruck = "old"
 )
 
+// signed are the scripts whose vowels are signs that Unicode takes for marks and no collation for
+// accents, from Devanagari to Myanmar, and Khmer: without them กิน and กัน are one word. What has
+// a letter of them keeps all its marks: that two texts stay apart is the safe side.
+const signed = `[\x{0900}-\x{109F}\x{1780}-\x{17D3}]`
+
+func isSigned(r rune) bool { return 0x0900 <= r && r <= 0x109F || 0x1780 <= r && r <= 0x17D3 }
+
 // expansions are letters that stand for two.
 var expansions = []string{"ß", "ss", "æ", "ae", "œ", "oe"}
 
@@ -80,7 +87,7 @@ func (c Collation) SQL(text, cut string) string {
 		full = "replace(" + full + ", '" + pairs[i] + "', '" + pairs[i+1] + "')"
 	}
 	if !c.Accents {
-		full = "strip_accents(translate(" + full + ", '" + string(from) + "', '" + string(to) + "'))"
+		full = "CASE WHEN regexp_matches(" + text + ", '" + signed + "') THEN " + full + " ELSE strip_accents(translate(" + full + ", '" + string(from) + "', '" + string(to) + "')) END"
 	}
 	return "CASE WHEN strlen(" + text + ") = length(" + text + ") THEN " + low + " ELSE " + full + " END"
 }
@@ -96,7 +103,7 @@ func (c Collation) Key(s string) string {
 	}
 	from, to, pairs := c.tables()
 	s = strings.NewReplacer(pairs...).Replace(norm.NFC.String(s))
-	if c.Accents {
+	if c.Accents || strings.ContainsFunc(s, isSigned) {
 		return s
 	}
 	s = strings.Map(func(r rune) rune {

@@ -23,6 +23,8 @@ func TestCollation(t *testing.T) {
 		{"й=и", nil, []int{english}},
 		{"ＡＢ=ab", nil, []int{english}}, // width is left to the service
 		{"ｶﾞ=か", nil, []int{english}},
+		{"กิน=กัน", nil, []int{unknown, english}}, // signs of vowels
+		{"राम=रमा", nil, []int{unknown, english}},
 		{" a=a", nil, []int{english}},
 	} {
 		a, b, _ := strings.Cut(c.texts, "=")

@@ -110,7 +110,7 @@ func (k *collation) foldLetters(s string) string {
 		switch {
 		case r < utf8.RuneSelf:
 			b.WriteRune(unicode.ToLower(r))
-		case !k.accents && unicode.Is(unicode.Mn, r): // of no letter that has a character with it
+		case !k.accents && isAccent(r): // of no letter that has a character with it
 		default:
 			b.WriteString(k.letter(r))
 		}
@@ -143,10 +143,17 @@ func (k *collation) letter(r rune) string {
 	return out
 }
 
+// isAccent reports whether a character is a mark that is no letter's sound: the signs of Indic
+// scripts, Thai, Lao, Tibetan, Myanmar and Khmer, which Unicode has among the marks, are vowels,
+// and have weights of their own.
+func isAccent(r rune) bool {
+	return unicode.Is(unicode.Mn, r) && (r < 0x0900 || 0x109F < r) && (r < 0x1780 || 0x17D3 < r)
+}
+
 // bareLetter takes the marks off a letter.
 func bareLetter(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Mn, r) {
+		if isAccent(r) {
 			return -1
 		}
 		return r

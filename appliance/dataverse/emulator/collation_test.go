@@ -36,6 +36,9 @@ func TestCollationsOfLanguages(t *testing.T) {
 		{"ё=е", []int{english}, []int{swedish}},
 		{"ＡＢ１=ab1", []int{english, swedish}, nil},
 		{"ｶﾞ=が", []int{english, swedish}, nil},
+		{"กิน=กัน", nil, []int{english, unknown}}, // signs of vowels
+		{"राम=रमा", nil, []int{english, unknown}},
+		{"कि=कु", nil, []int{english}},
 		{"が=か", []int{english}, []int{swedish}},
 	} {
 		a, b, _ := strings.Cut(c.texts, "=")
