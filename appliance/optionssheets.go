@@ -177,7 +177,8 @@ func (p *Project) keptPages(sheets []optionSheet, book string, planned []page) [
 }
 
 // ownPages are the workbook's sheets that people have added, such as one with questions:
-// the texts of their cells. Ours come before them.
+// the texts of their cells. Ours come before them, and are ours however people have typed the
+// name: Excel opens no workbook with two names that differ by case alone.
 func ownPages(ctx context.Context, book string, ours []page) ([]page, error) {
 	sheets, err := ingest.ReadSheets(ctx, book)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,7 +186,7 @@ func ownPages(ctx context.Context, book string, ours []page) ([]page, error) {
 	}
 	var out []page
 	for _, s := range sheets {
-		if s.Name != listSheet && !slices.ContainsFunc(ours, func(g page) bool { return g.name == s.Name }) {
+		if !strings.EqualFold(s.Name, listSheet) && !slices.ContainsFunc(ours, func(g page) bool { return strings.EqualFold(g.name, s.Name) }) {
 			out = append(out, page{name: s.Name, rows: s.Raw})
 		}
 	}

@@ -34,8 +34,21 @@ func TestWhatPeopleWroteIntoTheWorkbookStays(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		plan()
+	for again := range 3 {
+		if plan(); again == 1 { // a person types the names anew
+			sheets, err := ingest.ReadSheets(t.Context(), book)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var typed []page
+			for i, s := range sheets {
+				typed = append(typed, page{name: []string{"Account.IndustryCode", s.Name, "Options"}[i], rows: s.Raw})
+			}
+			if err := writeWorkbook(book, typed); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		sheets, err := ingest.ReadSheets(t.Context(), book)
 		if err != nil {
 			t.Fatal(err)
