@@ -31,9 +31,10 @@ const (
 // knows what the action takes, and so is one that the row is to get anyway. What is closed by an action and is not by
 // its row, as when somebody has won an opportunity in the target, stays refused.
 
-// isClosed reports whether an update was refused since its record is closed.
-func (w *work) isClosed(err error) bool {
-	return w.update && w.removing == nil && !w.parties && closedRefusal(err)
+// isClosed reports whether the update of record i was refused since it is closed. Changed parties do not go through: they
+// are replaced by a request of their own, which no change set takes.
+func (s *sender) isClosed(i int, err error) bool {
+	return s.w.update && s.w.removing == nil && closedRefusal(err) && !(s.w.parties && s.j.withParties(i))
 }
 
 func closedRefusal(err error) bool {
@@ -61,7 +62,7 @@ func closedAs(t *schema.Table, have map[string]any) (body []byte, state int64, p
 
 // refuse notes a record as failed that was refused by itself. An error stops the load.
 func (s *sender) refuse(ctx context.Context, i int, err error) error {
-	if s.w.isClosed(err) {
+	if s.isClosed(i, err) {
 		return s.throughClosed(ctx, []int{i}, map[int]error{i: err})
 	}
 	s.fail(i, err)
@@ -163,12 +164,12 @@ func (s *sender) aroundClosed(i int, have map[string]any) (*dataverse.Op, *ledge
 	return &op, &ledger.Image{Seq: s.j.seqs[i], Had: back, Wrote: activeBody(t)}
 }
 
-// sendAround sends change sets, one a record. They are absolute: what has no answer waits for another sweep.
+// sendAround sends change sets, one a record. They are absolute: what has no answer waits for another sweep. Where one of
+// them stops the load, the others keep their outcomes: one that was done has opened its record, and owes the state.
 func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) error {
 	if len(set) == 0 {
 		return nil
 	}
-	s.w.around.Add(int64(len(set)))
 	errs, err := s.target.Batch(ctx, ops)
 	if err != nil {
 		if dataverse.KindOf(err) != dataverse.Lost && !passesBy(err) {
@@ -177,19 +178,21 @@ func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) 
 		s.later(set, err)
 		return nil
 	}
+	var stop error
 	for k, i := range set {
 		switch err := errs[k]; {
 		case err == nil:
+			s.w.around.Add(1)
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 		case dataverse.KindOf(err) == dataverse.Lost || passesBy(err):
 			s.later([]int{i}, err)
 		case refusedAlone(err) || dataverse.KindOf(err) == dataverse.NotFound || dataverse.KindOf(err) == dataverse.Duplicate:
 			s.fail(i, err)
 		default:
-			return err
+			stop = s.stop([]int{i}, err)
 		}
 	}
-	return nil
+	return stop
 }
 
 // stateAt is the state that row i of a batch says; -1: none.

@@ -101,7 +101,7 @@ func (s *sender) part(ctx context.Context, i int, err error, a *answers) error {
 	case dataverse.RolledBack, dataverse.Transient, dataverse.TooBig:
 		a.again, a.last = append(a.again, i), err
 	case dataverse.RowFault, dataverse.NotFound, dataverse.Conflict:
-		if s.w.isClosed(err) {
+		if s.isClosed(i, err) {
 			a.shut, a.errs[i] = append(a.shut, i), err
 			return nil
 		}

@@ -344,7 +344,8 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 }
 
 // giveClosed changes those of some records that refused it since they are closed: each is opened for that and closed
-// again, in one change set. What only an action closes stays refused. errs gets what came of it.
+// again, in one change set. What only an action closes stays refused, and what has no state of its own, as a quote's
+// products: its parent is closed. errs gets what came of it.
 func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, ops []dataverse.Op, errs []error) error {
 	of := map[schema.GUID]int{}
 	for k, id := range ids {
@@ -354,10 +355,14 @@ func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []sche
 	}
 	var at []int
 	var sets []dataverse.Op
-	if len(of) == 0 {
+	if len(of) == 0 || t.Schema.Column("statecode") == nil {
 		return nil
 	}
-	err := target.Records(ctx, t.Schema, slices.Collect(maps.Keys(of)), []string{"statecode", "statuscode"}, func(id schema.GUID, row json.RawMessage) error {
+	columns := []string{"statecode"}
+	if t.Schema.Column("statuscode") != nil {
+		columns = append(columns, "statuscode")
+	}
+	err := target.Records(ctx, t.Schema, slices.Collect(maps.Keys(of)), columns, func(id schema.GUID, row json.RawMessage) error {
 		var have map[string]any
 		if err := decode(row, &have); err != nil {
 			return err
