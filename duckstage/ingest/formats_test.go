@@ -178,6 +178,19 @@ func TestDeclaredTypesDoNotRound(t *testing.T) {
 	}
 }
 
+// TestCodesAreNoNumbers: DuckDB reads 202401 in 2024_01, and 16 in 0x10.
+func TestCodesAreNoNumbers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{"a.csv": "n,d\n2024_01,\n0x10,\n0B11,\n,1_5\n7,-7.5\n", "b.ndjson": `{"n":"2024_01","d":"1"}` + "\n" + `{"n":"7","d":"-7.5"}` + "\n"})
+	for _, file := range []string{"a.csv", "b.ndjson"} {
+		ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{file}, Types: map[string]string{"n": "INTEGER", "d": "DECIMAL(10,2)"}, MaxBadLines: 9})
+		if diff := cmp.Diff([]string{"7|-7.50"}, table(t, s, "SELECT n, d FROM source.a")); diff != "" {
+			t.Errorf("%s: %s", file, diff)
+		}
+	}
+}
+
 // TestNamesInsteadOfTheHeader: listed columns go before those of a header that cannot be used.
 func TestNamesInsteadOfTheHeader(t *testing.T) {
 	t.Parallel()

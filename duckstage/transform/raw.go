@@ -166,17 +166,19 @@ func baseType(col Column) string {
 func (j *job) castBad(col Column, from string) string {
 	name, base := duckstage.Ident(col.Name), baseType(col)
 	bad := from + " IS NOT NULL AND " + name + " IS NULL"
-	if duckstage.IsWhole(base) {
-		switch t := j.types[strings.ToLower(col.Name)]; {
-		case t == "VARCHAR":
-			// CASE, since AND would cast every row: that is forty times slower. DuckDB takes 0x10
-			// for 16 and 0b11 for 3, which are codes of somebody's rather than numbers.
-			bad += fmt.Sprintf(" OR CASE WHEN contains(%[1]s, '.') THEN TRY_CAST(%[1]s AS DECIMAL(38,10)) <> %[2]s"+
-				" WHEN contains(%[1]s, '-') THEN TRY_CAST(%[1]s AS DOUBLE) <> %[2]s"+
-				" WHEN contains(lower(%[1]s), '0x') OR contains(lower(%[1]s), '0b') THEN %[2]s IS NOT NULL ELSE false END", from, name)
-		case t == "DOUBLE", t == "FLOAT", strings.HasPrefix(t, "DECIMAL"):
-			bad += " OR " + from + " <> " + name
+	whole, t := duckstage.IsWhole(base), j.types[strings.ToLower(col.Name)]
+	number := whole || base == "DECIMAL" || base == "NUMERIC" || base == "DOUBLE" || base == "FLOAT"
+	switch {
+	case t == "VARCHAR" && number:
+		// CASE, since AND would cast every row: that is forty times slower.
+		bad += fmt.Sprintf(" OR CASE WHEN %s THEN %s IS NOT NULL", duckstage.IsCode(from), name)
+		if whole {
+			bad += fmt.Sprintf(" WHEN contains(%[1]s, '.') THEN TRY_CAST(%[1]s AS DECIMAL(38,10)) <> %[2]s"+
+				" WHEN contains(%[1]s, '-') THEN TRY_CAST(%[1]s AS DOUBLE) <> %[2]s", from, name)
 		}
+		bad += " ELSE false END"
+	case whole && (t == "DOUBLE" || t == "FLOAT" || strings.HasPrefix(t, "DECIMAL")):
+		bad += " OR " + from + " <> " + name
 	}
 	return "(" + bad + ")"
 }

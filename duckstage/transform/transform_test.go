@@ -118,6 +118,21 @@ func TestFractionsAreNotRoundedAway(t *testing.T) {
 	expect(t, s, "SELECT dm_hold FROM u", "DVM-TYPE y: '10.6' is not a BIGINT", "-", "-")
 }
 
+// TestCodesAreNoNumbers: DuckDB reads 202401 in 2024_01, and 16 in 0x10.
+func TestCodesAreNoNumbers(t *testing.T) {
+	s := newStage(t)
+	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('1', '2024_01'), ('2', '0x10'), ('3', '1_0.0'), ('4', '-10'), ('5', NULL)) t(id, x)")
+	for _, typ := range []string{"INTEGER", "DECIMAL(10,2)", "DOUBLE"} {
+		name, _, _ := strings.Cut(typ, "(")
+		bad := "DVM-TYPE x: '%s' is not a " + name
+		if name == "INTEGER" {
+			bad = "DVM-TYPE x: '%s' is not an " + name
+		}
+		stageTables(t, s, Table{Name: "t_" + name, SQL: "SELECT id AS legacy_key, x FROM a", Columns: []Column{{Name: "x", SQLType: typ}}})
+		expect(t, s, "SELECT dm_hold FROM t_"+name+" ORDER BY legacy_key", fmt.Sprintf(bad, "2024_01"), fmt.Sprintf(bad, "0x10"), fmt.Sprintf(bad, "1_0.0"), "-", "-")
+	}
+}
+
 func TestRestagingKeepsNumbers(t *testing.T) {
 	s := newStage(t)
 	mustExec(t, s, "CREATE TABLE source.a AS SELECT * FROM (VALUES ('x', 'one', '1'), ('y', 'two', '2'), ('z', 'three', NULL)) t(id, name, amount)")
