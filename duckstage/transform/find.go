@@ -14,8 +14,9 @@ import (
 // existing('systemuser', 'domainname', value) among the records of the target that were
 // pulled into source.target_<table>, and owner(text) among its users and teams. Texts are
 // compared without regard to case and blanks at the ends, and those of the target as its
-// database compares them (Table.Same). What leads to several rows is a fault that names them;
-// nothing is picked.
+// database compares them (Table.Same), if none is the same but for case and blanks: Müller is
+// not Muller where both are there. What leads to several rows is a fault that names them; nothing
+// is picked.
 
 // PulledPrefix is what the relations of schema source with records of the target begin with.
 const PulledPrefix = "target_"
@@ -40,6 +41,7 @@ const candidatesShown = 5
 type find struct {
 	by, table string
 	pool      string // SELECT of k, id, of, n and names: the folded text, the record, its table, how many have it, and some of them
+	exact     string // that by texts without regard to case alone, which goes before; "" where pool is it
 }
 
 // findsIn lists the ways in which the references from items, a relation with the columns
@@ -60,11 +62,11 @@ func (r *resolver) findsIn(ctx context.Context, c *duckstage.Conn, j *job, l Loo
 		at := slices.IndexFunc(l.Targets, func(t Target) bool { return t.Table == f.table })
 		switch {
 		case f.by == byOwner:
-			f.pool, err = r.owners(ctx, c, j, l)
+			f.pool, f.exact, err = r.owners(ctx, c, j, l)
 		case at < 0:
 			err = fmt.Errorf("lookup %s cannot point to table %s", l.Column, f.table)
 		case strings.HasPrefix(f.by, atTarget):
-			f.pool, err = r.pulled(ctx, c, j, l.Targets[at], f.by[len(atTarget):])
+			f.pool, f.exact, err = r.pulled(ctx, c, j, l.Targets[at], f.by[len(atTarget):])
 		default:
 			f.pool, err = r.stagedBy(ctx, c, l.Targets[at], f.by)
 		}
@@ -143,18 +145,28 @@ func pulledColumns(ctx context.Context, c *duckstage.Conn, table string) ([]stri
 	return names, nil
 }
 
-// pulled is the pool of the records that were pulled, by a column.
-func (r *resolver) pulled(ctx context.Context, c *duckstage.Conn, j *job, t Target, by string) (string, error) {
+// pulled are the pools of the records that were pulled, by a column.
+func (r *resolver) pulled(ctx context.Context, c *duckstage.Conn, j *job, t Target, by string) (pool, exact string, err error) {
 	known, err := pulledColumns(ctx, c, t.Table)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	known = slices.DeleteFunc(known, func(name string) bool { return strings.HasPrefix(name, "dm_") })
-	key, err := keyOfColumns(by, known, j.foldedThere)
-	if err != nil {
-		return "", fmt.Errorf("existing('%s', '%s', ...): what was pulled of %[1]s %[3]w; `dvmigrate target pull` reads it if it is new", t.Table, by, err)
+	return j.pools(func(fold func(string) string) (string, error) {
+		key, err := keyOfColumns(by, known, fold)
+		if err != nil {
+			return "", fmt.Errorf("existing('%s', '%s', ...): what was pulled of %[1]s %[3]w; `dvmigrate target pull` reads it if it is new", t.Table, by, err)
+		}
+		return poolOf(fmt.Sprintf("SELECT %s AS k, CAST(%s AS UUID) AS id, %s AS of, CAST(id AS VARCHAR) AS name FROM source.%s", key, duckstage.Ident(t.ID), duckstage.Quote(t.Table), duckstage.Ident(PulledPrefix+t.Table))), nil
+	})
+}
+
+// pools makes a pool by texts as the target compares them, and the exact one if that is another.
+func (j *job) pools(of func(fold func(string) string) (string, error)) (pool, exact string, err error) {
+	if pool, err = of(j.foldedThere); err == nil && j.Same != nil {
+		exact, err = of(folded)
 	}
-	return poolOf(fmt.Sprintf("SELECT %s AS k, CAST(%s AS UUID) AS id, %s AS of, CAST(id AS VARCHAR) AS name FROM source.%s", key, duckstage.Ident(t.ID), duckstage.Quote(t.Table), duckstage.Ident(PulledPrefix+t.Table))), nil
+	return pool, exact, err
 }
 
 // Names of users and teams, the surest first.
@@ -163,10 +175,10 @@ var (
 	teamNames = []string{"teamid", "name"}
 )
 
-// owners is the pool of users and teams: by id, domain name, e-mail and name, the surest of
+// owners are the pools of users and teams: by id, domain name, e-mail and name, the surest of
 // which counts, users before teams and enabled ones before disabled ones; and what people
 // say in their sheet before all.
-func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Lookup) (string, error) {
+func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Lookup) (pool, exact string, err error) {
 	var rows []string
 	for _, of := range []struct {
 		table, id, disabled, shown, where string
@@ -177,7 +189,7 @@ func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Look
 		}
 		known, err := pulledColumns(ctx, c, of.table)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		disabled, shown, where := "false", "CAST("+of.id+" AS VARCHAR)", ""
 		if of.disabled != "" && slices.Contains(known, of.disabled) {
@@ -191,16 +203,14 @@ func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Look
 		}
 		for _, name := range of.names {
 			if slices.Contains(known, name) {
-				rows = append(rows, fmt.Sprintf("SELECT %s AS k, CAST(%s AS UUID) AS id, '%s' AS of, %s AS name, %d AS rank, %s AS off FROM source.%s%s",
-					j.foldedThere("CAST("+name+" AS VARCHAR)"), of.id, of.table, shown, len(rows), disabled, PulledPrefix+of.table, where))
+				rows = append(rows, fmt.Sprintf("SELECT CAST(%s AS VARCHAR) AS v, CAST(%s AS UUID) AS id, '%s' AS of, %s AS name, %d AS rank, %s AS off FROM source.%s%s",
+					name, of.id, of.table, shown, len(rows), disabled, PulledPrefix+of.table, where))
 			}
 		}
 	}
 	if len(rows) == 0 {
-		return "", fmt.Errorf("owner() is for lookups to users or teams, and %s is none", l.Column)
+		return "", "", fmt.Errorf("owner() is for lookups to users or teams, and %s is none", l.Column)
 	}
-	best := "SELECT * FROM (" + strings.Join(rows, " UNION ALL ") + ") WHERE k IS NOT NULL QUALIFY rank() OVER (PARTITION BY k ORDER BY rank, off) = 1"
-	pool := "SELECT k, min(id) AS id, min(of) AS of, count(DISTINCT id) AS n, array_to_string(list_sort(list(DISTINCT name))[1:5], ', ') AS names, bool_and(off) AS off FROM (" + best + ") GROUP BY k"
 	said := []string{"(NULL, NULL)"}
 	if j.Owners != nil {
 		for from, to := range j.Owners.Of {
@@ -208,9 +218,18 @@ func (r *resolver) owners(ctx context.Context, c *duckstage.Conn, j *job, l Look
 		}
 		slices.Sort(said)
 	}
-	return "WITH pool AS (" + pool + "), said AS (SELECT " + j.foldedThere("f") + " AS k, min(t) AS t FROM (VALUES " + strings.Join(said, ", ") + ") v(f, t) WHERE f IS NOT NULL GROUP BY 1) " +
-		"SELECT said.k, p.id, p.of, CASE WHEN said.t = '' THEN -1 ELSE coalesce(p.n, 0) END AS n, coalesce(p.names, said.t) AS names, p.off, said.t FROM said LEFT JOIN pool p ON p.k = " + j.foldedThere("said.t") +
-		" UNION ALL SELECT k, id, of, n, names, off, NULL FROM pool WHERE k NOT IN (SELECT k FROM said)", nil
+	// Whom the sheet names is looked for both ways at once, an exact name first, whatever the pool.
+	const some = "min(id) AS id, min(of) AS of, count(DISTINCT id) AS n, array_to_string(list_sort(list(DISTINCT name))[1:5], ', ') AS names, bool_and(off) AS off"
+	return j.pools(func(fold func(string) string) (string, error) {
+		return "WITH named AS (SELECT * FROM (" + strings.Join(rows, " UNION ALL ") + ") WHERE v IS NOT NULL), " +
+			"best AS (SELECT * FROM (SELECT *, " + fold("v") + " AS k FROM named) WHERE k IS NOT NULL QUALIFY rank() OVER (PARTITION BY k ORDER BY rank, off) = 1), " +
+			"said AS (SELECT " + fold("f") + " AS k, min(t) AS t FROM (VALUES " + strings.Join(said, ", ") + ") v(f, t) WHERE f IS NOT NULL GROUP BY 1), " +
+			"sent AS (SELECT said.k AS k, t, id, of, name, off FROM said JOIN named ON " + j.foldedThere("v") + " = " + j.foldedThere("t") +
+			" QUALIFY rank() OVER (PARTITION BY said.k ORDER BY " + folded("v") + " <> " + folded("t") + ", rank, off) = 1), " +
+			"pool AS (SELECT k, " + some + " FROM best GROUP BY k), heir AS (SELECT k, " + some + " FROM sent GROUP BY k) " +
+			"SELECT said.k, h.id, h.of, CASE WHEN said.t = '' THEN -1 ELSE coalesce(h.n, 0) END AS n, coalesce(h.names, said.t) AS names, h.off, said.t FROM said LEFT JOIN heir h ON h.k = said.k" +
+			" UNION ALL SELECT k, id, of, n, names, off, NULL FROM pool WHERE k NOT IN (SELECT k FROM said)", nil
+	})
 }
 
 // foldedThere is a text as it is compared with those of the target, and null if it is empty.
@@ -247,7 +266,7 @@ func (q *foundSQL) faultOr(fault string) string {
 func (j *job) found(l Lookup, finds []find, prefix, by, key, table string) foundSQL {
 	var q foundSQL
 	for n, f := range finds {
-		alias, folded := fmt.Sprintf("%s%d", prefix, n), folded
+		alias, exactly, folded := fmt.Sprintf("%s%d", prefix, n), folded, folded
 		if strings.HasPrefix(f.by, atTarget) { // and so does byOwner
 			folded = j.foldedThere
 		}
@@ -256,23 +275,36 @@ func (j *job) found(l Lookup, finds []find, prefix, by, key, table string) found
 			key = listKey(key)
 		}
 		when := by + " = " + duckstage.Quote(f.by) + " AND " + table + " = " + duckstage.Quote(f.table)
-		q.joins += " LEFT JOIN (" + f.pool + ") " + alias + " ON " + alias + ".k = CASE WHEN " + when + " THEN " + folded(key) + " END"
-		q.ids += ", CASE WHEN " + alias + ".n = 1 THEN " + alias + ".id END"
+		from := func(column string) string { return alias + "." + column }
+		join := func(pool, alias string, fold func(string) string) {
+			q.joins += " LEFT JOIN (" + pool + ") " + alias + " ON " + alias + ".k = CASE WHEN " + when + " THEN " + fold(key) + " END"
+		}
+		join(f.pool, alias, folded)
+		if f.exact != "" {
+			exact := alias + "x"
+			join(f.exact, exact, exactly)
+			from = func(column string) string {
+				return "CASE WHEN " + exact + ".n IS NULL THEN " + alias + "." + column + " ELSE " + exact + "." + column + " END"
+			}
+		}
+		many := from("n")
+		q.ids += ", CASE WHEN (" + many + ") = 1 THEN " + from("id") + " END"
 		when = "WHEN " + when + " AND " + folded(key) + " IS NOT NULL"
 		add := func(fault, condition, text string) {
-			q.faults = append(q.faults, when+" AND "+condition+" THEN "+duckstage.Quote(fault+" "+l.Column+": ")+" || "+text)
+			q.faults = append(q.faults, when+" AND ("+many+") "+condition+" THEN "+duckstage.Quote(fault+" "+l.Column+": ")+" || "+text)
 		}
+		several := "(" + many + ") || "
 		if f.by == byOwner {
-			q.of, when = alias+".of", "WHEN "+by+" = '"+byOwner+"' AND "+folded(key)+" IS NOT NULL"
+			q.of, when = from("of"), "WHEN "+by+" = '"+byOwner+"' AND "+folded(key)+" IS NOT NULL"
 			file := "maps/owners.csv"
 			if j.Owners != nil {
 				file = j.Owners.File
 			}
-			add(FaultLookup, alias+".n IS NULL", "'no user or team of the target is ' || "+shownKey+" || "+duckstage.Quote(": say in "+file+" who it is (dvmigrate users plan)"))
-			add(FaultLookup, alias+".n = 0", shownKey+" || "+duckstage.Quote(" is '")+" || "+alias+".t || "+duckstage.Quote("' in "+file+", and that is no user or team of the target"))
-			add(FaultLookup, alias+".n > 1", alias+".n || ' users or teams are ' || "+shownKey+" || ': ' || "+alias+".names || "+duckstage.Quote("; say which in "+file))
+			add(FaultLookup, "IS NULL", "'no user or team of the target is ' || "+shownKey+" || "+duckstage.Quote(": say in "+file+" who it is (dvmigrate users plan)"))
+			add(FaultLookup, "= 0", shownKey+" || "+duckstage.Quote(" is '")+" || ("+from("t")+") || "+duckstage.Quote("' in "+file+", and that is no user or team of the target"))
+			add(FaultLookup, "> 1", several+"' users or teams are ' || "+shownKey+" || ': ' || ("+from("names")+") || "+duckstage.Quote("; say which in "+file))
 			if l.Owner {
-				add(FaultLookup, alias+".off", shownKey+" || ' is a disabled user, and none can be given records: ' || "+alias+".names || "+duckstage.Quote("; say in "+file+" who gets them"))
+				add(FaultLookup, "> 0 AND ("+from("off")+")", shownKey+" || ' is a disabled user, and none can be given records: ' || ("+from("names")+") || "+duckstage.Quote("; say in "+file+" who gets them"))
 			}
 			continue
 		}
@@ -280,8 +312,8 @@ func (j *job) found(l Lookup, finds []find, prefix, by, key, table string) found
 		if strings.HasPrefix(f.by, atTarget) {
 			column, fault, where = f.by[len(atTarget):], FaultLookup, " among the records that were pulled from the target (dvmigrate target pull reads them anew)"
 		}
-		add(fault, alias+".n IS NULL", duckstage.Quote("no "+f.table+" with "+column+" ")+" || "+shownKey+" || "+duckstage.Quote(where))
-		add(FaultLookup, alias+".n > 1", alias+".n || "+duckstage.Quote(" "+f.table+" have "+column+" ")+" || "+shownKey+" || ': ' || "+alias+".names")
+		add(fault, "IS NULL", duckstage.Quote("no "+f.table+" with "+column+" ")+" || "+shownKey+" || "+duckstage.Quote(where))
+		add(FaultLookup, "> 1", several+duckstage.Quote(" "+f.table+" have "+column+" ")+" || "+shownKey+" || ': ' || ("+from("names")+")")
 	}
 	return q
 }

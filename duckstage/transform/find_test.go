@@ -115,6 +115,28 @@ func TestFoundAsTheTargetCompares(t *testing.T) {
 		"2|2|-|DVM-LOOKUP unit: no uom with name 'stuck' among the records that were pulled from the target (dvmigrate target pull reads them anew)", "3|2|c2|-", none)
 	order.Same = func(_, cut string) string { return "strip_accents(lower(" + cut + "))" }
 	stageTables(t, s, account, order)
+	expect(t, s, query, "1|1|c1|-", "2|2|c1|-", "3|2|c2|-", none) // an exact one goes before
+	order.SQL = strings.Replace(order.SQL, "'MULLER', 'Pâté'", "'MULLER', 'Paté'", 1)
+	stageTables(t, s, account, order)
 	expect(t, s, query, "1|1|c1|-", "2|2|c1|-",
-		"3|2|-|DVM-LOOKUP unit: 2 uom have name 'Pâté': 00000000-0000-0000-0000-0000000000c2, 00000000-0000-0000-0000-0000000000c3", none)
+		"3|2|-|DVM-LOOKUP unit: 2 uom have name 'Paté': 00000000-0000-0000-0000-0000000000c2, 00000000-0000-0000-0000-0000000000c3", none)
+}
+
+// TestOwnersAsTheTargetCompares: an exact name goes before one that the target takes for the
+// same, among users and in the people's sheet.
+func TestOwnersAsTheTargetCompares(t *testing.T) {
+	s := newStage(t)
+	mustExec(t, s, people)
+	mustExec(t, s, `INSERT INTO source.target_systemuser VALUES ('00000000-0000-0000-0000-000000000007', 'm1@acme.com', NULL, 'Jo Müller', false), ('00000000-0000-0000-0000-000000000008', 'm2@acme.com', NULL, 'Jo Muller', false)`)
+	table := Table{Name: "account", Lookups: []Lookup{owner}, SQL: `SELECT o AS legacy_key, owner(o) AS ownerid
+		FROM unnest(['jo müller', 'Jo Muller ', 'Jo Mullér', 'ánn ek', 'left', 'Léft', 'lost', 'gone', 'göne', 'both', 'Zoe']) u(o)`,
+		Owners: &Owners{File: "maps/owners.csv", Of: map[string]string{"left": "JO MÜLLER", "lost": "Änn Ek", "gone": "", "göne": "Sáles", "both": "Jo Mullér"}},
+		Same:   func(_, cut string) string { return "strip_accents(lower(" + cut + "))" }}
+	stageTables(t, s, table)
+	const several = "m1@acme.com 00000000-0000-0000-0000-000000000007, m2@acme.com 00000000-0000-0000-0000-000000000008; say which in maps/owners.csv"
+	expect(t, s, "SELECT legacy_key, right(ownerid::VARCHAR, 2), ownerid__table, dm_hold FROM account ORDER BY dm_seq",
+		"jo müller|07|systemuser|-", "Jo Muller |08|systemuser|-", "Jo Mullér|-|-|DVM-LOOKUP ownerid: 2 users or teams are 'Jo Mullér': "+several,
+		"ánn ek|01|systemuser|-", "left|07|systemuser|-", "Léft|07|systemuser|-", "lost|01|systemuser|-", "gone|-|-|-", "göne|0a|team|-",
+		"both|-|-|DVM-LOOKUP ownerid: 2 users or teams are 'both': "+several,
+		"Zoe|-|-|DVM-LOOKUP ownerid: no user or team of the target is 'Zoe': say in maps/owners.csv who it is (dvmigrate users plan)")
 }
