@@ -261,3 +261,29 @@ func TestConflictsWhereNothingWas(t *testing.T) {
 		})
 	}
 }
+
+// TestConflictsOfOwnersAsOthers: of records that are made as other users nobody can tell who changed them last; an
+// owner that the transform yields only now is set all the same where the record still has that user.
+func TestConflictsOfOwnersAsOthers(t *testing.T) {
+	url := environment(t, 8, nil)
+	dir := otherProject(t, url, nil, map[string]string{
+		"migration.yaml":        "version: 1\nname: shared\ntarget: {url: " + url + ", auth: none}\nsources: {accounts: {path: a.csv, types: text}}\ntables: {account: {on_conflict: skip, impersonate: createdby}}\n",
+		"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name, existing('systemuser', '" + someUser + "') AS createdby FROM accounts",
+		"a.csv":                 "key,name\nA0,name 0\n"})
+	stageAndLoad(t, dir, url)
+	if row := plainRows(t, url, "accounts")[0]; row["_ownerid_value"] != someUser {
+		t.Fatalf("the owner is %v", row["_ownerid_value"])
+	}
+	editSource(t, dir, "transform/account.sql", " FROM accounts", ", existing('team', '"+someTeam+"') AS ownerid FROM accounts")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Load(t.Context(), t.Context(), LoadOptions{SnapshotEvery: -1})
+	if err != nil || r.Summary.Held+r.Summary.Error > 0 {
+		t.Errorf("%v, %+v", err, r.Summary)
+	}
+	if row := plainRows(t, url, "accounts")[0]; row["_ownerid_value"] != someTeam {
+		t.Errorf("the owner is %v", row["_ownerid_value"])
+	}
+}

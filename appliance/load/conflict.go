@@ -31,6 +31,9 @@ const (
 // modifiedBy is how the user who changed a record last is read.
 const modifiedBy = "_modifiedby_value"
 
+// createdBy is how the user who made a record is read, who owns it if nobody else is said to.
+const createdBy = "_createdby_value"
+
 // looksFirst reports whether records are read before they are updated: by the first pass, which judges
 // also what the later ones send; and where others keep their columns, again by that of deferred lookups,
 // which some of them may be.
@@ -74,6 +77,9 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 	slices.Sort(columns)
 	if t.Column("modifiedby") != nil && !slices.Contains(columns, modifiedBy) {
 		columns = append(columns, modifiedBy)
+	}
+	if t.Column("createdby") != nil && slices.Contains(columns, ownerReading) && !slices.Contains(columns, createdBy) {
+		columns = append(columns, createdBy)
 	}
 	had := map[int]map[string]any{}
 	err = s.target.Records(ctx, t, ids, columns, func(id schema.GUID, row json.RawMessage) error {
@@ -186,6 +192,9 @@ func (s *sender) byItself(name string, have map[string]any) bool {
 		return have[name] == (c.Default != nil && *c.Default == 1)
 	case schema.Choice:
 		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
+	}
+	if name == ownerReading && have[name] == have[createdBy] { // as a new record has, also where it is made as another user
+		return true
 	}
 	filled := c.AutoNumber != "" || c.Required == schema.SystemRequired || c.LogicalName == "ownerid" || c.LogicalName == "transactioncurrencyid"
 	return filled && s.byOurs(have)
