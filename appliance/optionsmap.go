@@ -133,11 +133,7 @@ func (m *OptionMap) read(sheet *optionSheet, at map[string]int) {
 			}
 		}
 		m.lines = append(m.lines, OptionText{Text: text, Value: r.Cells[targetValue], Label: r.Cells[targetText], cells: r.Cells})
-		for name := range r.Cells {
-			if !slices.Contains(sheetColumns, name) && name != "" && !slices.Contains(m.extra, name) {
-				m.extra = append(m.extra, name)
-			}
-		}
+		m.extra = added(m.extra, sheetColumns, r.Cells)
 	}
 	slices.Sort(m.extra)
 }
@@ -151,11 +147,7 @@ func (m *OptionMap) remark(r ingest.PaperRow) {
 	if !own {
 		return
 	}
-	for name := range r.Cells {
-		if !slices.Contains(sheetColumns, name) && name != "" && !slices.Contains(m.extra, name) {
-			m.extra = append(m.extra, name)
-		}
-	}
+	m.extra = added(m.extra, sheetColumns, r.Cells)
 	m.remarks = append(m.remarks, r.Cells)
 }
 

@@ -193,6 +193,16 @@ func ownPages(ctx context.Context, book string, ours []page) ([]page, error) {
 	return out, err
 }
 
+// added puts the columns of a row in that are not among the sheet's own: people have added them.
+func added(extra, own []string, cells map[string]string) []string {
+	for name := range cells {
+		if name != "" && !slices.Contains(own, name) && !slices.Contains(extra, name) {
+			extra = append(extra, name)
+		}
+	}
+	return extra
+}
+
 // writeCSV writes a sheet that spreadsheet programs take for UTF-8.
 func writeCSV(path string, rows [][]string) error {
 	var b strings.Builder

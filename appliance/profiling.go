@@ -283,11 +283,7 @@ func readSheet(ctx context.Context, dir string) (kept keptSheet, out map[string]
 	file := kept.file
 	for _, r := range sheet.Rows {
 		row := r.Cells
-		for name := range row {
-			if name != "" && !slices.Contains(sheetHead, name) && !slices.Contains(kept.extra, name) {
-				kept.extra = append(kept.extra, name)
-			}
-		}
+		kept.extra = added(kept.extra, sheetHead, row)
 		if row["source"] == "" || row["column"] == "" {
 			return kept, nil, fmt.Errorf("%s, line %d: a row needs source and column", file, r.Line)
 		}

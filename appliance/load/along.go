@@ -41,12 +41,8 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 			}
 			found := map[int]children{}
 			err := s.l.childrenOf(ctx, s.target, t, r, parents, func(k int, child schema.GUID) {
-				if child == parents[k] { // it is its own parent
-					return
-				}
 				c := found[set[k]]
-				seq, ours := s.l.ours(t.Name, child)
-				switch e, _ := s.l.book.Entry(t.Name, seq); {
+				switch _, e, ours := s.l.ours(t.Name, child); {
 				case ours:
 					c.ours = append(c.ours, child.String())
 					if e.Action == ledger.Delete {
@@ -76,7 +72,8 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 	return set, nil
 }
 
-// childrenOf reads in the target which children some records have by a relationship; fn gets the place of the parent.
+// childrenOf reads in the target which children some records have by a relationship; fn gets the place of the parent. A
+// record that is its own parent is not its child.
 func (l *Loader) childrenOf(ctx context.Context, target Target, t *mapping.Table, r schema.Relationship, parents []schema.GUID, fn func(k int, child schema.GUID)) error {
 	column := lookupRead(r.Column)
 	of := make(map[schema.GUID]int, len(parents))
@@ -91,7 +88,7 @@ func (l *Loader) childrenOf(ctx context.Context, target Target, t *mapping.Table
 		}
 		child, err1 := schema.ParseGUID(fmt.Sprint(have[t.Schema.PrimaryID]))
 		parent, err2 := schema.ParseGUID(fmt.Sprint(have[column]))
-		if k, asked := of[parent]; asked && err1 == nil && err2 == nil {
+		if k, asked := of[parent]; asked && err1 == nil && err2 == nil && child != parent {
 			fn(k, child)
 		}
 		return nil
@@ -120,16 +117,16 @@ func (c *children) reason(table, column string, back *Rollback) *ledger.Reason {
 		progress.Counted(len(ids), "record"), table, are, ids[0], todo)}
 }
 
-// ours is the row of a record that is in the target, if it is one of this migration.
-func (l *Loader) ours(table string, id schema.GUID) (seq uint32, ours bool) {
+// ours is the row of a record that is in the target, and its entry, if it is one of this migration.
+func (l *Loader) ours(table string, id schema.GUID) (seq uint32, e ledger.Entry, ours bool) {
 	l.seqMu.Lock()
 	defer l.seqMu.Unlock()
 	seq, known := l.o.TargetSeq(table, id)
 	if !known {
-		return 0, false
+		return 0, e, false
 	}
 	e, booked := l.book.Entry(table, seq)
-	return seq, booked && e.Action != ledger.Nothing
+	return seq, e, booked && e.Action != ledger.Nothing
 }
 
 // untilNoneWaits deletes, round by round, as long as records were kept back for children that were to be deleted

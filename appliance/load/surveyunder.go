@@ -93,7 +93,7 @@ func (v *survey) lookUnder(ctx context.Context, set []there) error {
 
 // keeps reports whether a child keeps what it is below from being deleted.
 func (v *survey) keeps(table, column string, child schema.GUID, parent uint32) bool {
-	seq, ours := v.l.ours(table, child)
+	seq, _, ours := v.l.ours(table, child)
 	if !ours {
 		return !v.l.back.Overwrite
 	}
