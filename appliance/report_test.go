@@ -8,11 +8,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/duckstage/ingest"
 	"dvmigrate/ledger"
 )
 
@@ -119,6 +121,34 @@ func TestTheWorkbookOfAReportIsXMLWithNumbers(t *testing.T) {
 	}
 	if strings.Contains(all, `sheet name="options"`) {
 		t.Error("a list of labels where there are none")
+	}
+}
+
+// TestASpreadsheetTakesTheWorkbook: openpyxl refuses a fill that is none, Excel a cell of more than
+// 32,767 units, and both would show other digits and other texts.
+func TestASpreadsheetTakesTheWorkbook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.xlsx")
+	long := strings.Repeat("a", 100) + strings.Repeat("😀", 40000)
+	if err := writeWorkbook(path, []page{{name: "s", number: []bool{true, true}, rows: [][]string{{"n", "m", "t"},
+		{"999999999999.999", "12345678901234.56", "_x0041_"}, {"0.0000000000000001", "1", long}}}}); err != nil {
+		t.Fatal(err)
+	}
+	all := workbookText(t, path)
+	for _, want := range []string{"<v>999999999999.999</v>", ">12345678901234.56</t>", "<v>0.0000000000000001</v>", ">_x005F_x0041_</t>", "… (cut, 40,100 characters in all)</t>"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the workbook lacks %s", want)
+		}
+	}
+	if strings.Contains(all, "<fill/>") || !strings.Contains(all, `<fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill>`) {
+		t.Error("a fill that says nothing is no fill (CT_Fill)")
+	}
+	for cell := range strings.SplitSeq(all, `<t xml:space="preserve">`) {
+		if text, _, ok := strings.Cut(cell, "</t>"); ok && len(utf16.Encode([]rune(text))) > cellUnits {
+			t.Errorf("a cell of %d units", len(utf16.Encode([]rune(text))))
+		}
+	}
+	if sheets, err := ingest.ReadSheets(t.Context(), path); err != nil || sheets[0].Raw[1][2] != "_x0041_" {
+		t.Errorf("read again: %v, %v", sheets, err)
 	}
 }
 

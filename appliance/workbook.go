@@ -8,8 +8,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/progress"
 )
 
 // page is one sheet of a workbook that people get: a part of a report, or a choice's map,
@@ -27,15 +30,22 @@ type page struct {
 const listSheet = "options"
 
 const (
-	xmlHead    = `<?xml version="1.0" encoding="UTF-8" standalone="yes"?>` + "\n"
-	mainSpace  = ` xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
-	docSpace   = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-	packSpace  = "http://schemas.openxmlformats.org/package/2006/"
-	sheetType  = "application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"
-	bookType   = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
-	styleType  = "application/vnd.openxmlformats-officedocument.spreadsheetml.styles+xml"
-	plainStyle = `<styleSheet` + mainSpace + `><fonts count="2"><font/><font><b/></font></fonts><fills count="1"><fill/></fills><borders count="1"><border/></borders>` +
-		`<cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="3"><xf/><xf fontId="1" applyFont="1"/><xf numFmtId="49" applyNumberFormat="1"/></cellXfs></styleSheet>`
+	xmlHead   = `<?xml version="1.0" encoding="UTF-8" standalone="yes"?>` + "\n"
+	mainSpace = ` xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
+	docSpace  = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+	packSpace = "http://schemas.openxmlformats.org/package/2006/"
+	sheetType = "application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"
+	bookType  = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
+	styleType = "application/vnd.openxmlformats-officedocument.spreadsheetml.styles+xml"
+	// A fill must say which (CT_Fill); the first two of a workbook are none and grey, whatever they say.
+	plainStyle = `<styleSheet` + mainSpace + `><fonts count="2"><font/><font><b/></font></fonts><fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills><borders count="1"><border/></borders>` +
+		`<cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="3"><xf/><xf fontId="1" applyFont="1"/><xf numFmtId="49" applyNumberFormat="1"/></cellXfs><cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>`
+)
+
+// What a spreadsheet takes (Excel's specifications and limits).
+const (
+	cellUnits  = 32767 // of UTF-16 in a cell's text; of a workbook with more Excel says that it is damaged
+	cellDigits = 15    // of a number; the others become 0
 )
 
 // writeWorkbook writes a workbook of the form .xlsx (ECMA-376) whole.
@@ -119,14 +129,14 @@ func (g *page) xml(list string) string {
 			case text == "":
 			case r > 0 && i == g.link && i > 0:
 				fmt.Fprintf(&b, `<c r="%s" t="str"><f>HYPERLINK(%s,"open")</f><v>open</v></c>`, ref, escape(`"`+strings.ReplaceAll(text, `"`, `""`)+`"`))
-			case r > 0 && i < len(g.number) && g.number[i] && plainNumber.MatchString(text):
+			case r > 0 && i < len(g.number) && g.number[i] && countable(text):
 				fmt.Fprintf(&b, `<c r="%s"><v>%s</v></c>`, ref, text)
 			default:
 				style := 2 // text, so that 007 stays what it is when it is edited
 				if r == 0 {
 					style = 1
 				}
-				fmt.Fprintf(&b, `<c r="%s" t="inlineStr" s="%d"><is><t xml:space="preserve">%s</t></is></c>`, ref, style, escape(text))
+				fmt.Fprintf(&b, `<c r="%s" t="inlineStr" s="%d"><is><t xml:space="preserve">%s</t></is></c>`, ref, style, escape(cellText(text)))
 			}
 		}
 		b.WriteString(`</row>`)
@@ -141,6 +151,36 @@ func (g *page) xml(list string) string {
 
 // plainNumber is what a cell holds as a number; leading zeros would be lost.
 var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)([.][0-9]+)?$`)
+
+// countable reports whether a cell holds text as a number, and every digit of it.
+func countable(text string) bool {
+	digits := strings.TrimLeft(strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, text), "0")
+	return len(digits) <= cellDigits && plainNumber.MatchString(text)
+}
+
+// taggedUnit is what a spreadsheet reads as one character.
+var taggedUnit = regexp.MustCompile(`_(x[0-9A-Fa-f]{4}_)`)
+
+// cellText is text as a cell takes it: cut, if it is too long, and saying so.
+func cellText(text string) string {
+	if len(text) > cellUnits { // bytes, which are not fewer than units
+		units := utf16.Encode([]rune(text))
+		if n := len(units); n > cellUnits {
+			end := fmt.Sprintf("… (cut, %s in all)", progress.Counted(int64(utf8.RuneCountInString(text)), "character"))
+			keep := cellUnits - len(end)
+			if utf16.IsSurrogate(rune(units[keep-1])) && utf16.IsSurrogate(rune(units[keep])) {
+				keep-- // or half a character may be left
+			}
+			text = string(utf16.Decode(units[:keep])) + end
+		}
+	}
+	return taggedUnit.ReplaceAllString(text, "_x005F_$1")
+}
 
 // labelColumn is where target_text stands among sheetColumns.
 const labelColumn = 3
