@@ -18,6 +18,9 @@ func ComparisonNotes(r Compared) []string {
 		if t.Quick && t.Others > 0 {
 			note("%s has %s records more than were loaded, and figures that include them; compare row by row to know whose they are", t.Name, progress.Grouped(t.Others))
 		}
+		if t.Quick && t.Unsure > 0 {
+			note("%s of %s need not have what is staged (the row is gone, failed or is held back), and the figures include them; compare row by row", progress.Counted(t.Unsure, "record"), t.Name)
+		}
 		if x := t.Resumed; x != nil {
 			note("%s: a comparison that began at %s, %s ago, was interrupted when it had compared %d of %d ranges; of their records ids and versions were read again, and in full only what has changed since (--anew reads everything in full)",
 				t.Name, x.Began.UTC().Format("2006-01-02 15:04 MST"), time.Since(x.Began).Round(time.Second), x.Done, x.Of)

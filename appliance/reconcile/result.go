@@ -53,6 +53,7 @@ type TableResult struct {
 	Unchanged  int64         `json:"unchanged,omitempty"` // that were not read in full: their version is that at which they were equal
 	Sampled    int64         `json:"sampled,omitempty"`   // of a sample: how many were chosen; the counts are of these
 	Quick      bool          `json:"quick,omitempty"`     // the service counted: target has the records of others too
+	Unsure     int64         `json:"unsure,omitempty"`    // of a quick comparison: of Source, those that need not have what is staged, as their row is gone, failed or held
 	Staged     int64         `json:"staged"`              // rows of the stage
 	NotLoaded  int64         `json:"notLoaded"`           // of these, without a record in the target, by the ledger
 	Columns    []ColumnCount `json:"columns,omitempty"`
