@@ -44,7 +44,7 @@ func (p *Project) RetryFrom(ctx context.Context, path string, dry bool, watch St
 		return r, err
 	}
 	r.Table, r.Rows = file.table, int64(len(file.rows))
-	if err := errors.Join(p.refuseRollback(), p.refuseInFlight()); err != nil {
+	if err := p.refuseUnsettled(); err != nil {
 		return r, err
 	}
 	if !dry {

@@ -35,7 +35,7 @@ type ResentTable struct {
 // records that somebody else has changed (on_conflict). tables: only these; none: all.
 func (p *Project) RetryReconciled(ctx context.Context, tables []string) (r Resent, err error) {
 	r = Resent{Version: 1, Tables: []ResentTable{}}
-	if err := errors.Join(p.refuseRollback(), p.refuseInFlight()); err != nil {
+	if err := p.refuseUnsettled(); err != nil {
 		return r, err
 	}
 	if err := (FailureFilter{Tables: tables}).validate(p.ledger); err != nil {

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,6 +112,7 @@ type rollbackNote struct {
 	Stage     string                    `json:"stage"`           // planning, sending, finishing, leaving
 	List      string                    `json:"list,omitempty"`  // file of what did not go back
 	Lost      int64                     `json:"lost,omitempty"`
+	Aside     int64                     `json:"aside,omitempty"` // records that waited for another load when it was planned, and are none of its
 	Done      map[string][]ledger.Range `json:"done,omitempty"` // from finishing on
 	Left      map[string][]ledger.Range `json:"left,omitempty"`
 }
@@ -148,6 +150,22 @@ func (p *Project) refuseRollback() error {
 			n.Name, n.Begun.Local().Format("2006-01-02 15:04"))
 	}
 	return err
+}
+
+// refuseUnsettled refuses what needs to know what the target has: a rollback that is not finished, or else
+// what a load has left in flight.
+func (p *Project) refuseUnsettled() error {
+	return cmp.Or(p.refuseRollback(), p.refuseInFlight())
+}
+
+// goesBack is how many records wait to be deleted or to get back what they had, and in the tables of a rollback
+// also those that are none of its.
+func (p *Project) goesBack(n *rollbackNote) (waiting int64) {
+	for _, t := range n.Tables {
+		c := p.ledger.Counts(t)
+		waiting += int64(c.Of(ledger.Unprocessed, ledger.Main, ledger.Delete) + c.Of(ledger.Unprocessed, ledger.Main, ledger.Update))
+	}
+	return waiting
 }
 
 // RollbackOptions say what goes back.

@@ -270,6 +270,12 @@ func TestRollbackGoesOn(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "`dvmigrate rollback` goes on") {
 				t.Fatalf("a load while a rollback is under way: %v", err)
 			}
+			if _, err := p.Stage(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "`dvmigrate rollback` goes on") || strings.Contains(err.Error(), "dvmigrate load") {
+				t.Fatalf("a staging while a rollback is under way: %v", err)
+			}
+			if s, err := p.Status(t.Context()); err != nil || note.Stage == rollbackSending && s.GoesBack+s.Summary.InFlight < int64(len(inTargetNow(t, url)))-1 || s.GoesBack > int64(s.Summary.Source) {
+				t.Errorf("status: %v, %d to go back, %d in flight, and %d are there", err, s.GoesBack, s.Summary.InFlight, len(inTargetNow(t, url))-1)
+			}
 			plan, err := p.PlanRollback(t.Context(), RollbackOptions{}, func(string, float64) {})
 			if there := int64(len(inTargetNow(t, url))) - 1; err != nil || !plan.UnderWay || note.Stage == rollbackSending && (!plan.Asked || plan.Total.Found.Delete < there) {
 				t.Errorf("of %d that are there still the plan has %v, %+v, %+v", there, err, plan.Total, plan.Total.Found)

@@ -230,6 +230,7 @@ func lengthOf(ranges []ledger.Range) (n int64) {
 
 // plan tells the ledger what goes back. Done twice it is the same.
 func (g *goingBack) plan(ctx context.Context, n *rollbackNote) error {
+	planned := int64(0)
 	for _, t := range n.Tables {
 		s := g.p.backSetsOf(g.undo, n, t)
 		for _, one := range []struct {
@@ -240,6 +241,7 @@ func (g *goingBack) plan(ctx context.Context, n *rollbackNote) error {
 				var plan []ledger.Planned
 				for _, r := range ranges {
 					plan = append(plan, ledger.Planned{Range: r, Action: one.action})
+					planned += int64(r.Len())
 				}
 				if err := g.p.ledger.Plan(ctx, t, plan); err != nil {
 					return err
@@ -247,7 +249,7 @@ func (g *goingBack) plan(ctx context.Context, n *rollbackNote) error {
 			}
 		}
 	}
-	n.Stage = rollbackSending
+	n.Stage, n.Aside = rollbackSending, g.p.goesBack(n)-planned
 	return g.p.keepRolling(n)
 }
 

@@ -98,7 +98,7 @@ func (p *Project) Restage(ctx context.Context, o StageOptions, watch StageWatch)
 			return r, unknownName("source", name, sourceNames(p.Config, nil))
 		}
 	}
-	if err := errors.Join(p.refuseRollback(), p.refuseInFlight()); err != nil {
+	if err := p.refuseUnsettled(); err != nil {
 		return r, err
 	}
 	end, err := p.record(ctx, "stage", p.o.Args)

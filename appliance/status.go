@@ -60,6 +60,7 @@ type Status struct {
 	Tables   []TableStatus      `json:"tables"`
 	Runs     []RunStatus        `json:"runs"`               // newest first, at most ten
 	Rollback string             `json:"rollback,omitempty"` // the generation from which on a rollback is under way
+	GoesBack int64              `json:"goesBack,omitempty"` // how many records wait for that; what has gone back counts as processed meanwhile
 	Live     *progress.Snapshot `json:"live,omitempty"`     // of a load that is running now
 	Left     *Remaining         `json:"left,omitempty"`     // of that load: the estimate, corrected by what was measured
 	Pulse    *progress.Pulse    `json:"pulse,omitempty"`
@@ -130,6 +131,9 @@ func (p *Project) Status(ctx context.Context) (Status, error) {
 		return s, err
 	} else if n != nil {
 		s.Rollback = n.Name
+		if n.Stage == rollbackSending {
+			s.GoesBack = max(0, p.goesBack(n)-n.Aside)
+		}
 	}
 	if s.Generations, err = p.generations(); err != nil {
 		return s, err

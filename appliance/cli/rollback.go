@@ -167,7 +167,7 @@ func printRollbackPlan(env *Env, plan appliance.RollbackPlan) {
 	printRollbackTable(env, plan)
 	env.say("some %s", progress.Counted(plan.Requests, "request"))
 	if plan.InFlight > 0 {
-		env.say("%s in flight: what became of it is looked up first", progress.Counted(plan.InFlight, "record", "is", "are"))
+		env.say("%s in flight: what became of them is looked up first", progress.Counted(plan.InFlight, "record", "is", "are"))
 	}
 	if f := plan.Total.Found; f != nil && f.Left > 0 {
 		env.say("%s, changed since by others (or perhaps made by them); --overwrite takes back those too", progress.Counted(f.Left, "record", "stays", "stay"))

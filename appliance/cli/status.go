@@ -82,6 +82,10 @@ func whichMigration(s appliance.Status) string {
 // howFar is the whole in one line.
 func howFar(s appliance.Status) string {
 	c := s.Summary
+	if s.Rollback != "" {
+		return fmt.Sprintf("rollback of %s: %s still to go back, %s in flight; in the table below what has gone back is among P",
+			s.Rollback, progress.Counted(s.GoesBack, "record"), count(c.InFlight))
+	}
 	name := "full load"
 	if n := len(s.Generations); n > 0 && s.Generations[n-1].Kind == "delta" {
 		name = s.Generations[n-1].Name

@@ -48,6 +48,12 @@ func statuses() []struct {
 			s.Summary.InFlight, s.Summary.Unprocessed = 100, 2900
 			s.Runs = []appliance.RunStatus{{Command: "load", Start: at}}
 		})},
+		{"a rollback that was killed", with(func(s *appliance.Status) {
+			s.Summary = appliance.Counts{Source: 3000, Processed: 1200, InFlight: 100, Unprocessed: 1700}
+			s.Rollback, s.GoesBack = "full", 1700
+			s.Runs = []appliance.RunStatus{{Command: "rollback", Start: at}}
+			s.Next = []string{"dvmigrate rollback goes on taking full back"}
+		})},
 		{"stopped by an error, with failures", with(func(s *appliance.Status) {
 			s.Summary = appliance.Counts{Source: 3000, Processed: 1749, Error: 46, Held: 1205}
 			s.Runs = []appliance.RunStatus{{Command: "load", Start: at, End: &end, Records: 1795, Failed: 46, Note: "too many errors: 46\nmend them"}}
