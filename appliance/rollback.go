@@ -174,6 +174,7 @@ type RollbackOptions struct {
 	Tables     []string                 // none = all
 	Wave       int                      // tables of this wave of the plan, from 1; 0 = all
 	Keys       []string                 // legacy keys; none = all
+	Below      bool                     // with Keys: also what the target deletes with their records
 	Overwrite  bool                     // also what others have changed since
 	Stop       bool                     // ends the one that is under way as it is
 	Offline    bool                     // PlanRollback goes by ledger and journal alone
@@ -183,5 +184,5 @@ type RollbackOptions struct {
 
 // scoped reports whether it is said what goes back.
 func (o *RollbackOptions) scoped() bool {
-	return o.Generation != "" || len(o.Tables)+len(o.Keys)+o.Wave > 0
+	return o.Generation != "" || len(o.Tables)+len(o.Keys)+o.Wave > 0 || o.Below
 }

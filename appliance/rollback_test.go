@@ -312,6 +312,7 @@ func TestRollbackTakesNobodyAlong(t *testing.T) {
 	url := environment(t, 16, nil)
 	dir := goneProject(t, url, "account: {batch: 5}")
 	stageAndLoad(t, dir, url)
+	wave := waveOf(t, dir, url, "account")
 	p := reopen(t, dir, Loading, url)
 	for i := range p.Schema.Table("contact").ManyToOne {
 		if r := &p.Schema.Table("contact").ManyToOne[i]; r.Column == "parentcustomerid" {
@@ -319,15 +320,28 @@ func TestRollbackTakesNobodyAlong(t *testing.T) {
 		}
 	}
 	load := LoadOptions{SnapshotEvery: -1}
-	for _, o := range []RollbackOptions{{Tables: []string{"account"}}, {Keys: []string{"A1"}}, {Keys: []string{"A1", "A2", "C2"}}} {
-		o.Generation, o.Load = "full", load
-		if _, err := p.Rollback(t.Context(), t.Context(), o); err == nil || !strings.Contains(err.Error(), "together with the account that parentcustomerid points to") {
-			t.Errorf("%+v: %v", o, err)
+	for _, x := range []struct {
+		o    RollbackOptions
+		want string
+	}{
+		{RollbackOptions{Tables: []string{"account"}}, "would not be rolled back: 8 links of contactleads (C0/L0, C1/L1, C2/L2 ...), 8 records of contact (C0, C1, C2 ...); all of these tables have to go back: --table contactleads,contact,account"},
+		{RollbackOptions{Wave: wave}, "have to go back: --table contactleads,contact,lead,account"},
+		{RollbackOptions{Keys: []string{"A1"}}, ": 1 link of contactleads (C1/L1), 1 record of contact (C1); --below takes"},
+		{RollbackOptions{Keys: []string{"A1", "A2", "C2"}}, "2 links of contactleads (C1/L1, C2/L2), 1 record of contact (C1); --below"},
+		{RollbackOptions{Keys: []string{"A1", "C1"}}, "rolled back: 1 link of contactleads (C1/L1); --below"},
+	} {
+		x.o.Generation, x.o.Load = "full", load
+		if _, err := p.Rollback(t.Context(), t.Context(), x.o); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%+v: %v, want %s", x.o, err, x.want)
 		}
 	}
-	r, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A1", "C1"}, Load: load})
-	if err == nil || !strings.Contains(err.Error(), "links of contactleads back together with the contact that they link, and 1 of them") {
-		t.Errorf("without the links: %v, %+v", err, r)
+	plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A2"}, Below: true}, func(string, float64) {})
+	if err != nil || plan.Total.Delete != 3 || plan.Total.Found == nil || plan.Total.Found.Delete != 3 {
+		t.Errorf("A2 and what is below: %v, %+v", err, plan)
+	}
+	r, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A2"}, Below: true, Load: load})
+	if err != nil || r.Back != 3 || r.Left > 0 {
+		t.Errorf("A2 and what is below: %v, %+v", err, r)
 	}
 	r, err = p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Keys: []string{"A1", "C1", "C1/L1"}, Load: load})
 	if err != nil || r.Back != 3 {

@@ -73,7 +73,7 @@ func TestRollbackOfMoved(t *testing.T) {
 			if err != nil || plan.Total.Delete != 2 || plan.Total.Restore != 3 || !plan.Asked || *plan.Total.Found != x.found {
 				t.Errorf("plan: %v, %+v, %+v", err, plan.Total, plan.Total.Found)
 			}
-			if _, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", Offline: true, Keys: []string{"A5", "C0"}}, nil); err == nil || !strings.Contains(err.Error(), "1 of them are loaded and would not be rolled back; add --table contact, or their keys") {
+			if _, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", Offline: true, Keys: []string{"A5", "C0"}}, nil); err == nil || !strings.Contains(err.Error(), "would not be rolled back: 1 record of contact (C3); --below takes") {
 				t.Errorf("without C3: %v", err)
 			}
 			if plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", Offline: true, Keys: []string{"A5", "C3"}}, nil); err != nil || plan.Total.Delete != 1 || plan.Total.Restore != 1 {

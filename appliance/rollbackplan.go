@@ -294,7 +294,7 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions, watch Sta
 	}
 	sets := p.allSets(u, n)
 	if !underWay {
-		if sets, err = p.takeAlong(ctx, b, u, n, sets); err != nil {
+		if sets, err = p.gatherBack(ctx, b, u, n, o.Below); err != nil {
 			return RollbackPlan{}, err
 		}
 	}
@@ -306,7 +306,7 @@ func (p *Project) PlanRollback(ctx context.Context, o RollbackOptions, watch Sta
 	for _, t := range n.Tables {
 		r.InFlight += int64(p.ledger.Counts(t).Flag(ledger.InFlight))
 	}
-	if err := p.refuseOrphans(ctx, b, n, sets); err != nil || o.Offline || r.Total.Delete+r.Total.Restore == 0 {
+	if err := p.refuseBelow(ctx, b, u, n, sets); err != nil || o.Offline || r.Total.Delete+r.Total.Restore == 0 {
 		return r, err
 	}
 	return r, p.surveyRollback(ctx, b, u, n, sets, o, watch, &r)
@@ -385,6 +385,17 @@ func (p *Project) backOf(u *ledger.Undo, n *rollbackNote, sets map[string]backSe
 		back.Tables[t] = s.Back
 	}
 	return back
+}
+
+// gatherBack finds the records that go back with a rollback that was not planned yet.
+func (p *Project) gatherBack(ctx context.Context, b *bound, u *ledger.Undo, n *rollbackNote, below bool) (map[string]backSets, error) {
+	sets := p.allSets(u, n)
+	if below {
+		if err := p.takeBelow(ctx, b, u, n, sets); err != nil {
+			return nil, err
+		}
+	}
+	return p.takeAlong(ctx, b, u, n, sets)
 }
 
 func (p *Project) allSets(u *ledger.Undo, n *rollbackNote) map[string]backSets {

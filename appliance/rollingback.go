@@ -157,14 +157,14 @@ func (g *goingBack) begin(ctx, drain context.Context, o RollbackOptions, r *Roll
 	if err := g.loader().Settle(ctx, drain); err != nil { // what a load has left in flight
 		return nil, err
 	}
-	sets, err := p.takeAlong(ctx, g.b, g.undo, n, p.allSets(g.undo, n))
+	sets, err := p.gatherBack(ctx, g.b, g.undo, n, o.Below)
 	if err != nil {
 		return nil, err
 	}
 	if r.Plan = p.rollbackPlan(g.b, g.undo, n, names, sets); r.Plan.Total.Delete+r.Plan.Total.Restore == 0 {
 		return nil, nil
 	}
-	if err := p.refuseOrphans(ctx, g.b, n, sets); err != nil {
+	if err := p.refuseBelow(ctx, g.b, g.undo, n, sets); err != nil {
 		return nil, err
 	}
 	if o.Confirm != nil {

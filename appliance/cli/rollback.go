@@ -36,6 +36,7 @@ func (c *rollbackCommand) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.o.Wave, "wave", 0, "only the tables of this wave (see dvmigrate plan)")
 	f.StringArrayVar(&c.o.Keys, "key", nil, "only the rows with these legacy keys")
 	f.StringVar(&c.file, "keys", "", "a `FILE` with legacy keys, one a line")
+	f.BoolVar(&c.o.Below, "below", false, "with --key or --keys: also what is below these records, which the target would delete with them")
 	f.BoolVar(&c.o.Overwrite, "overwrite", false, "also take back what somebody else has changed since")
 	f.BoolVar(&c.dry, "dry-run", false, "count what would go back, by what the target has now; change nothing")
 	f.BoolVar(&c.o.Offline, "offline", false, "with --dry-run: do not ask the target")
@@ -49,6 +50,8 @@ func (c *rollbackCommand) Validate(args []string) error {
 	switch {
 	case c.o.Wave < 0 || c.o.Load.Parallel < 0:
 		return errors.New("--wave and --parallel must not be negative")
+	case c.o.Below && len(c.o.Keys) == 0 && c.file == "":
+		return errors.New("--below goes with --key or --keys: of whole tables, name those below them, too")
 	case c.dry && c.o.Stop:
 		return errors.New("--stop does not go with --dry-run")
 	case c.o.Offline && !c.dry:
@@ -63,7 +66,7 @@ func (c *rollbackCommand) Run(ctx context.Context, env *Env) error {
 		if err != nil {
 			return fmt.Errorf("read the legacy keys: %w", err)
 		}
-		for line := range strings.Lines(string(b)) {
+		for line := range strings.Lines(strings.TrimPrefix(string(b), "\ufeff")) { // spreadsheets and Notepad write such a mark
 			if key := strings.TrimRight(line, "\r\n"); key != "" {
 				c.o.Keys = append(c.o.Keys, key)
 			}
