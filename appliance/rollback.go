@@ -113,7 +113,7 @@ type rollbackNote struct {
 	List      string                    `json:"list,omitempty"`  // file of what did not go back
 	Lost      int64                     `json:"lost,omitempty"`
 	Aside     int64                     `json:"aside,omitempty"` // records that waited for another load when it was planned, and are none of its
-	Done      map[string][]ledger.Range `json:"done,omitempty"` // from finishing on
+	Done      map[string][]ledger.Range `json:"done,omitempty"`  // from finishing on
 	Left      map[string][]ledger.Range `json:"left,omitempty"`
 }
 

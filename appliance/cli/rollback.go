@@ -229,5 +229,8 @@ func printRollback(env *Env, r appliance.RollbackResult) {
 	if r.List != "" {
 		env.say("each of them with the reason: %s", r.List)
 	}
+	if r.Summary.Processed+r.Summary.Success > 0 && r.Plan.Total.Delete > 0 {
+		env.say("what stays has lost its lookups to what was deleted: after the next load dvmigrate reconcile lists them, and dvmigrate retry --reconciled sends them again")
+	}
 	env.say("the records wait, as before they were loaded: mend, dvmigrate stage, dvmigrate load")
 }
