@@ -257,7 +257,7 @@ func (p *Project) refuseInFlight() error {
 			n += s.Len()
 		}
 		if n > 0 {
-			return fmt.Errorf("%s: %s in flight when the last load ended; run `dvmigrate load` first, which looks up what became of it", t.Name, progress.Counted(n, "record", "was", "were"))
+			return fmt.Errorf("%s: %s in flight when the last load ended; run `dvmigrate load` first, which finds out what was applied", t.Name, progress.Counted(n, "record", "was", "were"))
 		}
 	}
 	return nil
@@ -368,6 +368,7 @@ func (p *Project) known(table string) transform.Known {
 	entries := "SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq, changed_at AS dm_written, flag <> 'P' AS dm_whole FROM ledger_spans(" + duckstage.Quote(table) + ")"
 	return transform.Known{
 		Written: entries + " WHERE flag IN ('P', 'S') AND action IN ('I', 'U')",
+		Passing: entries + " WHERE action = 'U' AND flag = 'S'",
 		Waiting: entries + " WHERE action = 'U' AND pass = 'main' AND (flag IN ('U', 'H') AND attempts = 0 OR flag = 'E' AND attempts <= 1)",
 	}
 }

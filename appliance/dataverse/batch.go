@@ -69,6 +69,13 @@ func ChangeSetOp(ops ...Op) Op { return Op{method: "change set", set: ops[0].set
 
 // Do sends one operation that makes no link, as a request of its own.
 func (c *Client) Do(ctx context.Context, op Op) error {
+	if op.all != nil { // there is no other way
+		errs, err := c.Batch(ctx, []Op{op})
+		if err != nil {
+			return err
+		}
+		return errs[0]
+	}
 	r := c.writing(op.method, op.method, op.set, op.body)
 	r.path = string(op.appendPath(nil))
 	if op.ifMatch {

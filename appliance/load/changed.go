@@ -50,11 +50,14 @@ type parts struct {
 
 // part is what of a row has changed: as far as the work sends it, and as far as changes of others
 // are told by it. In the main pass that takes in what later passes send, as a row is held before
-// anything of it is sent.
-type part struct{ sent, judged *mapping.Part }
+// anything of it is sent; in that of deferred lookups the state, as it decides how a closed record is closed again.
+type part struct {
+	sent, judged *mapping.Part
+	known        bool // it is known what the target had of it
+}
 
 func (p *parts) begin(w *work, b *column.Batch) (err error) {
-	if !w.partial {
+	if !w.knows {
 		return nil
 	}
 	if p.known == nil {
@@ -93,14 +96,19 @@ func (p *parts) of(i int) *mapping.Part {
 
 func (w *work) part(names string) part {
 	deferred := w.l.o.Plan.Deferred(w.table.Name)
-	p := part{sent: w.encoder.Part(names, deferred)}
+	p := part{sent: w.encoder.Part(names, deferred), known: true}
 	if w.judge == nil {
 		return p
 	}
-	if w.pass == ledger.Lookups {
-		names = strings.Join(slices.DeleteFunc(strings.Split(names, ","), func(name string) bool { return !slices.Contains(deferred, name) }), ",")
+	if w.pass != ledger.Main {
+		names = strings.Join(slices.DeleteFunc(strings.Split(names, ","), func(name string) bool {
+			return !stateColumn(name) && !(w.pass == ledger.Lookups && slices.Contains(deferred, name))
+		}), ",")
 	}
 	p.judged = w.judge.Part(names, nil)
+	if w.pass == ledger.State { // a state goes whole, also where it is owed for another reason than that it has changed
+		p.sent, p.known = w.encoder.Whole(), names != ""
+	}
 	return p
 }
 
@@ -123,7 +131,10 @@ func (w *work) owes(action ledger.Action, part *mapping.Part) (owed uint8) {
 // want is the record of what changes of others are told by, of the row last asked for; nil where the
 // record itself has all of it, or nobody asks.
 func (p *parts) want(i int) []byte {
-	if p.now == nil || p.w.pass != ledger.Main || !p.last.sent.Whole() && !p.last.sent.Later() {
+	switch {
+	case p.now == nil || p.w.pass == ledger.State || p.w.pass == ledger.Lookups && !p.last.known:
+		return nil
+	case p.last.known && !p.last.sent.Later():
 		return nil
 	}
 	p.now.Only(p.last.judged)
@@ -133,7 +144,7 @@ func (p *parts) want(i int) []byte {
 // was is the record of what the changed columns of the row last asked for had; nil where
 // that is not known or not asked.
 func (p *parts) was(i int) []byte {
-	if p.base == nil || p.last.sent.Whole() {
+	if p.base == nil || !p.last.known {
 		return nil
 	}
 	p.base.Only(p.last.judged)
@@ -146,9 +157,7 @@ func (p *parts) was(i int) []byte {
 func (j *job) addPart(p *mapping.Part, want, was []byte) {
 	i := len(j.seqs) - 1
 	j.parts, j.want, j.was = append(j.parts, p), append(j.want, want), append(j.was, was)
-	if j.owed[i] = p.Owed(j.owed[i]); j.w.pass != ledger.Main && j.w.l.stateKept(j.w.table.Name, j.seqs[i]) {
-		j.owed[i] &^= mapping.OwesState
-	}
+	j.owed[i] = p.Owed(j.owed[i])
 	if p.Empty() && j.results[i].result == 0 && want == nil {
 		j.kept++
 		j.results[i] = outcome{result: ledger.ResultSuccess}

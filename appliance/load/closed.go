@@ -27,9 +27,14 @@ const (
 
 // A closed record may refuse a change of its columns. It may also have had the change before it was closed: the ledger was
 // restored, and the target is ahead of it; then it is done. Otherwise it is opened, changed and closed again, in one change
-// set, so that nobody ever finds it open; a state that an action of its own sets is left to the pass of states, which
-// knows what the action takes, and so is one that the row is to get anyway. What is closed by an action and is not by
-// its row, as when somebody has won an opportunity in the target, stays refused.
+// set: nobody ever finds it open, and no stop leaves it so. Hence a record that is open, and whose row does not say so,
+// somebody has opened. It is closed as it was, or as its row says where that owes it another state; by an action of its own,
+// if need be, which makes a second closing activity. What is closed by an action and is not by its row, as when somebody
+// has won an opportunity in the target, stays refused.
+
+// aroundOps is how many operations bring one closed record through a change at most: it is opened, changed, brought to
+// where the action takes it, and closed.
+const aroundOps = 4
 
 // isClosed reports whether the update of record i was refused since it is closed. Changed parties do not go through: they
 // are replaced by a request of their own, which no change set takes.
@@ -42,22 +47,82 @@ func closedRefusal(err error) bool {
 	return errors.As(err, &e) && (e.Code == codeInactive || e.Code == codeReadOnly)
 }
 
-// closedAs is the update that gives a record the state that it has, which was read, where it is closed; plain: no action
-// of its own has to do it.
-func closedAs(t *schema.Table, have map[string]any) (body []byte, state int64, plain bool) {
-	code, ok := have["statecode"].(json.Number)
-	if !ok || t.Kind == schema.Elastic {
-		return nil, 0, false
+// stateIn is the state of a record that was read, and whether that is a closed one.
+func stateIn(t *schema.Table, have map[string]any) (is stateOf, closed bool) {
+	is = stateOf{-1, -1}
+	for name, into := range map[string]*int64{"statecode": &is.state, "statuscode": &is.status} {
+		if n, ok := have[name].(json.Number); ok {
+			if v, err := n.Int64(); err == nil {
+				*into = v
+			}
+		}
 	}
-	state, err := code.Int64()
-	if err != nil || state == 0 {
-		return nil, 0, false
+	return is, is.state > 0 && t.Kind != schema.Elastic
+}
+
+// defaultStatus is the status reason that a state comes with where none is said; -1: not known.
+func defaultStatus(t *schema.Table, state int64) int64 {
+	for _, c := range t.Columns {
+		if o := c.Option(int32(state)); c.Type == schema.State && o != nil && o.DefaultStatus != nil {
+			return int64(*o.DefaultStatus)
+		}
 	}
-	body = fmt.Appendf(nil, `{"statecode":%d}`, state)
-	if status, ok := have["statuscode"].(json.Number); ok {
-		body = fmt.Appendf(nil, `{"statecode":%d,"statuscode":%s}`, state, status)
+	return -1
+}
+
+// stateBody is the body of an update that gives a record a state.
+func stateBody(t *schema.Table, to stateOf) []byte {
+	if to.status < 0 {
+		to.status = defaultStatus(t, to.state)
 	}
-	return body, state, !mapping.ClosedByAction(t.LogicalName, state)
+	if to.status < 0 {
+		return fmt.Appendf(nil, `{"statecode":%d}`, to.state)
+	}
+	return fmt.Appendf(nil, `{"statecode":%d,"statuscode":%d}`, to.state, to.status)
+}
+
+// activeBody is that of one that makes it active, with the status reason of new ones.
+func activeBody(t *schema.Table) []byte { return stateBody(t, stateOf{0, -1}) }
+
+// brings is what brings a record from one state to another. values are those that the record has then, by column, of
+// which a closing activity carries some.
+func brings(t *schema.Table, id schema.GUID, from, to stateOf, values map[string]any) ([]dataverse.Op, error) {
+	c, needed, err := mapping.CloseAs(t, id, to.state, to.status, values)
+	switch {
+	case err != nil:
+		return nil, err
+	case !needed:
+		return []dataverse.Op{dataverse.UpdateOp(t, id, stateBody(t, to))}, nil
+	}
+	return closes(t, id, from, &c), nil
+}
+
+// closes closes a record by an action, which takes it from some states only.
+func closes(t *schema.Table, id schema.GUID, from stateOf, c *mapping.Closing) []dataverse.Op {
+	action := dataverse.ActionOp(c.Path, c.Body)
+	if (c.From < 0 || from.state == c.From) && !mapping.Shut(t.LogicalName, from.state) {
+		return []dataverse.Op{action}
+	}
+	return []dataverse.Op{dataverse.UpdateOp(t, id, fmt.Appendf(nil, `{"statecode":%d}`, max(c.From, 0))), action}
+}
+
+// together is one operation of some.
+func together(ops []dataverse.Op) dataverse.Op {
+	if len(ops) == 1 {
+		return ops[0]
+	}
+	return dataverse.ChangeSetOp(ops...)
+}
+
+// around opens a record, changes it, and brings it into a state.
+func around(t *schema.Table, id schema.GUID, change []byte, to stateOf, values map[string]any) (dataverse.Op, error) {
+	ops := []dataverse.Op{dataverse.UpdateOp(t, id, activeBody(t)), dataverse.UpdateOp(t, id, change)}
+	if to.state == 0 {
+		ops[0] = dataverse.UpdateOp(t, id, stateBody(t, to))
+		return dataverse.ChangeSetOp(ops...), nil
+	}
+	back, err := brings(t, id, stateOf{0, -1}, to, values)
+	return dataverse.ChangeSetOp(append(ops, back...)...), err
 }
 
 // refuse notes a record as failed that was refused by itself. An error stops the load.
@@ -71,7 +136,7 @@ func (s *sender) refuse(ctx context.Context, i int, err error) error {
 
 // throughClosed decides the records of a set whose updates were refused since they are closed.
 func (s *sender) throughClosed(ctx context.Context, set []int, refused map[int]error) error {
-	for most := max(1, min(s.w.inBatch, dataverse.MaxBatch/3)); len(set) > 0; set = set[min(most, len(set)):] {
+	for most := max(1, min(s.w.inBatch, dataverse.MaxBatch/aroundOps)); len(set) > 0; set = set[min(most, len(set)):] {
 		some := set[:min(most, len(set))]
 		if err := s.someThroughClosed(ctx, some, refused); err != nil {
 			return s.release(s.open(set), err)
@@ -82,8 +147,10 @@ func (s *sender) throughClosed(ctx context.Context, set []int, refused map[int]e
 
 func (s *sender) someThroughClosed(ctx context.Context, set []int, refused map[int]error) error {
 	t := s.w.table.Schema
-	of, want, columns := map[schema.GUID]int{}, map[int]map[string]any{}, map[string]bool{"statecode": t.Column("statecode") != nil, "statuscode": t.Column("statuscode") != nil}
-	maps.DeleteFunc(columns, func(_ string, there bool) bool { return !there })
+	of, want, columns := map[schema.GUID]int{}, map[int]map[string]any{}, map[string]bool{}
+	for _, name := range closedColumns(t) {
+		columns[name] = true
+	}
 	var ids []schema.GUID
 	for _, i := range set {
 		sent, err := s.written(i)
@@ -109,7 +176,10 @@ func (s *sender) someThroughClosed(ctx context.Context, set []int, refused map[i
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 			return nil
 		}
-		op, image := s.aroundClosed(i, have)
+		op, image, err := s.aroundClosed(i, have, want[i])
+		if err != nil {
+			return err
+		}
 		if op != nil {
 			around, ops = append(around, i), append(ops, *op)
 		}
@@ -140,32 +210,46 @@ func (s *sender) holds(want, have map[string]any) bool {
 	return true
 }
 
-// aroundClosed is what opens a record, changes it and closes it again, and what is to be kept of its state; nil where it
-// stays refused.
-func (s *sender) aroundClosed(i int, have map[string]any) (*dataverse.Op, *ledger.Image) {
-	t := s.w.table.Schema
-	back, state, plain := closedAs(t, have)
-	if back == nil {
-		return nil, nil
+// closedColumns names the columns that closing a record as it was asks for.
+func closedColumns(t *schema.Table) (names []string) {
+	for _, name := range []string{"statecode", "statuscode"} {
+		if t.Column(name) != nil {
+			names = append(names, name)
+		}
 	}
-	ops := []dataverse.Op{dataverse.UpdateOp(t, s.j.ids[i], activeBody(t)), dataverse.UpdateOp(t, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))}
-	switch owed := s.j.owed[i]&mapping.OwesState != 0; {
-	case !owed && plain:
-		op := dataverse.ChangeSetOp(append(ops, dataverse.UpdateOp(t, s.j.ids[i], back))...)
-		return &op, nil
-	case !owed && s.j.states[i] != state:
-		return nil, nil
+	return append(names, mapping.CloseColumns(t)...)
+}
+
+// aroundClosed is what opens a record that was read, changes it and closes it again, and what is to be kept of its state;
+// nil where it stays refused. want is what it gets.
+func (s *sender) aroundClosed(i int, have, want map[string]any) (*dataverse.Op, *ledger.Image, error) {
+	t, id := s.w.table.Schema, s.j.ids[i]
+	is, closed := stateIn(t, have)
+	to, change := is, s.w.encoder.UpdateBody(nil, s.j.record(i))
+	switch {
+	case !closed:
+		return nil, nil, nil
+	case s.w.pass == ledger.State: // the change is the state
+		op := dataverse.ChangeSetOp(dataverse.UpdateOp(t, id, activeBody(t)), dataverse.UpdateOp(t, id, change))
+		return &op, nil, nil
+	case s.j.owed[i]&mapping.OwesState != 0:
+		if to = s.j.states[i]; to.state < 0 {
+			to = stateOf{0, -1}
+		}
+	case mapping.ClosedByAction(t.LogicalName, is.state) && s.j.states[i].state != is.state:
+		return nil, nil, nil
 	}
-	s.j.owed[i] |= mapping.OwesState
-	op := dataverse.ChangeSetOp(ops...)
-	if !s.w.keepsFormer() {
-		return &op, nil
+	values := maps.Clone(have)
+	maps.Copy(values, want)
+	op, err := around(t, id, change, to, values)
+	if err != nil || to == is || !s.w.keepsFormer() {
+		return &op, nil, err
 	}
-	return &op, &ledger.Image{Seq: s.j.seqs[i], Had: back, Wrote: activeBody(t)}
+	return &op, &ledger.Image{Seq: s.j.seqs[i], Had: stateBody(t, is), Wrote: stateBody(t, to)}, nil
 }
 
 // sendAround sends change sets, one a record. They are absolute: what has no answer waits for another sweep. Where one of
-// them stops the load, the others keep their outcomes: one that was done has opened its record, and owes the state.
+// them stops the load, the others keep their outcomes.
 func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) error {
 	if len(set) == 0 {
 		return nil
@@ -196,23 +280,14 @@ func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) 
 }
 
 // stateAt is the state that row i of a batch says; -1: none.
-func stateAt(b *column.Batch, i int) int64 {
-	if v := b.Column("statecode"); v != nil && !v.Null(i) {
-		return v.Ints[i]
-	}
-	return -1
-}
-
-// closesAgain lets records of which an update is sent once more owe their state, where an action sets it: the first may
-// have opened them.
-func (w *work) closesAgain(j *job) {
-	for i := range j.states {
-		if j.owed[i]&mapping.OwesState == 0 && mapping.ClosedByAction(w.table.Name, j.states[i]) {
-			if e, _ := w.l.book.Entry(w.table.Name, j.seqs[i]); e.Attempts > 1 {
-				j.owed[i] |= mapping.OwesState
-			}
+func stateAt(b *column.Batch, i int) stateOf {
+	at := func(name string) int64 {
+		if v := b.Column(name); v != nil && !v.Null(i) {
+			return v.Ints[i]
 		}
+		return -1
 	}
+	return stateOf{at("statecode"), at("statuscode")}
 }
 
 // sayAround tells how many closed records were changed.

@@ -18,7 +18,9 @@ import (
 // sent twice would be refused, or close the record a second time; so the state of the
 // records is read before any is sent, which also settles what an earlier request did whose
 // answer was lost, and what a target has that is ahead of the ledger. So no record need stay
-// in flight.
+// in flight. A record that is in another state first is brought to where the action takes it by the same change set, so
+// that no stop leaves it there: whoever finds it in a state that is neither its row's nor the one before knows that
+// somebody has given it.
 
 // closings reads the rows of a batch that are closed by an action; nil where none is.
 func (w *work) closings(b *column.Batch) (*mapping.ClosingRows, error) {
@@ -39,7 +41,7 @@ func (h stateOf) reached(c *mapping.Closing) bool {
 // close closes the records of the set, which are claimed.
 func (s *sender) close(ctx context.Context, set []int, tries int) error {
 	for len(set) > 0 {
-		n := min(len(set), max(s.w.inBatch, fewEnough))
+		n := min(len(set), max(s.w.inBatch, fewEnough), dataverse.MaxBatch/2) // closes gives two operations at most
 		if err := s.closeEach(ctx, set[:n], tries); err != nil {
 			return s.release(set[n:], err)
 		}
@@ -56,40 +58,33 @@ func (s *sender) closeEach(ctx context.Context, set []int, tries int) error {
 	case err != nil:
 		return s.release(set, readBackError(err))
 	}
-	var open, early []int // to be closed; of these, those that are not yet in the state before, or closed otherwise
+	var open []int
 	for _, i := range set {
-		h, there := have[s.j.ids[i]]
-		switch c := &s.j.closings[i]; {
-		case there && h.reached(c):
+		if h, there := have[s.j.ids[i]]; there && h.reached(&s.j.closings[i]) {
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 			continue
-		case there && h.state != c.State && (c.From >= 0 && h.state != c.From || mapping.ClosedByAction(s.w.table.Name, h.state)):
-			early = append(early, i)
 		}
 		open = append(open, i)
-	}
-	if len(early) > 0 {
-		err := s.sendEach(ctx, early, tries, func(i int) dataverse.Op {
-			return dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], fmt.Appendf(nil, `{"statecode":%d}`, max(s.j.closings[i].From, 0)))
-		}, outcome{})
-		if open = s.open(open); err != nil {
-			return s.release(without(open, early), err)
-		}
 	}
 	if len(open) == 0 {
 		return nil
 	}
 	return s.sendEach(ctx, open, tries, func(i int) dataverse.Op {
-		if h, there := have[s.j.ids[i]]; there && h.state == s.j.closings[i].State { // the status reason alone differs
+		c := &s.j.closings[i]
+		h, there := have[s.j.ids[i]]
+		switch {
+		case !there:
+			return dataverse.ActionOp(c.Path, c.Body)
+		case h.state == c.State: // the status reason alone differs
 			return dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.w.encoder.UpdateBody(nil, s.j.record(i)))
 		}
-		return dataverse.ActionOp(s.j.closings[i].Path, s.j.closings[i].Body)
-	}, outcome{result: ledger.ResultSuccess})
+		return together(closes(s.w.table.Schema, s.j.ids[i], h, c))
+	})
 }
 
-// sendEach sends one operation a record in a $batch, and gives those done an outcome.
+// sendEach sends one operation a record in a $batch; with it the record is done.
 // Those that are to be sent again are, from the start.
-func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i int) dataverse.Op, done outcome) error {
+func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i int) dataverse.Op) error {
 	ops := make([]dataverse.Op, len(set))
 	for k, i := range set {
 		ops[k] = op(i)
@@ -110,7 +105,7 @@ func (s *sender) sendEach(ctx context.Context, set []int, tries int, op func(i i
 	for k, i := range set {
 		switch err := errs[k]; {
 		case err == nil:
-			s.j.results[i] = done
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 		case dataverse.KindOf(err) == dataverse.Lost || passesBy(err):
 			again, last = append(again, i), err
 		case refusedAlone(err) || dataverse.KindOf(err) == dataverse.NotFound:
@@ -193,18 +188,7 @@ func (s *sender) states(ctx context.Context, set []int) (map[schema.GUID]stateOf
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.PrimaryID, err)
 		}
-		var h stateOf
-		for name, into := range map[string]*int64{"statecode": &h.state, "statuscode": &h.status} {
-			n, stated := members[name].(json.Number)
-			if !stated { // by an emulator that keeps no rows: in no state that a closing asks for
-				*into = -1
-				continue
-			}
-			if *into, err = n.Int64(); err != nil {
-				return fmt.Errorf("%s of %s is no number", name, text)
-			}
-		}
-		found[id] = h
+		found[id], _ = stateIn(t, members) // an emulator that keeps no rows gives none: that is in no state that a closing asks for
 		return nil
 	})
 	return found, err

@@ -35,11 +35,11 @@ const modifiedBy = "_modifiedby_value"
 const createdBy = "_createdby_value"
 
 // looksFirst reports whether records are read before they are updated: by the first pass, which judges
-// also what the later ones send; and where others keep their columns, again by that of deferred lookups,
-// which some of them may be.
+// also what the later ones send; and where others keep their columns, again by those of deferred lookups and
+// of states, which some of them may be.
 func (w *work) looksFirst() bool {
-	return w.partial && w.settings.OnConflict != ConflictOverwrite && w.table.Schema.Kind != schema.Virtual &&
-		(w.pass == ledger.Main || w.pass == ledger.Lookups && w.settings.OnConflict == ConflictMerge)
+	return w.knows && w.settings.OnConflict != ConflictOverwrite && w.table.Schema.Kind != schema.Virtual &&
+		(w.pass == ledger.Main || w.pass != ledger.Files && w.settings.OnConflict == ConflictMerge)
 }
 
 // meeting is one record that is compared with the target's.
@@ -152,12 +152,7 @@ func (s *sender) changedByOthers(i int, m meeting, have map[string]any) (columns
 			return nil
 		}
 	}
-	e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i])
-	opened := e.Attempts > 1 && maybeOpened(m, have) && s.byOurs(have) && !s.l.stateKept(s.w.table.Name, s.j.seqs[i])
 	for name, v := range m.want {
-		if opened && (name == "statecode" || name == "statuscode") {
-			continue
-		}
 		if s.sameStored(name, v, have[name]) || m.was != nil && (s.sameStored(name, m.was[name], have[name]) || m.was[name] == nil && s.byItself(name, have)) {
 			continue
 		}
@@ -165,12 +160,6 @@ func (s *sender) changedByOthers(i int, m meeting, have map[string]any) (columns
 	}
 	slices.Sort(columns)
 	return columns
-}
-
-// maybeOpened reports whether an update of ours that was cut off may have opened a record to change it.
-func maybeOpened(m meeting, have map[string]any) bool {
-	state, told := have["statecode"]
-	return !told || sameValue(json.Number("0"), state) && m.was["statecode"] != nil && !sameValue(m.was["statecode"], state)
 }
 
 // byItself reports whether a column has what the service gives a record by itself, where nothing was said: the
@@ -187,7 +176,8 @@ func (s *sender) byItself(name string, have map[string]any) bool {
 	case schema.State:
 		return sameValue(json.Number("0"), have[name])
 	case schema.Status:
-		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
+		is, closed := stateIn(s.w.table.Schema, have)
+		return closed && is.status == defaultStatus(s.w.table.Schema, is.state) || !closed && c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
 	case schema.YesNo:
 		return have[name] == (c.Default != nil && *c.Default == 1)
 	case schema.Choice:
@@ -250,10 +240,12 @@ func (s *sender) conflict(i int, m meeting, have map[string]any, changed []strin
 		if slices.Contains(changed, ownerReading) {
 			s.l.keepsOwner(s.w.table.Name, s.j.seqs[i])
 		}
-		if s.w.pass == ledger.Main {
-			changed = s.leaveLater(i, m, have, changed)
-		}
+		changed = s.leaveLater(i, m, changed)
 		s.w.keep(changed)
+		if s.w.pass == ledger.State { // state and status reason stay together
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
+			return nil
+		}
 		return s.leaveOut(i, changed)
 	}
 	texts := make([]string, len(changed))
@@ -270,17 +262,18 @@ func (s *sender) conflict(i int, m meeting, have map[string]any, changed []strin
 }
 
 // leaveLater sees to it that later passes leave out what somebody has changed: a state is not owed any more, and
-// deferred lookups are judged again by the pass that sets them, which counts them. It returns the others.
-func (s *sender) leaveLater(i int, m meeting, have map[string]any, changed []string) (now []string) {
+// those that come take from the row anew what is owed and judge again, deferred lookups and the state. These count
+// them; it returns the others.
+func (s *sender) leaveLater(i int, m meeting, changed []string) (now []string) {
 	deferred := s.l.o.Plan.Deferred(s.w.table.Name)
 	for _, name := range changed {
-		switch {
-		case name == "statecode" || name == "statuscode":
+		switch state := stateColumn(name); {
+		case state && owedAfter(s.j.owed[i]&^mapping.OwesState, s.w.pass) != ledger.Main:
 			s.j.owed[i] &^= mapping.OwesState
-			if back, state, plain := closedAs(s.w.table.Schema, have); back == nil || plain || s.j.states[i] != state { // else the pass of states closes it again if it has to be opened
-				s.l.keepState(s.w.table.Name, s.j.seqs[i])
-			}
-		case m.want[name] != nil && slices.Contains(deferred, plainName(name)):
+			continue
+		case state && s.w.pass != ledger.State:
+			s.j.owed[i] &^= mapping.OwesState
+		case s.w.pass == ledger.Main && m.want[name] != nil && slices.Contains(deferred, plainName(name)):
 			continue
 		}
 		now = append(now, name)
@@ -288,24 +281,7 @@ func (s *sender) leaveLater(i int, m meeting, have map[string]any, changed []str
 	return now
 }
 
-// keepState notes that a record keeps the state that somebody has given it. Each pass takes from the row anew what is
-// owed, so that those between the first and the last would let the state be owed again. It is noted for this run
-// alone: after a stop between these passes such a state is written after all.
-func (l *Loader) keepState(table string, seq uint32) {
-	l.statesMu.Lock()
-	defer l.statesMu.Unlock()
-	if l.states[table] == nil {
-		l.states[table] = &ledger.Ranges{}
-	}
-	l.states[table].Add([]ledger.Range{ledger.One(seq)})
-}
-
-// stateKept reports whether keepState noted the record.
-func (l *Loader) stateKept(table string, seq uint32) bool {
-	l.statesMu.Lock()
-	defer l.statesMu.Unlock()
-	return l.states[table] != nil && l.states[table].Has(seq)
-}
+func stateColumn(name string) bool { return name == "statecode" || name == "statuscode" }
 
 // plainName is a column's own name.
 func plainName(name string) string {

@@ -65,8 +65,10 @@ func query(w *work) string {
 			}
 		}
 	}
-	if w.update && w.removing == nil && w.table.Yields("statecode") && !slices.Contains(columns, "statecode") {
-		columns = append(columns, "statecode")
+	for _, name := range []string{"statecode", "statuscode"} {
+		if w.update && w.removing == nil && w.table.Yields(name) && !slices.Contains(columns, name) {
+			columns = append(columns, name)
+		}
 	}
 	if w.ids != nil {
 		columns = slices.DeleteFunc(columns, func(name string) bool { return name == mapping.ID })
@@ -86,7 +88,7 @@ func query(w *work) string {
 	if w.removing != nil {
 		from = w.l.goneTable(w.table)
 	}
-	if w.partial {
+	if w.knows {
 		more, before := w.beforeQuery()
 		columns, from = append(columns, more...), from+before
 	}

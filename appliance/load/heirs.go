@@ -308,7 +308,7 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 	if err != nil {
 		return 0, 0, err
 	}
-	var ops []dataverse.Op
+	var bodies [][]byte
 	var ids []schema.GUID
 	err = readOwners(ctx, t, target, some, func(h heir, have map[string]any) error {
 		due := l.dueOwner(t.Name, h)
@@ -322,18 +322,22 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 			return nil
 		}
 		ids = append(ids, h.id)
-		ops = append(ops, dataverse.UpdateOp(t.Schema, h.id, fmt.Appendf(nil, `{"%s@odata.bind":"%s(%s)"}`, targets[k].Nav, targets[k].EntitySet, due.ID)))
+		bodies = append(bodies, fmt.Appendf(nil, `{"%s@odata.bind":"%s(%s)"}`, targets[k].Nav, targets[k].EntitySet, due.ID))
 		return nil
 	})
-	if err != nil || len(ops) == 0 {
+	if err != nil || len(ids) == 0 {
 		return 0, 0, err
+	}
+	ops := make([]dataverse.Op, len(ids))
+	for k, id := range ids {
+		ops[k] = dataverse.UpdateOp(t.Schema, id, bodies[k])
 	}
 	errs, err := target.Batch(ctx, ops)
 	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
 		return len(ops), 0, nil // they are looked at once more
 	}
 	if err == nil {
-		err = giveClosed(ctx, t, target, ids, ops, errs)
+		err = giveClosed(ctx, t, target, ids, bodies, errs)
 	}
 	for _, e := range errs {
 		if refusedAlone(e) || dataverse.KindOf(e) == dataverse.NotFound {
@@ -344,47 +348,51 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 }
 
 // giveClosed changes those of some records that refused it since they are closed: each is opened for that and closed
-// again, in one change set. What only an action closes stays refused, and what has no state of its own, as a quote's
-// products: its parent is closed. errs gets what came of it.
-func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, ops []dataverse.Op, errs []error) error {
+// again as it was, in one change set. What has no state of its own stays refused, as a quote's products: its parent is
+// closed. bodies are those of the updates, nil for what is none; errs gets what came of it.
+func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, bodies [][]byte, errs []error) error {
 	of := map[schema.GUID]int{}
 	for k, id := range ids {
-		if closedRefusal(errs[k]) {
+		if closedRefusal(errs[k]) && bodies[k] != nil {
 			of[id] = k
 		}
 	}
-	var at []int
-	var sets []dataverse.Op
 	if len(of) == 0 || t.Schema.Column("statecode") == nil {
 		return nil
 	}
-	columns := []string{"statecode"}
-	if t.Schema.Column("statuscode") != nil {
-		columns = append(columns, "statuscode")
-	}
-	err := target.Records(ctx, t.Schema, slices.Collect(maps.Keys(of)), columns, func(id schema.GUID, row json.RawMessage) error {
+	var at []int
+	var sets []dataverse.Op
+	err := target.Records(ctx, t.Schema, slices.Collect(maps.Keys(of)), closedColumns(t.Schema), func(id schema.GUID, row json.RawMessage) error {
+		k, asked := of[id]
 		var have map[string]any
-		if err := decode(row, &have); err != nil {
+		if err := decode(row, &have); err != nil || !asked {
 			return err
 		}
-		k, asked := of[id]
-		if back, _, ok := closedAs(t.Schema, have); asked && ok {
-			at, sets = append(at, k), append(sets, dataverse.ChangeSetOp(dataverse.UpdateOp(t.Schema, id, activeBody(t.Schema)), ops[k], dataverse.UpdateOp(t.Schema, id, back)))
+		is, closed := stateIn(t.Schema, have)
+		if !closed {
+			return nil
 		}
-		return nil
-	})
-	if err != nil || len(sets) == 0 {
+		if err := decode(bodies[k], &have); err != nil { // what it is to get goes over what it has
+			return err
+		}
+		op, err := around(t.Schema, id, bodies[k], is, have)
+		at, sets = append(at, k), append(sets, op)
 		return err
-	}
-	answers, err := target.Batch(ctx, sets)
-	for n, e := range answers {
-		errs[at[n]] = e
-	}
-	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
-		for _, k := range at {
-			errs[k] = err
+	})
+	for len(sets) > 0 && err == nil {
+		n := min(len(sets), dataverse.MaxBatch/aroundOps)
+		var answers []error
+		answers, err = target.Batch(ctx, sets[:n])
+		for k, e := range answers {
+			errs[at[k]] = e
 		}
-		return nil // they are looked at once more
+		if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
+			for _, k := range at[:n] {
+				errs[k] = err
+			}
+			err = nil // they are looked at once more
+		}
+		at, sets = at[n:], sets[n:]
 	}
 	return err
 }

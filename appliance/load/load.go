@@ -174,9 +174,7 @@ type Loader struct {
 
 	kept map[string]map[string]int64 // by table and column: see Kept
 
-	statesMu sync.Mutex
-	states   map[string]*ledger.Ranges // records that keep the state that somebody has given them, by table
-	back     *Rollback                 // nil: it is no rollback
+	back *Rollback // nil: it is no rollback
 
 	notes []string
 
@@ -196,7 +194,7 @@ func New(s stage, b book, t Target, o Options) *Loader {
 	if o.Target == nil {
 		o.Target = func(string) Target { return t }
 	}
-	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}, kept: map[string]map[string]int64{}, states: map[string]*ledger.Ranges{}}
+	return &Loader{stage: s, book: b, target: t, o: o, warm: map[string]bool{}, kept: map[string]map[string]int64{}}
 }
 
 // ErrTooManyErrors says that more records failed than the project allows.

@@ -27,16 +27,6 @@ func (w *work) deactivated() string {
 	return fmt.Sprintf(`(SELECT DISTINCT seq AS dm_seq, true AS %s FROM dm.deactivated WHERE "table" = %s)`, reopensColumn, mapping.Quote(w.table.Name))
 }
 
-// activeBody is the body of an update that makes a record active, with the status reason of new ones.
-func activeBody(t *schema.Table) []byte {
-	for _, c := range t.Columns {
-		if o := c.Option(0); c.Type == schema.State && o != nil && o.DefaultStatus != nil {
-			return fmt.Appendf(nil, `{"statecode":0,"statuscode":%d}`, *o.DefaultStatus)
-		}
-	}
-	return []byte(`{"statecode":0}`)
-}
-
 // reopen makes those of the set active that are to be, and returns the records that are to be sent on.
 // On an error the others wait again.
 func (s *sender) reopen(ctx context.Context, set []int) ([]int, error) {

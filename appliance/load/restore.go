@@ -98,13 +98,13 @@ func (l *Loader) eachRestored(ctx, drain context.Context, t *mapping.Table, step
 type returning struct {
 	first  []byte // what is sent before body; nil: nothing
 	body   []byte
-	cannot string // what is not restored, and why
+	closes *dataverse.Op // in the place of body: what gives the record the other columns and closes it by an action
 }
 
 // restore gives the records of the set, which are claimed, what they had.
 func (s *sender) restore(ctx context.Context, set []int, tries int) error {
 	for len(set) > 0 {
-		n := min(len(set), max(s.w.inBatch, fewEnough))
+		n := min(len(set), max(s.w.inBatch, fewEnough), dataverse.MaxBatch/aroundOps)
 		if err := s.restoreEach(ctx, set[:n], tries); err != nil {
 			return s.release(set[n:], err)
 		}
@@ -120,32 +120,31 @@ func (s *sender) restoreEach(ctx context.Context, set []int, tries int) error {
 	}
 	set = s.open(set)
 	early := slices.DeleteFunc(slices.Clone(set), func(i int) bool { return back[i].first == nil })
-	send := func(part []int, body func(i int) []byte, done func(i int) outcome) error {
+	send := func(part []int, body func(i int) []byte, done outcome) error {
 		if len(part) == 0 {
 			return nil
 		}
-		ops, ids := make([]dataverse.Op, len(part)), make([]schema.GUID, len(part))
+		ops, ids, bodies := make([]dataverse.Op, len(part)), make([]schema.GUID, len(part)), make([][]byte, len(part))
 		for k, i := range part {
-			ops[k], ids[k] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], body(i)), s.j.ids[i]
+			ids[k], bodies[k] = s.j.ids[i], body(i)
+			if back[i].closes != nil {
+				ops[k] = *back[i].closes
+				continue
+			}
+			ops[k] = dataverse.UpdateOp(s.w.table.Schema, ids[k], bodies[k])
 		}
 		errs, err := s.target.Batch(ctx, ops)
 		if err == nil {
-			if err := giveClosed(ctx, s.w.table, s.target, ids, ops, errs); err != nil {
+			if err := giveClosed(ctx, s.w.table, s.target, ids, bodies, errs); err != nil {
 				return s.release(part, readBackError(err)) // what was done of them is absolute
 			}
 		}
-		return s.removed(ctx, part, tries, errs, err, done)
+		return s.removed(ctx, part, tries, errs, err, func(int) outcome { return done })
 	}
-	if err := send(early, func(i int) []byte { return back[i].first }, func(int) outcome { return outcome{} }); err != nil {
+	if err := send(early, func(i int) []byte { return back[i].first }, outcome{}); err != nil {
 		return s.release(without(s.open(set), early), err)
 	}
-	rest := slices.DeleteFunc(s.open(set), func(i int) bool { return back[i].body == nil })
-	return send(rest, func(i int) []byte { return back[i].body }, func(i int) outcome {
-		if back[i].cannot != "" {
-			return outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassState), Text: back[i].cannot}}
-		}
-		return outcome{result: ledger.ResultSuccess}
-	})
+	return send(s.open(set), func(i int) []byte { return back[i].body }, outcome{result: ledger.ResultSuccess})
 }
 
 // returns reads the records as they are now and says what brings each back. Those that need nothing, or
@@ -163,10 +162,8 @@ func (s *sender) returns(ctx context.Context, set []int) (map[int]returning, err
 			}
 		}
 	}
-	for _, name := range []string{"statecode", "statuscode"} {
-		if t.Column(name) != nil {
-			columns[name] = true
-		}
+	for _, name := range closedColumns(t) {
+		columns[name] = true
 	}
 	if columns[ownerReading] && t.Column("modifiedby") != nil {
 		columns[modifiedBy] = true
@@ -227,26 +224,18 @@ func (s *sender) wayBack(i int, have map[string]any) (r returning, err error) {
 			delete(back, name)
 		}
 	}
-	if v, goes := state["statecode"]; goes {
-		if n, ok := v.(json.Number); ok {
-			if code, _ := n.Int64(); mapping.ClosedByAction(s.w.table.Schema.LogicalName, code) {
-				r.cannot = fmt.Sprintf("the record was in state %d, which an action of its own sets: close it by hand; its other columns have what they had", code)
-				state, status = nil, nil
-			}
-		}
-	}
 	if len(state) > 0 { // a state is written with its status reason
 		if had, kept := f.had["statuscode"]; kept {
 			status = map[string]any{"statuscode": had}
 		}
 	}
 	maps.Copy(status, state)
-	return s.order(i, r, back, status)
+	return s.order(i, have, back, status)
 }
 
 // order puts the state before the other columns where it opens the record, and behind them else: a
-// record that is closed takes no change.
-func (s *sender) order(i int, r returning, back, state map[string]any) (returning, error) {
+// record that is closed takes no change. What an action has to close gets all in one change set.
+func (s *sender) order(i int, have, back, state map[string]any) (r returning, err error) {
 	fields, err := s.writing(i, back)
 	if err != nil {
 		s.j.results[i] = outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassOther), Text: err.Error()}}
@@ -259,9 +248,11 @@ func (s *sender) order(i int, r returning, back, state map[string]any) (returnin
 		}
 	}
 	opens := state["statecode"] == json.Number("0")
+	to, _ := stateIn(s.w.table.Schema, state)
 	switch {
-	case fields == nil && sets == nil && r.cannot != "":
-		s.j.results[i] = outcome{result: ledger.ResultFailed, reason: &ledger.Reason{Class: uint8(ClassState), Text: r.cannot}}
+	case mapping.ClosedByAction(s.w.table.Schema.LogicalName, to.state):
+		r.closes, err = s.closesBack(i, have, back, fields, to)
+		return r, err
 	case fields == nil && sets == nil:
 		s.j.results[i] = outcome{result: ledger.ResultSuccess}
 	case fields == nil || sets == nil:
@@ -272,6 +263,24 @@ func (s *sender) order(i int, r returning, back, state map[string]any) (returnin
 		r.first, r.body = fields, sets
 	}
 	return r, nil
+}
+
+// closesBack closes a record as it was by an action of its own, and gives it the other columns that go back.
+func (s *sender) closesBack(i int, have, back map[string]any, fields []byte, to stateOf) (*dataverse.Op, error) {
+	t, id := s.w.table.Schema, s.j.ids[i]
+	values := maps.Clone(have)
+	maps.Copy(values, back)
+	if fields != nil {
+		op, err := around(t, id, fields, to, values)
+		return &op, err
+	}
+	is, _ := stateIn(t, have)
+	ops, err := brings(t, id, is, to, values)
+	if err != nil {
+		return nil, err
+	}
+	op := together(ops)
+	return &op, nil
 }
 
 // writing is the body of an update with values that were read; nil for none.

@@ -68,6 +68,13 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 		return s.sendFiles(ctx, set)
 	}
 	if s.j.closings != nil {
+		if tries == 0 && s.w.looksFirst() {
+			rest, err := s.meetOthers(ctx, set)
+			if err != nil {
+				return s.release(set, readBackError(err))
+			}
+			set = rest
+		}
 		return s.close(ctx, set, tries)
 	}
 	if tries == 0 {

@@ -144,7 +144,6 @@ func (s *sweep) do(j *job) {
 	if s.w.sized(j) {
 		sending = dataverse.Observing(sending, j.toll.take)
 	}
-	s.w.closesAgain(j)
 	one := sender{l: s.l, w: s.w, j: j, target: target}
 	err = one.send(sending, j.all(), 0)
 	j.refusals, j.passing, j.stopped = one.refusals, one.passing, err != nil

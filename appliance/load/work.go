@@ -42,6 +42,7 @@ type work struct {
 	closer   *mapping.Closer  // of states that no plain write sets; nil: there are none
 	settings Settings
 	ids      *schema.GUID     // of row 0's record, where those of the others follow from it
+	knows    bool             // the scan reads beside a row what the target is known to hold of it, or that nobody knows
 	partial  bool             // records carry the columns that have changed alone
 	files    []mapping.Column // that take their content from files, of the work's pass
 	parties  bool             // the records are activities that come with parties
@@ -97,8 +98,15 @@ func (l *Loader) work(t *mapping.Table, step plan.Step, pass ledger.Pass, write 
 		w.ids = &id
 	}
 	w.partial = w.update && write != mapping.Gone && write != mapping.State && t.Link == nil && (w.settings.Before || w.settings.Whole)
+	w.knows = w.partial || write == mapping.State && t.Link == nil && w.settings.Before && !w.settings.Whole
 	if w.looksFirst() {
-		w.judge = t.Encoder(mapping.Judged, nil)
+		judged := mapping.Judged
+		if write == mapping.State {
+			judged = mapping.State
+		}
+		w.judge = t.Encoder(judged, nil)
+	} else {
+		w.knows = w.partial
 	}
 	w.jobs.New = func() any { return &job{w: w} }
 	w.files = filesOf(t, pass)

@@ -1,9 +1,12 @@
 package mapping
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/duckstage/column"
@@ -52,6 +55,12 @@ func closingOf(table string, state int64) *closing {
 // ClosedByAction reports whether records of the table get into a state by an action of
 // its own only, and by no plain write.
 func ClosedByAction(table string, state int64) bool { return closingOf(table, state) != nil }
+
+// Shut reports whether a record in this state has to be opened before one of these actions closes it.
+func Shut(table string, state int64) bool {
+	shut := map[string][]int64{"opportunity": {1, 2}, "incident": {1, 2}, "quote": {2, 3}, "salesorder": {2, 3, 4}}
+	return slices.Contains(shut[table], state)
+}
 
 // ClosingsSQL is the condition, over a staged row's columns, that its state is set by such
 // an action; false where the table has none.
@@ -176,13 +185,54 @@ func (r *ClosingRows) Closing(i int) (out Closing, needed bool) {
 	if c == nil {
 		return out, false
 	}
-	out = Closing{Path: c.path, State: c.state, Status: -1, From: c.from}
+	status := int64(-1)
 	if r.status != nil && !r.status.Null(i) {
-		out.Status = r.status.Ints[i]
+		status = r.status.Ints[i]
 	}
-	t := r.closer.table.Schema
-	out.Body = fmt.Appendf(nil, `{"Status":%d,"%s":{"@odata.type":"Microsoft.Dynamics.CRM.%s","subject":"%s","%s@odata.bind":"/%s(%s)"`,
-		out.Status, c.param, c.class, c.subject, t.PrimaryID, t.EntitySet, r.values.ID(i))
+	out = c.of(r.closer.table.Schema, r.values.ID(i), status)
 	out.Body = append(r.values.appendFields(out.Body, i), "}}"...)
 	return out, true
+}
+
+// of is the closing of a record, whose body lacks the values that the activity takes, and its end.
+func (c *closing) of(t *schema.Table, id schema.GUID, status int64) Closing {
+	body := fmt.Appendf(nil, `{"Status":%d,"%s":{"@odata.type":"Microsoft.Dynamics.CRM.%s","subject":"%s","%s@odata.bind":"/%s(%s)"`,
+		status, c.param, c.class, c.subject, t.PrimaryID, t.EntitySet, id)
+	return Closing{Path: c.path, Body: body, State: c.state, Status: status, From: c.from}
+}
+
+// CloseColumns names the columns of a table that its closing activities carry too.
+func CloseColumns(t *schema.Table) (names []string) {
+	for _, v := range closeValues {
+		if v.table == t.LogicalName && t.Column(v.column) != nil {
+			names = append(names, v.column)
+		}
+	}
+	return names
+}
+
+// CloseAs is the request that brings a record into a state and status reason, -1 for the state's default, by an action;
+// needed is false where a plain write does. read are the CloseColumns as the service gives them.
+func CloseAs(t *schema.Table, id schema.GUID, state, status int64, read map[string]any) (out Closing, needed bool, err error) {
+	c := closingOf(t.LogicalName, state)
+	if c == nil {
+		return out, false, nil
+	}
+	out = c.of(t, id, status)
+	for _, v := range closeValues {
+		value := read[v.column]
+		if v.table != t.LogicalName || value == nil {
+			continue
+		}
+		if day, ok := value.(string); ok && v.of == "actualend" && len(day) == len(time.DateOnly) {
+			value = day + noonOfDay
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			return out, true, fmt.Errorf("read %s: %w", v.column, err)
+		}
+		out.Body = append(fmt.Appendf(out.Body, `,"%s":`, v.of), text...)
+	}
+	out.Body = append(out.Body, "}}"...)
+	return out, true, nil
 }

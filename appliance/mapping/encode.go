@@ -310,13 +310,16 @@ func (r *Rows) appendLookup(dst []byte, f *field, v, tables *column.Vector, i in
 	return append(dst, ')', '"')
 }
 
+// noonOfDay makes a time of a date, the same day in nearly every zone.
+const noonOfDay = "T12:00:00Z"
+
 // appendValue appends a field with a value that is no text.
 func appendValue(dst []byte, f *field, v *column.Vector, i int) []byte {
 	switch f.kind {
 	case date:
 		return append(appendDate(append(dst, f.open...), v.Ints[i]), '"')
 	case noon:
-		return append(appendDate(append(dst, f.open...), v.Ints[i]), `T12:00:00Z"`...)
+		return append(appendDate(append(dst, f.open...), v.Ints[i]), noonOfDay+`"`...)
 	case timestamp:
 		return append(appendTimestamp(append(dst, f.open...), v.Ints[i]), '"')
 	case boolean:

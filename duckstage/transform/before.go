@@ -24,6 +24,8 @@ type Known struct {
 	Written string
 	// Waiting has dm_seq of the rows that wait for an update of which nothing was ever sent.
 	Waiting string
+	// Passing has dm_seq of the rows whose update goes on in later passes.
+	Passing string
 }
 
 func beforeName(number uint16, generation int64) string {
@@ -31,7 +33,8 @@ func beforeName(number uint16, generation int64) string {
 }
 
 // keepBefore keeps what the target holds of the rows that will be sent as updates: of those
-// that have changed now, and of those that changed earlier and were not sent yet.
+// that have changed now, and of those that changed earlier and were not sent yet, or not whole: where
+// these have not changed again, the passes that are left have their columns to send, as they had.
 func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.ColumnInfo) error {
 	if !j.later || j.Known.Written == "" {
 		return nil
@@ -82,6 +85,7 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 		view := "main." + duckstage.Ident(j.Name+beforeSuffix) + " o"
 		parts = append(parts, compare(
 			"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL AS dm_whole, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq UNION ALL "+
+				"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Passing+") w ON w.dm_seq = o.dm_seq ANTI JOIN "+sent+" k ON k.dm_seq = o.dm_seq UNION ALL "+
 				"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq",
 			j.data))
 	}
