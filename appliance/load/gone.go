@@ -140,6 +140,13 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		}
 		set = rest
 	}
+	if !s.w.removing.deletes {
+		rest, err := s.leaveInactive(ctx, set)
+		if err != nil {
+			return s.release(s.open(set), readBackError(err))
+		}
+		set = rest
+	}
 	if s.w.removing.deletes && tries == 0 && s.w.table.Link == nil && s.l.o.TargetSeq != nil {
 		rest, err := s.leaveParents(ctx, set)
 		if err != nil {
@@ -158,6 +165,24 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		set = set[n:]
 	}
 	return nil
+}
+
+// leaveInactive settles the records that are inactive already, in whatever state: it stays, somebody may have given it.
+func (s *sender) leaveInactive(ctx context.Context, set []int) (rest []int, err error) {
+	for rest = set; len(rest) > 0; {
+		some := rest[:min(len(rest), fallbackBatch)]
+		have, err := s.states(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range some {
+			if have[s.j.ids[i]].state > 0 {
+				s.j.results[i] = outcome{result: ledger.ResultSuccess}
+			}
+		}
+		rest = rest[len(some):]
+	}
+	return s.open(set), nil
 }
 
 // leaveChanged holds back gone records that somebody else has changed last, which a deletion would lose, unless
