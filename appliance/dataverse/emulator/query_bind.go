@@ -39,6 +39,13 @@ func (c *call) bindQuery(t *table, o options, nested bool) (*boundQuery, error) 
 		if err != nil {
 			return nil, err
 		}
+		if !nested && t.intersect == nil && a.nav == nil && a.as == nil && a.col == t.id {
+			if len(q.order) == 0 && !item.desc { // rows come so: no page has to look at all of them
+				break
+			}
+			q.order = append(q.order, boundOrder{a, item.desc})
+			break // no two rows have the same
+		}
 		q.order = append(q.order, boundOrder{a, item.desc})
 	}
 	return q, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -238,6 +239,9 @@ func TestOrderAndTop(t *testing.T) {
 		{"numberofemployees desc", "32145"},
 		{"primarycontactid/lastname desc", "21345"},
 		{"contoso_seen", "34512"},
+		{"accountid,name desc", "12345"},
+		{"accountid desc", "54321"},
+		{"accountcategorycode desc,accountid desc,name", "32154"},
 		{"", "12345"},
 	} {
 		got := e.list("accounts?" + query("$select", "accountnumber", "$orderby", or(c.order, "accountid"))).numbers()
@@ -264,6 +268,28 @@ func TestOrderAndTop(t *testing.T) {
 	both := e.list("accounts?"+query("$select", "accountnumber", "$top", "2"), "Prefer", "odata.maxpagesize=3")
 	if both.numbers() != "123" || both.Next == "" {
 		t.Errorf("10.1 $top is ignored with maxpagesize: %s, nextLink %q", both.numbers(), both.Next)
+	}
+}
+
+// TestOrderByKeyIsFree: rows stand in the order of their keys, so a page of them costs the same of many rows as of few, also
+// where that order is asked for. To look at a row takes an allocation at least.
+func TestOrderByKeyIsFree(t *testing.T) {
+	e := start(t)
+	e.want(200, "", "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", string(bulkBody(0, 1000)))
+	page := func(options ...string) float64 {
+		r := httptest.NewRequest("GET", "/api/data/v9.2/accounts?"+query(append(options, "$select", "name")...), nil)
+		r.Header.Set("Authorization", "Bearer t")
+		r.Header.Set("Prefer", "odata.maxpagesize=10")
+		return testing.AllocsPerRun(10, func() {
+			w := httptest.NewRecorder()
+			if e.srv.ServeHTTP(w, r); w.Code != 200 {
+				t.Fatal(w.Body.String())
+			}
+		})
+	}
+	plain, byKey, byName := page(), page("$orderby", "accountid"), page("$orderby", "name")
+	if byKey > plain+100 || byName < plain+1000 {
+		t.Errorf("a page of 10 of 1000 rows takes %.0f allocations, %.0f by the key, %.0f by another column", plain, byKey, byName)
 	}
 }
 
