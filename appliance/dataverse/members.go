@@ -2,7 +2,11 @@ package dataverse
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+
+	"dvmigrate/appliance/dataverse/schema"
 )
 
 // Answers are checked to be JSON as a whole when they come, so that what follows only looks
@@ -137,6 +141,38 @@ func (s *Splitter) Slot(name string) int { return s.slots[name] }
 // At is the member with that number of the row that was split last, as it stands there; nil
 // where the row has none. It points into the row.
 func (s *Splitter) At(slot int) []byte { return s.found[slot] }
+
+// Text is the text that a member holds; "" for null, and where the row has none.
+func (s *Splitter) Text(slot int) string {
+	v := s.found[slot]
+	if len(v) < 2 || v[0] != '"' {
+		return ""
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		return string(v[1 : len(v)-1])
+	}
+	var text string
+	_ = json.Unmarshal(v, &text) // of a text that is valid: cannot fail
+	return text
+}
+
+// GUID is the id that a member holds; not ok: none.
+func (s *Splitter) GUID(slot int) (id schema.GUID, ok bool) {
+	id, err := schema.ParseGUID(s.Text(slot))
+	return id, err == nil
+}
+
+// rowID splits a row and reads the id in the first member that the splitter finds.
+func (s *Splitter) rowID(row []byte) (schema.GUID, error) {
+	if err := s.Split(row); err != nil {
+		return schema.GUID{}, fmt.Errorf("read row: %w", err)
+	}
+	id, ok := s.GUID(0)
+	if !ok {
+		return id, fmt.Errorf("read row: it has no id (%s)", s.found[0])
+	}
+	return id, nil
+}
 
 // Member is At for a name.
 func (s *Splitter) Member(name string) []byte { return s.found[s.slots[name]] }

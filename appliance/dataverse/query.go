@@ -183,11 +183,12 @@ func (c *Client) nextPage(r *request, link string) (path, query string, err erro
 // text values only (dataverse-web-api.md 10.1), and its `in` operator is unconfirmed.
 func (c *Client) Existing(ctx context.Context, t *schema.Table, ids []schema.GUID) (map[schema.GUID]struct{}, error) {
 	found := make(map[schema.GUID]struct{}, len(ids))
+	key := NewSplitter([]string{t.PrimaryID})
 	var f filter
 	read := func() error {
 		q := Query{Select: []string{t.PrimaryID}, Filter: f.take()}
 		return c.Rows(ctx, t, q, func(row json.RawMessage) error {
-			id, err := guidMember(row, t.PrimaryID)
+			id, err := key.rowID(row)
 			if err == nil {
 				found[id] = struct{}{}
 			}
@@ -235,9 +236,9 @@ func (c *Client) ExistingEach(ctx context.Context, asked []Asked) ([]map[schema.
 			if err := json.Unmarshal(body, &page); err != nil {
 				return err
 			}
-			there := make(map[schema.GUID]struct{}, len(page.Value))
+			there, key := make(map[schema.GUID]struct{}, len(page.Value)), NewSplitter([]string{part[i].Table.PrimaryID})
 			for _, row := range page.Value {
-				id, err := guidMember(row, part[i].Table.PrimaryID)
+				id, err := key.rowID(row)
 				if err != nil {
 					return err
 				}
@@ -257,11 +258,12 @@ func (c *Client) ExistingEach(ctx context.Context, asked []Asked) ([]map[schema.
 // The row is valid only until fn returns.
 func (c *Client) Records(ctx context.Context, t *schema.Table, ids []schema.GUID, columns []string, fn func(id schema.GUID, row json.RawMessage) error) error {
 	var f filter
+	key := NewSplitter([]string{t.PrimaryID})
 	q := Query{Select: append([]string{t.PrimaryID}, columns...), Targets: true}
 	read := func() error {
 		q.Filter = f.take()
 		return c.Rows(ctx, t, q, func(row json.RawMessage) error {
-			id, err := guidMember(row, t.PrimaryID)
+			id, err := key.rowID(row)
 			if err != nil {
 				return err
 			}
@@ -317,23 +319,6 @@ func (f *filter) take() string {
 	s := string(f.text)
 	f.text, f.terms = f.text[:0], 0
 	return s
-}
-
-// guidMember reads one id of a row.
-func guidMember(row json.RawMessage, name string) (schema.GUID, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(row, &members); err != nil {
-		return schema.GUID{}, fmt.Errorf("read row: %w", err)
-	}
-	var id schema.GUID
-	raw, ok := members[name]
-	if !ok {
-		return id, fmt.Errorf("read row: it has no %s", name)
-	}
-	if err := json.Unmarshal(raw, &id); err != nil {
-		return id, fmt.Errorf("read row: %s: %w", name, err)
-	}
-	return id, nil
 }
 
 // get reads one JSON object.

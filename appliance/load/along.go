@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/progress"
@@ -81,14 +82,14 @@ func (l *Loader) childrenOf(ctx context.Context, target Target, t *mapping.Table
 	for k, id := range parents {
 		of[id], conditions[k] = k, column+" eq "+id.String()
 	}
+	reader := dataverse.NewSplitter([]string{t.Schema.PrimaryID, column})
 	return target.Matching(ctx, t.Schema, []string{column}, conditions, func(row json.RawMessage) error {
-		var have map[string]any
-		if err := decode(row, &have); err != nil {
+		if err := reader.Split(row); err != nil {
 			return err
 		}
-		child, err1 := schema.ParseGUID(fmt.Sprint(have[t.Schema.PrimaryID]))
-		parent, err2 := schema.ParseGUID(fmt.Sprint(have[column]))
-		if k, asked := of[parent]; asked && err1 == nil && err2 == nil && child != parent {
+		child, isChild := reader.GUID(0)
+		parent, isParent := reader.GUID(1)
+		if k, asked := of[parent]; asked && isChild && isParent && child != parent {
 			fn(k, child)
 		}
 		return nil

@@ -196,14 +196,14 @@ func (s *sender) leaveChanged(ctx context.Context, set []int) (rest []int, err e
 	for k, i := range set {
 		of[s.j.ids[i]], ids[k] = i, s.j.ids[i]
 	}
+	reader := dataverse.NewSplitter([]string{modifiedBy})
 	err = s.target.Records(ctx, t, ids, []string{modifiedBy}, func(id schema.GUID, row json.RawMessage) error {
-		var have map[string]any
-		if err := decode(row, &have); err != nil {
+		if err := reader.Split(row); err != nil {
 			return err
 		}
-		if i, asked := of[id]; asked && s.l.changedBy(have) {
+		if i, asked := of[id]; asked && s.l.others(reader.Text(0)) {
 			s.j.results[i] = outcome{result: ledger.ResultHeld, reason: &ledger.Reason{Class: uint8(ClassConflict),
-				Text: fmt.Sprintf("its row is gone, and it is not deleted: somebody has changed the record in the target since it was loaded (%v); on_conflict says what becomes of such rows", have[modifiedBy])}}
+				Text: fmt.Sprintf("its row is gone, and it is not deleted: somebody has changed the record in the target since it was loaded (%s); on_conflict says what becomes of such rows", reader.Text(0))}}
 		}
 		return nil
 	})

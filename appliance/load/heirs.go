@@ -127,19 +127,16 @@ func (l *Loader) takesAlong(table string) bool {
 // lookAtOwners notes which heirs have another owner than their rows say.
 func (l *Loader) lookAtOwners(ctx, drain context.Context, table string, set *ledger.Ranges) error {
 	return l.eachHeir(ctx, drain, table, set, func(ctx context.Context, t *mapping.Table, target Target, some []heir) error {
-		return readOwners(ctx, t, target, some, func(h heir, have map[string]any) error {
-			owner, _ := have[ownerReading].(string)
+		return readOwners(ctx, t, target, some, func(h heir, owner, of, _ string) {
 			if owner == "" || strings.EqualFold(owner, h.owner.ID) {
-				return nil
+				return
 			}
-			of, _ := have[ownerReading+targetNote].(string)
 			l.heirs.mu.Lock()
 			defer l.heirs.mu.Unlock()
 			if l.heirs.owners[table] == nil {
 				l.heirs.owners[table] = map[uint32]Owner{}
 			}
 			l.heirs.owners[table][h.seq] = Owner{owner, of, h.assigns}
-			return nil
 		})
 	})
 }
@@ -235,8 +232,8 @@ func (l *Loader) heirOf(t *mapping.Table, b *column.Batch, i int) (h heir, ok bo
 	return h, true, err
 }
 
-// readOwners calls fn with the owners of heirs as the target has them, and who changed the records last.
-func readOwners(ctx context.Context, t *mapping.Table, target Target, some []heir, fn func(h heir, have map[string]any) error) error {
+// readOwners calls fn with the owners of heirs as the target has them and their tables, and who changed the records last.
+func readOwners(ctx context.Context, t *mapping.Table, target Target, some []heir, fn func(h heir, owner, of, changedBy string)) error {
 	of, ids := make(map[schema.GUID]heir, len(some)), make([]schema.GUID, len(some))
 	for k, h := range some {
 		of[h.id], ids[k] = h, h.id
@@ -245,15 +242,13 @@ func readOwners(ctx context.Context, t *mapping.Table, target Target, some []hei
 	if t.Schema.Column("modifiedby") != nil {
 		columns = append(columns, modifiedBy)
 	}
+	reader := dataverse.NewSplitter([]string{ownerReading, ownerReading + targetNote, modifiedBy})
 	return target.Records(ctx, t.Schema, ids, columns, func(id schema.GUID, row json.RawMessage) error {
-		var have map[string]any
-		if err := decode(row, &have); err != nil {
-			return err
+		err := reader.Split(row)
+		if h, asked := of[id]; asked && err == nil {
+			fn(h, reader.Text(0), reader.Text(1), reader.Text(2))
 		}
-		if h, asked := of[id]; asked {
-			return fn(h, have)
-		}
-		return nil
+		return err
 	})
 }
 
@@ -310,20 +305,18 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 	}
 	var bodies [][]byte
 	var ids []schema.GUID
-	err = readOwners(ctx, t, target, some, func(h heir, have map[string]any) error {
+	err = readOwners(ctx, t, target, some, func(h heir, owner, _, changedBy string) {
 		due := l.dueOwner(t.Name, h)
 		if owner, told := back[h.seq]; told {
 			due = owner
 		}
-		owner, _ := have[ownerReading].(string)
 		targets := t.Lookup("ownerid").Targets
 		k := slices.IndexFunc(targets, func(x mapping.Target) bool { return x.Table == due.Table })
-		if strings.EqualFold(owner, due.ID) || k < 0 || l.changedBy(have) {
-			return nil
+		if strings.EqualFold(owner, due.ID) || k < 0 || l.others(changedBy) {
+			return
 		}
 		ids = append(ids, h.id)
 		bodies = append(bodies, fmt.Appendf(nil, `{"%s@odata.bind":"%s(%s)"}`, targets[k].Nav, targets[k].EntitySet, due.ID))
-		return nil
 	})
 	if err != nil || len(ids) == 0 {
 		return 0, 0, err

@@ -182,14 +182,14 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 		free, others = nil, nil
 	}
 	q := dataverse.Query{Select: append([]string{t.PrimaryID}, makers(t)...), OrderBy: t.PrimaryID, PageSize: page}
+	reader := madeReader(t.PrimaryID)
 	err = v.l.o.Target(v.table.Name).Rows(ctx, t, q, func(row json.RawMessage) error {
-		var have map[string]any
-		if err := decode(row, &have); err != nil {
+		if err := reader.Split(row); err != nil {
 			return err
 		}
-		id, err := schema.ParseGUID(fmt.Sprint(have[t.PrimaryID]))
-		if err != nil {
-			return fmt.Errorf("read a row of the target: %w", err)
+		id, ok := reader.GUID(reader.Slot(t.PrimaryID))
+		if !ok {
+			return fmt.Errorf("read a row of the target: it has no %s", t.PrimaryID)
 		}
 		if rows++; rows%page == 0 {
 			if tell(); rows >= most {
@@ -201,7 +201,7 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 			return nil
 		}
 		met[(seq-first)/64] |= 1 << ((seq - first) % 64)
-		if x := (there{seq, id}); v.l.back.notOurs(v.l, v.table.Name, seq, have) == "" {
+		if x := (there{seq, id}); v.l.back.notOurs(v.l, v.table.Name, seq, madeOf(reader)) == "" {
 			free = append(free, x)
 		} else {
 			others = append(others, x)

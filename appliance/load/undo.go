@@ -179,12 +179,25 @@ func (s *sender) leaveOthers(ctx context.Context, set []int) (rest []int, err er
 
 // makers are the columns of a table, as they are read, that say who made a record and who changed it last.
 func makers(t *schema.Table) (read []string) {
-	for _, c := range [...]struct{ name, reading string }{{"createdby", "_createdby_value"}, {"createdon", "createdon"}, {"modifiedby", modifiedBy}, {"modifiedon", "modifiedon"}} {
+	for _, c := range [...]struct{ name, reading string }{{"createdby", createdBy}, {"createdon", "createdon"}, {"modifiedby", modifiedBy}, {"modifiedon", "modifiedon"}} {
 		if t.Column(c.name) != nil {
 			read = append(read, c.reading)
 		}
 	}
 	return read
+}
+
+// made is who made a record and who changed it last, each with the time; "": not known.
+type made struct{ by, on, changedBy, changedOn string }
+
+// madeReader finds what makers brings in rows, and what else is wanted of them.
+func madeReader(more ...string) *dataverse.Splitter {
+	return dataverse.NewSplitter(append([]string{createdBy, "createdon", modifiedBy, "modifiedon"}, more...))
+}
+
+// madeOf is what was read of the row that was split last.
+func madeOf(row *dataverse.Splitter) made {
+	return made{row.Text(0), row.Text(1), row.Text(2), row.Text(3)}
 }
 
 // askMakers reads who made records and who changed them last. found is called for those that are there:
@@ -195,33 +208,35 @@ func (s *sender) askMakers(ctx context.Context, set []int, found func(i int, why
 	for k, i := range set {
 		of[s.j.ids[i]], ids[k] = i, s.j.ids[i]
 	}
-	t := s.w.table.Schema
+	t, reader := s.w.table.Schema, madeReader()
 	return s.target.Records(ctx, t, ids, makers(t), func(id schema.GUID, row json.RawMessage) error {
 		i, asked := of[id]
-		var have map[string]any
-		if err := decode(row, &have); err != nil || !asked {
+		if err := reader.Split(row); err != nil || !asked {
 			return err
 		}
-		found(i, s.l.back.notOurs(s.l, s.w.table.Name, s.j.seqs[i], have))
+		found(i, s.l.back.notOurs(s.l, s.w.table.Name, s.j.seqs[i], madeOf(reader)))
 		return nil
 	})
 }
 
 // notOurs is what keeps a record from being deleted, going by who made it and who changed it last;
 // "" = nothing.
-func (o *Rollback) notOurs(l *Loader, table string, seq uint32, have map[string]any) string {
+func (o *Rollback) notOurs(l *Loader, table string, seq uint32, m made) string {
 	switch {
-	case o.Tables[table].Maybe.Has(seq) && !l.madeByUs(have):
-		return fmt.Sprintf("it is not certain that this migration made the record: it was made by %v on %v", have["_createdby_value"], have["createdon"])
-	case !o.Overwrite && l.changedBy(have):
-		return fmt.Sprintf("somebody has changed the record in the target since it was loaded: %v on %v; --overwrite takes it back all the same", have[modifiedBy], have["modifiedon"])
+	case o.Tables[table].Maybe.Has(seq) && !l.madeByUs(m):
+		return fmt.Sprintf("it is not certain that this migration made the record: it was made by %s on %s", m.by, m.on)
+	case !o.Overwrite && l.others(m.changedBy):
+		return fmt.Sprintf("somebody has changed the record in the target since it was loaded: %s on %s; --overwrite takes it back all the same", m.changedBy, m.changedOn)
 	}
 	return ""
 }
 
 // changedBy reports whether somebody else has changed a record last.
-func (l *Loader) changedBy(have map[string]any) bool {
-	who, err := schema.ParseGUID(fmt.Sprint(have[modifiedBy]))
+func (l *Loader) changedBy(have map[string]any) bool { return l.others(fmt.Sprint(have[modifiedBy])) }
+
+// others reports whether an id is that of a user and not one of ours.
+func (l *Loader) others(id string) bool {
+	who, err := schema.ParseGUID(id)
 	return err == nil && !slices.Contains(l.o.Ours, who)
 }
 
@@ -229,9 +244,9 @@ func (l *Loader) changedBy(have map[string]any) bool {
 const clockSlack = 5 * time.Minute
 
 // madeByUs reports whether a record is of this migration by who made it and when.
-func (l *Loader) madeByUs(have map[string]any) bool {
-	who, err := schema.ParseGUID(fmt.Sprint(have["_createdby_value"]))
-	when, timeErr := time.Parse(time.RFC3339, fmt.Sprint(have["createdon"]))
+func (l *Loader) madeByUs(m made) bool {
+	who, err := schema.ParseGUID(m.by)
+	when, timeErr := time.Parse(time.RFC3339, m.on)
 	return err == nil && slices.Contains(l.o.Ours, who) && timeErr == nil && when.After(l.back.Begun.Add(-clockSlack))
 }
 
