@@ -299,6 +299,42 @@ func TestHeirsBehindARollback(t *testing.T) {
 	}
 }
 
+// TestHeirsThatAreLookedAt: owners are looked at before an assignment and after it, and then of those alone that are below a
+// record which got its own back; and not at all where no owner goes back.
+func TestHeirsThatAreLookedAt(t *testing.T) {
+	var looked atomic.Int64 // contacts of which the owner was read by itself
+	url, dir := cascading(t, "", func(_ http.ResponseWriter, r *http.Request) bool {
+		if q := r.URL.Query(); strings.HasSuffix(r.URL.Path, "/contacts") && strings.HasPrefix(q.Get("$select"), "contactid,_ownerid_value") {
+			looked.Add(int64(strings.Count(q.Get("$filter"), "contactid eq")))
+		}
+		return false
+	})
+	stageAndLoad(t, dir, url)
+	// A0 takes A1, A2, C0, C1, C2 and C4 along, of which A2 and C4 were its new owner's already. Of two accounts read in one
+	// request A1 gets its own back and takes A2, C2 and C4 along, of which A2 gets its own back and takes C2 along.
+	editSource(t, dir, "a.csv", "A0,a0,,ann", "A0,a0,,ben")
+	stageAndLoad(t, dir, url)
+	if got, want := ownersNow(t, url), "A0 ben, A1 ann, A2 ben, A3 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 ben"; got != want {
+		t.Errorf("owners are\n%s, want\n%s", got, want)
+	}
+	if n := looked.Swap(0); n != 4+4+2+1 {
+		t.Errorf("%d owners of contacts were read", n)
+	}
+	editSource(t, dir, "a.csv", "A0,a0,", "A0,changed,")
+	stageAndLoad(t, dir, url)
+	rollBack(t, dir, url, RollbackOptions{Generation: "last"})
+	if n := looked.Swap(0); n != 0 {
+		t.Errorf("%d owners of contacts were read, and none goes back", n)
+	}
+	rollBack(t, dir, url, RollbackOptions{Generation: "delta 1"})
+	if got, want := ownersNow(t, url), "A0 ann, A1 ann, A2 ben, A3 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 ben"; got != want {
+		t.Errorf("rolled back, owners are\n%s, want\n%s", got, want)
+	}
+	if looked.Load() == 0 {
+		t.Error("nothing was read for the owner that goes back")
+	}
+}
+
 // TestItsOwnParent: a record that is below itself takes nobody along, and goes back.
 func TestItsOwnParent(t *testing.T) {
 	url, dir := cascading(t, "", nil)

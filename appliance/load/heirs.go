@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -252,34 +251,34 @@ func readOwners(ctx context.Context, t *mapping.Table, target Target, some []hei
 	})
 }
 
-// giveBack gives heirs that went along their owners back, parents first: who is assigned takes along again.
+// giveBack gives heirs that went along their owners back, parents first: who is assigned takes along again. So in the
+// next round those are looked at that are below one that was assigned, and what was not answered or refused.
 func (l *Loader) giveBack(ctx, drain context.Context) error {
 	if len(l.heirs.records) == 0 {
 		return nil
 	}
-	given := map[string]int64{}
-	var wrong, refused atomic.Int64
+	given, wrong := map[string]int64{}, 0
+	look := l.heirs.records
 	for range ownerRounds {
-		wrong.Store(0)
-		refused.Store(0)
+		g := &giving{given: map[string]*ledger.Ranges{}, open: map[string]*ledger.Ranges{}}
 		for _, step := range l.o.Plan.Steps {
-			if passOf(step.Pass) != ledger.Main || l.heirs.records[step.Table] == nil {
+			if passOf(step.Pass) != ledger.Main || look[step.Table].Len() == 0 {
 				continue
 			}
-			before := wrong.Load() - refused.Load()
-			err := l.eachHeir(ctx, drain, step.Table, l.heirs.records[step.Table], func(ctx context.Context, t *mapping.Table, target Target, some []heir) error {
-				n, not, err := l.giveSome(ctx, t, target, some)
-				wrong.Add(int64(n))
-				refused.Add(int64(not))
-				return err
+			err := l.eachHeir(ctx, drain, step.Table, look[step.Table], func(ctx context.Context, t *mapping.Table, target Target, some []heir) error {
+				return l.giveSome(ctx, t, target, some, g)
 			})
 			if err != nil {
 				return err
 			}
-			given[step.Table] += wrong.Load() - refused.Load() - before
+			given[step.Table] += int64(g.given[step.Table].Len())
 		}
-		if wrong.Load() == refused.Load() {
+		if wrong = g.wrong; g.settled() {
 			break
+		}
+		var err error
+		if look, err = l.belowGiven(ctx, g); err != nil {
+			return err
 		}
 	}
 	for _, table := range slices.Sorted(maps.Keys(given)) {
@@ -287,8 +286,8 @@ func (l *Loader) giveBack(ctx, drain context.Context) error {
 			l.o.Watch.Note(table, progress.Counted(n, "record", "has", "have")+" the owner back from before a parent was assigned")
 		}
 	}
-	if n := wrong.Load(); n > 0 {
-		text := progress.Counted(n, "record", "does", "do") + " not take back the owner from before a parent was assigned; dvmigrate reconcile lists them"
+	if wrong > 0 {
+		text := progress.Counted(wrong, "record", "does", "do") + " not take back the owner from before a parent was assigned; dvmigrate reconcile lists them"
 		l.notes = append(l.notes, text)
 		l.o.Watch.Note("", text)
 	}
@@ -296,15 +295,57 @@ func (l *Loader) giveBack(ctx, drain context.Context) error {
 	return l.keepHeirs()
 }
 
+// giving is what came of one round of it, by table.
+type giving struct {
+	mu          sync.Mutex
+	given, open map[string]*ledger.Ranges // were assigned; were refused, or not answered
+	wrong, lost int                       // records that had another owner than they are to have; of these, not answered
+}
+
+func (g *giving) note(into map[string]*ledger.Ranges, table string, seq uint32) {
+	if into[table] == nil {
+		into[table] = &ledger.Ranges{}
+	}
+	into[table].Add([]ledger.Range{ledger.One(seq)})
+}
+
+// settled reports whether another round would change nothing.
+func (g *giving) settled() bool { return len(g.given) == 0 && g.lost == 0 }
+
+// belowGiven are the heirs that may have another owner since the last round.
+func (l *Loader) belowGiven(ctx context.Context, g *giving) (map[string]*ledger.Ranges, error) {
+	next := g.open
+	for table, given := range g.given {
+		if !l.takesAlong(table) {
+			continue
+		}
+		below, err := l.o.Heirs.Below(ctx, table, given, false)
+		if err != nil {
+			return nil, fmt.Errorf("look for records that went along when %s were assigned: %w", table, err)
+		}
+		for name, set := range below {
+			if next[name] == nil {
+				next[name] = &ledger.Ranges{}
+			}
+			for _, r := range set.List() {
+				next[name].Add(l.heirs.records[name].Within(r))
+			}
+		}
+	}
+	return next, nil
+}
+
 // giveSome assigns those of some heirs that have another owner than they are to have, where the last change is ours: a
-// cascade is. refused counts those that were not.
-func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, some []heir) (wrong, refused int, err error) {
+// cascade is.
+func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, some []heir, g *giving) error {
 	back, err := l.ownersBack(t, some)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	var bodies [][]byte
+	var wrong []heir
 	var ids []schema.GUID
+	var bodies [][]byte
+	var ops []dataverse.Op
 	err = readOwners(ctx, t, target, some, func(h heir, owner, _, changedBy string) {
 		due := l.dueOwner(t.Name, h)
 		if owner, told := back[h.seq]; told {
@@ -315,29 +356,33 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 		if strings.EqualFold(owner, due.ID) || k < 0 || l.others(changedBy) {
 			return
 		}
-		ids = append(ids, h.id)
-		bodies = append(bodies, fmt.Appendf(nil, `{"%s@odata.bind":"%s(%s)"}`, targets[k].Nav, targets[k].EntitySet, due.ID))
+		body := fmt.Appendf(nil, `{"%s@odata.bind":"%s(%s)"}`, targets[k].Nav, targets[k].EntitySet, due.ID)
+		wrong, ids, bodies, ops = append(wrong, h), append(ids, h.id), append(bodies, body), append(ops, dataverse.UpdateOp(t.Schema, h.id, body))
 	})
-	if err != nil || len(ids) == 0 {
-		return 0, 0, err
-	}
-	ops := make([]dataverse.Op, len(ids))
-	for k, id := range ids {
-		ops[k] = dataverse.UpdateOp(t.Schema, id, bodies[k])
+	if err != nil || len(ops) == 0 {
+		return err
 	}
 	errs, err := target.Batch(ctx, ops)
-	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
-		return len(ops), 0, nil // they are looked at once more
-	}
-	if err == nil {
+	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) { // they are looked at once more
+		errs, err = slices.Repeat([]error{err}, len(ops)), nil
+	} else if err == nil {
 		err = giveClosed(ctx, t, target, ids, bodies, errs)
 	}
-	for _, e := range errs {
-		if refusedAlone(e) || dataverse.KindOf(e) == dataverse.NotFound {
-			refused++
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.wrong += len(ops)
+	for k, e := range errs {
+		switch {
+		case e == nil:
+			g.note(g.given, t.Name, wrong[k].seq)
+		case refusedAlone(e) || dataverse.KindOf(e) == dataverse.NotFound:
+			g.note(g.open, t.Name, wrong[k].seq)
+		default:
+			g.lost++
+			g.note(g.open, t.Name, wrong[k].seq)
 		}
 	}
-	return len(ops), refused, err
+	return err
 }
 
 // giveClosed changes those of some records that refused it since they are closed: each is opened for that and closed

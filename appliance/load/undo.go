@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -129,13 +130,33 @@ func (l *Loader) restoreStep(ctx, drain context.Context, t *mapping.Table, step 
 	if only.Len() == 0 {
 		return nil
 	}
-	if err := l.lookBelow(ctx, drain, t, only, false); err != nil {
-		return err
+	if l.takesAlong(t.Name) {
+		assigned, err := l.assignedBack(t.Name, only)
+		if err == nil {
+			err = l.lookBelow(ctx, drain, t, assigned, false)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := l.run(ctx, drain, l.backWork(t, step, Restore, ledger.Update, only)); err != nil {
 		return err
 	}
 	return l.ownersAgain(ctx, drain, t, step)
+}
+
+// assignedBack are those of a table's records that get another owner when they go back.
+func (l *Loader) assignedBack(table string, only *ledger.Ranges) (*ledger.Ranges, error) {
+	set, list := &ledger.Ranges{}, only.List()
+	err := l.back.Images(table, ledger.Range{From: list[0].From, To: list[len(list)-1].To}, func(m ledger.Image) {
+		if bytes.Contains(m.Had, []byte(`"`+ownerReading+`"`)) && only.Has(m.Seq) {
+			set.Add([]ledger.Range{ledger.One(m.Seq)})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read whose owners go back of %s: %w", table, err)
+	}
+	return set, nil
 }
 
 func (l *Loader) unmakeStep(ctx, drain context.Context, t *mapping.Table, step plan.Step) error {
