@@ -54,11 +54,11 @@ func (r *run) mergeFeed(ctx context.Context, c *duckstage.Conn, b *built) error 
 	query := "CREATE OR REPLACE TABLE " + merged + " AS " + alive
 	if former > 0 {
 		before := "(SELECT * EXCLUDE (dm_source) FROM source." + duckstage.Ident(b.name) + ") f"
-		asTexts, err := r.otherTypes(ctx, c, table, before, same)
+		oldTexts, newTexts, err := r.otherTypes(ctx, c, table, before, same)
 		if err != nil {
 			return err
 		}
-		query = "CREATE OR REPLACE TABLE " + merged + " AS SELECT f.*" + asTexts + " FROM " + before + " ANTI JOIN " + table + " n ON " + strings.Join(same, " AND ") + " UNION ALL BY NAME SELECT *" + asTexts + " FROM (" + alive + ")"
+		query = "CREATE OR REPLACE TABLE " + merged + " AS SELECT f.*" + oldTexts + " FROM " + before + " ANTI JOIN " + table + " n ON " + strings.Join(same, " AND ") + " UNION ALL BY NAME SELECT *" + newTexts + " FROM (" + alive + ")"
 		if err := c.Row(ctx, []any{&gone}, "SELECT count(*) FROM "+before+" SEMI JOIN (SELECT * FROM ("+latest+") WHERE "+tombstone+") n ON "+strings.Join(same, " AND ")); err != nil {
 			return fmt.Errorf("source %s, tombstone: %w", b.name, err)
 		}
@@ -78,50 +78,101 @@ func (r *run) mergeFeed(ctx context.Context, c *duckstage.Conn, b *built) error 
 }
 
 // otherTypes looks for columns that came as another type than before, as columns of JSON may.
-// Whole numbers of more digits than DOUBLE has become texts rather than that: it gives the
-// REPLACE of a SELECT for both sides. Keys of which one side has texts are compared as texts in
-// same: a number would be equal to 007, too.
-func (r *run) otherTypes(ctx context.Context, c *duckstage.Conn, table, before string, same []string) (replace string, err error) {
+// Where one file with all of the values would give texts, or where whole numbers have more
+// digits than DOUBLE, they become texts: it gives the REPLACE of a SELECT for what was there
+// and for what came. Keys of which one side has texts are compared as texts in same: a number
+// would be equal to 007, too.
+func (r *run) otherTypes(ctx context.Context, c *duckstage.Conn, table, before string, same []string) (replaceOld, replaceNew string, err error) {
 	was, err := c.Describe(ctx, "SELECT * FROM "+before)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	is, err := c.Describe(ctx, "SELECT * FROM "+table)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	var texts []string
-	for _, now := range is {
-		at := slices.IndexFunc(was, func(i duckstage.ColumnInfo) bool { return strings.EqualFold(i.Name, now.Name) })
-		if at < 0 || was[at].SQLType == now.SQLType {
+	var old, now []string
+	for _, n := range is {
+		at := slices.IndexFunc(was, func(i duckstage.ColumnInfo) bool { return strings.EqualFold(i.Name, n.Name) })
+		if at < 0 || was[at].SQLType == n.SQLType {
 			continue
 		}
-		col, types := duckstage.Ident(now.Name), [2]string{was[at].SQLType, now.SQLType}
+		w, col := was[at], duckstage.Ident(n.Name)
+		texts, note := textsOfBoth(w.SQLType, n.SQLType), ""
 		for i, k := range r.src.Feed.Key {
-			text, number := slices.Contains(types[:], "VARCHAR"), slices.ContainsFunc(types[:], func(t string) bool { return t == "DOUBLE" || duckstage.IsWhole(t) })
-			if strings.EqualFold(k, now.Name) && text && number {
-				same[i] = "CAST(n." + col + " AS VARCHAR) = CAST(f." + col + " AS VARCHAR)"
+			if strings.EqualFold(k, n.Name) && texts {
+				same[i] = textOf("n."+col, n.SQLType) + " = " + textOf("f."+col, w.SQLType)
 			}
 		}
-		whole := table
 		switch {
-		case types[0] == "DOUBLE" && duckstage.IsWhole(types[1]):
-		case types[1] == "DOUBLE" && duckstage.IsWhole(types[0]):
-			whole = before
-		default:
+		case texts && (w.SQLType == "VARCHAR" && within(n.SQLType) || n.SQLType == "VARCHAR" && within(w.SQLType)): // nothing but nulls take the other's type
+			text := table
+			if w.SQLType == "VARCHAR" {
+				text = before
+			}
+			if err := c.Row(ctx, []any{&texts}, "SELECT count("+col+") > 0 FROM "+text); err != nil {
+				return "", "", err
+			}
+		case texts && w.SQLType != "VARCHAR" && n.SQLType != "VARCHAR":
+			note = fmt.Sprintf("%s was %s and is %s in what was delivered, so its values are texts", n.Name, w.SQLType, n.SQLType)
+		case w.SQLType == "DOUBLE" && duckstage.IsWhole(n.SQLType), n.SQLType == "DOUBLE" && duckstage.IsWhole(w.SQLType):
+			whole := table
+			if duckstage.IsWhole(w.SQLType) {
+				whole = before
+			}
+			query := fmt.Sprintf("SELECT coalesce(max(abs(CAST(%s AS HUGEINT))) > %d, false) FROM %s", col, exactWhole, whole)
+			if err := c.Row(ctx, []any{&texts}, query); err != nil {
+				return "", "", err
+			}
+			note = n.Name + " has fractions and whole numbers of more than 15 digits by now, so its values are texts"
+		}
+		if !texts {
 			continue
 		}
-		var long bool
-		if err := c.Row(ctx, []any{&long}, fmt.Sprintf("SELECT coalesce(max(abs(CAST(%s AS HUGEINT))) > %d, false) FROM %s", col, exactWhole, whole)); err != nil {
-			return "", err
-		}
-		if long {
-			texts = append(texts, fmt.Sprintf("CASE WHEN abs(%[1]s) < %[2]d AND %[1]s = trunc(%[1]s) THEN CAST(CAST(%[1]s AS HUGEINT) AS VARCHAR) ELSE CAST(%[1]s AS VARCHAR) END AS %[1]s", col, exactWhole))
-			r.notes = append(r.notes, now.Name+" has fractions and whole numbers of more than 15 digits by now, so its values are texts")
+		old = append(old, textOf(duckstage.Ident(w.Name), w.SQLType)+" AS "+duckstage.Ident(w.Name))
+		now = append(now, textOf(col, n.SQLType)+" AS "+col)
+		if note != "" {
+			r.notes = append(r.notes, note)
 		}
 	}
-	if len(texts) == 0 {
-		return "", nil
+	if len(old) == 0 {
+		return "", "", nil
 	}
-	return " REPLACE (" + strings.Join(texts, ", ") + ")", nil
+	return " REPLACE (" + strings.Join(old, ", ") + ")", " REPLACE (" + strings.Join(now, ", ") + ")", nil
+}
+
+// textsOfBoth reports whether one file with values of both types would give texts: of texts and
+// numbers, of true and numbers, of what has others within and what has not.
+func textsOfBoth(a, b string) bool {
+	number := func(t string) bool {
+		return t == "DOUBLE" || t == "FLOAT" || duckstage.IsWhole(t) || duckstage.BaseType(t) == "DECIMAL"
+	}
+	for range 2 {
+		switch {
+		case number(a) && (b == "VARCHAR" || b == "BOOLEAN"), within(a) && !within(b):
+			return true
+		}
+		a, b = b, a
+	}
+	return false
+}
+
+// within reports whether values of a type have others within.
+func within(sqlType string) bool {
+	return nested.MatchString(sqlType) || strings.HasSuffix(sqlType, "]")
+}
+
+// textOf is a value as the text that a file would have of it: 10, and not 10.0, of a DOUBLE.
+func textOf(value, sqlType string) string {
+	switch {
+	case sqlType == "VARCHAR":
+		return value
+	case sqlType == "JSON":
+		return "(" + value + "->>'$')"
+	case within(sqlType):
+		return "CAST(to_json(" + value + ") AS VARCHAR)"
+	case sqlType == "DOUBLE" || sqlType == "FLOAT":
+		return fmt.Sprintf("CASE WHEN abs(%[1]s) < %[2]d AND %[1]s = trunc(%[1]s) THEN CAST(CAST(%[1]s AS HUGEINT) AS VARCHAR) ELSE CAST(%[1]s AS VARCHAR) END", value, exactWhole)
+	}
+	return "CAST(" + value + " AS VARCHAR)"
 }

@@ -1,10 +1,13 @@
 package ingest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestFeed merges deliveries of changes, each in files of its own.
@@ -91,4 +94,34 @@ func TestAFeedOfOtherTypes(t *testing.T) {
 	want("007|1.5|12345678901234567890", "7|12345678901234567891|0.5", "8|3|1.25")
 	deliver(`{"id":9,"n":4,"m":6}` + "\n")
 	want("007|1.5|12345678901234567890", "7|12345678901234567891|0.5", "8|3|1.25", "9|4|6")
+}
+
+// TestAFeedOfTextsAndOthers: what was a text beside a number, true beside 5, an object beside a
+// text, is what one file with both would give: the text that the file has.
+func TestAFeedOfTextsAndOthers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for i, c := range []struct {
+		name          string
+		first, second string
+		want          []string
+	}{
+		{"a text, and a number with a fraction", `{"id":1,"v":"10"}`, `{"id":2,"v":2.5}` + "\n" + `{"id":3,"v":10}`, []string{"1|10", "2|2.5", "3|10"}},
+		{"the other way round", `{"id":2,"v":2.5}` + "\n" + `{"id":3,"v":10}`, `{"id":1,"v":"10"}`, []string{"1|10", "2|2.5", "3|10"}},
+		{"as the key", `{"id":"10","v":"old"}`, `{"id":10,"v":"new"}` + "\n" + `{"id":2.5,"v":"x"}`, []string{"10|new", "2.5|x"}},
+		{"nothing before", `{"id":1,"v":null}`, `{"id":2,"v":2.5}` + "\n" + `{"id":3,"v":10}`, []string{"1", "2|2.5", "3|10"}},
+		{"true and a number", `{"id":1,"v":true}`, `{"id":2,"v":5}`, []string{"1|true", "2|5"}},
+		{"an object, and a text", `{"id":1,"v":{"a":"x"}}`, `{"id":2,"v":"y"}`, []string{`1|{"a":"x"}`, "2|y"}},
+		{"a number, and a list", `{"id":1,"v":7}`, `{"id":2,"v":[7,8]}`, []string{"1|7", "2|[7,8]"}},
+		{"an object, and nothing", `{"id":1,"v":{"a":"x"}}`, `{"id":2,"v":null}`, []string{"1|{'a': x}", "2"}},
+	} {
+		src := Source{Name: fmt.Sprint("f", i), Feed: Feed{Key: []string{"id"}}, Paths: []string{"a.ndjson"}}
+		for _, text := range []string{c.first, c.second} {
+			src.Dir = write(t, map[string]string{"a.ndjson": text + "\n"})
+			ingest(t, s, src)
+		}
+		if diff := cmp.Diff(c.want, table(t, s, "SELECT id, CAST(v AS VARCHAR) FROM source."+src.Name+" ORDER BY CAST(id AS VARCHAR)")); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
 }
