@@ -42,26 +42,37 @@ func IsWhole(sqlType string) bool { return wholeTypes[BaseType(sqlType)] }
 // code rather: 0x10 would be 16, 0b11 3, and 2024_01 202401.
 func IsCode(text string) string { return "regexp_matches(" + text + ", '_|0[xXbB]')" }
 
+// floating are the types whose numbers are not exact.
+var floating = map[string]bool{"DOUBLE": true, "FLOAT": true}
+
+// IsFloating reports whether numbers of the type are not exact.
+func IsFloating(sqlType string) bool { return floating[BaseType(sqlType)] }
+
 // CastText reads a text as a value of the type, null where that would not be what the text
 // says: a plain cast makes 2 of 1.5 in a whole number, cuts decimals off, takes codes for
-// numbers, and forgets the offset of a time.
+// numbers, and forgets the offset of a time and the time of a day.
 func CastText(text, sqlType string) string {
 	base := BaseType(sqlType)
-	if base == "TIMESTAMP" || base == "DATETIME" {
+	switch {
+	case base == "TIMESTAMP":
 		return CastMoment(text)
+	case base == "DATE":
+		return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 10 AND regexp_matches(%[1]s, '%[2]s') THEN NULL ELSE TRY_CAST(%[1]s AS DATE) END", text, dayTime)
+	case floating[base]: // 0x10 and 0b11 it refuses itself
+		return fmt.Sprintf("CASE WHEN contains(%[1]s, '_') THEN NULL ELSE TRY_CAST(%[1]s AS %[2]s) END", text, sqlType)
 	}
-	scale, decimal := 0, base == "DECIMAL" || base == "NUMERIC"
+	scale, decimal := 0, base == "DECIMAL"
 	if decimal {
 		var digits int
-		scale = 3 // of a DECIMAL without brackets
-		if _, brackets, ok := strings.Cut(sqlType, "("); ok {
-			scale = 0
-			_, _ = fmt.Sscanf(strings.ReplaceAll(brackets, " ", ""), "%d,%d", &digits, &scale)
-		}
+		_, brackets, _ := strings.Cut(sqlType, "(")
+		_, _ = fmt.Sscanf(strings.ReplaceAll(brackets, " ", ""), "%d,%d", &digits, &scale)
 	}
 	cast := TryCast(text, sqlType)
 	if !decimal && !wholeTypes[base] {
 		return cast
 	}
-	return fmt.Sprintf("CASE WHEN regexp_matches(%[1]s, '\\.\\d{%[3]d}\\d*[1-9]|[eE]-') AND TRY_CAST(%[1]s AS DOUBLE) IS DISTINCT FROM CAST(%[2]s AS DOUBLE) THEN NULL WHEN %[4]s THEN NULL ELSE %[2]s END", text, cast, scale, IsCode(text))
+	return fmt.Sprintf("CASE WHEN regexp_matches(%[1]s, '\\.\\d{%[3]d}\\d*[1-9]|[eE]-') AND (NOT regexp_matches(%[1]s, '[eE]') OR TRY_CAST(%[1]s AS DOUBLE) IS DISTINCT FROM CAST(%[2]s AS DOUBLE)) THEN NULL WHEN %[4]s THEN NULL ELSE %[2]s END", text, cast, scale, IsCode(text))
 }
+
+// dayTime finds a time of day in the text of a date, other than midnight.
+const dayTime = `[0-9][T ]+(0?[1-9]|1[0-9]|2[0-9]|[0-9]+:0?[1-9]|[0-9]+:[1-5][0-9]|[0-9]+:[0-9]+:[0-9.]*[1-9])`

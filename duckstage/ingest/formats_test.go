@@ -191,6 +191,40 @@ func TestCodesAreNoNumbers(t *testing.T) {
 	}
 }
 
+// TestDeclaredTypesChangeNoText: a type takes a text whole, or not at all, by whichever of its
+// names it is declared; blanks are no value. Each bad line is found, behind ones of several
+// lines, empty ones and ones that DuckDB refuses, in the second file as well.
+func TestDeclaredTypesChangeNoText(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{
+		"a.csv": "k,f,r,i,m,d\n1,2.5,1e3,7,1.25,2024-05-31\n\"2\n\",1_5,,,,\n\n3,0x10,,,,\n4\n5,,1_5,,,\n6,,,1.5,,\n7,,,9007199254740993.5,,\n8,,,,12345678901234567.255,\n" +
+			"9, , , , , \n10,,,,,2024-05-31 10:30:00\n11,,,,1.5e1,2024-05-31T00:00:00Z\n",
+		"b.csv": "k,f,r,i,m,d\r\n12,-.5,+1,-7,-1,2024-05-31 00:00\r\n13,,,,,2024-02-30\r\n14,,,,,2024-05-31 00:01\r\n",
+	})
+	src := Source{Name: "a", Dir: dir, Paths: []string{"a.csv", "b.csv"}, MaxBadLines: 20,
+		Types: map[string]string{"f": "double precision", "r": "REAL", "i": "INT8", "m": "NUMERIC(20, 2)", "d": "date"}}
+	res := ingest(t, s, src)
+	if diff := cmp.Diff([]string{"1|2.5|1000.0|7|1.25|2024-05-31", "9|-|-|-|-|-", "11|-|-|-|15.00|2024-05-31", "12|-0.5|1.0|-7|-1.00|2024-05-31"},
+		table(t, s, "SELECT k, coalesce(f::VARCHAR, '-'), coalesce(r::VARCHAR, '-'), coalesce(i::VARCHAR, '-'), coalesce(m::VARCHAR, '-'), coalesce(d::VARCHAR, '-') FROM source.a")); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{`a.csv|3|column f: "1_5" is not DOUBLE`, `a.csv|6|column f: "0x10" is not DOUBLE`, `a.csv|7|the line has 1 columns, 6 are expected`, `a.csv|8|column r: "1_5" is not FLOAT`,
+		`a.csv|9|column i: "1.5" is not BIGINT`, `a.csv|10|column i: "9007199254740993.5" is not BIGINT`, `a.csv|11|column m: "12345678901234567.255" is not DECIMAL(20,2)`,
+		`a.csv|13|column d: "2024-05-31 10:30:00" is not DATE`, `b.csv|3|column d: "2024-02-30" is not DATE`, `b.csv|4|column d: "2024-05-31 00:01" is not DATE`},
+		table(t, s, "SELECT file, line, message FROM dm.rejects ORDER BY file, line")); diff != "" {
+		t.Error(diff)
+	}
+	staged := columnTypes(t, s, "a")
+	src.Name = "seen"
+	if err := Preview(t.Context(), s, src); err != nil || res.Rejected != 10 || staged["i"] != "BIGINT" {
+		t.Errorf("%d rejected, types %v, %v", res.Rejected, staged, err)
+	}
+	if diff := cmp.Diff(staged, columnTypes(t, s, "seen")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestNamesInsteadOfTheHeader: listed columns go before those of a header that cannot be used.
 func TestNamesInsteadOfTheHeader(t *testing.T) {
 	t.Parallel()

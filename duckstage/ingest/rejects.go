@@ -40,6 +40,9 @@ func (r *run) collect(ctx context.Context, c *duckstage.Conn, paths []string, re
 			x.at = *at
 		}
 		x.File, x.Column, x.Text = r.inputs[x.file].shown, deref(column), strings.TrimRight(deref(text), "\r\n")
+		if kind == "MISSING COLUMNS" || kind == "TOO MANY COLUMNS" { // no column's fault
+			x.Column = ""
+		}
 		r.longLines = r.longLines || kind == "LINE SIZE OVER MAXIMUM"
 		x.Message = reason(kind, deref(column), deref(message))
 		if _, masked := r.src.maskOf(x.Column); (masked || r.src.shifts()) && kind == "CAST" {

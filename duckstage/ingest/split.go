@@ -67,6 +67,16 @@ func (s *splitter) rowEnd(data, rowEnd []byte) (at, length int) {
 	if s.quote == 0 && len(rowEnd) > 0 {
 		return bytes.Index(data, rowEnd), len(rowEnd)
 	}
+	if len(rowEnd) == 0 { // most lines have nothing but their end to look for
+		if n := bytes.IndexByte(data, '\n'); n >= 0 && (s.quote == 0 || bytes.IndexByte(data[:n], s.quote) < 0) {
+			switch r := bytes.IndexByte(data[:n], '\r'); {
+			case r < 0:
+				return n, 1
+			case r == n-1:
+				return r, 2
+			}
+		}
+	}
 	start, quoted := true, false // start: of a field, where alone a quote opens
 	for i := 0; i < len(data); i++ {
 		c := data[i]

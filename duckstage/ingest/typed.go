@@ -20,8 +20,8 @@ type Format struct {
 	Layouts   []string // of dates and times, such as %d.%m.%Y (strptime), in order of preference
 }
 
-// errTypes says that values do not fit their declared types; which lines they are in
-// must be found by reading them one by one.
+// errTypes says that values do not fit their declared types, and that which lines they are in
+// is not known but by rewriting the files.
 var errTypes = errors.New("values do not fit their declared types")
 
 // format finds the format of a column.
@@ -66,14 +66,14 @@ func (src *Source) typedText(fields []field) (typedList, error) {
 	return out, src.knownTypes(fields)
 }
 
-// readAsText reports whether a type is made of the text: where DuckDB's reader would round
-// or forget an offset without a word.
+// readAsText reports whether a type is made of the text: where DuckDB's reader would round,
+// forget an offset or a time, or take a code for a number, without a word.
 func readAsText(declared string) bool {
 	switch duckstage.BaseType(declared) {
-	case "TIMESTAMP", "DATETIME", "DECIMAL", "NUMERIC":
+	case "TIMESTAMP", "DATE", "DECIMAL":
 		return true
 	}
-	return duckstage.IsWhole(declared)
+	return duckstage.IsWhole(declared) || duckstage.IsFloating(declared)
 }
 
 // cast makes a value of a declared type out of what is stored, null where it does not fit.
@@ -126,21 +126,31 @@ func (src *Source) declared(column string) string {
 	return ""
 }
 
-// typeNames refuses declared types that SQL does not know, by the name of their column.
+// typeNames puts the names that SQL gives declared types in the place of their other ones
+// (INT8 is BIGINT), and refuses those that it does not know, by the name of their column.
 func (src *Source) typeNames(ctx context.Context, stage *duckstage.Stage) error {
-	types := maps.Clone(src.Types)
-	for column, f := range src.Formats {
-		if f.Type != "" {
-			if types == nil {
-				types = map[string]string{}
-			}
-			types[column] = f.Type
+	named := func(column, typ string) (name string, err error) {
+		if err := stage.Row(ctx, []any{&name}, "SELECT typeof(CAST(NULL AS "+typ+"))"); err != nil {
+			return "", fmt.Errorf("types: %s: %q is no type that SQL knows, such as INTEGER, DECIMAL(18,2), DATE, TIMESTAMP, BOOLEAN, VARCHAR", column, typ)
+		}
+		return name, nil
+	}
+	var err error
+	src.Types, src.Formats = maps.Clone(src.Types), maps.Clone(src.Formats)
+	for _, column := range slices.Sorted(maps.Keys(src.Types)) {
+		if src.Types[column], err = named(column, src.Types[column]); err != nil {
+			return err
 		}
 	}
-	for _, column := range slices.Sorted(maps.Keys(types)) {
-		if _, err := stage.Exec(ctx, "SELECT CAST(NULL AS "+types[column]+")"); err != nil {
-			return fmt.Errorf("types: %s: %q is no type that SQL knows, such as INTEGER, DECIMAL(18,2), DATE, TIMESTAMP, BOOLEAN, VARCHAR", column, types[column])
+	for _, column := range slices.Sorted(maps.Keys(src.Formats)) {
+		f := src.Formats[column]
+		if f.Type == "" {
+			continue
 		}
+		if f.Type, err = named(column, f.Type); err != nil {
+			return err
+		}
+		src.Formats[column] = f
 	}
 	return nil
 }
@@ -313,7 +323,14 @@ func (r *run) takeBadOut(ctx context.Context, c *duckstage.Conn, b *built, table
 		return err
 	}
 	if count > 0 && !numbered {
-		return errTypes
+		ok, err := r.numberLines(ctx, c, table)
+		defer func() { r.lineOf = nil }()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return errTypes
+		}
 	}
 	if count > 0 {
 		if err := r.keepBad(ctx, c, b, table); err != nil {
@@ -368,7 +385,7 @@ func (r *run) keepBad(ctx context.Context, c *duckstage.Conn, b *built, table st
 		}
 		place = "'key ' || " + strings.Join(texts, " || ', ' || ") + " || ': '"
 	}
-	if word, ok := map[string]string{Parquet: "row", JSON: "record", NDJSON: "", XLSX: ""}[r.src.Format]; ok { // they came in their order
+	if word, ok := map[string]string{Parquet: "row", JSON: "record", NDJSON: "", XLSX: "", CSV: ""}[r.src.Format]; ok && line == "0" { // they came in their order
 		files := ""
 		if file == "dm_file" && r.lineOf == nil {
 			files = "PARTITION BY dm_file"
