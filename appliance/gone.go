@@ -168,7 +168,9 @@ func (s *syncer) planGone(seq uint32, e ledger.Entry) {
 	switch policy := s.p.Config.Table(s.table.Name).Gone; {
 	case e.Action == ledger.Delete && e.Flag == ledger.Held && policy == "delete" && !s.keeps: // children that were to stay may have gone
 		s.retry = addRange(s.retry, seq)
+		s.carry(e)
 	case e.Action == ledger.Nothing || e.Action == ledger.Delete:
+		s.carry(e)
 	case !inTarget(e):
 		s.do(seq, ledger.Nothing)
 	case policy == "delete" && !s.keeps:

@@ -87,8 +87,10 @@ func (u *pulse) feel(now time.Time) {
 	u.took, u.counted = now, c
 	u.now.Bytes = bytes
 	u.now.Users, u.now.Machine, u.now.Bound, u.now.Most, u.now.StopAfter = list, machine, strain.Bound, strain.Most, u.load.stopAfter.Load()
-	if first || passed <= 0 {
+	if first || passed <= 0 || u.strain.InFlight == 0 { // nothing was under way: no part of how it goes
 		u.strain = strain
+	}
+	if first || passed <= 0 {
 		return
 	}
 	u.history.Add(sample, passed)
@@ -158,10 +160,10 @@ func (u *users) strain(now time.Time) (list []progress.User, all progress.Strain
 		case s.HeldUntil.After(now):
 			all.Held += each
 		case s.Pause <= 0:
-		case s.Count.Spent*s.Time.Most > s.Time.Spent*s.Count.Most: // the fuller one
-			all.Count += each
-		default:
+		case s.ByTime:
 			all.Time += each
+		default:
+			all.Count += each
 		}
 	}
 	return list, all

@@ -27,15 +27,63 @@ func (p *Project) sync(ctx context.Context) error {
 	for _, t := range p.ledger.Tables() {
 		known[t.Name] = t
 	}
+	before, err := p.supersededPlan()
+	if err != nil {
+		return err
+	}
+	var same []ledger.Table
 	for _, t := range tables {
 		if known[t.Name].Generation == t.Generation {
+			same = append(same, known[t.Name])
 			continue
 		}
-		if err := p.syncTable(ctx, t, known[t.Name].Generation); err != nil {
+		if err := p.syncTable(ctx, t, known[t.Name].Generation, before != nil); err != nil {
 			return fmt.Errorf("write the ledger of %s: %w", t.Name, err)
 		}
 	}
+	if err := p.carryPlanned(ctx, same, before); err != nil {
+		return fmt.Errorf("write what is planned: %w", err)
+	}
 	return p.ledger.EndPlanning(ctx)
+}
+
+// supersededPlan is what was planned by the newest staging, if no load of it has begun: what it
+// planned and a later staging finds unchanged belongs to the later one's load, and is counted there.
+// Else it is nil.
+func (p *Project) supersededPlan() (map[string]ledger.PlannedCounts, error) {
+	all, err := p.ledger.Generations()
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range slices.Backward(all) {
+		if !g.Planned.IsZero() { // else it is being planned: a staging was killed there
+			if g.Begun.IsZero() {
+				return g.Tables, nil
+			}
+			break
+		}
+	}
+	return nil, nil
+}
+
+// carryPlanned counts what before planned of the tables that were not staged anew in the generation
+// that is being planned, if one is.
+func (p *Project) carryPlanned(ctx context.Context, same []ledger.Table, before map[string]ledger.PlannedCounts) error {
+	all, err := p.ledger.Generations()
+	if err != nil || len(all) == 0 || !all[len(all)-1].Planned.IsZero() {
+		return err
+	}
+	now := all[len(all)-1].Tables
+	for _, t := range same {
+		counts, planned := before[t.Name]
+		if _, done := now[t.Name]; !planned || done {
+			continue
+		}
+		if err := p.ledger.DefinePlanned(ctx, t, counts); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stagedTable is a table as the stage's catalogue has it.
@@ -66,12 +114,12 @@ func (p *Project) stagedTables(ctx context.Context) ([]stagedTable, error) {
 	return out, nil
 }
 
-func (p *Project) syncTable(ctx context.Context, t stagedTable, before string) error {
+func (p *Project) syncTable(ctx context.Context, t stagedTable, before string, carries bool) error {
 	// The generation is noted last, when everything of it is in the ledger.
 	if err := p.ledger.Define(ctx, ledger.Table{Name: t.Name, Number: t.Number, Count: t.Next, Generation: before}); err != nil {
 		return err
 	}
-	s := syncer{p: p, table: t, link: p.Schema.Link(t.Name) != nil}
+	s := syncer{p: p, table: t, link: p.Schema.Link(t.Name) != nil, carries: carries}
 	if err := s.judgeGone(ctx); err != nil {
 		return fmt.Errorf("list the gone rows: %w", err)
 	}
@@ -107,6 +155,7 @@ type syncer struct {
 	caughtUp bool // they stayed until now
 
 	planned ledger.PlannedCounts
+	carries bool // what an earlier staging planned, of which no load has begun, counts too
 
 	plan  []ledger.Planned
 	retry []ledger.Range
@@ -159,6 +208,9 @@ func (s *syncer) row(seq uint32, change string, hold *column.Vector, i int) {
 	case e.Flag == ledger.Held && e.Pass == ledger.Main && (hold.Null(i) || s.otherReason(seq, string(hold.TextAt(i)))):
 		s.retry = addRange(s.retry, seq)
 		waits = true
+		s.carry(e)
+	default:
+		s.carry(e)
 	}
 	if waits && !hold.Null(i) {
 		text := string(hold.TextAt(i))
@@ -222,7 +274,14 @@ func holdClass(text string) load.Class {
 	return load.ClassPrevalidate
 }
 
-func (s *syncer) do(seq uint32, action ledger.Action) {
+// carry counts what stays planned of a record as an earlier staging has left it.
+func (s *syncer) carry(e ledger.Entry) {
+	if s.carries && e.Action != ledger.Nothing && e.Pass == ledger.Main && (e.Flag == ledger.Unprocessed || e.Flag == ledger.Held) {
+		s.count(e.Action)
+	}
+}
+
+func (s *syncer) count(action ledger.Action) {
 	switch action {
 	case ledger.Insert:
 		s.planned.Insert++
@@ -233,6 +292,10 @@ func (s *syncer) do(seq uint32, action ledger.Action) {
 	case ledger.Nothing:
 		s.planned.Gone++
 	}
+}
+
+func (s *syncer) do(seq uint32, action ledger.Action) {
+	s.count(action)
 	if n := len(s.plan); n > 0 && s.plan[n-1].To == seq && s.plan[n-1].Action == action {
 		s.plan[n-1].To++
 		return

@@ -37,7 +37,8 @@ func (g Generation) Name() string {
 	return g.Kind
 }
 
-// PlannedCounts is what a generation plans for one table.
+// PlannedCounts is what a generation's load has to do for one table: what its staging plans, and what
+// one before has planned whose load never began.
 type PlannedCounts struct {
 	Stage  string `json:"stage,omitempty"` // the staging of that table: Table.Generation
 	Insert int64  `json:"insert,omitempty"`

@@ -60,8 +60,9 @@ func (s *sender) sendFiles(ctx context.Context, set []int) error {
 func (s *sender) sendFilesOf(ctx context.Context, i int) error {
 	e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i])
 	before := e.Action == ledger.Update || len(s.w.table.Match) > 0 // it may have had other files
+	again := e.Attempts > 1+claimsBefore(s.j.owed[i], s.w.pass)
 	for tries := 0; ; tries++ {
-		err := s.putFiles(ctx, i, before, !before && (tries > 0 || e.Attempts > 1))
+		err := s.putFiles(ctx, i, before, !before && (tries > 0 || again))
 		switch {
 		case err == nil:
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}

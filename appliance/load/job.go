@@ -182,6 +182,17 @@ func sameOutcome(a, b *ledger.Outcome) bool {
 	return a.Result == b.Result && a.Next == b.Next && a.Counted == b.Counted && a.Reason == b.Reason
 }
 
+// claimsBefore is how often a record was claimed for passes before this one when each went well at
+// once: Entry.Attempts counts over all of them.
+func claimsBefore(owed uint8, pass ledger.Pass) (n uint8) {
+	for p := ledger.Main; p < pass; n++ {
+		if p = owedAfter(owed, p); p == ledger.Main {
+			return n + 1
+		}
+	}
+	return n
+}
+
 // owedAfter is the pass that a record owes after one has succeeded; Main is none.
 func owedAfter(owed uint8, pass ledger.Pass) ledger.Pass {
 	switch {

@@ -221,7 +221,7 @@ func TestTooBigShrinks(t *testing.T) {
 		w := newWorld(t, 300, func(_ *world, o *emulator.Options) { o.MaxBody = 6000 }, settings(load.Settings{Batch: 250}))
 		w.mustRun()
 		w.wantLoaded()
-		if n := w.server.Stats().Statuses["413"]; n == 0 || n > 45 {
+		if n := w.server.Stats().Statuses["413"]; n == 0 || n > 60 { // closings are not sent fewer than 16 at once
 			t.Errorf("%d requests were too big", n)
 		}
 	})
@@ -261,6 +261,30 @@ func TestNeverTaken(t *testing.T) {
 		w.wantFlags("product", map[string]int{"E": 5})
 		if f := w.reasons("product")[0]; load.Class(f.Entry.Class) != load.ClassPassing {
 			t.Errorf("class %v, want passing", load.Class(f.Entry.Class))
+		}
+	})
+	story(t, "a later pass is tried as often as the insert", func(t *testing.T) {
+		var refusals []emulator.Fault
+		for _, message := range []string{"Update", "UpdateMultiple"} {
+			for _, table := range []string{"account", "lead"} {
+				refusals = append(refusals, emulator.Fault{Kind: emulator.FaultDeadlock, Table: table, Message: message})
+			}
+		}
+		w := newWorld(t, 20, faults(refusals...))
+		w.mustRun()
+		for table, pass := range map[string]ledger.Pass{"account": ledger.Lookups, "lead": ledger.State} {
+			var seen bool
+			for _, f := range w.reasons(table) {
+				if e := f.Entry; e.Pass == pass {
+					seen = true
+					if e.Attempts != 1+5 {
+						t.Errorf("%s %d was given up in pass %v after %d claims in all, want 1 of its insert and 5", table, f.Seq, e.Pass, e.Attempts)
+					}
+				}
+			}
+			if !seen {
+				t.Errorf("no %s failed in pass %v", table, pass)
+			}
 		}
 	})
 	story(t, "a whole table stops the load", func(t *testing.T) {

@@ -18,8 +18,8 @@ const (
 	// maxTries is how often records are sent again as they are for a cause that passes,
 	// on top of what the client tries itself, before less is sent at once.
 	maxTries = 2
-	// maxAttempts is after how many claims a record that is never taken for a passing
-	// cause is given up as failed.
+	// maxAttempts is after how many claims for a pass a record that is never taken for a
+	// passing cause is given up as failed.
 	maxAttempts = 5
 	// fewEnough is the size at which a bulk request that is refused for a passing cause is
 	// no longer halved but sent as a $batch, whose parts are answered one by one.
@@ -362,7 +362,7 @@ func (s *sender) again(ctx context.Context, set []int, tries int, err error) err
 func (s *sender) later(set []int, err error) {
 	s.passing = err
 	for _, i := range set {
-		if e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i]); e.Attempts >= maxAttempts {
+		if e, _ := s.l.book.Entry(s.w.table.Name, s.j.seqs[i]); e.Attempts >= maxAttempts+claimsBefore(s.j.owed[i], s.w.pass) {
 			s.fail(i, err)
 		} else {
 			s.j.results[i] = outcome{result: ledger.ResultReleased, counted: true}

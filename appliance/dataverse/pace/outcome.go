@@ -69,6 +69,7 @@ type Stats struct {
 	Away      time.Time     // since then no service answers; zero: it does
 	Bound     int           // how many may ever be under way at once (Limiter.Bound)
 	Paused    bool          // by Limiter.Pause
+	ByTime    bool          // Pause is that of the execution time, not of requests
 	Count     Limit         // of requests
 	Time      Limit         // of execution time
 }
@@ -83,6 +84,7 @@ func (l *Limiter) Stats() Stats {
 		Pause: l.pause(now), Requests: l.requests, Throttled: l.counts, HeldUntil: l.held, Away: l.away,
 		Bound: l.window.max, Paused: l.paused, Count: l.count.limitOf(now, 0), Time: l.time.limitOf(now, l.pending),
 	}
+	s.ByTime = l.time.pause(now, l.pending) > l.count.pause(now, 0)
 	s.Headroom = min(l.count.headroom(0), l.time.headroom(l.pending))
 	if l.count.known {
 		s.Rate = l.count.total() / l.count.window.Seconds()

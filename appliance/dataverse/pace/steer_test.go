@@ -107,3 +107,39 @@ func TestStatsTellHowFarTheLimitsAreUsedUp(t *testing.T) {
 		}
 	})
 }
+
+// TestStatsTellWhichLimitSetsThePace: not the one that is fuller, but the one that requests wait for. Short
+// requests in a window that long ones have filled wait for the number of requests.
+func TestStatsTellWhichLimitSetsThePace(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		each   time.Duration
+		byTime bool
+	}{{"short requests", 50 * time.Millisecond, false}, {"long requests", 4 * time.Second, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := time.Now()
+				l := New(Options{Start: 8, Max: 8})
+				for b, spent := range map[*budget]float64{&l.count: 0.55 * documentedRequests, &l.time: 0.65 * documentedTime} {
+					b.known = true
+					b.turn(now)
+					b.foreign(now, spent)
+				}
+				s := &server{limiter: l, workers: make(chan struct{}, 8), each: c.each}
+				go s.serve(8, 40*time.Second)
+				said := map[bool]int{}
+				for range 300 {
+					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
+					if got := l.Stats(); got.Pause > 0 {
+						said[got.ByTime]++
+					}
+				}
+				if said[c.byTime] == 0 || said[!c.byTime]*4 > said[c.byTime] {
+					t.Errorf("of the moments in which requests waited %d were said to be for execution time, %d for requests", said[true], said[false])
+				}
+				time.Sleep(20 * time.Second)
+			})
+		})
+	}
+}
