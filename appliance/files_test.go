@@ -14,6 +14,7 @@ import (
 
 	"dvmigrate/appliance/dataverse/emulator"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/plan"
 )
 
 // papersSchema has contracts with two file columns, an image that no new record takes and
@@ -44,6 +45,58 @@ func papersSchema(t *testing.T) *schema.Schema {
 }
 
 var recordOf = regexp.MustCompile(`\([0-9a-f-]{36}\)`)
+
+// requireFilesForetold: the estimate knows how many requests the files of a record take, and where they are stored.
+func requireFilesForetold(t *testing.T, dir, url string) {
+	t.Helper()
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.Estimate(t.Context(), EstimateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range e.Rows {
+		if r.Pass == plan.Files {
+			got = append(got, fmt.Sprintf("%s %d in %d", r.Table, r.Operations, r.Requests))
+		}
+	}
+	slices.Sort(got)
+	if text := strings.Join(got, ", "); text != "annotation 2 in 2, contract 2 in 6" || e.Storage.FileBytes < 30 {
+		t.Errorf("estimate of files: %s; %d bytes", text, e.Storage.FileBytes)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// requireFilesMeasured: a load notes what the content of files took, for the report and the next estimate: by
+// record and by request, of which a record with several files takes several.
+func requireFilesMeasured(t *testing.T, dir, url string) {
+	t.Helper()
+	p := reopen(t, dir, Loading, url)
+	profile, err := p.LoadProfile()
+	if err != nil || len(profile.Runs) != 1 {
+		t.Fatalf("%d runs, %v", len(profile.Runs), err)
+	}
+	var got []string
+	for _, m := range profile.Runs[0].Tables {
+		if m.Pass == plan.Files {
+			got = append(got, fmt.Sprintf("%s %d in %d", m.Table, m.Records, m.Requests))
+			if m.Sum <= 0 || m.Seconds <= 0 || m.Bytes == 0 {
+				t.Errorf("%+v", m)
+			}
+		}
+	}
+	if text := strings.Join(got, ", "); text != "annotation 2 in 2, contract 2 in 6" {
+		t.Errorf("files: %s", text)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestOnlyChangedFilesAreSentAgain: of a row whose file alone has changed that file is sent and
 // nothing else; of one that has changed otherwise, none of its files; one that has lost a file
@@ -93,7 +146,9 @@ func TestOnlyChangedFilesAreSentAgain(t *testing.T) {
 			put(fmt.Sprintf("%d.%s", i+1, kind), fmt.Sprint(head, i+1))
 		}
 	}
+	requireFilesForetold(t, dir, server.URL)
 	stageAndLoad(t, dir, server.URL)
+	requireFilesMeasured(t, dir, server.URL)
 	if len(asked) > 0 { // a new record has no file: to ask doubles the requests
 		t.Errorf("asked for %v", asked)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
 	"dvmigrate/duckstage"
@@ -83,7 +84,7 @@ type forecast struct {
 	owed     map[string][3]float64 // shares of a table's records with deferred lookups, with files, and with a final state
 	closed   map[string]float64    // share of the latter that an action closes
 	leaving  map[string]int64      // records that wait to be deactivated, their rows being gone
-	file     map[string]float64    // bytes of the files of a record that has some
+	file     map[string]fileWork   // of a record that has files
 	parts    map[string]partly     // the updates that wait with the changed columns alone
 }
 
@@ -94,7 +95,7 @@ type measured struct {
 }
 
 func (p *Project) forecast(ctx context.Context, o EstimateOptions) (*forecast, error) {
-	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][3]float64{}, file: map[string]float64{}, closed: map[string]float64{}, leaving: map[string]int64{}, parts: map[string]partly{}}
+	f := &forecast{p: p, o: o, measures: map[string]measured{}, counts: map[string]int64{}, change: map[string]float64{}, bytes: map[string]float64{}, files: map[string]float64{}, owed: map[string][3]float64{}, file: map[string]fileWork{}, closed: map[string]float64{}, leaving: map[string]int64{}, parts: map[string]partly{}}
 	if err := f.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -282,10 +283,11 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 		}
 		return nil
 	}
-	var all, lookups, files, state, closed, size int64
+	var all, lookups, files, state, closed, size, requests int64
 	query := fmt.Sprintf(`SELECT count(*), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %d <> 0), count(*) FILTER (dm_owed & %[3]d <> 0),
-		count(*) FILTER (dm_owed & %[3]d <> 0 AND %s), coalesce(sum(%s), 0)::BIGINT FROM %s`, mapping.OwesLookups, mapping.OwesFiles, mapping.OwesState, t.ClosingsSQL(), t.FileBytesSQL(), duckstage.Ident(t.Name))
-	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &files, &state, &closed, &size}, query); err != nil {
+		count(*) FILTER (dm_owed & %[3]d <> 0 AND %s), coalesce(sum(%s), 0)::BIGINT, coalesce(sum(%s), 0)::BIGINT FROM %s`,
+		mapping.OwesLookups, mapping.OwesFiles, mapping.OwesState, t.ClosingsSQL(), t.FileBytesSQL(), t.FileRequestsSQL(dataverse.MaxChunk), duckstage.Ident(t.Name))
+	if err := f.p.stage.Row(ctx, []any{&all, &lookups, &files, &state, &closed, &size, &requests}, query); err != nil {
 		return fmt.Errorf("count %s: %w", t.Name, err)
 	}
 	f.counts[t.Name] = all
@@ -293,7 +295,7 @@ func (f *forecast) count(ctx context.Context, t *mapping.Table) error {
 		f.owed[t.Name] = [3]float64{float64(lookups) / float64(all), float64(files) / float64(all), float64(state) / float64(all)}
 	}
 	if files > 0 {
-		f.file[t.Name] = float64(size) / float64(files)
+		f.file[t.Name] = fileWork{bytes: float64(size) / float64(files), requests: float64(requests) / float64(files)}
 	}
 	if state > 0 {
 		f.closed[t.Name] = float64(closed) / float64(state)

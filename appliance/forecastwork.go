@@ -11,6 +11,7 @@ import (
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
+	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
 	"dvmigrate/ledger"
 )
@@ -122,15 +123,21 @@ func (f *forecast) readsFirst(step plan.Step) bool {
 	return false
 }
 
-// fileCost is the cost of the content of files: one record after the other, few at once.
+// fileWork is what the files of a record have and take, in the mean.
+type fileWork struct{ bytes, requests float64 }
+
+// fileCost is the cost of the content of files: one record after the other, few at once, each with the
+// requests that its files take.
 func (f *forecast) fileCost(w *plan.Work) {
-	w.Message, w.Auto, w.Batch, w.Parallel, w.Bytes = plan.Single, false, 1, min(w.Parallel, load.FilesAtOnce), f.file[w.Table]
-	if m, ok := f.measures[w.Table+" "+string(w.Pass)+" update"]; ok && m.Records > 0 {
-		w.PerRecord, w.Source, w.Spread = seconds(m.Seconds/float64(m.Records)*float64(w.Parallel)), m.run.Kind, m.spread()
-		w.Note = fmt.Sprintf("%d records with files on %s", m.Records, m.run.Start.Format("2006-01-02 15:04"))
+	file := f.file[w.Table]
+	w.Message, w.Auto, w.Batch, w.Parallel, w.Bytes, w.FileBytes, w.Further = plan.Single, false, 1, min(w.Parallel, load.FilesAtOnce), file.bytes, file.bytes, max(file.requests-1, 0)
+	if m, ok := f.measures[w.Table+" "+string(w.Pass)+" update"]; ok && m.Requests > 0 {
+		mean, _ := m.answer() // and not the step's time, in which requests may have waited for the limits
+		w.PerRecord, w.Source, w.Spread = max(seconds(mean)-m.run.Latency, 0), m.run.Kind, m.spread()
+		w.Note = progress.Counted(int(m.Records), "record") + " with files on " + m.run.Start.Format("2006-01-02 15:04")
 		return
 	}
-	w.PerRecord, w.Source, w.Note, w.Spread = seconds(defaultFile.Seconds()+w.Bytes/defaultUpload), plan.Default, "a guess: 100 ms a file and 10 MB/s", defaultSpread
+	w.PerRecord, w.Source, w.Note, w.Spread = seconds(defaultFile.Seconds()+w.Bytes/max(file.requests, 1)/defaultUpload), plan.Default, "a guess: 100 ms a request and 10 MB/s", defaultSpread
 }
 
 // message is the kind of request that a work travels in.

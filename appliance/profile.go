@@ -203,6 +203,9 @@ func (y *surveyor) Sent(table, pass string, done, failed, held int64) {
 	if failed > 0 {
 		y.step(table, plan.Pass(pass), "").Failed += failed
 	}
+	if plan.Pass(pass) == plan.Files { // a record may take several requests, as observe sees them
+		y.step(table, plan.Files, "").Records += done + failed
+	}
 	y.mu.Unlock()
 	y.Tracker.Sent(table, pass, done, failed, held)
 }
@@ -259,6 +262,11 @@ func (y *surveyor) observe(x dataverse.Exchange) {
 	y.bytes += int64(x.Bytes)
 	table, action, message := y.sets[x.Set], "", plan.Single
 	switch {
+	case y.passOf(table) == plan.Files:
+		if !writesFile(x.Op) {
+			return
+		}
+		action, x.Records = "update", 0
 	case strings.EqualFold(x.Op, "CreateMultiple"), strings.EqualFold(x.Op, "UpsertMultiple"):
 		action, message = "insert", plan.Bulk
 	case strings.EqualFold(x.Op, "UpdateMultiple"):
@@ -274,12 +282,7 @@ func (y *surveyor) observe(x dataverse.Exchange) {
 	default:
 		return
 	}
-	pass := plan.Insert
-	for _, o := range y.open {
-		if o.table == table {
-			pass = plan.Pass(o.pass)
-		}
-	}
+	pass := y.passOf(table)
 	if message == plan.Batch && pass == plan.Insert {
 		action = "insert"
 	}
@@ -288,6 +291,23 @@ func (y *surveyor) observe(x dataverse.Exchange) {
 		m.Message = message
 	}
 	m.take(x)
+}
+
+// passOf is the pass of a table that is under way; the insert where none is. The lock is held.
+func (y *surveyor) passOf(table string) plan.Pass {
+	pass := plan.Insert
+	for _, o := range y.open {
+		if o.table == table {
+			pass = plan.Pass(o.pass)
+		}
+	}
+	return pass
+}
+
+// writesFile reports whether a request of the pass of files changes the target: content, a block of it,
+// images and notes, a column that is emptied.
+func writesFile(op string) bool {
+	return op == "Upload" || op == "UploadBlock" || op == "Update" || op == "Delete" || strings.HasSuffix(op, "BlocksUpload")
 }
 
 // take adds one request.

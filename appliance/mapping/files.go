@@ -111,6 +111,17 @@ func (t *Table) FileBytesSQL() string {
 	return strings.Join(terms, " + ")
 }
 
+// FileRequestsSQL is the SQL expression of the requests that a row's files take when each has as
+// many bytes at most: one, and where it is larger one before its pieces.
+func (t *Table) FileRequestsSQL(most int64) string {
+	terms := []string{"0"}
+	for _, c := range t.Files() {
+		size := "TRY_CAST(json_extract_string(" + Ident(c.LogicalName) + ", '$.size') AS BIGINT)"
+		terms = append(terms, fmt.Sprintf("CASE WHEN %[1]s IS NULL THEN 0 WHEN %[1]s <= %[2]d THEN 1 ELSE 1 + ceil(%[1]s / %[2]d)::BIGINT END", size, most))
+	}
+	return strings.Join(terms, " + ")
+}
+
 // ClearsAll reports whether the body of a write of images does nothing but clear them.
 func ClearsAll(body []byte) bool {
 	return bytes.Count(body, []byte(`":`)) == bytes.Count(body, []byte(`":null`))

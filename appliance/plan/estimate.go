@@ -54,7 +54,7 @@ type Work struct {
 	PerSingle  time.Duration // the same as a single request in a $batch; 0 = as PerRecord
 	Rate       float64       // records a second; 0 = follow costs and limits
 	Bytes      float64       // of a record's body; 0 = not known
-	FileBytes  float64       // of these, Base64 text that becomes files
+	FileBytes  float64       // of these, what becomes files: Base64 text, and the content itself in the pass of files
 	BadRows    float64       // share of records that the target will refuse
 	Parents    []string      // tables without whose record a record is held back
 	Source     string        // where Rate or PerRecord comes from

@@ -188,8 +188,9 @@ func TestStorage(t *testing.T) {
 	note := Work{Table: "annotation", Pass: Insert, Action: "insert", Operations: 1000, Bytes: 5000, FileBytes: 4000}
 	later := Work{Table: "annotation", Pass: State, Action: "update", Operations: 1000, Bytes: 5000, FileBytes: 4000}
 	gone := Work{Table: "annotation", Pass: Delete, Action: "delete", Operations: 500, Bytes: 5000}
-	s := StorageOf([]Work{note, later, gone}, 10*86400)
-	if s.DatabaseBytes != 2_200_000 || s.FileBytes != 3_000_000 || s.Operations != 2500 || s.PerDay != 250 {
+	scans := Work{Table: "contract", Pass: Files, Action: "update", Operations: 100, Bytes: 70_000, FileBytes: 70_000}
+	s := StorageOf([]Work{note, later, gone, scans}, 10*86400)
+	if s.DatabaseBytes != 2_200_000 || s.FileBytes != 3_000_000+7_000_000 || s.Operations != 2600 || s.PerDay != 260 {
 		t.Errorf("%+v", s)
 	}
 }

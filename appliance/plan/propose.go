@@ -115,9 +115,12 @@ const (
 
 // StorageOf adds up what the work makes.
 func StorageOf(work []Work, seconds float64) Storage {
-	s := Storage{Entitlement: poolPerDay, Basis: fmt.Sprintf("bytes of a record's body, as loads measured or some staged rows have it, times %.1f for indexes and system columns (a guess); images and what notes and attachments hold are files", overhead)}
+	s := Storage{Entitlement: poolPerDay, Basis: fmt.Sprintf("bytes of a record's body, as loads measured or some staged rows have it, times %.1f for indexes and system columns (a guess); images, file columns, and what notes and attachments hold are files", overhead)}
 	for _, w := range work {
 		s.Operations += w.Operations
+		if w.Pass == Files { // as they are, not as Base64
+			s.FileBytes += int64(float64(w.Operations) * w.FileBytes)
+		}
 		if w.Action == "insert" || w.Action == "link" {
 			s.DatabaseBytes += int64(float64(w.Operations) * (w.Bytes - w.FileBytes) * overhead)
 			s.FileBytes += int64(float64(w.Operations) * w.FileBytes * 3 / 4)
