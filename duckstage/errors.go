@@ -111,6 +111,8 @@ func lineColumn(text string, offset int) (line, col int) {
 	return line, 1 + len([]rune(before[strings.LastIndexByte(before, '\n')+1:]))
 }
 
+var systemName = regexp.MustCompile(`^Did you mean "(main\.)?(sqlite_|pg_|duckdb_)`)
+
 // sqlError makes a SQLError of DuckDB's text about query.
 func sqlError(query, text string) *SQLError {
 	m := parseMessage(text)
@@ -121,6 +123,9 @@ func sqlError(query, text string) *SQLError {
 	// where DuckDB has the position, not a picture of the line.
 	if rest, _, _ = strings.Cut(rest, "\nLINE "); !strings.HasPrefix(rest, "LINE ") {
 		e.Hint = strings.Join(strings.Fields(rest), " ")
+	}
+	if systemName.MatchString(e.Hint) { // of a table that is not there; no user means one of DuckDB's own
+		e.Hint = ""
 	}
 	if at, err := strconv.Atoi(m.Position); err == nil {
 		e.Line, e.Column = lineColumn(query, at)

@@ -17,6 +17,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,12 +88,22 @@ func Main(version string) int {
 	go func() {
 		<-signals
 		drained()
-		fmt.Fprintln(os.Stderr, "\nstopping: finishing what is begun; once more to stop at once")
+		stopping(os.Stderr, slices.Contains(os.Args, "--json"))
 		<-signals
 		stop()
 	}()
 	return Run(ctx, &Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.LookupEnv,
 		Version: version, Drain: drain, Width: terminalWidth})
+}
+
+// stopping says what a first signal does.
+func stopping(w io.Writer, machine bool) {
+	const text = "stopping: finishing what is begun; once more to stop at once"
+	if machine {
+		_ = json.NewEncoder(w).Encode(map[string]any{"version": 1, "stopping": text})
+		return
+	}
+	fmt.Fprintln(w, "\n"+text)
 }
 
 // stopSignals are the signals that end the work in good order. One is the hang-up of a session that

@@ -72,3 +72,21 @@ func TestErrorsOfUsageAreJSONWhereAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryTextIsJSONWhereAskedFor: help and completion are results too, and so is what a signal is answered with.
+func TestEveryTextIsJSONWhereAskedFor(t *testing.T) {
+	for _, args := range [][]string{{"--json"}, {"help", "--json"}, {"help", "load", "--json"}, {"help", "--json", "load"}, {"load", "--help", "--json"}, {"load", "--json", "--help"}, {"completion", "fish", "--json"}, {"--json", "version"}} {
+		var out, errs bytes.Buffer
+		env := &Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Drain: t.Context(), Version: "test", Getenv: func(string) (string, bool) { return "", false }}
+		status := Run(t.Context(), env)
+		var said map[string]any
+		if err := json.Unmarshal(out.Bytes(), &said); err != nil || status != Done || said["version"] != 1.0 || len(said) < 2 || errs.Len() > 0 {
+			t.Errorf("%v: status %d, %v: %.200s%s", args, status, err, out.String(), errs.String())
+		}
+	}
+	var line bytes.Buffer
+	var said map[string]any
+	if stopping(&line, true); json.Unmarshal(line.Bytes(), &said) != nil || said["stopping"] == nil {
+		t.Errorf("a signal is answered with %q", line.String())
+	}
+}

@@ -81,8 +81,7 @@ func (c *completionCommand) Run(_ context.Context, env *Env) error {
 			}
 		}
 	}
-	_, err := io.WriteString(env.Stdout, b.String())
-	return err
+	return env.printText(b.String())
 }
 
 // flagNames lists a command's flags in their long form.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,15 @@ func (e *Env) printJSON(v any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// printText prints a text that is the whole result; under --json, within a document.
+func (e *Env) printText(text string) error {
+	if e.json || slices.Contains(e.Args, "--json") { // help comes before the flags are read
+		return e.printJSON(map[string]any{"version": 1, "text": text})
+	}
+	_, err := io.WriteString(e.Stdout, text)
+	return err
 }
 
 // marshal is a value as JSON on one line, without escaping < and >.

@@ -241,7 +241,7 @@ func snapshotState(s appliance.SnapshotInfo) string {
 	case s.Fault != "":
 		return "DAMAGED: " + s.Fault
 	case s.Locked:
-		return "encrypted; give --identity to see more"
+		return "encrypted, and no key that was given opens it (--identity FILE, or DVMIGRATE_PASSPHRASE)"
 	case s.Encrypted:
 		return "complete, encrypted"
 	}

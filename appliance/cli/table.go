@@ -66,9 +66,11 @@ func didYouMean(name string, known []string) string {
 
 // help prints the list of commands, or one command's help.
 func help(env *Env, args []string) error {
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--json" })
 	if len(args) == 0 {
-		printOverview(env.Stdout)
-		return nil
+		var b strings.Builder
+		printOverview(&b)
+		return env.printText(b.String())
 	}
 	e := find(args[0])
 	if e == nil {
@@ -102,13 +104,13 @@ Every command takes -C DIR (the project's folder) and --json; those that work on
 }
 
 func (e *entry) help(env *Env, f *pflag.FlagSet) error {
-	w := env.Stdout
+	w := &strings.Builder{}
 	fmt.Fprintf(w, "dvmigrate %s: %s\n\nusage: dvmigrate %s [flags]\n", e.name, e.summary, strings.TrimSpace(e.name+" "+e.args))
 	if e.long != "" {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(e.long))
 	}
 	fmt.Fprintf(w, "\nflags:\n%s", f.FlagUsages())
-	return nil
+	return env.printText(w.String())
 }
 
 // sortedKeys are a map's keys in order.

@@ -32,7 +32,7 @@ func (l *Loader) settleDoubts(ctx context.Context) error {
 		for _, s := range spans {
 			n += s.Len()
 		}
-		l.o.Watch.Note(name, progress.Counted(n, "record", "was", "were")+" in flight when the last run ended; looking up what became of it")
+		l.o.Watch.Note(name, progress.Counted(n, "record", "was", "were")+" in flight when the last run ended: looked up now")
 		for _, s := range spans {
 			if err := l.settleDoubt(ctx, t, s); err != nil {
 				return fmt.Errorf("look up records of %s in flight: %w", name, err)

@@ -109,7 +109,14 @@ func Bind(s *schema.Schema, table string, selected []Selected, staged func(strin
 	if !yields(selected, LegacyKey) {
 		b.fault("", "the SELECT yields no column legacy_key, the source's own id of each row")
 	}
+	seen := map[string]bool{} // DuckDB does not tell names apart by case
 	for _, c := range selected {
+		low := strings.ToLower(c.Name)
+		if seen[low] {
+			b.fault(c.Name, "the SELECT yields it twice")
+			continue
+		}
+		seen[low] = true
 		switch {
 		case c.Name == LegacyKey || c.Name == createdAt:
 		case strings.HasPrefix(c.Name, "dm_") || strings.HasSuffix(c.Name, TargetSuffix):

@@ -77,6 +77,8 @@ func TestBindFaults(t *testing.T) {
 		{"an owner must say whether user or team", "account", []Selected{{"legacy_key", "VARCHAR"}, {"ownerid", "VARCHAR"}}, "may point to systemuser or team"},
 		{"a status reason needs its state", "account", []Selected{{"legacy_key", "VARCHAR"}, {"statuscode", "INTEGER"}}, "needs statecode"},
 		{"ref is for lookups only", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", refType}}, "are for lookups"},
+		{"a column is yielded once", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", "VARCHAR"}, {"name", "VARCHAR"}}, "column name: the SELECT yields it twice"},
+		{"whatever its case", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", "VARCHAR"}, {"NAME", "VARCHAR"}}, "column NAME: the SELECT yields it twice"},
 		{"our own names are kept", "account", []Selected{{"legacy_key", "VARCHAR"}, {"dm_seq", "INTEGER"}}, "kept for dvmigrate"},
 		{"a file column takes no bytes", "account", []Selected{{"legacy_key", "VARCHAR"}, {"plan", "BLOB"}}, "yield file('path')"},
 		{"file is for files, images and bodies only", "account", []Selected{{"legacy_key", "VARCHAR"}, {"name", fileType}}, "file() is for"},
