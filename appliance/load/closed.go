@@ -232,10 +232,8 @@ func (s *sender) aroundClosed(i int, have, want map[string]any) (*dataverse.Op, 
 	case s.w.pass == ledger.State: // the change is the state
 		op := dataverse.ChangeSetOp(dataverse.UpdateOp(t, id, activeBody(t)), dataverse.UpdateOp(t, id, change))
 		return &op, nil, nil
-	case s.j.owed[i]&mapping.OwesState != 0:
-		if to = s.j.states[i]; to.state < 0 {
-			to = stateOf{0, -1}
-		}
+	case s.j.owed[i]&mapping.OwesState != 0 && s.j.states[i].state >= 0:
+		to = s.j.states[i]
 	case mapping.ClosedByAction(t.LogicalName, is.state) && s.j.states[i].state != is.state:
 		return nil, nil, nil
 	}
@@ -279,15 +277,12 @@ func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) 
 	return stop
 }
 
-// stateAt is the state that row i of a batch says; -1: none.
-func stateAt(b *column.Batch, i int) stateOf {
-	at := func(name string) int64 {
-		if v := b.Column(name); v != nil && !v.Null(i) {
-			return v.Ints[i]
-		}
+// intAt is the number in a row of a column; -1: none.
+func intAt(v *column.Vector, i int) int64 {
+	if v == nil || v.Null(i) {
 		return -1
 	}
-	return stateOf{at("statecode"), at("statuscode")}
+	return v.Ints[i]
 }
 
 // sayAround tells how many closed records were changed.

@@ -229,89 +229,108 @@ func (f *feeder) withIDs(b *column.Batch) *column.Batch {
 	return &f.batch
 }
 
+// chunk is some rows of a scan, as their records are made of them.
+type chunk struct {
+	*column.Batch
+	rows                *mapping.Rows
+	closings            *mapping.ClosingRows // nil: none is closed by an action
+	files               *mapping.FileRows
+	seqs, owed, reopens *column.Vector // reopens nil: none is made active first
+	state, status       *column.Vector // nil: the scan has none
+}
+
+func (f *feeder) chunk(b *column.Batch) (c chunk, err error) {
+	b = f.withIDs(b)
+	c = chunk{Batch: b, seqs: b.Column(mapping.Seq), owed: b.Column(mapping.Owed), reopens: b.Column(reopensColumn),
+		state: b.Column("statecode"), status: b.Column("statuscode")}
+	if c.rows, err = f.w.encoder.Rows(b); err != nil {
+		return c, err
+	}
+	if c.closings, err = f.w.closings(b); err != nil {
+		return c, err
+	}
+	if c.files, err = f.w.table.FileRows(b, f.w.files); err != nil {
+		return c, err
+	}
+	return c, f.parts.begin(f.w, b)
+}
+
 // take encodes the rows of one chunk that are meant.
 func (f *feeder) take(b *column.Batch) error {
 	if f.stopping.Err() != nil {
 		return errStopping
 	}
-	b = f.withIDs(b)
-	rows, err := f.w.encoder.Rows(b)
+	c, err := f.chunk(b)
 	if err != nil {
 		return err
 	}
-	closings, err := f.w.closings(b)
-	if err != nil {
-		return err
-	}
-	files, err := f.w.table.FileRows(b, f.w.files)
-	if err != nil {
-		return err
-	}
-	seqs, owed, reopens := b.Column(mapping.Seq), b.Column(mapping.Owed), b.Column(reopensColumn)
-	if err := f.parts.begin(f.w, b); err != nil {
-		return err
-	}
-	for i := range b.Rows {
-		seq := uint32(seqs.Ints[i])
+	for i := range c.Rows {
+		seq := uint32(c.seqs.Ints[i])
 		if !f.meant(seq) {
 			continue
 		}
-		part := f.parts.of(i)
-		if part != nil {
-			rows.Only(part)
-		}
-		why, err := f.translate(b, seq, i)
-		if err != nil {
+		if err := f.takeRow(&c, seq, i); err != nil {
 			return err
-		}
-		if err := f.claims.take(f.ctx, seq); err != nil {
-			return err
-		}
-		h := f.heapOf(b, i)
-		var closing mapping.Closing
-		if closings != nil {
-			closing, h.closes = closings.Closing(i)
-		}
-		j := f.job(h)
-		j.add(seq, uint8(owed.Ints[i])|f.w.owes(f.spans[f.at].Action, part), rows, i)
-		if len(f.w.files) > 0 {
-			row, err := files.Row(i)
-			if err != nil {
-				return err
-			}
-			j.files = append(j.files, row)
-		}
-		if h.closes {
-			j.closings = append(j.closings, closing)
-		}
-		if part != nil {
-			j.addPart(part, f.parts.want(i), f.parts.was(i))
-		}
-		if f.w.update {
-			j.states = append(j.states, stateAt(b, i))
-		}
-		if reopens != nil {
-			j.reopens = append(j.reopens, !reopens.Null(i))
-		}
-		if f.formers != nil {
-			j.formers = append(j.formers, f.formers[seq])
-		}
-		if why != "" {
-			j.keepBack(len(j.seqs)-1, ClassParent, why)
-		}
-		if f.w.insert() && len(f.w.table.Match) > 0 {
-			j.keys = append(j.keys, keyOf(f.w.table, b, i))
-		}
-		if j.full() || h.closes && len(j.seqs) >= f.w.inBatch { // they go in a $batch
-			if err := f.hand(h); err != nil {
-				return err
-			}
 		}
 		if len(f.heaps) > maxHeaps {
 			if err := f.flush(); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// takeRow claims the record of row i, adds it to a job, and hands out one that is full.
+func (f *feeder) takeRow(c *chunk, seq uint32, i int) error {
+	part := f.parts.of(i)
+	if part != nil {
+		c.rows.Only(part)
+	}
+	why, err := f.translate(c.Batch, seq, i)
+	if err != nil {
+		return err
+	}
+	if err := f.claims.take(f.ctx, seq); err != nil {
+		return err
+	}
+	h := f.heapOf(c.Batch, i)
+	var closing mapping.Closing
+	if c.closings != nil {
+		closing, h.closes = c.closings.Closing(i)
+	}
+	j := f.job(h)
+	j.add(seq, uint8(c.owed.Ints[i])|f.w.owes(f.spans[f.at].Action, part), c.rows, i)
+	if len(f.w.files) > 0 {
+		row, err := c.files.Row(i)
+		if err != nil {
+			return err
+		}
+		j.files = append(j.files, row)
+	}
+	if h.closes {
+		j.closings = append(j.closings, closing)
+	}
+	if part != nil {
+		j.addPart(part, f.parts.want(i), f.parts.was(i))
+	}
+	if f.w.update {
+		j.states = append(j.states, stateOf{intAt(c.state, i), intAt(c.status, i)})
+	}
+	if c.reopens != nil {
+		j.reopens = append(j.reopens, !c.reopens.Null(i))
+	}
+	if f.formers != nil {
+		j.formers = append(j.formers, f.formers[seq])
+	}
+	if why != "" {
+		j.keepBack(len(j.seqs)-1, ClassParent, why)
+	}
+	if f.w.insert() && len(f.w.table.Match) > 0 {
+		j.keys = append(j.keys, keyOf(f.w.table, c.Batch, i))
+	}
+	if j.full() || h.closes && len(j.seqs) >= f.w.inBatch { // they go in a $batch
+		return f.hand(h)
 	}
 	return nil
 }
