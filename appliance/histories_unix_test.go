@@ -78,6 +78,7 @@ type history struct {
 	accounts map[int]string // name and state
 	contacts map[int]int    // its account
 	links    map[[2]int]bool
+	deals    map[int]deal
 	next     int
 
 	strike  atomic.Pointer[func()] // at a request that writes
@@ -86,9 +87,26 @@ type history struct {
 	onTheGo int
 }
 
+// deal is an opportunity that belongs to an account, may follow another one, and is open, won or lost: closed by an
+// action of its own, it refuses changes, and an owner.
+type deal struct {
+	name    string
+	state   int
+	account int
+	follows int // the deal that it follows; 0: none
+}
+
 func newHistory(t *testing.T, seed uint64) *history {
-	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 0)), safe: t.TempDir(), accounts: map[int]string{}, contacts: map[int]int{}, links: map[[2]int]bool{}}
+	h := &history{t: t, r: rand.New(rand.NewPCG(seed, 0)), safe: t.TempDir(), accounts: map[int]string{}, contacts: map[int]int{}, links: map[[2]int]bool{}, deals: map[int]deal{}}
 	s := cascadingSchema(t)
+	opportunity := s.Table("opportunity")
+	opportunity.Columns = append(opportunity.Columns, &schema.Column{LogicalName: "contoso_followsid", SchemaName: "contoso_FollowsId", Type: schema.Lookup, Targets: []string{"opportunity"}})
+	opportunity.ManyToOne = append(opportunity.ManyToOne, schema.Relationship{SchemaName: "contoso_follows", Column: "contoso_followsid", Target: "opportunity", Nav: "contoso_FollowsId", Collection: "contoso_followed"})
+	for i := range opportunity.ManyToOne {
+		if r := &opportunity.ManyToOne[i]; r.Column == "parentaccountid" {
+			r.Cascade = map[string]string{"Assign": "Cascade", "Delete": "Cascade"}
+		}
+	}
 	h.url, h.e = emulatedAs(t, s, 8, func(_ http.ResponseWriter, r *http.Request) bool {
 		// Not at links and deletes, whose lost answers are waited for as long as a request may last.
 		strike := h.strike.Load()
@@ -105,7 +123,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 		}
 		return false
 	})
-	h.dir = goneProject(t, h.url, "account: {gone: delete, batch: 5}\n  contact: {gone: delete, batch: 5}\n  contactleads: {gone: delete}\n  lead: {gone: delete}\nguard: {gone: 0%, fewer: 0%}")
+	h.dir = goneProject(t, h.url, "account: {gone: delete, batch: 5}\n  contact: {gone: delete, batch: 5}\n  contactleads: {gone: delete}\n  lead: {gone: delete}\n  opportunity: {gone: delete, batch: 5}\nguard: {gone: 0%, fewer: 0%}")
 	// A new name of an account brings another owner, who would take its contacts along.
 	owner := func(of string) string {
 		return fmt.Sprintf("existing('systemuser', CASE ascii(right(%s, 1)) %% 2 WHEN 0 THEN '%s' ELSE '%s' END) AS ownerid", of, annID, schema.GUID(emulator.UserID))
@@ -114,10 +132,12 @@ func newHistory(t *testing.T, seed uint64) *history {
 	if err := s.Write(&text); err != nil {
 		t.Fatal(err)
 	}
+	edit(t, filepath.Join(h.dir, "migration.yaml"), "  links: {path", "  deals: {path: d.csv, types: text}\n  links: {path")
 	for name, content := range map[string]string{
-		"schema.json":           text.String(),
-		"transform/account.sql": "SELECT key AS legacy_key, key AS accountnumber, name, state::INTEGER AS statecode, 1 + state::INTEGER AS statuscode, " + owner("name") + " FROM accounts",
-		"transform/contact.sql": "SELECT key AS legacy_key, key AS lastname, parent AS parentcustomerid, ownerid FROM (SELECT key, ref('account', parent) AS parent, " + owner("key") + " FROM contacts)",
+		"schema.json":               text.String(),
+		"transform/opportunity.sql": "SELECT key AS legacy_key, key AS stepname, name, parent AS parentaccountid, follows AS contoso_followsid, state::INTEGER AS statecode, CASE state WHEN '0' THEN 1 WHEN '1' THEN 3 ELSE 4 END AS statuscode, " + owner("name") + " FROM deals",
+		"transform/account.sql":     "SELECT key AS legacy_key, key AS accountnumber, name, state::INTEGER AS statecode, 1 + state::INTEGER AS statuscode, " + owner("name") + " FROM accounts",
+		"transform/contact.sql":     "SELECT key AS legacy_key, key AS lastname, parent AS parentcustomerid, ownerid FROM (SELECT key, ref('account', parent) AS parent, " + owner("key") + " FROM contacts)",
 	} {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -185,6 +205,7 @@ func (h *history) change() {
 					delete(h.contacts, c)
 				}
 			}
+			maps.DeleteFunc(h.deals, func(_ int, d deal) bool { return d.account == k })
 		case 2:
 			h.contacts[r.IntN(20)] = k
 		case 3:
@@ -198,11 +219,45 @@ func (h *history) change() {
 			}
 		}
 	}
+	for range r.IntN(8) {
+		k := 1 + r.IntN(9)
+		d, there := h.deals[k]
+		switch {
+		case !there:
+			d = deal{account: pick(h.accounts)}
+			fallthrough
+		case r.IntN(3) == 0:
+			d.name, d.state = fmt.Sprint("deal ", r.IntN(1000)), r.IntN(3)
+		case r.IntN(2) == 0:
+			d.name = fmt.Sprint("again ", r.IntN(1000))
+		default:
+			if d.follows = 1 + r.IntN(9); d.follows == k {
+				d.follows = 0
+			}
+		}
+		if h.deals[k] = d; r.IntN(8) == 0 {
+			delete(h.deals, k)
+		}
+	}
+	for k, d := range h.deals {
+		if _, there := h.deals[d.follows]; !there {
+			d.follows = 0
+			h.deals[k] = d
+		}
+	}
 	for l := range h.links {
 		if _, there := h.contacts[l[0]]; !there {
 			delete(h.links, l)
 		}
 	}
+}
+
+// followed is the key of the deal that a deal follows.
+func (d deal) followed() string {
+	if d.follows == 0 {
+		return ""
+	}
+	return fmt.Sprint("D", d.follows)
 }
 
 // write writes the sources as they are now, their rows in any order.
@@ -218,6 +273,11 @@ func (h *history) write() {
 		}
 	}
 	accounts, contacts, leads, links := [][]string{{"key", "name", "state"}}, [][]string{{"key", "parent"}}, [][]string{{"key"}}, [][]string{{"c", "l"}}
+	deals := [][]string{{"key", "name", "state", "parent", "follows"}}
+	for _, k := range slices.Sorted(maps.Keys(h.deals)) {
+		d := h.deals[k]
+		deals = append(deals, []string{fmt.Sprint("D", k), d.name, fmt.Sprint(d.state), fmt.Sprint("A", d.account), d.followed()})
+	}
 	for _, k := range slices.Sorted(maps.Keys(h.accounts)) {
 		accounts = append(accounts, append([]string{fmt.Sprint("A", k)}, strings.Split(h.accounts[k], ",")...))
 	}
@@ -238,6 +298,7 @@ func (h *history) write() {
 	file("c.csv", contacts)
 	file("l.csv", leads)
 	file("n.csv", links)
+	file("d.csv", deals)
 }
 
 func (h *history) stage() {
@@ -446,6 +507,20 @@ func (h *history) end() {
 			h.t.Errorf("%s is there twice", key)
 		}
 		got[key] = byID[fmt.Sprint(row["_parentcustomerid_value"])]
+	}
+	for k, d := range h.deals {
+		want[fmt.Sprint("D", k)] = fmt.Sprint(d.name, ",", d.state, ",A", d.account, ",", d.followed())
+	}
+	deals := plainRows(h.t, h.url, "opportunities")
+	for _, row := range deals {
+		byID[fmt.Sprint(row["opportunityid"])] = fmt.Sprint(row["stepname"])
+	}
+	for _, row := range deals {
+		key := fmt.Sprint(row["stepname"])
+		if got[key] != "" {
+			h.t.Errorf("%s is there twice", key)
+		}
+		got[key] = fmt.Sprint(row["name"], ",", row["statecode"], ",", byID[fmt.Sprint(row["_parentaccountid_value"])], ",", byID[fmt.Sprint(row["_contoso_followsid_value"])])
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		h.t.Errorf("the target is not what the source is (-want +got):\n%s", diff)
