@@ -91,23 +91,6 @@ func (l *Loader) removeStep(ctx, drain context.Context, t *mapping.Table, step p
 	return nil
 }
 
-// InactiveBody is the body of an update that makes a record inactive: the first state
-// that is not the one of new records and that a plain write sets, with its default status
-// reason. An error says that the table has none.
-func InactiveBody(t *schema.Table) ([]byte, error) {
-	for _, c := range t.Columns {
-		if c.Type != schema.State {
-			continue
-		}
-		for _, o := range c.Options {
-			if o.Value != 0 && o.DefaultStatus != nil && !mapping.ClosedByAction(t.LogicalName, int64(o.Value)) {
-				return fmt.Appendf(nil, `{"statecode":%d,"statuscode":%d}`, o.Value, *o.DefaultStatus), nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("the table %s has no inactive state that a plain write sets", t.LogicalName)
-}
-
 // goneTable is the relation of a table's gone rows, with the columns of a scan; in a rollback, of
 // all its rows.
 func (l *Loader) goneTable(t *mapping.Table) string {
@@ -165,24 +148,6 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		set = set[n:]
 	}
 	return nil
-}
-
-// leaveInactive settles the records that are inactive already, in whatever state: it stays, somebody may have given it.
-func (s *sender) leaveInactive(ctx context.Context, set []int) (rest []int, err error) {
-	for rest = set; len(rest) > 0; {
-		some := rest[:min(len(rest), fallbackBatch)]
-		have, err := s.states(ctx, some)
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range some {
-			if have[s.j.ids[i]].state > 0 {
-				s.j.results[i] = outcome{result: ledger.ResultSuccess}
-			}
-		}
-		rest = rest[len(some):]
-	}
-	return s.open(set), nil
 }
 
 // leaveChanged holds back gone records that somebody else has changed last, which a deletion would lose, unless

@@ -59,8 +59,10 @@ func (s *sender) reopen(ctx context.Context, set []int) ([]int, error) {
 			return err
 		}
 		i, asked := of[id]
-		if !asked || !sameValue(closed["statecode"], have["statecode"]) || !sameValue(closed["statuscode"], have["statuscode"]) {
-			return nil
+		for name, v := range closed {
+			if !asked || !sameValue(v, have[name]) {
+				return nil
+			}
 		}
 		those, ops = append(those, i), append(ops, dataverse.UpdateOp(t, id, activeBody(t)))
 		images = append(images, ledger.Image{Seq: s.j.seqs[i], Had: inactive, Wrote: activeBody(t)})
