@@ -113,7 +113,7 @@ func TestUseOfSources(t *testing.T) {
 func TestDraftOfPeopleWithinOtherRows(t *testing.T) {
 	d, text := drafted(t, "sources: {customers: c.csv, people: p.csv}\n", map[string]string{
 		"c.csv": "customer_id,company_name,phone,contact_name,contact_title,contact_email\n1,Adler,1234,Ada van Aal,Boss,ada@adler.example\n2,Brand,2345,Bob,,\n3,Conrad,3456,,,\n",
-		"p.csv": "no,first_name,last_name,customer_id\n1,Cy,Cohn,1\n2,Di,Dahl,2\n"})
+		"p.csv": "no,first_name,last_name,customer_id,owner\n1,Cy,Cohn,1,0\n2,Di,Dahl,2,1\n"}) // of a house
 	if diff := cmp.Diff(`-- contact from people and customers: a draft, guessed from names and values. Look at every line; ??? marks what
 -- needs an answer. dvmigrate preview contact shows what comes out.
 SELECT
@@ -122,6 +122,8 @@ SELECT
   nullif(trim(s.last_name), '')  AS lastname,
   ref('account', s.customer_id)  AS parentcustomerid  -- 100 % are keys of customers
 FROM "people" AS s
+-- Not used:
+--   owner: a yes or no by its values, so that it is nobody's name; such as 0; 1
 UNION ALL BY NAME  -- the people that customers have in columns of their own; may one be there twice ???
 SELECT
   'customers/' || s.customer_id                     AS legacy_key,       -- different in every row

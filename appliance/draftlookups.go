@@ -164,6 +164,10 @@ func (w *draftSQL) lookup(ctx context.Context, c SourceColumn, col *schema.Colum
 	if len(col.Targets) > 0 && col.Type != schema.Owner {
 		target = col.Targets[0]
 	}
+	if col.Type == schema.Owner && c.Distinct <= 2 && yesOf(c) != "" {
+		w.leave(c, "a yes or no by its values, so that it is nobody's name")
+		return nil
+	}
 	expr, how := fmt.Sprintf("existing('%s', 'name', %s)", target, value), ""
 	switch {
 	case col.Type == schema.Owner:

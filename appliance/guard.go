@@ -24,9 +24,10 @@ type LossError struct {
 type Loss struct {
 	Source string  `json:"source,omitempty"`
 	Table  string  `json:"table,omitempty"`
-	Before int64   `json:"before"` // rows at the last staging, of what has shrunk
-	Gone   int64   `json:"gone"`   // of them
-	Allows float64 `json:"allows"` // the share of them that guard.gone or guard.fewer allows
+	Before int64   `json:"before"`          // rows at the last staging, of what has shrunk
+	Gone   int64   `json:"gone"`            // of them
+	Fresh  int64   `json:"fresh,omitempty"` // rows of the table that no staging had before
+	Allows float64 `json:"allows"`          // the share of them that guard.gone or guard.fewer allows
 
 	Newest time.Time `json:"newest,omitzero"` // of a source whose files are older than at the last staging: when the newest was changed,
 	Than   time.Time `json:"than,omitzero"`   // and that of then
@@ -42,6 +43,9 @@ func (e *LossError) Error() string {
 			text += fmt.Sprintf("source %s has %d rows fewer than the %d at the last staging (%.1f %%); guard.fewer allows %.4g %%\n", l.Source, l.Gone, l.Before, share, 100*l.Allows)
 		} else {
 			text += fmt.Sprintf("of the %d rows of %s at the last staging %d are gone (%.1f %%); guard.gone allows %.4g %%\n", l.Before, l.Table, l.Gone, share, 100*l.Allows)
+			if l.Fresh >= l.Gone/2 {
+				text += fmt.Sprintf("%d rows of %s are new: does its transform yield another legacy_key than then? By it rows are found again\n", l.Fresh, l.Table)
+			}
 		}
 	}
 	return text + "nothing that was staged has changed. Is every source whole? If this is meant, run it again with --accept-loss"
@@ -238,7 +242,7 @@ func loss(err error) error {
 	if !errors.As(err, &gone) {
 		return err
 	}
-	return &LossError{[]Loss{{Table: gone.Table, Before: gone.Rows, Gone: gone.Gone, Allows: gone.Allows}}}
+	return &LossError{[]Loss{{Table: gone.Table, Before: gone.Rows, Gone: gone.Gone, Fresh: gone.Fresh, Allows: gone.Allows}}}
 }
 
 // unproven are notes on sources whose feed cannot tell that a row is gone.

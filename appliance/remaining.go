@@ -17,7 +17,7 @@ const measuredFrom = 30
 // predicted, or too little done to say.
 func (p *Project) remaining(live progress.Snapshot) *Remaining {
 	predicted := p.predicted.Load()
-	if predicted == nil || live.Elapsed < measuredFrom {
+	if predicted == nil || live.Worked < measuredFrom {
 		return nil
 	}
 	return corrected(*predicted, live)
@@ -79,7 +79,7 @@ func corrected(predicted []Prediction, live progress.Snapshot) *Remaining {
 	if done < 1 {
 		return nil
 	}
-	r.Factor = live.Elapsed / done
+	r.Factor = live.Worked / done // what came before the first step, as after a restore, is not to come again
 	r.Seconds = left * r.Factor
 	return &r
 }

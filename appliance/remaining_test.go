@@ -11,11 +11,11 @@ import (
 
 func TestTheRestIsCorrectedByWhatWasMeasured(t *testing.T) {
 	predicted := []Prediction{{Table: "account", Pass: plan.Insert, Seconds: 100}, {Table: "contact", Pass: plan.Insert, Seconds: 200}, {Table: "account", Pass: plan.Lookups, Seconds: 50}}
-	live := progress.Snapshot{Elapsed: 240, Tables: []progress.Table{
+	live := progress.Snapshot{Elapsed: 1240, Worked: 240, Tables: []progress.Table{
 		{Name: "account", Pass: "insert", State: progress.Ended},
 		{Name: "contact", Pass: "insert", State: progress.Running, Counts: progress.Counts{Total: 1000, Done: 500}},
 	}}
-	r := corrected(predicted, live) // 200 of 350 s are done and took 240
+	r := corrected(predicted, live) // 200 of 350 s are done and took 240, after 1,000 in which the target was read
 	if r == nil || math.Abs(r.Factor-1.2) > 1e-9 || math.Abs(r.Seconds-150*1.2) > 1e-9 || r.Predicted != 350 {
 		t.Errorf("%+v, want 180 s at a factor of 1.2", r)
 	}
@@ -34,7 +34,7 @@ func TestStepsToComeAreAnnouncedAndStillToCome(t *testing.T) {
 	if live.Total.Total != 390 || len(live.Tables) != 2 || live.Tables[1].State != progress.Waiting {
 		t.Fatalf("announced: %+v", live)
 	}
-	live.Elapsed = 60
+	live.Worked = 60
 	if r := corrected(predicted, live); r == nil || math.Abs(r.Seconds-100) > 1e-9 {
 		t.Errorf("%+v, want 100 s: half of what was predicted for the step to come", r)
 	}

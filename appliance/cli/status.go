@@ -36,7 +36,7 @@ func (c *statusCommand) Run(ctx context.Context, env *Env) error {
 		return env.printJSON(s)
 	}
 	if len(s.Tables) == 0 {
-		env.say("nothing is staged yet; run `dvmigrate stage`")
+		env.say("no target table is staged yet: write transforms (dvmigrate draft proposes some), then dvmigrate stage")
 		return nil
 	}
 	printStatus(env, s)

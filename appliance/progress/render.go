@@ -2,6 +2,7 @@ package progress
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -308,6 +309,14 @@ func throttledShare(waited float64, s Snapshot) string {
 	return fmt.Sprintf("%.0f%% throttled", share)
 }
 
+// unit is what the total counts: a record that goes through several passes counts in each.
+func unit(tables []Table) string {
+	if slices.ContainsFunc(tables, func(t Table) bool { return t.title() != t.Name }) {
+		return "operation"
+	}
+	return "record"
+}
+
 // Line returns the run as one plain line, for logs and where there is no terminal.
 func Line(s Snapshot, p *Pulse) string {
 	var b strings.Builder
@@ -322,7 +331,7 @@ func Line(s Snapshot, p *Pulse) string {
 		}
 	}
 	if c, v := s.Total.Counts, s.Total.Speed; len(s.Tables) > 0 {
-		fmt.Fprintf(&b, ": %s of %s (%s), ", Grouped(c.settled()), Counted(c.Total, "record"), percent(c))
+		fmt.Fprintf(&b, ": %s of %s (%s), ", Grouped(c.settled()), Counted(c.Total, unit(s.Tables)), percent(c))
 		if s.Ended {
 			fmt.Fprintf(&b, "%s/s on average", rate(v.Average))
 		} else {

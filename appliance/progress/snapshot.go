@@ -85,6 +85,7 @@ type Snapshot struct {
 	Phase   string    `json:"phase"`           // that runs, or ran last
 	Ended   bool      `json:"ended"`           // nothing runs any more
 	Elapsed float64   `json:"elapsed_seconds"` // of the phase, pauses included
+	Worked  float64   `json:"worked_seconds"`  // of them since the first table began, without pauses
 	Paused  bool      `json:"paused"`
 	Wait    float64   `json:"wait_seconds"` // that the service still asks for; 0 if it does not
 	Doing   string    `json:"doing"`        // in words, where there are no records to count
@@ -109,6 +110,9 @@ func (t *Tracker) Snapshot() Snapshot {
 			end = last.Ended
 		}
 		s.Elapsed = end.Sub(last.Started).Seconds()
+	}
+	if t.begun {
+		s.Worked = (t.work() - t.began).Seconds()
 	}
 	spent, left := t.throttle.at(t.plain())
 	s.Wait = left.Seconds()

@@ -99,7 +99,7 @@ func TestAPauseCountsForNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		tr.Pause() // twice is once
 		time.Sleep(time.Hour)
-		if s := tr.Snapshot(); s.Total.Idle > 1 || s.Elapsed < 7200 {
+		if s := tr.Snapshot(); s.Total.Idle > 1 || s.Elapsed < 7200 || s.Worked != before.Worked {
 			t.Errorf("after a pause of two hours: idle %g s, elapsed %g s", s.Total.Idle, s.Elapsed)
 		}
 		tr.Resume()

@@ -7,6 +7,7 @@ import "fmt"
 type GoneError struct {
 	Table      string
 	Rows, Gone int64   // rows of the staging before, and of them those that are no longer supplied
+	Fresh      int64   // rows that no staging had before
 	Allows     float64 // Table.MaxGone
 }
 
@@ -20,7 +21,7 @@ const fewGone = 100
 // checkGone refuses a staging that has lost too much.
 func (j *job) checkGone(before int64) error {
 	if gone := j.result.Gone; j.MaxGone > 0 && gone > fewGone && float64(gone) > j.MaxGone*float64(before) {
-		return &GoneError{Table: j.Name, Rows: before, Gone: gone, Allows: j.MaxGone}
+		return &GoneError{Table: j.Name, Rows: before, Gone: gone, Fresh: j.fresh, Allows: j.MaxGone}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +17,11 @@ func TestGuard(t *testing.T) {
 	var gone *GoneError
 	if _, err := Run(t.Context(), s, nil, []Table{table}, nil); !errors.As(err, &gone) || *gone != (GoneError{Table: "account", Rows: 300, Gone: 151, Allows: 0.5}) {
 		t.Fatalf("151 of 300 rows are gone: %v", err)
+	}
+	rekeyed := table
+	rekeyed.SQL = strings.Replace(rekeyed.SQL, "id AS legacy_key", "'K' || id AS legacy_key", 1)
+	if _, err := Run(t.Context(), s, nil, []Table{rekeyed}, nil); !errors.As(err, &gone) || gone.Gone != 300 || gone.Fresh != 149 {
+		t.Fatalf("all keys are others: %v", err)
 	}
 	expect(t, s, "SELECT count(*), (SELECT count(*) FROM dm.gone), (SELECT max(generation) FROM dm.tables) FROM account", "300|0|1")
 	mustExec(t, s, "INSERT INTO source.a VALUES ('149', 'x', '1')")

@@ -135,12 +135,7 @@ func (c *column) checkDecimal(l jsonLiteral) (value, *apiError) {
 	if !ok || l.kind != 'n' && l.kind != 's' {
 		return value{}, errLiteral(c.t, l.text, "Edm.Decimal")
 	}
-	digits := 2
-	if c.Precision != nil {
-		digits = *c.Precision
-	} else if c.Type == schema.Decimal {
-		digits = 10
-	}
+	digits := precision(c)
 	if c.Type == schema.Money && c.PrecisionSource != 0 {
 		digits = 2 // the organisation's pricing precision, and the base currency's
 	}
@@ -166,11 +161,7 @@ func (c *column) checkFloat(l jsonLiteral) (value, *apiError) {
 	if math.Abs(f) > maxDecimal || c.outside(f) {
 		return value{}, c.errRange()
 	}
-	digits := 5
-	if c.Precision != nil {
-		digits = *c.Precision
-	}
-	scale := math.Pow10(digits)
+	scale := math.Pow10(precision(c))
 	return floatValue(math.Round(f*scale) / scale), nil
 }
 

@@ -149,13 +149,13 @@ func attributeDetails(t *table, c *column) object {
 	case schema.BigInt:
 		return object{{"MaxValue", math.MaxInt64}, {"MinValue", math.MinInt64}}
 	case schema.Decimal, schema.Float:
-		o := object{{"MaxValue", limit(c.Max, 100000000000)}, {"MinValue", limit(c.Min, -100000000000)}, {"Precision", precision(c, 2)}, {"ImeMode", "Auto"}}
+		o := object{{"MaxValue", limit(c.Max, 100000000000)}, {"MinValue", limit(c.Min, -100000000000)}, {"Precision", precision(c)}, {"ImeMode", "Auto"}}
 		if c.Type == schema.Decimal {
 			o = append(o, field{"FormulaDefinition", ""}, field{"SourceTypeMask", 0})
 		}
 		return o
 	case schema.Money:
-		return object{{"MaxValue", limit(c.Max, 922337203685477)}, {"MinValue", limit(c.Min, -922337203685477)}, {"Precision", precision(c, 4)},
+		return object{{"MaxValue", limit(c.Max, 922337203685477)}, {"MinValue", limit(c.Min, -922337203685477)}, {"Precision", precision(c)},
 			{"PrecisionSource", c.PrecisionSource}, {"CalculationOf", orNull(c.CalculationOf)}, {"IsBaseCurrency", c.CalculationOf != ""},
 			{"ImeMode", "Auto"}, {"FormulaDefinition", ""}, {"SourceTypeMask", 0}}
 	case schema.DateTime:
@@ -198,11 +198,18 @@ func limit(p *float64, otherwise float64) float64 {
 	return *p
 }
 
-func precision(c *column, otherwise int) int {
-	if c.Precision == nil {
-		return otherwise
+// precision is how many digits after the point a column keeps, and its metadata say. Where the schema does not,
+// as one read from a $metadata document, it is the most that there may be.
+func precision(c *column) int {
+	switch {
+	case c.Precision != nil:
+		return *c.Precision
+	case c.Type == schema.Money:
+		return 4
+	case c.Type == schema.Float:
+		return 5
 	}
-	return *c.Precision
+	return 10
 }
 
 func or(s, otherwise string) string {

@@ -391,3 +391,28 @@ func columnSet(t *schema.Table) []string {
 	slices.Sort(names)
 	return names
 }
+
+// TestAsManyDigitsAreKeptAsMetadataSay: also where the schema, as one read from a $metadata document, does not say how
+// many there are. A client that pulls it rounds as told; were fewer kept, what it loaded would differ.
+func TestAsManyDigitsAreKeptAsMetadataSay(t *testing.T) {
+	for _, typ := range []schema.ColumnType{schema.Money, schema.Decimal, schema.Float} {
+		c := &column{Column: &schema.Column{LogicalName: "x", Type: typ}}
+		var said int
+		for _, f := range attributeDetails(nil, c) {
+			if f.name == "Precision" {
+				said = f.value.(int)
+			}
+		}
+		check := c.checkDecimal
+		if typ == schema.Float {
+			check = c.checkFloat
+		}
+		v, err := check(jsonLiteral{kind: 'n', text: "1.12121212121212"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, kept, _ := strings.Cut(v.String(), "."); said == 0 || len(kept) != said {
+			t.Errorf("%s: %d digits said, %s kept", typ, said, v.String())
+		}
+	}
+}

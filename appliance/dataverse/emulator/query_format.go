@@ -22,13 +22,13 @@ func formatted(tx *tx, c *column, v value) (text string, ok bool) {
 		}
 		return optionLabel(c, v.String()), true
 	case kindDecimal:
-		text := fixed(v.text, precision(c, 2))
+		text := fixed(v.text, shownDigits(c))
 		if c.Type == schema.Money {
 			return strings.Replace("$"+groupDigits(text), "$-", "-$", 1), true
 		}
 		return groupDigits(text), true
 	case kindFloat:
-		return groupDigits(strconv.FormatFloat(v.float(), 'f', precision(c, 2), 64)), true
+		return groupDigits(strconv.FormatFloat(v.float(), 'f', shownDigits(c), 64)), true
 	case kindTime:
 		if c.Format == "DateOnly" {
 			return v.time().Format("1/2/2006"), true
@@ -107,4 +107,12 @@ func groupDigits(text string) string {
 		b.WriteString("." + frac)
 	}
 	return b.String()
+}
+
+// shownDigits is how many digits after the point a formatted value has: two where the schema does not say.
+func shownDigits(c *column) int {
+	if c.Precision == nil {
+		return 2
+	}
+	return *c.Precision
 }

@@ -72,7 +72,7 @@ func (r *rollup) compute(tx *tx, into *column, id schema.GUID) value {
 		n, _ := strconv.ParseInt(roundDecimal(v.String(), 0), 10, 64)
 		return intValue(n)
 	case kind == kindDecimal:
-		return decimalValue(roundDecimal(v.String(), precision(into, 4)))
+		return decimalValue(roundDecimal(v.String(), precision(into)))
 	}
 	return value{}
 }
