@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/identity"
 	"dvmigrate/appliance/dataverse/pace"
+	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/load"
 	"dvmigrate/appliance/mapping"
 	"dvmigrate/appliance/plan"
@@ -48,7 +50,10 @@ func (p *Project) RehearsalModel(ctx context.Context) (RehearsalModel, error) {
 	l := f.a.Limits
 	m := RehearsalModel{Latency: f.a.Latency, LatencyP99: f.a.LatencyP99, PerRequest: f.a.PerRequest, Requests: l.Requests, Execution: l.Execution, Window: l.Window,
 		Concurrent: l.Concurrent, Servers: l.Servers, Hint: f.a.Hint}
-	for _, w := range f.work {
+	ofFiles := func(w plan.Work) bool { return w.Pass == plan.Files }
+	others := slices.DeleteFunc(slices.Clone(f.work), ofFiles)
+	files := slices.DeleteFunc(slices.Clone(f.work), func(w plan.Work) bool { return !ofFiles(w) })
+	for _, w := range slices.Concat(others, files) { // a later rule goes first: single updates are of files, others go in bulk
 		record := w.PerRecord
 		if w.Rate > 0 { // a stated rate is of the table as a whole: as if execution time were its bound
 			record = seconds(l.Execution.Seconds() / l.Window.Seconds() * float64(l.Users*l.Servers) / w.Rate)
@@ -103,12 +108,20 @@ func (p *Project) Rehearse(ctx, drain context.Context, address string, speed flo
 	if err != nil {
 		return r, err
 	}
+	files, closeFiles, err := p.openFiles(b)
+	if err != nil {
+		return r, err
+	}
+	defer closeFiles()
 	tracker.Phase("rehearse")
+	announce(tracker, survey.run.Predicted)
 	p.tracker.Store(tracker)
 	defer p.tracker.Store(nil)
 	err = load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Parallel: p.parallel(LoadOptions{}, len(target.each)),
-		Target: func(table string) load.Target { return routes[table] }, RecordSeq: p.recordSeq(), FirstID: p.firstID(), Watch: survey, Log: p.o.Log,
+		Target: func(table string) load.Target { return routes[table] }, RecordSeq: p.recordSeq(), FirstID: p.firstID(), Files: files, Watch: survey, Log: p.o.Log,
+		// The emulator has none of the users as whom records are created: they go as the one that it has.
+		As: func(table string, _ schema.GUID) (load.Target, error) { return routes[table], nil },
 	}).Run(ctx, drain)
 	tracker.Finish()
 	if err != nil {
