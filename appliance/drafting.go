@@ -17,6 +17,7 @@ import (
 	"dvmigrate/appliance/plan"
 	"dvmigrate/appliance/progress"
 	"dvmigrate/duckstage"
+	"dvmigrate/duckstage/ingest"
 )
 
 // Draft is what a draft of a project wrote.
@@ -165,6 +166,9 @@ func (d *drafter) assign(ctx context.Context) error {
 		}
 		var columns []mapping.FromColumn
 		for _, c := range d.columns[source] {
+			if d.fileOf(source, c.Name) != "" {
+				continue
+			}
 			from := mapping.FromColumn{Name: c.Name, SQLType: c.SQLType}
 			for _, f := range c.Patterns {
 				from.Forms = append(from.Forms, f.Value)
@@ -176,7 +180,7 @@ func (d *drafter) assign(ctx context.Context) error {
 			return err
 		}
 		d.keys[source] = keys
-		guesses := mapping.GuessTables(d.p.Schema, source, columns)
+		guesses := mapping.GuessTables(d.p.Schema, d.called(source), columns)
 		if len(guesses) == 0 {
 			continue
 		}
@@ -206,6 +210,16 @@ func (d *drafter) assign(ctx context.Context) error {
 		}
 	}
 	return d.separate(ctx)
+}
+
+// called is what a source is of: a package's tables have their names behind that of the package.
+func (d *drafter) called(source string) string {
+	for name, s := range d.p.Config.Sources {
+		if table, ok := strings.CutPrefix(source, name+"_"); ok && s.Format == ingest.CMT {
+			return table
+		}
+	}
+	return source
 }
 
 // feeds are the sources of a table, the one that is most like it first.

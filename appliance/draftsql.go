@@ -245,6 +245,10 @@ func (w *draftSQL) column(ctx context.Context, c SourceColumn, guesses map[strin
 	if w.d.embeds(w.source, c.Name) {
 		return nil
 	}
+	if file := w.d.fileOf(w.source, c.Name); file != "" {
+		w.file(c, file)
+		return nil
+	}
 	g, ok := guesses[c.Name]
 	if _, joins := w.joinable[c.Name]; joins && ok && (g.Score < 0.9 || g.Column.Type.IsLookup()) {
 		ok = false
@@ -289,6 +293,46 @@ func (w *draftSQL) column(ctx context.Context, c SourceColumn, guesses map[strin
 	expr, remark := convert(value, c, col)
 	w.add(expr, col.LogicalName, remarks(sure, remark))
 	return nil
+}
+
+// fileParts are what a package's table has of a file, behind the column's name: its id, its name
+// in the target, and where its content is.
+var fileParts = []string{"", "_filename", "_path"}
+
+// fileOf is the file column that a column of a package's table says something of; "" if none.
+func (d *drafter) fileOf(source, column string) string {
+	for _, part := range fileParts[1:] {
+		base, ok := strings.CutSuffix(column, part)
+		if !ok {
+			base = column
+		}
+		all := slices.ContainsFunc(d.columns[source], func(c SourceColumn) bool {
+			return c.Name == base+"_path" && (len(c.Top) == 0 || packagePath.MatchString(c.Top[0].Value))
+		})
+		for _, p := range fileParts {
+			all = all && slices.ContainsFunc(d.columns[source], func(c SourceColumn) bool { return c.Name == base+p })
+		}
+		if all {
+			return base
+		}
+	}
+	return ""
+}
+
+// packagePath are the paths of files in packages.
+var packagePath = regexp.MustCompile(`^[^/]+:files/`)
+
+// file writes a file column, by the part that is last.
+func (w *draftSQL) file(c SourceColumn, file string) {
+	if c.Name != file+"_path" {
+		return
+	}
+	col := w.t.Column(file)
+	if col == nil || col.Type != schema.File {
+		w.leave(c, "files of the package; the table has no such file column", fmt.Sprintf("file(%[1]s.%[2]s, %[1]s.%[3]s) AS ...,", w.alias, identifier(c.Name), identifier(file+"_filename")))
+		return
+	}
+	w.add(fmt.Sprintf("file(%[1]s.%[2]s, %[1]s.%[3]s)", w.alias, identifier(c.Name), identifier(file+"_filename")), file, "")
 }
 
 // leave is why a column is not brought: the word of its owner, or else the profile's; "" if it is.

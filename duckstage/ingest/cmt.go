@@ -15,6 +15,7 @@ import (
 // data_schema.xml. Each of their tables, and each many-to-many relationship that has
 // links, becomes a relation of its own, called after the source and the table.
 type packages struct {
+	source string
 	inputs []input
 	kinds  []*packageTable
 	at     map[string][]section // by table or relationship: where its rows are
@@ -114,6 +115,7 @@ type packageSchemaField struct {
 // relations reads the schemas, and the data once for the relationships that have links.
 func (p *packages) relations(ctx context.Context, src *Source) ([]*relation, error) {
 	var out []*relation
+	p.source = src.Name
 	tables := map[string]*packageTable{}
 	for _, in := range p.inputs {
 		var s packageSchema
@@ -235,8 +237,9 @@ func (p *packages) relation(source string, t *packageTable) *relation {
 		case isReference(f.kind): // what it points to, and its name for who must find it again
 			f.beside = rel.add(f.name+"_table", "VARCHAR", "", "")
 			rel.add(f.name+"_label", "VARCHAR", "", "")
-		case holdsFile(f.kind):
+		case holdsFile(f.kind): // and where its content is
 			f.beside = rel.add(f.name+"_filename", "VARCHAR", "", "")
+			rel.add(f.name+"_path", "VARCHAR", "", "")
 		}
 	}
 	key := t.name
@@ -292,10 +295,8 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 		at[f.name] = f
 		switch {
 		case isParties(*f):
-		case isReference(f.kind):
+		case isReference(f.kind), holdsFile(f.kind):
 			n += 3
-		case holdsFile(f.kind):
-			n += 2
 		default:
 			n++
 		}
@@ -340,7 +341,10 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 				return nil
 			}
 			value := attribute(e, "value")
-			if packageTypes[f.kind].typ == "" {
+			switch {
+			case f.kind == "optionsetvaluecollection":
+				value = decodeChoices(value)
+			case packageTypes[f.kind].typ == "":
 				value = decodeText(value)
 			}
 			if name == t.primary && value == "" {
@@ -352,6 +356,9 @@ func (p *packages) readTable(ctx context.Context, d *xml.Decoder, t *packageTabl
 				row[f.beside], row[f.beside+1] = packageCell{attribute(e, "lookupentity"), true}, packageCell{attribute(e, "lookupentityname"), true}
 			case holdsFile(f.kind):
 				row[f.beside] = packageCell{attribute(e, "filename"), true}
+				if value != "" {
+					row[f.beside+1] = packageCell{packagePath(p.source, value+".bin"), true}
+				}
 			}
 		}
 		return nil

@@ -2,10 +2,14 @@ package ingest
 
 import (
 	"archive/zip"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -86,13 +90,13 @@ func TestPackageOfActivities(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	const schema = `<entities dateMode="relativeDaily"><entity name="email" primaryidfield="activityid"><fields><field name="subject" type="string"/><field name="from" type="partylist"/><field name="to" type="partylist"/>
-		<field name="x_doc" type="filedata"/><field name="regardingobjectid" type="entityreference"/><field name="prioritycode" type="optionsetvalue"/></fields></entity></entities>`
+		<field name="x_doc" type="filedata"/><field name="x_kinds" type="optionsetvaluecollection"/><field name="regardingobjectid" type="entityreference"/><field name="prioritycode" type="optionsetvalue"/></fields></entity></entities>`
 	const data = `<entities><entity name="email"><records>
 	<record id="10000000-0000-0000-0000-000000000001"><field name="subject" value="Caf&amp;#233; &amp;amp; &amp;lt;b&amp;gt; &amp;amp;amp;"/>
 		<field name="from" value="" lookupentity="" lookupentityname=""><activitypointerrecords id="20000000-0000-0000-0000-000000000001"><field name="activityid" value="10000000-0000-0000-0000-000000000001" lookupentity="activitypointer"/><field name="partyid" value="30000000-0000-0000-0000-000000000001" lookupentity="systemuser" lookupentityname="Ann &amp; Bob"/><field name="participationtypemask" value="1"/></activitypointerrecords></field>
 		<field name="to" value=""><activitypointerrecords id="20000000-0000-0000-0000-000000000002"><field name="partyid" value="30000000-0000-0000-0000-000000000002" lookupentity="contact"/></activitypointerrecords><activitypointerrecords id="20000000-0000-0000-0000-000000000003"><field name="addressused" value="o&amp;#39;neil@x.y"/></activitypointerrecords></field>
-		<field name="x_doc" value="40000000-0000-0000-0000-000000000001" filename="plan.pdf"/><field name="regardingobjectid" value="30000000-0000-0000-0000-000000000002" lookupentity="contact" lookupentityname="R&amp;D"/></record>
-	<record id="10000000-0000-0000-0000-000000000002"><field name="subject" value="AT&amp;T said &quot;x &amp;amp; y&quot;"/></record>
+		<field name="x_doc" value="40000000-0000-0000-0000-00000000000A" filename="plan.pdf"/><field name="x_kinds" value="[-1,100000000,-5,100000001,-1]"/><field name="regardingobjectid" value="30000000-0000-0000-0000-000000000002" lookupentity="contact" lookupentityname="R&amp;D"/></record>
+	<record id="10000000-0000-0000-0000-000000000002"><field name="x_kinds" value="[-1,-1]"/><field name="subject" value="AT&amp;T said &quot;x &amp;amp; y&quot;"/></record>
 	<record id="10000000-0000-0000-0000-000000000003"><field name="prioritycode" value="high"/></record>
 	</records><m2mrelationships><m2mrelationship sourceid="10000000-0000-0000-0000-000000000001" targetentityname="b" targetentitynameidfield="bid" m2mrelationshipname="email_b"><targetids><targetid>
 		33333333-0000-0000-0000-000000000001
@@ -106,8 +110,8 @@ func TestPackageOfActivities(t *testing.T) {
 		t.Errorf("notes = %q", res.Notes)
 	}
 	for query, want := range map[string][]string{
-		"SELECT right(activityid::VARCHAR, 1), subject, x_doc::VARCHAR, x_doc_filename, regardingobjectid_table, regardingobjectid_label FROM source.p_email": {
-			"1|Café & <b> &amp;|40000000-0000-0000-0000-000000000001|plan.pdf|contact|R&D", `2|AT&T said "x &amp; y"`},
+		"SELECT right(activityid::VARCHAR, 1), subject, x_doc::VARCHAR, x_doc_filename, x_doc_path, x_kinds, regardingobjectid_table, regardingobjectid_label FROM source.p_email": {
+			"1|Café & <b> &amp;|40000000-0000-0000-0000-00000000000A|plan.pdf|p:files/40000000-0000-0000-0000-00000000000a.bin|100000000,-5,100000001|contact|R&D", `2|AT&T said "x &amp; y"`},
 		`SELECT right(activityid::VARCHAR, 1), field, place, right(partyid::VARCHAR, 1), partyid_table, partyid_label, addressused FROM source.p_email_parties`: {
 			"1|from|1|1|systemuser|Ann & Bob", "1|to|1|2|contact", "1|to|2|o'neil@x.y"},
 		"SELECT right(activityid::VARCHAR, 1), right(bid::VARCHAR, 1) FROM source.p_email_b": {"1|1"},
@@ -116,6 +120,42 @@ func TestPackageOfActivities(t *testing.T) {
 		if diff := cmp.Diff(want, table(t, s, query)); diff != "" {
 			t.Errorf("%s:\n%s", query, diff)
 		}
+	}
+}
+
+// TestPackageFilesAreReadAnywhere: forwards, backwards and to their ends; two packages are one.
+func TestPackageFilesAreReadAnywhere(t *testing.T) {
+	t.Parallel()
+	dir := packed(t, "a.zip", map[string]string{"data.xml": "<entities/>", "files/A.bin": "0123456789", "files/b.bin": ""})
+	other := packed(t, "b.zip", map[string]string{`files\c.BIN`: "c", "filesystem.txt": "no"})
+	p, err := OpenPackageFiles(Source{Name: "p", Dir: dir, Paths: []string{"a.zip", filepath.Join(other, "b.zip")}, Format: CMT})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	sizes := map[string]int64{}
+	_ = p.Each(func(path string, size int64, _ time.Time) error { sizes[path] = size; return nil })
+	if diff := cmp.Diff(map[string]int64{"p:files/a.bin": 10, "p:files/b.bin": 0, "p:files/c.bin": 1}, sizes); diff != "" {
+		t.Error(diff)
+	}
+	f, err := p.Open("p:files/a.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, c := range []struct {
+		at, n int64
+		want  string
+		end   bool
+	}{{0, 3, "012", false}, {5, 2, "56", false}, {1, 2, "12", false}, {8, 5, "89", true}, {0, 10, "0123456789", false}, {10, 1, "", true}} {
+		b := make([]byte, c.n)
+		n, err := f.(io.ReaderAt).ReadAt(b, c.at)
+		if string(b[:n]) != c.want || errors.Is(err, io.EOF) != c.end || err != nil && !c.end {
+			t.Errorf("%d bytes at %d: %q, %v", c.n, c.at, b[:n], err)
+		}
+	}
+	if _, err := p.Open("p:files/d.bin"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "a.zip") {
+		t.Error(err)
 	}
 }
 

@@ -89,3 +89,12 @@ func decodeText(s string) string {
 	}
 	return encodedText.ReplaceAllStringFunc(s, html.UnescapeString)
 }
+
+// decodeChoices reads the values of a choices column: [-1,2,3,-1] in data.xml is 2,3.
+func decodeChoices(s string) string {
+	values := strings.Split(strings.Trim(s, "[]"), ",")
+	if len(values) > 1 && values[0] == "-1" && values[len(values)-1] == "-1" {
+		values = values[1 : len(values)-1]
+	}
+	return strings.Join(values, ",")
+}
