@@ -135,6 +135,9 @@ func (p *Project) writeMaps(ctx context.Context, plan *OptionsPlan, sheets []opt
 		return err
 	}
 	pages = append(pages, own...)
+	if list := listName(pages); list != listSheet {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("%s has a sheet %s of your own, which stays; the labels to choose from are in sheet %s", OptionsWorkbook, listSheet, list))
+	}
 	if err := writeWorkbook(book, pages); err != nil {
 		return err
 	}
@@ -186,11 +189,31 @@ func ownPages(ctx context.Context, book string, ours []page) ([]page, error) {
 	}
 	var out []page
 	for _, s := range sheets {
-		if !strings.EqualFold(s.Name, listSheet) && !slices.ContainsFunc(ours, func(g page) bool { return strings.EqualFold(g.name, s.Name) }) {
+		if !isList(s, sheets) && !slices.ContainsFunc(ours, func(g page) bool { return strings.EqualFold(g.name, s.Name) }) {
 			out = append(out, page{name: s.Name, rows: s.Raw})
 		}
 	}
 	return out, err
+}
+
+// isList reports whether a sheet is our list of labels: it is called so, and each of its
+// columns is called as another sheet or as a choice. People may have a sheet of that name, too.
+func isList(s ingest.PaperSheet, all []ingest.PaperSheet) bool {
+	if number, ok := strings.CutPrefix(strings.ToLower(s.Name), listSheet); !ok || number != "" && !isNumber(number) || len(s.Raw) == 0 {
+		return false
+	}
+	of := 0
+	for _, head := range s.Raw[0] {
+		is := slices.ContainsFunc(all, func(o ingest.PaperSheet) bool { return strings.EqualFold(o.Name, head) })
+		switch {
+		case head == "":
+		case !is && (strings.Count(head, ".") != 1 || strings.Contains(head, " ")):
+			return false
+		default:
+			of++
+		}
+	}
+	return of > 0
 }
 
 // added puts the columns of a row in that are not among the sheet's own: people have added them.

@@ -76,6 +76,57 @@ func TestWhatPeopleWroteIntoTheWorkbookStays(t *testing.T) {
 	}
 }
 
+// TestASheetOfPeopleCalledOptions: it is told from our list by what it has, in both workbooks,
+// and ours is called otherwise then.
+func TestASheetOfPeopleCalledOptions(t *testing.T) {
+	p := stagedOffline(t, map[string]string{
+		"migration.yaml":        "version: 1\nname: x\ntarget: {auth: none}\nsources: {a: a.csv}\n",
+		"a.csv":                 "id,branch\n1,Banken\n2,Handel\n",
+		"transform/account.sql": "SELECT id AS legacy_key, 'x' AS name, branch AS industrycode FROM a"})
+	book := filepath.Join(p.Config.Dir, filepath.FromSlash(OptionsWorkbook))
+	theirs := page{name: "Options", rows: [][]string{{"option", "of whom"}, {"A", "Ann. Bob"}}}
+	profile, err := p.Profile(t.Context(), nil, func(string, float64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeWorkbook(filepath.Join(p.Config.Dir, profileBook), []page{{name: "profile", rows: [][]string{{"source", "column", "decision"}}}, theirs}); err != nil {
+		t.Fatal(err)
+	}
+	for again := range 3 {
+		plan, err := p.Options(t.Context(), nil, true, true, func(string, float64) {})
+		if err != nil || (len(plan.Notes) == 1 && strings.Contains(plan.Notes[0], "sheet options of your own, which stays; the labels to choose from are in sheet options2")) != (again > 0) {
+			t.Errorf("%v, notes %q", err, plan.Notes)
+		}
+		path, err := WriteProfile(t.Context(), p.Config.Dir, profile, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{book, path} {
+			sheets, err := ingest.ReadSheets(t.Context(), file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again == 0 && file == book {
+				if err := writeWorkbook(book, []page{{name: sheets[0].Name, rows: sheets[0].Raw}, theirs}); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			var names []string
+			for _, s := range sheets {
+				names = append(names, s.Name)
+			}
+			want := map[string][]string{book: {"account.industrycode", "Options", "options2"}, path: {"profile", "Options"}}[file]
+			if diff := cmp.Diff(want, names); diff != "" {
+				t.Fatalf("%s: %s", file, diff)
+			}
+			if diff := cmp.Diff(theirs.rows, sheets[1].Raw); diff != "" {
+				t.Errorf("%s: %s", file, diff)
+			}
+		}
+	}
+}
+
 // TestTheProfilesSheetIsReadBack: by stage too, as CSV or as a workbook, but not as both; what
 // was written of other sources stays; one column has one decision.
 func TestTheProfilesSheetIsReadBack(t *testing.T) {

@@ -29,6 +29,15 @@ type page struct {
 // name has no dot, so that it is no map.
 const listSheet = "options"
 
+// listName is what that sheet is called where people have one of its name.
+func listName(pages []page) string {
+	name := listSheet
+	for n := 2; slices.ContainsFunc(pages, func(g page) bool { return strings.EqualFold(g.name, name) }); n++ {
+		name = fmt.Sprint(listSheet, n)
+	}
+	return name
+}
+
 const (
 	xmlHead   = `<?xml version="1.0" encoding="UTF-8" standalone="yes"?>` + "\n"
 	mainSpace = ` xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
@@ -50,9 +59,9 @@ const (
 
 // writeWorkbook writes a workbook of the form .xlsx (ECMA-376) whole.
 func writeWorkbook(path string, pages []page) error {
-	count := len(pages)
+	count, listed := len(pages), listName(pages)
 	if slices.ContainsFunc(pages, func(g page) bool { return len(g.labels) > 0 }) {
-		pages = append(pages[:count:count], page{name: listSheet, rows: optionLists(pages)})
+		pages = append(pages[:count:count], page{name: listed, rows: optionLists(pages)})
 	}
 	var types, sheets, relations strings.Builder
 	parts := []struct{ name, text string }{}
@@ -63,9 +72,9 @@ func writeWorkbook(path string, pages []page) error {
 		fmt.Fprintf(&relations, `<Relationship Id="%s" Type="%s/worksheet" Target="%s"/>`, id, docSpace, file)
 		text := ""
 		if i < count {
-			text = g.xml(columnName(i))
+			text = g.xml(listed, columnName(i))
 		} else {
-			text = g.xml("")
+			text = g.xml("", "")
 		}
 		parts = append(parts, struct{ name, text string }{"xl/" + file, text})
 	}
@@ -116,8 +125,8 @@ func optionLists(pages []page) [][]string {
 	return rows
 }
 
-// xml is the sheet; list is the column of the labels that target_text offers.
-func (g *page) xml(list string) string {
+// xml is the sheet; list is the column, of the sheet listed, of the labels that target_text offers.
+func (g *page) xml(listed, list string) string {
 	var b strings.Builder
 	b.WriteString(`<worksheet` + mainSpace + `><sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews>` +
 		`<cols><col min="1" max="16384" width="24" customWidth="1"/></cols><sheetData>`)
@@ -144,7 +153,7 @@ func (g *page) xml(list string) string {
 	b.WriteString(`</sheetData>`)
 	if n := len(g.labels); list != "" && n > 0 && len(g.rows) > 1 {
 		fmt.Fprintf(&b, `<dataValidations count="1"><dataValidation type="list" allowBlank="1" errorStyle="warning" showErrorMessage="1" sqref="%s2:%[1]s%d"><formula1>%s!$%s$2:$%[4]s$%d</formula1></dataValidation></dataValidations>`,
-			columnName(labelColumn), len(g.rows), listSheet, list, n+1)
+			columnName(labelColumn), len(g.rows), listed, list, n+1)
 	}
 	return b.String() + `</worksheet>`
 }
