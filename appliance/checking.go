@@ -19,7 +19,7 @@ type CheckResult struct {
 	Sources int           `json:"sources"`
 	Tables  int           `json:"tables"`
 	Faults  config.Faults `json:"faults"`
-	Notes   []string      `json:"notes,omitempty"` // where transforms do not follow the decisions of profile.csv
+	Notes   []string      `json:"notes,omitempty"` // of sources, and where transforms do not follow the decisions of profile.csv
 	Secure  *Security     `json:"security,omitempty"`
 	Online  *Online       `json:"online,omitempty"` // what the environment says, where it was asked
 }
@@ -55,7 +55,11 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	for _, name := range sourceNames(p.Config, nil) {
 		src, err := p.source(name)
 		if err == nil {
-			err = ingest.Preview(ctx, s, src)
+			var notes []string
+			notes, err = ingest.Preview(ctx, s, src)
+			for _, note := range notes {
+				r.Notes = append(r.Notes, "source "+name+": "+note)
+			}
 		}
 		if err != nil {
 			r.Faults = append(r.Faults, p.sourceFault(name, err))
@@ -84,9 +88,11 @@ func (p *Project) checkOffline(ctx context.Context) (CheckResult, *bound, error)
 	}
 	r.Faults = append(r.Faults, p.unknownChecks()...)
 	r.Tables = len(b.tables)
-	if r.Notes, err = p.decisionNotes(ctx); err != nil {
+	notes, err := p.decisionNotes(ctx)
+	if err != nil {
 		return r, nil, err
 	}
+	r.Notes = append(r.Notes, notes...)
 	r.Faults = append(r.Faults, p.unusedTables(b)...)
 	return r, b, nil
 }

@@ -78,7 +78,7 @@ func TestPackage(t *testing.T) {
 	if got := table(t, s, "SELECT string_agg(view_name, ',') FROM duckdb_views() WHERE schema_name = 'source'"); got[0] != "p_a" {
 		t.Errorf("relations = %v", got)
 	}
-	if err := Preview(t.Context(), s, Source{Name: "q", Dir: dir, Paths: []string{"p.zip"}, Format: CMT}); err != nil {
+	if _, err := Preview(t.Context(), s, Source{Name: "q", Dir: dir, Paths: []string{"p.zip"}, Format: CMT}); err != nil {
 		t.Error(err)
 	}
 }

@@ -139,7 +139,7 @@ func TestPartitions(t *testing.T) {
 		if diff := cmp.Diff(want, table(t, s, "SELECT year, country, dm_source, dm_file FROM source.p ORDER BY ALL")); diff != "" {
 			t.Error(diff)
 		}
-		if err := Preview(t.Context(), s, Source{Name: "q", Dir: dir, Paths: src.Paths, Partition: true}); err != nil {
+		if _, err := Preview(t.Context(), s, Source{Name: "q", Dir: dir, Paths: src.Paths, Partition: true}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -53,10 +53,10 @@ func TestJSONLinesAreSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer inMemory.Close()
-	if err := Preview(t.Context(), inMemory, Source{Name: "seen", Dir: dir, Paths: []string{"bad.ndjson"}}); err != nil {
+	if _, err := Preview(t.Context(), inMemory, Source{Name: "seen", Dir: dir, Paths: []string{"bad.ndjson"}}); err != nil {
 		t.Errorf("without a file: %v", err)
 	}
-	if err := Preview(t.Context(), s, Source{Name: "seen", Dir: dir, Paths: []string{"bad.ndjson"}}); err != nil {
+	if _, err := Preview(t.Context(), s, Source{Name: "seen", Dir: dir, Paths: []string{"bad.ndjson"}}); err != nil {
 		t.Error(err)
 	}
 	ingest(t, s, Source{Name: "late", Dir: dir, Paths: []string{"late.ndjson"}})
@@ -217,7 +217,7 @@ func TestDeclaredTypesChangeNoText(t *testing.T) {
 	}
 	staged := columnTypes(t, s, "a")
 	src.Name = "seen"
-	if err := Preview(t.Context(), s, src); err != nil || res.Rejected != 10 || staged["i"] != "BIGINT" {
+	if _, err := Preview(t.Context(), s, src); err != nil || res.Rejected != 10 || staged["i"] != "BIGINT" {
 		t.Errorf("%d rejected, types %v, %v", res.Rejected, staged, err)
 	}
 	if diff := cmp.Diff(staged, columnTypes(t, s, "seen")); diff != "" {

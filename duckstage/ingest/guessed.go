@@ -9,9 +9,6 @@ import (
 	"dvmigrate/duckstage"
 )
 
-// surelyGuessed leaves DuckDB, where a source is only looked at, the types that are guessed from all of it when it is read.
-const surelyGuessed = `dateformat='%Y-%m-%d', timestampformat='iso', auto_type_candidates=['BOOLEAN', 'BIGINT', 'DOUBLE', 'DATE', 'TIMESTAMP', 'VARCHAR']`
-
 // guesses are the types that texts may have, the narrowest first, each with the texts that it does not change: no zeros in
 // front, no more digits than it keeps, and dates in ISO form alone, since 05-06-2024 is June in one country and May in another.
 // No times of day: 10:30 would become 10:30:00.
@@ -26,9 +23,9 @@ var guesses = []struct{ sqlType, texts string }{
 // fifteenDigits are the digits that a DOUBLE keeps.
 const fifteenDigits = 15
 
-// guessed are the types of those columns of a table, all of them texts, that all of their texts allow. What is declared,
-// made by a format or masked is not asked.
-func (r *run) guessed(ctx context.Context, c *duckstage.Conn, table string, columns []string) (map[string]string, error) {
+// guessed are the types of those columns of a table, all of them texts, that all of their texts allow, and how many rows it
+// has. What is declared, made by a format or masked is not asked.
+func (r *run) guessed(ctx context.Context, c *duckstage.Conn, table string, columns []string) (out map[string]string, rows int64, err error) {
 	var names, asked []string
 	for _, name := range columns {
 		_, formatted := r.src.format(name)
@@ -46,18 +43,18 @@ func (r *run) guessed(ctx context.Context, c *duckstage.Conn, table string, colu
 		}
 		asked = append(asked, "coalesce(bool_and(regexp_full_match("+col+", '-?[0-9]+(\\.[0-9]+)?')), false)")
 	}
+	out = map[string]string{}
 	if len(names) == 0 {
-		return nil, nil
+		return out, 0, nil
 	}
 	found := make([]bool, len(asked))
-	into := make([]any, len(asked))
+	into := make([]any, len(asked), len(asked)+1)
 	for i := range found {
 		into[i] = &found[i]
 	}
-	if err := c.Row(ctx, into, "SELECT "+strings.Join(asked, ", ")+" FROM "+table); err != nil {
-		return nil, err
+	if err := c.Row(ctx, append(into, &rows), "SELECT "+strings.Join(asked, ", ")+", count(*) FROM "+table); err != nil {
+		return nil, 0, err
 	}
-	out := map[string]string{}
 	for i, name := range names {
 		of := found[i*(len(guesses)+1):]
 		for k := range guesses {
@@ -70,7 +67,7 @@ func (r *run) guessed(ctx context.Context, c *duckstage.Conn, table string, colu
 			r.notes = append(r.notes, name+" is text, since a number would not say what the file says (zeros in front, or more digits than it keeps); `types` may name a type for it")
 		}
 	}
-	return out, nil
+	return out, rows, nil
 }
 
 // readGuessed reads delimited text twice: as text, and as what all of the texts say.
@@ -81,7 +78,7 @@ func (r *run) readGuessed(ctx context.Context, c *duckstage.Conn, paths, columns
 	if err != nil {
 		return rows, err
 	}
-	types, err := r.guessed(ctx, c, "dm."+duckstage.Ident(r.building()), columns)
+	types, _, err := r.guessed(ctx, c, "dm."+duckstage.Ident(r.building()), columns)
 	if err != nil || len(types) == 0 {
 		return rows, err
 	}

@@ -30,7 +30,7 @@ func TestTextsOfJSONStayTexts(t *testing.T) {
 		t.Error(diff)
 	}
 	src.Name = "seen"
-	if err := Preview(t.Context(), s, src); err != nil {
+	if _, err := Preview(t.Context(), s, src); err != nil {
 		t.Error(err)
 	}
 	if got := columnTypes(t, s, "seen"); got["day"] != "DATE" || got["at"] != "TIMESTAMP" || got["clock"] != "VARCHAR" {
@@ -96,7 +96,7 @@ func TestWholeNumbersOfJSONStayWhole(t *testing.T) {
 		"b.ndjson": `{"A":1,"a":12345678901234567890,"a_1":1.5}` + "\n",
 	})
 	src := Source{Name: "seen", Dir: dir, Paths: []string{"a.ndjson"}}
-	if err := Preview(t.Context(), s, src); err != nil {
+	if _, err := Preview(t.Context(), s, src); err != nil {
 		t.Fatal(err)
 	}
 	types := map[string]string{"id": "BIGINT", "n": "HUGEINT", "mixed": "VARCHAR", "f": "DOUBLE", "e": "DOUBLE"}
@@ -141,6 +141,13 @@ func TestGuessedTypesOfTextChangeNoValue(t *testing.T) {
 	if len(res.Notes) != 2 || res.Rows != 2 { // acct, small
 		t.Errorf("%d rows, notes %q", res.Rows, res.Notes)
 	}
+	notes, err := Preview(t.Context(), s, Source{Name: "seen", Dir: dir, Paths: []string{"a.csv"}, AutoTypes: true, Types: map[string]string{"said": "HUGEINT"}})
+	if err != nil || len(notes) > 0 {
+		t.Error(notes, err)
+	}
+	if diff := cmp.Diff(got, columnTypes(t, s, "seen")); diff != "" {
+		t.Errorf("check sees others: %s", diff)
+	}
 }
 
 // TestGuessedTypesLookAtAllRows: a row far behind decides as well.
@@ -148,7 +155,8 @@ func TestGuessedTypesLookAtAllRows(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	text := "n,w,yes,hex,power,long,ok,flag\n" + strings.Repeat("12,7,yes,0x10,12E4,1234567890123.4567,-4,true\n", 250_000) + "00123,7.6,no,0x11,3E1,0.5,0,False\n"
-	ingest(t, s, Source{Name: "late", Dir: write(t, map[string]string{"late.csv": text}), Paths: []string{"late.csv"}, AutoTypes: true})
+	src := Source{Name: "late", Dir: write(t, map[string]string{"late.csv": text, "u16.csv": "n\n1\n"}), Paths: []string{"late.csv"}, AutoTypes: true}
+	ingest(t, s, src)
 	want := map[string]string{"n": "VARCHAR", "w": "DOUBLE", "yes": "VARCHAR", "hex": "VARCHAR", "power": "VARCHAR", "long": "VARCHAR", "ok": "BIGINT", "flag": "BOOLEAN"}
 	got := columnTypes(t, s, "late")
 	for name, typ := range want {
@@ -158,6 +166,14 @@ func TestGuessedTypesLookAtAllRows(t *testing.T) {
 	}
 	if got := table(t, s, "SELECT n, w, ok, flag FROM source.late WHERE n <> '12'"); !slices.Equal(got, []string{"00123|7.6|0|false"}) {
 		t.Errorf("the last row: %q", got)
+	}
+	src.Name = "seen"
+	if notes, err := Preview(t.Context(), s, src); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "the first 200000 rows") {
+		t.Errorf("check says %q, %v", notes, err)
+	}
+	src.Paths, src.Encoding = []string{"u16.csv"}, "windows-1252"
+	if notes, err := Preview(t.Context(), s, src); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "here its columns are texts") || columnTypes(t, s, "seen")["n"] != "VARCHAR" {
+		t.Errorf("check says %q, %v", notes, err)
 	}
 }
 

@@ -137,7 +137,7 @@ func TestMasksThatDoNotGo(t *testing.T) {
 			if _, err := Run(t.Context(), s, src, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error = %v", err)
 			}
-			if err := Preview(t.Context(), s, src); c.key == string(maskKey) && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			if _, err := Preview(t.Context(), s, src); c.key == string(maskKey) && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error of the preview = %v", err)
 			}
 		})

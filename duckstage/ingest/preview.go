@@ -10,10 +10,15 @@ import (
 
 // Preview makes the source's table with its columns and without its rows, so that SQL
 // over it can be checked before anything is staged. It finds what Run would refuse
-// before the first row: missing files, a wrong delimiter, headers that differ. Columns
-// whose type DuckDB is to guess from a file that has to be rewritten first are text.
-func Preview(ctx context.Context, stage *duckstage.Stage, src Source) error {
+// before the first row: missing files, a wrong delimiter, headers that differ. Notes say of
+// which columns Run may find another type.
+func Preview(ctx context.Context, stage *duckstage.Stage, src Source) (notes []string, err error) {
 	r := &run{src: src}
+	err = r.preview(ctx, stage)
+	return r.notes, err
+}
+
+func (r *run) preview(ctx context.Context, stage *duckstage.Stage) error {
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -25,6 +30,9 @@ func Preview(ctx context.Context, stage *duckstage.Stage, src Source) error {
 	}
 	if r.src.Format != CSV {
 		return r.previewOther(ctx, stage)
+	}
+	if err := r.previewGuessed(ctx, stage); err != nil {
+		return err
 	}
 	query, err := r.src.emptySelect(r.inputs)
 	if err != nil {
@@ -56,13 +64,65 @@ func (r *run) previewMasks(ctx context.Context, stage *duckstage.Stage, relation
 	return r.src.knownMasks(columns)
 }
 
-// emptySelect selects the source's columns and no rows.
-func (src *Source) emptySelect(inputs []input) (string, error) {
-	paths := make([]string, len(inputs))
-	for i, in := range inputs {
+// guessedRows is of how many rows a preview asks what types they allow.
+const guessedRows = 200_000
+
+// previewGuessed finds the types that Run finds with AutoTypes, if there are no more rows than
+// it asks.
+func (r *run) previewGuessed(ctx context.Context, stage *duckstage.Stage) error {
+	if !r.src.AutoTypes {
+		return nil
+	}
+	r.src.AutoTypes = false
+	columns, err := r.src.columns(r.inputs)
+	if err != nil {
+		return err
+	}
+	if r.src.rewritten() {
+		return r.previewAsTexts()
+	}
+	paths := make([]string, len(r.inputs))
+	for i, in := range r.inputs {
 		paths[i] = in.path
 	}
-	added := ", NULL::TIMESTAMP AS dm_created_at, NULL::VARCHAR AS dm_source"
+	read, err := r.src.readCSV(paths, columns, false)
+	if err != nil {
+		return err
+	}
+	err = stage.With(ctx, func(c *duckstage.Conn) error {
+		for _, t := range []string{rejectErrors, rejectScans} {
+			if _, err := c.Exec(ctx, "DROP TABLE IF EXISTS temp."+t); err != nil {
+				return err
+			}
+		}
+		said := len(r.notes)
+		types, rows, err := r.guessed(ctx, c, fmt.Sprintf("(SELECT * FROM %s LIMIT %d)", read, guessedRows), columns)
+		if err != nil {
+			return err
+		}
+		r.notes = r.notes[:said] // stage says them
+		if rows == guessedRows {
+			r.notes = append(r.notes, fmt.Sprintf("types: auto looked at the first %d rows here, and looks at all when it is staged: a column may be text then", rows))
+		}
+		for name, typ := range r.src.Types {
+			types[name] = typ
+		}
+		r.src.Types = types
+		return nil
+	})
+	if mixedLineEnds(err) {
+		return r.previewAsTexts()
+	}
+	return err
+}
+
+func (r *run) previewAsTexts() error {
+	r.notes = append(r.notes, "types: auto finds types when it is staged; here its columns are texts")
+	return nil
+}
+
+// emptySelect selects the source's columns and no rows.
+func (src *Source) emptySelect(inputs []input) (string, error) {
 	extra := []string{"NULL::TIMESTAMP AS dm_created_at", "NULL::VARCHAR AS dm_source"}
 	if src.Partition {
 		shown := make([]string, len(inputs))
@@ -70,17 +130,12 @@ func (src *Source) emptySelect(inputs []input) (string, error) {
 			shown[i] = in.shown
 		}
 		for _, key := range partitionKeys(shown) {
-			added += ", NULL::VARCHAR AS " + duckstage.Ident(key)
 			extra = append(extra, "NULL::VARCHAR AS "+duckstage.Ident(key))
 		}
 	}
 	columns, err := src.columns(inputs)
 	if err != nil {
 		return "", err
-	}
-	if src.AutoTypes && !src.rewritten() && len(src.Formats) == 0 {
-		read, err := src.readCSV(paths, columns, false)
-		return "SELECT *" + added + " FROM " + read + " LIMIT 0", err
 	}
 	fields := make([]field, len(columns))
 	for i, name := range columns {

@@ -37,7 +37,7 @@ const (
 )
 
 // readCSV is the table function that reads paths. Every setting is given, so that
-// DuckDB guesses nothing but types, and those only when it is asked to.
+// DuckDB guesses nothing.
 func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, error) {
 	delim, quote, escape, header := src.Delimiter, src.Quote, src.Escape, !src.NoHeader
 	if rewritten {
@@ -61,14 +61,7 @@ func (src *Source) readCSV(paths, columns []string, rewritten bool) (string, err
 	if src.longLines {
 		args = append(args, fmt.Sprintf("max_line_size=%d", maxRecord))
 	}
-	if src.AutoTypes {
-		args = append(args, "auto_detect=true", "sample_size=100000", "names="+list(columns), surelyGuessed)
-		if declared := src.typesOf(columns, ""); declared != "" {
-			args = append(args, "types={"+declared+"}")
-		}
-	} else {
-		args = append(args, "auto_detect=false", "columns={"+src.typesOf(columns, "VARCHAR")+"}")
-	}
+	args = append(args, "auto_detect=false", "columns={"+src.typesOf(columns)+"}")
 	if len(paths) > 1 {
 		args = append(args, "filename='dm_file'")
 	}
@@ -85,23 +78,15 @@ func (src *Source) rejectsLimit() int {
 	return 10*src.MaxBadLines + 100
 }
 
-// typesOf writes the fields of a struct of types; columns without a declared type get
-// other, or are left out when that is empty.
-func (src *Source) typesOf(columns []string, other string) string {
-	var fields []string
-	for _, c := range columns {
-		t := other
-		for name, declared := range src.Types {
-			if strings.EqualFold(name, c) {
-				t = declared
-			}
+// typesOf writes the fields of a struct of types: what is made of its text is text.
+func (src *Source) typesOf(columns []string) string {
+	fields := make([]string, len(columns))
+	for i, c := range columns {
+		t := src.declared(c)
+		if _, ok := src.format(c); ok || t == "" || readAsText(t) {
+			t = "VARCHAR"
 		}
-		if _, ok := src.format(c); ok || readAsText(t) {
-			t = "VARCHAR" // it is made of its text
-		}
-		if t != "" {
-			fields = append(fields, duckstage.Quote(c)+": "+duckstage.Quote(t))
-		}
+		fields[i] = duckstage.Quote(c) + ": " + duckstage.Quote(t)
 	}
 	return strings.Join(fields, ", ")
 }

@@ -76,7 +76,7 @@ func TestWorkbook(t *testing.T) {
 	if got := table(t, s, `SELECT line, message FROM dm.rejects WHERE message LIKE '%INTEGER'`); len(got) == 0 || got[0] != `5|column born: "2024-12-31" is not INTEGER` {
 		t.Errorf("a value that is not of its type = %v", got)
 	}
-	if err := Preview(t.Context(), s, Source{Name: "b", Dir: dir, Paths: []string{"a.xlsx"}, Sheet: src.Sheet}); err != nil {
+	if _, err := Preview(t.Context(), s, Source{Name: "b", Dir: dir, Paths: []string{"a.xlsx"}, Sheet: src.Sheet}); err != nil {
 		t.Error(err)
 	}
 	if got := table(t, s, "SELECT data_type FROM duckdb_columns() WHERE schema_name = 'source' AND table_name = 'b' AND column_name = 'born'"); got[0] != "DATE" {
