@@ -90,7 +90,7 @@ func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths
 	}
 	var infos []duckstage.ColumnInfo
 	if !marked {
-		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths, ""))
+		infos, err = r.describe(ctx, c, paths)
 	}
 	if marked || r.oneKey || err != nil && r.src.Format == NDJSON && badJSON.MatchString(err.Error()) {
 		copies := make([]string, len(paths))
@@ -100,7 +100,7 @@ func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths
 			}
 		}
 		paths = copies
-		infos, err = c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths, ""))
+		infos, err = r.describe(ctx, c, paths)
 	}
 	if err != nil {
 		return nil, nil, nil, err
@@ -109,7 +109,12 @@ func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	fields := r.src.ownFields(infos, shape)
+	if long := r.roundable(infos, shape); len(long) > 0 {
+		if paths, err = r.exactNumbers(ctx, dir, paths, long); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	fields := r.src.ownFields(infos, shape, len(paths) > 1)
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.name
@@ -119,6 +124,27 @@ func (r *run) ownTypes(ctx context.Context, c *duckstage.Conn, dir string, paths
 	}
 	typed, err := r.src.typedFields(fields)
 	return typed, shape, paths, err
+}
+
+// sameKeys is DuckDB's refusal of an object within a record that has keys that differ in case alone.
+var sameKeys = regexp.MustCompile(`Duplicate name "(.*)" in struct auto-detected in JSON`)
+
+// describe finds the columns that DuckDB finds. Where it cannot say what objects have within, the
+// columns are JSON, and so texts.
+func (r *run) describe(ctx context.Context, c *duckstage.Conn, paths []string) ([]duckstage.ColumnInfo, error) {
+	infos, err := c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths, ""))
+	if err == nil {
+		return infos, nil
+	}
+	m := sameKeys.FindStringSubmatch(err.Error())
+	if m == nil {
+		return nil, err
+	}
+	note := fmt.Sprintf("objects within its records have keys that differ from %s in case alone, so all values are texts; `types` may say more, and an object is read by ->>'key'", m[1])
+	if !slices.Contains(r.notes, note) {
+		r.notes = append(r.notes, note)
+	}
+	return c.Describe(ctx, "SELECT * FROM "+r.src.readOther(paths, fmt.Sprintf("sample_size=-1, maximum_sample_files=%d, maximum_depth=1", len(paths)+1)))
 }
 
 // markedJSON reports whether a file is JSON in another encoding than plain UTF-8: DuckDB
@@ -181,10 +207,10 @@ func (r *run) previewOther(ctx context.Context, stage *duckstage.Stage) error {
 
 // ownFields are the columns that files bring. Where some values of a JSON column are texts
 // and some are not, each is its text: as JSON a text would keep its quotes.
-func (src *Source) ownFields(infos []duckstage.ColumnInfo, shape jsonShape) []field {
+func (src *Source) ownFields(infos []duckstage.ColumnInfo, shape jsonShape, several bool) []field {
 	var fields []field
 	for _, info := range infos {
-		if info.Name == "dm_file" {
+		if info.Name == "dm_file" && several {
 			continue
 		}
 		f := field{name: info.Name, stored: info.SQLType, typ: info.SQLType}

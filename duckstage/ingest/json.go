@@ -70,6 +70,10 @@ func asText(typ string) string {
 	})
 }
 
+// oddName are names that DuckDB quotes in a type, and emptyKey the sign in the rest of it of an
+// empty one: the first of an object is left out, and a later one leaves two blanks.
+var oddName, emptyKey = regexp.MustCompile(`"(?:[^"]|"")*"`), regexp.MustCompile(`STRUCT\([A-Z]+[,)\[(]|,  `)
+
 // jsonShape makes the shape of the columns that DuckDB has found.
 func (r *run) jsonShape(ctx context.Context, c *duckstage.Conn, infos []duckstage.ColumnInfo, paths []string) (jsonShape, error) {
 	if !r.src.isJSON() {
@@ -81,10 +85,13 @@ func (r *run) jsonShape(ctx context.Context, c *duckstage.Conn, infos []duckstag
 	}
 	var out jsonShape
 	for _, info := range infos {
-		if info.Name == "dm_file" {
+		if info.Name == "dm_file" && len(paths) > 1 {
 			continue
 		}
 		typ := asText(info.SQLType)
+		if emptyKey.MatchString(oddName.ReplaceAllLiteralString(info.SQLType, "n")) {
+			typ = "JSON" // such a type is none that may be named
+		}
 		if was[info.Name] == info.SQLType {
 			typ = info.SQLType
 		}
@@ -185,15 +192,15 @@ func (r *run) keepTypes(ctx context.Context, c *duckstage.Conn, shape jsonShape,
 var nested = regexp.MustCompile(`(?i)^\s*(STRUCT|MAP|UNION|LIST|JSON)\b`)
 
 // numbered is a name that DuckDB may have made of a key, because another differs from it
-// in case alone.
-var numbered = regexp.MustCompile(`^(.*)_[0-9]+$`)
+// in case alone, and unnamed one that it may have given an empty key.
+var numbered, unnamed = regexp.MustCompile(`^(.*)_[0-9]+$`), regexp.MustCompile(`^C[0-9]+$`)
 
 // renamedKeys reports whether a column is not called as a key of the files is.
 func (r *run) renamedKeys(ctx context.Context, c *duckstage.Conn, shape jsonShape, paths []string) (bool, error) {
 	var odd []string
 	for _, col := range shape {
 		m := numbered.FindStringSubmatch(col.name)
-		if m != nil && slices.ContainsFunc(shape, func(o jsonColumn) bool { return strings.EqualFold(o.name, m[1]) }) {
+		if unnamed.MatchString(col.name) || m != nil && slices.ContainsFunc(shape, func(o jsonColumn) bool { return strings.EqualFold(o.name, m[1]) }) {
 			odd = append(odd, duckstage.Quote(col.name))
 		}
 	}

@@ -119,6 +119,69 @@ func TestWholeNumbersOfJSONStayWhole(t *testing.T) {
 	}
 }
 
+// TestDeclaredNumbersOfJSONKeepAllDigits: those with a fraction, too, in lists and over several
+// lines, packed and of another encoding; what is no number of the column stays as it is.
+func TestDeclaredNumbersOfJSONKeepAllDigits(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	const records = `{"id":1,"n":12345678901234567.25,"t":0.12345678901234567890,"d":12345678901234567.25,"said":"\"n\":12345678901234567.25","in":{"n":1.5}}
+{ "id" : 2 , "\u006e" : -1.5 , "t":1e2,"list":[{"n":12345678901234567.25}] }
+{"id":3,"n":0.30000000000000004,"t":7}
+{"id":4,"n":1000000000000000.05,"t":"x"}
+`
+	list := "[" + strings.ReplaceAll(strings.TrimSpace(records), "\n", ",\n") + "]"
+	dir := write(t, map[string]string{"a.ndjson": records, "b.json": list, "c.json": "\ufeff" + list, "d.ndjson": records + "{\n"})
+	for _, file := range []string{"a.ndjson", "b.json", "c.json", "d.ndjson"} {
+		src := Source{Name: "a", Dir: dir, Paths: []string{file}, Types: map[string]string{"n": "DECIMAL(28,2)", "t": "VARCHAR", "d": "DOUBLE"}, MaxBadLines: 2}
+		ingest(t, s, src)
+		if diff := cmp.Diff([]string{`1|12345678901234567.25|0.12345678901234567890|"n":12345678901234567.25`, "2|-1.50|100.0|", "4|1000000000000000.05|x|"},
+			table(t, s, "SELECT id, n, t, coalesce(said, '') FROM source.a ORDER BY id")); diff != "" {
+			t.Errorf("%s: %s", file, diff)
+		}
+		if got := table(t, s, "SELECT message FROM dm.rejects WHERE message LIKE '%column%'"); len(got) != 1 || !strings.HasSuffix(got[0], `column n: "0.30000000000000004" is not DECIMAL(28,2)`) {
+			t.Errorf("%s: rejects %q", file, got)
+		}
+		src.Name = "seen"
+		if _, err := Preview(t.Context(), s, src); err != nil || columnTypes(t, s, "seen")["n"] != "DECIMAL(28,2)" {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// TestOddKeysOfJSON: an empty key, one that differs from another within the same object by case
+// alone, and one that the stage gives itself.
+func TestOddKeysOfJSON(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for _, c := range []struct{ text, query, want string }{
+		{`{"id":"1","m":{"":5}}`, `SELECT m->>'/' FROM source.a`, "5"},
+		{`{"id":"1","m":{"a":"x","":5}}`, "SELECT m->>'a' FROM source.a", "x"},
+		{`{"id":"1","m":[{"x":{"":5}}],"n":{"a b":1}}`, `SELECT m, n."a b" FROM source.a`, `[{"x":{"":5}}]|1`},
+		{`{"":"3","id":"1"}`, "SELECT C0, id FROM source.a", "3|1"},
+		{`{"id":"1","m":{"B":1,"b":2.5},"n":7}`, "SELECT id, m->>'B', m->>'b', n FROM source.a", "1|1|2.5|7"},
+	} {
+		dir := write(t, map[string]string{"a.ndjson": c.text + "\n", "a.json": "[" + c.text + "]"})
+		for _, file := range []string{"a.ndjson", "a.json"} {
+			src := Source{Name: "a", Dir: dir, Paths: []string{file}}
+			ingest(t, s, src)
+			if got := table(t, s, c.query); !slices.Equal(got, []string{c.want}) {
+				t.Errorf("%s %s: %q", file, c.text, got)
+			}
+			src.Name = "seen"
+			if _, err := Preview(t.Context(), s, src); err != nil {
+				t.Errorf("%s %s: %v", file, c.text, err)
+			}
+			if diff := cmp.Diff(columnTypes(t, s, "a"), columnTypes(t, s, "seen")); diff != "" {
+				t.Error(diff)
+			}
+		}
+	}
+	dir := write(t, map[string]string{"a.ndjson": `{"id":"1","dm_file":"x"}` + "\n"})
+	if _, err := Run(t.Context(), s, Source{Name: "b", Dir: dir, Paths: []string{"a.ndjson"}}, nil); err == nil || !strings.Contains(err.Error(), "is called dm_file, a name that the stage gives itself") {
+		t.Error(err)
+	}
+}
+
 // TestGuessedTypesOfTextChangeNoValue: types: auto takes no text for a date that it may not
 // be, nor a number of many digits for one that keeps fifteen.
 func TestGuessedTypesOfTextChangeNoValue(t *testing.T) {
