@@ -87,22 +87,31 @@ func (p *Project) Draft(ctx context.Context, watch StageWatch) (out Draft, err e
 		return out, err
 	}
 	d.people()
-	done := map[string]bool{}
+	done, links := map[string]bool{}, map[string]*draftLink{}
+	for _, source := range d.sources { // before what they may be mistaken for
+		if g := d.table[source]; g != nil && g.Named() {
+			continue
+		}
+		if links[source], err = d.link(ctx, source); err != nil {
+			return out, fmt.Errorf("draft from %s: %w", source, err)
+		}
+		if links[source] != nil {
+			delete(d.table, source)
+		}
+	}
 	for _, source := range d.sources {
 		g := d.table[source]
-		if g == nil {
-			linked, err := d.link(ctx, source)
-			if err != nil {
+		switch {
+		case links[source] != nil:
+			if err := d.writeLink(ctx, links[source]); err != nil {
 				return out, fmt.Errorf("draft from %s: %w", source, err)
 			}
-			if linked {
-				continue
-			}
+			continue
+		case g == nil:
 			out.Unmatched = append(out.Unmatched, source)
 			out.Why[source] = d.why(source)
 			continue
-		}
-		if done[g.Table.LogicalName] {
+		case done[g.Table.LogicalName]:
 			continue
 		}
 		done[g.Table.LogicalName] = true
@@ -388,52 +397,4 @@ func (d *drafter) file(table string) (path, shown string) {
 		return path, rel
 	}
 	return path, path
-}
-
-// link writes the transform of an N:N relationship, if the source is two columns with the
-// keys of other sources whose tables have one.
-func (d *drafter) link(ctx context.Context, source string) (bool, error) {
-	cols := d.columns[source]
-	if len(cols) != 2 {
-		return false, nil
-	}
-	var ends, froms [2]string // the tables whose keys they are, and their sources
-	for i, c := range cols {
-		for _, other := range d.sources {
-			if d.table[other] == nil || len(d.keys[other]) != 1 || ends[i] != "" {
-				continue
-			}
-			share, _, err := d.share(ctx, source, c.Name, other)
-			if err != nil {
-				return false, err
-			}
-			if share >= 0.5 {
-				ends[i], froms[i] = d.table[other].Table.LogicalName, other
-			}
-		}
-	}
-	for _, m := range d.p.Schema.ManyToMany {
-		first, second := d.keyed(froms[0], duckstage.Ident(cols[0].Name)), d.keyed(froms[1], duckstage.Ident(cols[1].Name))
-		switch {
-		case ends[0] == "" || ends[1] == "":
-			continue
-		case m.Table1 == ends[0] && m.Table2 == ends[1]:
-		case m.Table1 == ends[1] && m.Table2 == ends[0]:
-			first, second = second, first
-		default:
-			continue
-		}
-		path, rel := d.file(m.Intersect)
-		row := DraftTable{Table: m.Intersect, Source: source, File: rel, Kept: exists(path), Matched: 2}
-		if !row.Kept {
-			sql := fmt.Sprintf("-- %s from %s: a draft. Links of %s and %s.\nSELECT %s || '/' || %s AS legacy_key, %s AS %s, %s AS %s\nFROM %s\n", m.Intersect, source, m.Table1, m.Table2,
-				first, second, first, m.Column1, second, m.Column2, duckstage.Ident(source))
-			if err := writeFile(path, []byte(sql)); err != nil {
-				return false, err
-			}
-		}
-		d.out.Tables = append(d.out.Tables, row)
-		return true, nil
-	}
-	return false, nil
 }

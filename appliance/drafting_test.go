@@ -3,6 +3,7 @@ package appliance
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,5 +143,55 @@ WHERE nullif(trim(s.contact_name), '') IS NOT NULL
 	}
 	if diff := cmp.Diff([]string{"account", "contact"}, d.Order); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestDraftOfLinks: two keys and little more are an N:N relationship, if the target has one; whose
+// keys they are their names say where numbers would fit any. What a link cannot hold is asked.
+func TestDraftOfLinks(t *testing.T) {
+	people := "person_no,first_name,last_name,email\n1,Ada,Aal,a@x.example\n2,Bob,Barsch,b@x.example\n3,Cy,Cohn,c@x.example\n"
+	leads := "lead_no,subject,first_name,last_name,company_name\n1,New,Di,Dahl,Adler\n2,Old,Ed,Esch,Brand\n3,Third,Fa,Falk,Conrad\n"
+	for _, c := range []struct {
+		name, links, want string
+		open              int
+	}{
+		{"with an id, a date and a role, one twice, one with an empty end", "link_id,lead_no,person_no,created_on,role\n1,1,2,2024-01-01,Boss\n2,2,1,2024-01-02,\n3,2,1,2024-01-03,Clerk\n4,3,,2024-01-03,Clerk\n",
+			`-- contactleads from person_leads: a draft. Links of contact and lead.
+SELECT DISTINCT "person_no" || '/' || "lead_no" AS legacy_key, "person_no" AS contactid, "lead_no" AS leadid
+FROM "person_leads"
+WHERE "person_no" IS NOT NULL AND "lead_no" IS NOT NULL
+-- Not used, as a link has nothing but its two ends:
+--   link_id; such as 1; 2; 3
+--   created_on; such as 2024-01-03; 2024-01-01; 2024-01-02
+--   role; such as Clerk; Boss: is it to be lost ???
+`, 1},
+		{"nothing but two numbers", "lead_no,person_no\n1,3\n2,1\n", `-- contactleads from person_leads: a draft. Links of contact and lead.
+SELECT "person_no" || '/' || "lead_no" AS legacy_key, "person_no" AS contactid, "lead_no" AS leadid
+FROM "person_leads"
+`, 0},
+		{"much more", "lead_no,person_no,a,b,c,d,e\n1,3,x,y,z,1,2\n2,1,x,z,y,1,3\n", "", 0},
+		{"no keys of both", "lead_no,person_no,note\n1,7,x\n2,8,y\n", "", 0},
+	} {
+		d, text := drafted(t, "sources: {people: p.csv, leads: l.csv, person_leads: pl.csv}\n", map[string]string{"p.csv": people, "l.csv": leads, "pl.csv": c.links})
+		of := func(table string) (found []string) {
+			for _, row := range d.Tables {
+				if row.Table == table {
+					found = append(found, row.Source)
+				}
+			}
+			return found
+		}
+		if c.want == "" {
+			if len(of("contactleads")) > 0 {
+				t.Errorf("%s: %v", c.name, d.Tables)
+			}
+			continue
+		}
+		if diff := cmp.Diff(c.want, text("transform/contactleads.sql")); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+		if n := len(d.Open); n != c.open || !slices.Equal(of("contact"), []string{"people"}) || !slices.Equal(of("lead"), []string{"leads"}) || !slices.Contains(d.Order, "contactleads") {
+			t.Errorf("%s: %d open, %+v", c.name, n, d)
+		}
 	}
 }
