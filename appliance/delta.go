@@ -152,6 +152,7 @@ func (p *Project) deltaStage(drain context.Context, o DeltaOptions, r *DeltaResu
 	g := all[len(all)-1]
 	total := g.Total()
 	r.Name, r.Changes.Insert, r.Changes.Update, r.Changes.Delete = g.Name(), total.Insert, total.Update, total.Delete
+	r.Changes.Same = max(r.Changes.Same-total.Carried, 0) // the same as at the last staging, but not as in the target
 	for _, t := range p.ledger.Tables() {
 		c := p.ledger.Counts(t.Name)
 		for _, pass := range []ledger.Pass{ledger.Main, ledger.Lookups, ledger.Files, ledger.State} {

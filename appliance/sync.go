@@ -79,6 +79,7 @@ func (p *Project) carryPlanned(ctx context.Context, same []ledger.Table, before 
 		if _, done := now[t.Name]; !planned || done {
 			continue
 		}
+		counts.Carried = counts.Insert + counts.Update + counts.Delete
 		if err := p.ledger.DefinePlanned(ctx, t, counts); err != nil {
 			return err
 		}
@@ -278,6 +279,7 @@ func holdClass(text string) load.Class {
 func (s *syncer) carry(e ledger.Entry) {
 	if s.carries && e.Action != ledger.Nothing && e.Pass == ledger.Main && (e.Flag == ledger.Unprocessed || e.Flag == ledger.Held) {
 		s.count(e.Action)
+		s.planned.Carried++
 	}
 }
 

@@ -45,6 +45,8 @@ type PlannedCounts struct {
 	Update int64  `json:"update,omitempty"`
 	Delete int64  `json:"delete,omitempty"`
 	Gone   int64  `json:"gone,omitempty"` // withdrawn: planned before and in no plan now
+
+	Carried int64 `json:"carried,omitempty"` // of Insert, Update and Delete, what a staging before has planned whose load never began
 }
 
 // Add adds the numbers of o.
@@ -53,6 +55,7 @@ func (c *PlannedCounts) Add(o PlannedCounts) {
 	c.Update += o.Update
 	c.Delete += o.Delete
 	c.Gone += o.Gone
+	c.Carried += o.Carried
 }
 
 // Total is the sum over all tables.

@@ -115,7 +115,7 @@ func (b *Runbook) write(f Fixed) {
 	add("task", "last extract of the source", f.Extract, source, "row counts of extract and source are equal", team).Step = "extract"
 	add("task", "dvmigrate stage; dvmigrate check --data; dvmigrate snapshot", f.Stage, team, "no new class of rejects; the snapshot is verified", team).Step = "stage"
 	add("go/no-go", "go or no-go 1: begin to load", f.GoNoGo, lead, "staged counts as expected, the estimate of the last load still fits, people are there", lead).Step = "go-1"
-	add("task", fmt.Sprintf("dvmigrate load: %s, %d records (buffer included)", b.Load.Name, b.Load.Records), load, team, "dvmigrate status: nothing waits; errors below the agreed share", team).Step = "load"
+	add("task", fmt.Sprintf("dvmigrate load: %s, %d operations (buffer included)", b.Load.Name, b.Load.Records), load, team, "dvmigrate status: nothing waits; errors below the agreed share", team).Step = "load"
 	loaded := at
 	add("task", "dvmigrate errors; mend, dvmigrate retry, dvmigrate load", f.Mend, team, "what is left is listed and agreed", business).Step = "mend"
 	add("task", "dvmigrate reconcile", f.Reconcile, team, "nothing missing, extra or different that is not explained", team).Step = "reconcile"
@@ -148,7 +148,7 @@ func (b *Runbook) dates(p Proposal) {
 		b.Dates = append(b.Dates, Notice{at, name, who, kind})
 	}
 	for _, s := range p.Supplies[:len(p.Supplies)-1] {
-		add(s.Start, "load", fmt.Sprintf("%s: %d records, %s with the buffer", s.Name, s.Records, short(time.Duration(s.Seconds*float64(time.Second)))), "migration team")
+		add(s.Start, "load", fmt.Sprintf("%s: %d operations, %s with the buffer", s.Name, s.Records, short(time.Duration(s.Seconds*float64(time.Second)))), "migration team")
 	}
 	add(start.AddDate(0, 0, -28), "message", "announce the cutover weekend and the freeze", "cutover lead, to all users")
 	add(start.AddDate(0, 0, -14), "freeze", "configuration freeze of the target: no new columns, plug-ins or flows", "Dataverse admin")
