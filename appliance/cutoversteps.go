@@ -260,7 +260,7 @@ func (p *Project) cutoverStage(ctx, drain context.Context, r *CutoverRun, o Cuto
 	}
 	r.Changes, r.Waiting, r.Generation, r.Failed = d.Changes, d.Waiting, p.newestGeneration().Number, p.failing()
 	said, err := p.cutoverSnapshot(ctx)
-	return fmt.Sprintf("%s: %s to be sent; now found to insert %d, to update %d, to delete %d, the same %d, that do not fit %d; %d lines could not be read; %s",
+	return fmt.Sprintf("%s: %s to be sent; to insert %d, to update %d, to delete %d, the same %d, that do not fit %d; %d lines could not be read; %s",
 		d.Name, progress.Counted(d.Waiting, "record", "is", "are"), d.Changes.Insert, d.Changes.Update, d.Changes.Delete, d.Changes.Same, d.Held, d.Rejected, said), err
 }
 

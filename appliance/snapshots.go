@@ -14,6 +14,7 @@ import (
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/backup"
+	"dvmigrate/ledger"
 )
 
 // snapshotMeta is kept with every snapshot.
@@ -279,8 +280,21 @@ func (p *Project) ownFolder(dir string, keys *backup.Keyring) error {
 		return fmt.Errorf("%s has snapshots of the project %s, the newest of %s, and would mix them with those of %s: a restore takes the newest of all, and old ones of all are removed. Choose another folder: dvmigrate snapshot --to DIR, or snapshots.to in migration.yaml", dir, meta.Project, taken, p.Config.Name)
 	case meta.Set != "" && meta.Set != p.setText() && p.o.Warn != nil:
 		p.o.Warn(fmt.Sprintf("%s has snapshots of another project of the name %s, the newest of %s. Where that one is in use too, give each its own folder: a restore takes the newest of all, and old ones of all are removed", dir, meta.Project, taken))
+	case meta.Set != "" && !p.remembers(meta.Audit) && p.o.Warn != nil:
+		p.o.Warn(fmt.Sprintf("the newest snapshot in %s, of %s, was not taken by this copy of the project. If this one was restored from an older snapshot, that is as it should be, once. Else another copy is in use: only one may be, as each believes to know what the target has; stop one of them", dir, taken))
 	}
 	return nil
+}
+
+// remembers reports whether the audit trail has been at a head that was noted: what a copy of the project
+// that goes on by itself has noted since, it has not. What cannot be told counts as remembered.
+func (p *Project) remembers(noted string) bool {
+	h, err := ledger.ParseAuditHead(noted)
+	if err != nil || h.Seq == 0 {
+		return true
+	}
+	found, err := p.ledger.Audit(h.Seq, 1)
+	return err != nil || len(found) == 1 && found[0].Seq == h.Seq && found[0].Hash == hex.EncodeToString(h.Hash[:])
 }
 
 // setText is what tells this project from others of its name, as project.json has it.

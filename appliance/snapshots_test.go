@@ -5,7 +5,47 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dvmigrate/ledger"
 )
+
+// TestTwoCopiesOfOneProjectAreNoticed: a project that is restored while the first goes on takes its snapshots into the
+// same folder; each sees there what the other has taken.
+func TestTwoCopiesOfOneProjectAreNoticed(t *testing.T) {
+	dir := stagedSample(t, "")
+	folder := filepath.Join(t.TempDir(), "snapshots")
+	take := func(dir string) (warnings []string) {
+		t.Helper()
+		p := reopen(t, dir, Loading, "")
+		defer p.Close()
+		p.o.Warn = func(text string) { warnings = append(warnings, text) }
+		if _, err := p.ledger.Record(t.Context(), ledger.AuditEntry{Event: ledger.AuditBegin, Command: "load"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Snapshot(t.Context(), []string{folder}); err != nil {
+			t.Fatal(err)
+		}
+		return warnings
+	}
+	if w := take(dir); len(w) > 0 {
+		t.Fatal(w)
+	}
+	second := filepath.Join(t.TempDir(), "second")
+	if _, err := Restore(t.Context(), RestoreOptions{From: folder, Dest: second, Watch: func(string, float64) {}}, Options{Env: targetAt("")}); err != nil {
+		t.Fatal(err)
+	}
+	if w := take(second); len(w) > 0 {
+		t.Errorf("restored from the newest: %q", w)
+	}
+	for _, dir := range []string{dir, second} {
+		if w := take(dir); len(w) != 1 || !strings.Contains(w[0], "another copy is in use") {
+			t.Errorf("two go on side by side: %q", w)
+		}
+	}
+	if w := take(second); len(w) > 0 {
+		t.Errorf("the last one alone: %q", w)
+	}
+}
 
 // TestSnapshotsOfTwoProjectsInOneFolder: one restore would bring back the other's newest, so that
 // another name is refused, and another project of the same name is told.
