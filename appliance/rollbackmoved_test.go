@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -113,4 +115,78 @@ func idOf(t *testing.T, url, set, column, key string) string {
 	}
 	t.Fatalf("there is no %s", key)
 	return ""
+}
+
+// chained is a project of a chain of accounts, each below the one before, which is loaded.
+func chained(t *testing.T, n int, front func(w http.ResponseWriter, r *http.Request) bool) (url, dir string) {
+	t.Helper()
+	url, dir = cascading(t, "", front)
+	accounts := "key,name,parent,owner\n"
+	for i := range n {
+		parent := ""
+		if i > 0 {
+			parent = fmt.Sprintf("A%02d", i-1)
+		}
+		accounts += fmt.Sprintf("A%02d,a,%s,ann\n", i, parent)
+	}
+	for name, text := range map[string]string{"a.csv": accounts, "c.csv": "key,name,parent,owner\nC0,c0,A00,cec\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stageAndLoad(t, dir, url)
+	return url, dir
+}
+
+// TestRollbackOfAChain: where only the last of a chain of records can go at first, each is looked at once with all of them,
+// and once more when the one below it has gone.
+func TestRollbackOfAChain(t *testing.T) {
+	const n = 25
+	var looked atomic.Int64
+	url, dir := chained(t, n, func(_ http.ResponseWriter, r *http.Request) bool {
+		if q := r.URL.Query(); strings.HasSuffix(r.URL.Path, "/accounts") && strings.Contains(q.Get("$select"), "_modifiedby_value") {
+			looked.Add(int64(strings.Count(q.Get("$filter"), "accountid eq")))
+		}
+		return false
+	})
+	looked.Store(0)
+	if r := rollBack(t, dir, url, RollbackOptions{Generation: "full"}); r.Left > 0 || r.Back != n+1 {
+		t.Errorf("%+v", r)
+	}
+	if got := parentsNow(t, url); got != "" {
+		t.Errorf("left are %s", got)
+	}
+	if looked := looked.Load(); looked != 2*n-1 {
+		t.Errorf("%d records were looked at", looked)
+	}
+}
+
+// TestRollbackOfAChainAfterAStop: a rollback that ended while records were kept back for their children lets them go when it
+// goes on.
+func TestRollbackOfAChainAfterAStop(t *testing.T) {
+	const n = 5
+	deletes := -1
+	url, dir := chained(t, n, func(w http.ResponseWriter, r *http.Request) bool {
+		if deletes < 0 || !strings.HasSuffix(r.URL.Path, "/$batch") {
+			return false
+		}
+		if deletes++; deletes != 3 { // the contact, the leaf, and then no right any more
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"error":{"code":"0x80040220","message":"Principal user is missing prvDeleteAccount privilege"}}`)
+		return true
+	})
+	deletes = 0
+	p := reopen(t, dir, Loading, url)
+	if _, err := p.Rollback(t.Context(), t.Context(), RollbackOptions{Generation: "full", Load: LoadOptions{SnapshotEvery: -1}}); err == nil || !strings.Contains(err.Error(), "prvDeleteAccount") {
+		t.Fatalf("the rollback was to stop: %v", err)
+	}
+	p.Close()
+	if got := parentsNow(t, url); got != "A00<- A01<A00 A02<A01 A03<A02" {
+		t.Fatalf("there are %s, the test proves nothing", got)
+	}
+	if r := rollBack(t, dir, url, RollbackOptions{}); r.Left > 0 || r.Back != n+1 || parentsNow(t, url) != "" {
+		t.Errorf("left are %q, %+v", parentsNow(t, url), r)
+	}
 }

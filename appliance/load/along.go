@@ -43,11 +43,11 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 			found := map[int]children{}
 			err := s.l.childrenOf(ctx, s.target, t, r, parents, func(k int, child schema.GUID) {
 				c := found[set[k]]
-				switch _, e, ours := s.l.ours(t.Name, child); {
+				switch seq, e, ours := s.l.ours(t.Name, child); {
 				case ours:
 					c.ours = append(c.ours, child.String())
 					if e.Action == ledger.Delete {
-						c.going++
+						c.going, c.last = c.going+1, max(c.last, seq)
 					}
 				case s.l.back == nil || s.l.back.Overwrite:
 					return
@@ -62,7 +62,7 @@ func (s *sender) leaveParents(ctx context.Context, set []int) (rest []int, err e
 			for i, c := range found {
 				s.j.results[i] = outcome{result: ledger.ResultHeld, reason: c.reason(name, r.Column, s.l.back)}
 				if c.going > 0 {
-					s.l.keptBack.Add(1)
+					s.l.keepBack(keptBack{s.w.table.Name, s.j.seqs[i], name, c.last})
 				}
 			}
 			if set = s.open(set); len(set) == 0 {
@@ -100,6 +100,7 @@ func (l *Loader) childrenOf(ctx context.Context, target Target, t *mapping.Table
 type children struct {
 	ours, others []string // ids
 	going        int      // of ours: are to be deleted themselves
+	last         uint32   // of these the last row
 }
 
 // reason tells why a record is not deleted. What a person may do about it differs in a rollback.
@@ -130,35 +131,66 @@ func (l *Loader) ours(table string, id schema.GUID) (seq uint32, e ledger.Entry,
 	return seq, e, booked && e.Action != ledger.Nothing
 }
 
-// untilNoneWaits deletes, round by round, as long as records were kept back for children that were to be deleted
-// themselves and each round leaves fewer of those: a tree goes from its leaves on, and what is below may come later in the
-// order of the tables.
+// keptBack is a record that was not deleted for children that are to be deleted themselves, and one of these.
+type keptBack struct {
+	table string
+	seq   uint32
+	below string // the child's table
+	child uint32
+}
+
+func (l *Loader) keepBack(k keptBack) {
+	l.aboveMu.Lock()
+	defer l.aboveMu.Unlock()
+	l.above = append(l.above, k)
+}
+
+// free takes those out of the records that were kept back whose child is gone. Most have no other then, as of several it is the
+// last that is kept, which is reached last: so each is looked at twice or little more, however high the tree is.
+func (l *Loader) free() map[string]*ledger.Ranges {
+	l.aboveMu.Lock()
+	defer l.aboveMu.Unlock()
+	free := map[string]*ledger.Ranges{}
+	l.above = slices.DeleteFunc(l.above, func(k keptBack) bool {
+		e, _ := l.book.Entry(k.below, k.child)
+		gone := e.Action == ledger.Delete && (e.Flag == ledger.Processed || e.Flag == ledger.Success)
+		if gone {
+			if free[k.table] == nil {
+				free[k.table] = &ledger.Ranges{}
+			}
+			free[k.table].Add([]ledger.Range{ledger.One(k.seq)})
+		}
+		return gone
+	})
+	return free
+}
+
+// untilNoneWaits deletes, round by round, as long as children went for which records were kept back: a tree goes from its
+// leaves on, and what is below may come later in the order of the tables.
 func (l *Loader) untilNoneWaits(ctx context.Context, round func() error) error {
-	for before := int64(0); ; {
-		l.keptBack.Store(0)
+	for {
 		if err := round(); err != nil {
 			return err
 		}
-		kept := l.keptBack.Load()
-		if kept == 0 || before > 0 && kept >= before {
-			return nil
-		}
-		before = kept
-		for _, t := range l.o.Tables {
-			f := ledger.Filter{Flags: []ledger.Flag{ledger.Held}, Classes: []uint8{uint8(ClassAssociated)}}
-			if l.back != nil {
-				if f.Ranges = l.back.Tables[t.Name].Delete.List(); len(f.Ranges) == 0 {
-					continue
-				}
-			}
-			if l.book.Counts(t.Name).Class(ledger.Held, uint8(ClassAssociated)) == 0 {
-				continue
-			}
-			n, err := l.book.Retry(ctx, t.Name, f)
+		again := 0
+		for table, set := range l.free() {
+			n, err := l.waitAgain(ctx, table, set)
 			if err != nil {
 				return err
 			}
-			l.o.Watch.Sent(t.Name, string(Delete), 0, 0, -int64(n)) // they are counted when they are through
+			again += n
+			l.o.Watch.Sent(table, string(Delete), 0, 0, -int64(n)) // they are counted when they are through
+		}
+		if again == 0 {
+			return nil
 		}
 	}
+}
+
+// waitAgain lets those of some records wait again that were held for their children.
+func (l *Loader) waitAgain(ctx context.Context, table string, set *ledger.Ranges) (int, error) {
+	if set.Len() == 0 || l.book.Counts(table).Class(ledger.Held, uint8(ClassAssociated)) == 0 {
+		return 0, nil
+	}
+	return l.book.Retry(ctx, table, ledger.Filter{Flags: []ledger.Flag{ledger.Held}, Classes: []uint8{uint8(ClassAssociated)}, Ranges: set.List()})
 }

@@ -178,9 +178,10 @@ type Loader struct {
 
 	notes []string
 
-	heirs    heirs
-	seqMu    sync.Mutex   // one asks Options.TargetSeq at a time
-	keptBack atomic.Int64 // records that were not deleted in a round for children that are to be deleted themselves
+	heirs   heirs
+	seqMu   sync.Mutex // one asks Options.TargetSeq at a time
+	aboveMu sync.Mutex // protects above
+	above   []keptBack // records that were not deleted while their children were there
 }
 
 // New makes a loader of the parts.

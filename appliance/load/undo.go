@@ -103,6 +103,11 @@ func (l *Loader) RollBack(ctx, drain context.Context, o Rollback) error {
 			return err
 		}
 	}
+	for table, b := range o.Tables { // for what a rollback that was stopped has kept back
+		if _, err := l.waitAgain(ctx, table, b.Delete); err != nil {
+			return err
+		}
+	}
 	return l.untilNoneWaits(ctx, func() error {
 		for _, step := range slices.Backward(l.o.Plan.Steps) {
 			if err := do(step, Delete, l.unmakeStep); err != nil {
