@@ -61,6 +61,9 @@ func (p *Project) Estimate(ctx context.Context, o EstimateOptions) (Estimate, er
 	if err != nil {
 		return Estimate{}, err
 	}
+	if err := f.addHeirs(ctx); err != nil {
+		return Estimate{}, err
+	}
 	return f.estimate(), nil
 }
 

@@ -24,8 +24,14 @@ func (p *Project) owesHeirs() bool { return exists(p.workFile(heirsFile)) }
 
 // heirBook finds and keeps heirs.
 type heirBook struct {
-	p *Project
-	b *bound
+	p      *Project
+	b      *bound
+	before map[string]bool // Project.before
+}
+
+// knows reports whether the stage says what has changed of a table's rows.
+func (h heirBook) knows(table string) bool {
+	return h.before[table] && !h.p.wentBehind(table) && !h.p.ledger.AsRestored(table)
 }
 
 // Kept implements what load asks for.
@@ -92,8 +98,7 @@ func (h heirBook) Below(ctx context.Context, table string, parents *ledger.Range
 
 // assigned are those of the records whose update carries an owner.
 func (h heirBook) assigned(ctx context.Context, table string, waiting *ledger.Ranges) (*ledger.Ranges, error) {
-	settings := h.p.loadSettings(table)
-	if !settings.Before || settings.Whole {
+	if !h.knows(table) {
 		return waiting, nil
 	}
 	return h.butFor(ctx, table, waiting, "NOT list_contains(string_split(dm_changed, ','), 'ownerid')")
@@ -116,7 +121,7 @@ func (h heirBook) butFor(ctx context.Context, table string, waiting *ledger.Rang
 func (h heirBook) children(ctx context.Context, t *mapping.Table, lookup, parent string, set *ledger.Ranges) (*ledger.Ranges, error) {
 	list, up := set.List(), duckstage.Ident(lookup)
 	from := fmt.Sprintf("SELECT dm_seq, %s AS up FROM %s", up, duckstage.Ident(t.Name))
-	if h.p.before[t.Name] {
+	if h.before[t.Name] {
 		from += fmt.Sprintf(" UNION ALL SELECT dm_seq, %s FROM %s", up, duckstage.Ident(t.Name+load.BeforeSuffix))
 	}
 	return h.rows(ctx, set, fmt.Sprintf("SELECT c.dm_seq, p.dm_seq FROM (%s) c JOIN %s p ON c.up = p.dm_id WHERE p.dm_seq >= %d AND p.dm_seq < %d ORDER BY c.dm_seq",
@@ -126,13 +131,8 @@ func (h heirBook) children(ctx context.Context, t *mapping.Table, lookup, parent
 // unknown adds the rows of a table that wait for an update and of which it is not known what the target has; in a
 // rollback, when the stage does not have what they get, all that wait.
 func (h heirBook) unknown(ctx context.Context, table string, loading bool, into *ledger.Ranges) error {
-	waiting := &ledger.Ranges{}
-	for span := range h.p.ledger.Spans(table, 0) {
-		if span.Action == ledger.Update && span.Flag == ledger.Unprocessed {
-			waiting.Add([]ledger.Range{span.Range})
-		}
-	}
-	if settings := h.p.loadSettings(table); loading && settings.Before && !settings.Whole && waiting.Len() > 0 {
+	waiting := h.p.waitingUpdates(table)
+	if loading && h.knows(table) && waiting.Len() > 0 {
 		var err error
 		if waiting, err = h.butFor(ctx, table, waiting, "true"); err != nil {
 			return err
@@ -140,6 +140,17 @@ func (h heirBook) unknown(ctx context.Context, table string, loading bool, into 
 	}
 	into.Add(waiting.List())
 	return nil
+}
+
+// waitingUpdates are the records of a table that wait for an update.
+func (p *Project) waitingUpdates(table string) *ledger.Ranges {
+	waiting := &ledger.Ranges{}
+	for span := range p.ledger.Spans(table, 0) {
+		if span.Action == ledger.Update && span.Flag == ledger.Unprocessed {
+			waiting.Add([]ledger.Range{span.Range})
+		}
+	}
+	return waiting
 }
 
 // rows are the first numbers of a query's rows whose second is in a set.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"dvmigrate/appliance/dataverse/emulator"
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/plan"
 	"dvmigrate/appliance/sample"
 )
 
@@ -313,6 +315,24 @@ func TestHeirsThatAreLookedAt(t *testing.T) {
 	// A0 takes A1, A2, C0, C1, C2 and C4 along, of which A2 and C4 were its new owner's already. Of two accounts read in one
 	// request A1 gets its own back and takes A2, C2 and C4 along, of which A2 gets its own back and takes C2 along.
 	editSource(t, dir, "a.csv", "A0,a0,,ann", "A0,a0,,ben")
+	p := reopen(t, dir, Staging, url)
+	if _, err := p.Stage(t.Context(), nil, func(string, float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.Estimate(t.Context(), EstimateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foretold := map[string]int64{}
+	for _, r := range e.Rows {
+		if r.Pass == plan.Owners {
+			foretold[r.Table+" "+r.Action] = r.Operations
+		}
+	}
+	if want := map[string]int64{"account look": 2, "account update": 2, "contact look": 2, "contact update": 4}; !maps.Equal(foretold, want) {
+		t.Errorf("foretold are %v, want %v", foretold, want)
+	}
+	p.Close()
 	stageAndLoad(t, dir, url)
 	if got, want := ownersNow(t, url), "A0 ben, A1 ann, A2 ben, A3 ben, C0 cec, C1 ann, C2 cec, C3 ben, C4 ben"; got != want {
 		t.Errorf("owners are\n%s, want\n%s", got, want)

@@ -153,22 +153,29 @@ func (p *Project) ours(u *users) []schema.GUID {
 
 // findBefore finds the tables of which the stage says what the target holds of the rows that
 // have changed.
-func (p *Project) findBefore(ctx context.Context) error {
-	p.before = map[string]bool{}
-	err := p.stage.Rows(ctx, "SELECT view_name FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND ends_with(view_name, ?)",
-		[]any{load.BeforeSuffix}, func(scan func(...any) error) error {
-			var name string
-			err := scan(&name)
-			p.before[strings.TrimSuffix(name, load.BeforeSuffix)] = true
-			return err
-		})
-	if err != nil {
-		return fmt.Errorf("look for what the target holds: %w", err)
+func (p *Project) findBefore(ctx context.Context) (err error) {
+	if p.before, err = p.tablesBefore(ctx); err != nil {
+		return err
 	}
 	if p.reopens, err = p.deactivated(ctx); err != nil {
 		return fmt.Errorf("look for records that are to be active again: %w", err)
 	}
 	return nil
+}
+
+func (p *Project) tablesBefore(ctx context.Context) (map[string]bool, error) {
+	before := map[string]bool{}
+	err := p.stage.Rows(ctx, "SELECT view_name FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'main' AND ends_with(view_name, ?)",
+		[]any{load.BeforeSuffix}, func(scan func(...any) error) error {
+			var name string
+			err := scan(&name)
+			before[strings.TrimSuffix(name, load.BeforeSuffix)] = true
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("look for what the target holds: %w", err)
+	}
+	return before, nil
 }
 
 func (p *Project) loadSettings(table string) load.Settings {

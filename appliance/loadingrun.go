@@ -126,7 +126,7 @@ func (l *loadRun) open(ctx context.Context) error {
 	l.loader = load.New(p.stage, p.ledger, routes[""], load.Options{
 		Plan: l.b.plan, Tables: l.b.byName, Links: l.links, Settings: p.loadSettings, MaxErrors: p.Config.Load.MaxErrors,
 		Target: func(table string) load.Target { return routes[table] }, Parallel: p.parallel(l.o, len(l.target.each)), As: p.routesAs(l.target), Ours: p.ours(l.target),
-		RecordSeq: p.recordSeq(), TargetSeq: p.targetSeq(l.b), FirstID: p.firstID(), Undo: undo, Heirs: heirBook{p, l.b}, Files: files, Collation: p.collation(false), Watch: l.survey, Log: p.o.Log,
+		RecordSeq: p.recordSeq(), TargetSeq: p.targetSeq(l.b), FirstID: p.firstID(), Undo: undo, Heirs: heirBook{p, l.b, p.before}, Files: files, Collation: p.collation(false), Watch: l.survey, Log: p.o.Log,
 	})
 	return nil
 }

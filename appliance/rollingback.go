@@ -122,7 +122,7 @@ func (p *Project) backLoader(b *bound, undo *ledger.Undo, target *users, o LoadO
 	}
 	return func() *load.Loader {
 		return load.New(p.stage, p.ledger, routes[""], load.Options{
-			Undo: undo, Heirs: heirBook{p, b}, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] },
+			Undo: undo, Heirs: heirBook{p, b, p.before}, Plan: b.plan, Tables: b.byName, Links: links, Settings: p.loadSettings, Target: func(table string) load.Target { return routes[table] },
 			Parallel: p.parallel(o, len(target.each)), RecordSeq: p.recordSeq(), TargetSeq: p.targetSeq(b), FirstID: p.firstID(), As: p.routesAs(target), Ours: p.ours(target), Watch: tracker, Log: p.o.Log,
 		})
 	}, nil

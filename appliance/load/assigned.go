@@ -26,8 +26,8 @@ const ownerRounds = 20
 
 const ownerReading = "_ownerid_value"
 
-// cascades reports whether an assignment of a record of a table may change the owners of these.
-func cascades(t *schema.Table, from string) bool {
+// Cascades reports whether an assignment of a record of a table may change the owners of these.
+func Cascades(t *schema.Table, from string) bool {
 	return slices.ContainsFunc(t.ManyToOne, func(r schema.Relationship) bool {
 		how := r.Cascade["Assign"]
 		return (from == "" || r.Target == from) && how != "" && how != "NoCascade"
@@ -38,13 +38,13 @@ func cascades(t *schema.Table, from string) bool {
 // last change is ours, and what it was given is not what it has.
 func (s *sender) wentAlong(name string, have map[string]any) bool {
 	_, told := have[modifiedBy]
-	return name == ownerReading && told && cascades(s.w.table.Schema, "") && !s.l.changedBy(have)
+	return name == ownerReading && told && Cascades(s.w.table.Schema, "") && !s.l.changedBy(have)
 }
 
 // ownersAgain gives records that were restored their owners back once more, where a parent of them took
 // them along.
 func (l *Loader) ownersAgain(ctx, drain context.Context, t *mapping.Table, step plan.Step) error {
-	if t.Lookup("ownerid") == nil || !cascades(t.Schema, t.Name) {
+	if t.Lookup("ownerid") == nil || !Cascades(t.Schema, t.Name) {
 		return nil
 	}
 	for range ownerRounds {

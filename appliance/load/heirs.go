@@ -116,7 +116,7 @@ func (l *Loader) lookBelow(ctx, drain context.Context, t *mapping.Table, parents
 // takesAlong reports whether an assignment of a record of the table may change owners of records of ours.
 func (l *Loader) takesAlong(table string) bool {
 	for _, t := range l.o.Tables {
-		if cascades(t.Schema, table) {
+		if Cascades(t.Schema, table) {
 			return true
 		}
 	}
@@ -149,7 +149,7 @@ type heir struct {
 }
 
 const (
-	heirsAtOnce = 2 * fallbackBatch // heirs that are read, and at most assigned, by one request
+	HeirsAtOnce = 2 * fallbackBatch // heirs that are read, and at most assigned, by one request
 	manyHeirs   = 5000              // to look at so many takes a while, and is told
 )
 
@@ -188,7 +188,7 @@ func (l *Loader) eachHeir(ctx, drain context.Context, table string, set *ledger.
 				return err
 			}
 			if ok && set.Has(h.seq) {
-				if some = append(some, h); len(some) == heirsAtOnce {
+				if some = append(some, h); len(some) == HeirsAtOnce {
 					hand()
 				}
 			}

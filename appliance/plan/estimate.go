@@ -39,7 +39,7 @@ const (
 type Work struct {
 	Table      string
 	Pass       Pass
-	Action     string // insert, update, link, delete, upload
+	Action     string // insert, update, link, delete, upload, look
 	Message    string // Bulk, Batch, Single
 	Operations int64
 	Batch      int           // records a request; with Auto those from which the load looks for the best

@@ -34,6 +34,10 @@ const (
 	// no steps of a plan: they come in the opposite order of its inserts and links.
 	Delete     Pass = "delete"
 	Deactivate Pass = "deactivate"
+
+	// Owners is what follows assignments that take others along: these are looked at, and get their owners back. It is no
+	// step of a plan either.
+	Owners Pass = "owners"
 )
 
 // Step is one pass over one table.
