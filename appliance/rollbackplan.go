@@ -370,7 +370,6 @@ func (p *Project) askRollback(ctx context.Context, b *bound, u *ledger.Undo, n *
 	}
 	back := p.backOf(u, n, sets)
 	back.Overwrite = back.Overwrite || o.Overwrite
-	back.SeqOf = p.targetSeq(b)
 	found, err := loader().Survey(ctx, back, percentOf("looking at ", watch))
 	return found, p.explainTarget(err)
 }

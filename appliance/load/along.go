@@ -121,9 +121,7 @@ func (c *children) reason(table, column string, back *Rollback) *ledger.Reason {
 
 // ours is the row of a record that is in the target, and its entry, if it is one of this migration.
 func (l *Loader) ours(table string, id schema.GUID) (seq uint32, e ledger.Entry, ours bool) {
-	l.seqMu.Lock()
-	defer l.seqMu.Unlock()
-	seq, known := l.o.TargetSeq(table, id)
+	seq, known := l.rowOf(table, id)
 	if !known {
 		return 0, e, false
 	}
@@ -163,6 +161,13 @@ func (l *Loader) free() map[string]*ledger.Ranges {
 		return gone
 	})
 	return free
+}
+
+// rowOf is the row of a record id in the target.
+func (l *Loader) rowOf(table string, id schema.GUID) (seq uint32, known bool) {
+	l.seqMu.Lock()
+	defer l.seqMu.Unlock()
+	return l.o.TargetSeq(table, id)
 }
 
 // untilNoneWaits deletes, round by round, as long as children went for which records were kept back: a tree goes from its

@@ -124,7 +124,7 @@ func (v *survey) deletes(ctx context.Context, only *ledger.Ranges) error {
 		return nil
 	}
 	rest := only
-	if only.Len() >= cmp.Or(v.l.back.PageFrom, surveyFrom) && v.table.Link == nil && v.l.back.SeqOf != nil {
+	if only.Len() >= cmp.Or(v.l.back.PageFrom, surveyFrom) && v.table.Link == nil && v.l.o.TargetSeq != nil {
 		var err error
 		if rest, err = v.pages(ctx, only); err != nil {
 			return err
@@ -196,7 +196,7 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 				return errEnough
 			}
 		}
-		seq, ours := v.l.back.SeqOf(v.table.Name, id)
+		seq, ours := v.l.rowOf(v.table.Name, id)
 		if !ours || !only.Has(seq) || met[(seq-first)/64]&(1<<((seq-first)%64)) != 0 {
 			return nil
 		}

@@ -72,7 +72,7 @@ func TestSurvey(t *testing.T) {
 					back.PageFrom, back.PageRows = 1<<20, c.pages
 					if c.pages > 0 {
 						back.PageFrom = 1
-						back.SeqOf = func(table string, id schema.GUID) (uint32, bool) {
+						w.options.TargetSeq = func(table string, id schema.GUID) (uint32, bool) {
 							if seq, kept := ids[id]; kept && table == "product" {
 								return seq, true
 							}

@@ -45,9 +45,8 @@ type Rollback struct {
 	Begun     time.Time // when the first load began of what goes back: what is older was made by others
 	// Images calls fn with what records of a range had, of each the newest first.
 	Images func(table string, r ledger.Range, fn func(ledger.Image)) error
-	// SeqOf tells the row of a record id in the target; only Survey asks. PageFrom is of how many records on it
-	// reads a table page by page, PageRows how many rows a page has; 0 = surveyFrom, surveyPage.
-	SeqOf              func(table string, id schema.GUID) (uint32, bool)
+	// PageFrom is of how many records on Survey reads a table page by page, PageRows how many rows a page has;
+	// 0 = surveyFrom, surveyPage.
 	PageFrom, PageRows int
 }
 
