@@ -180,6 +180,8 @@ type RollbackOptions struct {
 	Offline    bool                     // PlanRollback goes by ledger and journal alone
 	Confirm    func(RollbackPlan) error `json:"-"`
 	Load       LoadOptions
+
+	pageFrom int // of so many records on PlanRollback reads whole tables; 0 = as load does: tests have few
 }
 
 // scoped reports whether it is said what goes back.

@@ -71,9 +71,11 @@ func TestRollbackOfMoved(t *testing.T) {
 			}
 			x.byHand(url)
 			p := reopen(t, dir, Viewing, url)
-			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last"}, func(string, float64) {})
-			if err != nil || plan.Total.Delete != 2 || plan.Total.Restore != 3 || !plan.Asked || *plan.Total.Found != x.found {
-				t.Errorf("plan: %v, %+v, %+v", err, plan.Total, plan.Total.Found)
+			for _, from := range []int{0, 1} { // by ids, and by pages
+				plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", pageFrom: from}, func(string, float64) {})
+				if err != nil || plan.Total.Delete != 2 || plan.Total.Restore != 3 || !plan.Asked || *plan.Total.Found != x.found {
+					t.Errorf("plan by pages from %d: %v, %+v, %+v", from, err, plan.Total, plan.Total.Found)
+				}
 			}
 			if _, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "last", Offline: true, Keys: []string{"A5", "C0"}}, nil); err == nil || !strings.Contains(err.Error(), "would not be rolled back: 1 record of contact (C3); --below takes") {
 				t.Errorf("without C3: %v", err)
@@ -188,5 +190,44 @@ func TestRollbackOfAChainAfterAStop(t *testing.T) {
 	}
 	if r := rollBack(t, dir, url, RollbackOptions{}); r.Left > 0 || r.Back != n+1 || parentsNow(t, url) != "" {
 		t.Errorf("left are %q, %+v", parentsNow(t, url), r)
+	}
+}
+
+// TestDryRunByPages: tables that go back as a whole are read page by page, and what their rows are below says what stays: as
+// the rollback then does, and without a request for what is below records.
+func TestDryRunByPages(t *testing.T) {
+	var below atomic.Int64
+	url, dir := cascading(t, "", func(_ http.ResponseWriter, r *http.Request) bool {
+		if f := r.URL.Query().Get("$filter"); strings.Contains(f, "_parentaccountid_value eq") || strings.Contains(f, "_parentcustomerid_value eq") {
+			below.Add(1)
+		}
+		return false
+	})
+	stageAndLoad(t, dir, url)
+	look := func(what string, overwrite bool, want RollbackFound) {
+		t.Helper()
+		p := reopen(t, dir, Viewing, url)
+		defer p.Close()
+		for _, from := range []int{0, 1} {
+			below.Store(0)
+			plan, err := p.PlanRollback(t.Context(), RollbackOptions{Generation: "full", Overwrite: overwrite, pageFrom: from}, func(string, float64) {})
+			if err != nil || !plan.Asked || *plan.Total.Found != want {
+				t.Errorf("%s, by pages from %d: %v, %+v, want %+v", what, from, err, plan.Total.Found, want)
+			}
+			if asked := below.Load() > 0; asked != (from == 0) {
+				t.Errorf("%s, by pages from %d: %d requests asked what is below", what, from, below.Load())
+			}
+		}
+	}
+	look("nobody did anything", false, RollbackFound{Delete: 9})
+	change := url + "/api/data/v9.2/contacts(" + idOf(t, url, "contacts", "lastname", "C2") + ")"
+	sendRaw(t, http.MethodPatch, change, `{"firstname":"changed"}`, "MSCRMCallerID: "+cecID) // below A2, that is below A1, that is below A0
+	look("a contact was changed", false, RollbackFound{Delete: 5, Left: 4})
+	look("overwritten", true, RollbackFound{Delete: 9})
+	sendRaw(t, http.MethodPost, url+"/api/data/v9.2/contacts", `{"lastname":"Y","parentcustomerid_contact@odata.bind":"contacts(`+idOf(t, url, "contacts", "lastname", "C3")+`)"}`) // only when contacts are read to their end it is known that C3 stays, and A3 with it
+	look("others made one below", false, RollbackFound{Delete: 3, Left: 6})
+	r := rollBack(t, dir, url, RollbackOptions{Generation: "full"})
+	if got, want := parentsNow(t, url), "A0<- A1<A0 A2<A1 A3<- C2<A2 C3<A3 Y<<nil>"; r.Left != 6 || got != want {
+		t.Errorf("%d left, %s, want %s", r.Left, got, want)
 	}
 }

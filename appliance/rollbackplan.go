@@ -369,7 +369,7 @@ func (p *Project) askRollback(ctx context.Context, b *bound, u *ledger.Undo, n *
 		return nil, err
 	}
 	back := p.backOf(u, n, sets)
-	back.Overwrite = back.Overwrite || o.Overwrite
+	back.Overwrite, back.PageFrom = back.Overwrite || o.Overwrite, o.pageFrom
 	found, err := loader().Survey(ctx, back, percentOf("looking at ", watch))
 	return found, p.explainTarget(err)
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
 	"dvmigrate/appliance/mapping"
@@ -42,13 +40,13 @@ func (l *Loader) Survey(ctx context.Context, o Rollback, told func(table string,
 		total += int64(b.Delete.Len() + b.Restore.Len())
 	}
 	out := map[string]Found{}
-	below := map[string]*staying{}
+	below, whole := map[string]*staying{}, &whole{tables: map[string]bool{}, kept: map[string]*ledger.Ranges{}}
 	for _, step := range slices.Backward(l.o.Plan.Steps) { // what keeps a record from being deleted is below it
 		t := l.o.Tables[step.Table]
 		if passOf(step.Pass) != ledger.Main || t == nil {
 			continue
 		}
-		v := &survey{l: l, step: step, table: t, below: below}
+		v := &survey{l: l, step: step, table: t, below: below, whole: whole}
 		below[t.Name] = &v.staying
 		v.count = func(n int64) {
 			done += n
@@ -61,7 +59,9 @@ func (l *Loader) Survey(ctx context.Context, o Rollback, told func(table string,
 		if err != nil {
 			return nil, fmt.Errorf("look up what the target has of %s: %w", t.Name, err)
 		}
-		v.leaveAbove()
+		if err = v.leaveAbove(ctx); err != nil {
+			return nil, fmt.Errorf("look up what is above what stays of %s: %w", t.Name, err)
+		}
 		out[t.Name] = v.found
 	}
 	return out, nil
@@ -73,12 +73,15 @@ type survey struct {
 	step  plan.Step
 	table *mapping.Table
 	below map[string]*staying // of the tables that were looked at
+	whole *whole
 
 	mu      sync.Mutex // guards what follows, and is held when count is called
 	found   Found
 	count   func(n int64)
 	staying staying
 	inTree  []inTree
+	keptToo []uint32      // records that what tables below them tell keeps from being deleted
+	told    ledger.Ranges // records that stay, and of which it is noted what they are below
 }
 
 func (v *survey) add(f Found) {
@@ -150,7 +153,8 @@ func (v *survey) deletes(ctx context.Context, only *ledger.Ranges) error {
 		}
 		v.add(Found{Gone: int64(len(s.j.seqs) - len(free) - len(others))})
 		v.leave(others...)
-		return v.lookUnder(ctx, free)
+		v.counted(len(free) + len(others))
+		return v.lookUnder(ctx, free, v.toLookUnder())
 	})
 }
 
@@ -171,18 +175,10 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 	met := make([]uint64, (list[len(list)-1].To-first)/64+1)
 	page := cmp.Or(v.l.back.PageRows, surveyPage)
 	rows, most := 0, max(only.Len()/fallbackBatch/2, 1)*page
-	var free, others []there
-	group, asking := errgroup.WithContext(ctx)
-	group.SetLimit(max(v.l.o.Parallel, 1))
-	tell := func() {
-		v.leave(others...)
-		for set := range slices.Chunk(free, fallbackBatch) {
-			group.Go(func() error { return v.lookUnder(asking, set) })
-		}
-		free, others = nil, nil
-	}
-	q := dataverse.Query{Select: append([]string{t.PrimaryID}, makers(t)...), OrderBy: t.PrimaryID, PageSize: page}
-	reader := madeReader(t.PrimaryID)
+	free, told := &ledger.Ranges{}, 0
+	up := v.above()
+	q := dataverse.Query{Select: slices.Concat([]string{t.PrimaryID}, makers(t), up.columns), OrderBy: t.PrimaryID, PageSize: page}
+	reader := madeReader(append([]string{t.PrimaryID}, up.columns...)...)
 	err = v.l.o.Target(v.table.Name).Rows(ctx, t, q, func(row json.RawMessage) error {
 		if err := reader.Split(row); err != nil {
 			return err
@@ -192,26 +188,31 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 			return fmt.Errorf("read a row of the target: it has no %s", t.PrimaryID)
 		}
 		if rows++; rows%page == 0 {
-			if tell(); rows >= most {
+			v.counted(told)
+			if told = 0; rows >= most {
 				return errEnough
 			}
 		}
 		seq, ours := v.l.rowOf(v.table.Name, id)
-		if !ours || !only.Has(seq) || met[(seq-first)/64]&(1<<((seq-first)%64)) != 0 {
+		switch {
+		case !ours || !only.Has(seq):
+			up.keep(v, id, reader)
+			return nil
+		case met[(seq-first)/64]&(1<<((seq-first)%64)) != 0:
 			return nil
 		}
 		met[(seq-first)/64] |= 1 << ((seq - first) % 64)
-		if x := (there{seq, id}); v.l.back.notOurs(v.l, v.table.Name, seq, madeOf(reader)) == "" {
-			free = append(free, x)
+		if told++; v.l.back.notOurs(v.l, v.table.Name, seq, madeOf(reader)) == "" {
+			free.Add([]ledger.Range{ledger.One(seq)})
+			up.tree(v, id, seq, reader)
 		} else {
-			others = append(others, x)
+			v.leave(there{seq, id})
+			v.told.Add([]ledger.Range{ledger.One(seq)})
+			up.stays(v, id, reader)
 		}
-		return asking.Err()
+		return nil
 	})
-	tell()
-	if waitErr := group.Wait(); waitErr != nil {
-		err = waitErr
-	}
+	v.counted(told)
 	rest = &ledger.Ranges{}
 	for _, r := range list {
 		for seq := r.From; seq < r.To; seq++ {
@@ -222,12 +223,14 @@ func (v *survey) pages(ctx context.Context, only *ledger.Ranges) (rest *ledger.R
 	}
 	switch {
 	case errors.Is(err, errEnough):
-		return rest, nil
+		v.inTree = nil
+		return rest, v.free(ctx, free)
 	case err != nil:
 		return nil, err
 	}
+	v.whole.tables[v.table.Name] = true
 	v.add(Found{Gone: int64(rest.Len())})
-	return &ledger.Ranges{}, nil
+	return &ledger.Ranges{}, v.free(ctx, free)
 }
 
 // links looks which links are there.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"dvmigrate/appliance/dataverse/schema"
+	"dvmigrate/appliance/mapping"
 	"dvmigrate/ledger"
 )
 
@@ -51,33 +52,75 @@ type there struct {
 
 // leave counts records that stay.
 func (v *survey) leave(set ...there) {
-	v.add(Found{Left: int64(len(set))})
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.found.Left += int64(len(set))
 	for _, x := range set {
 		v.staying.left.Add([]ledger.Range{ledger.One(x.seq)})
 	}
 }
 
+// counted tells that records were looked at.
+func (v *survey) counted(n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.count(int64(n))
+}
+
+// under is a relationship by which a deletion takes records of a table along.
+type under struct {
+	table *mapping.Table
+	r     schema.Relationship
+}
+
+// toLookUnder are those by which children of the table are to be looked for, as theirs was not read as a whole.
+func (v *survey) toLookUnder() (all []under) {
+	for _, t := range v.l.o.Tables {
+		if v.l.o.TargetSeq == nil || v.whole.tables[t.Name] {
+			continue
+		}
+		for _, r := range DeletesAlong(v.table.Name, t) {
+			all = append(all, under{t, r})
+		}
+	}
+	return all
+}
+
+// free counts records that nobody has changed: they are deleted, unless something is below them that stays.
+func (v *survey) free(ctx context.Context, set *ledger.Ranges) error {
+	ways := v.toLookUnder()
+	if len(ways) == 0 || set.Len() == 0 {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.found.Delete += int64(set.Len())
+		return nil
+	}
+	return v.l.eachOf(ctx, ctx, v.l.backWork(v.table, v.step, Delete, ledger.Delete, set), set, "true", func(ctx context.Context, s *sender) error {
+		all := make([]there, len(s.j.seqs))
+		for i := range all {
+			all[i] = there{s.j.seqs[i], s.j.ids[i]}
+		}
+		return v.lookUnder(ctx, all, ways)
+	})
+}
+
 // lookUnder counts records that nobody has changed: they are deleted, unless the target would take others along
 // that stay (leaveParents).
-func (v *survey) lookUnder(ctx context.Context, set []there) error {
+func (v *survey) lookUnder(ctx context.Context, set []there, ways []under) error {
+	if len(set) == 0 {
+		return nil
+	}
 	parents := make([]schema.GUID, len(set))
 	for k, x := range set {
 		parents[k] = x.id
 	}
 	stays := map[int]bool{}
-	for _, t := range v.l.o.Tables {
-		if v.l.o.TargetSeq == nil || len(set) == 0 {
-			break
-		}
-		for _, r := range DeletesAlong(v.table.Name, t) {
-			err := v.l.childrenOf(ctx, v.l.o.Target(t.Name), t, r, parents, func(k int, child schema.GUID) {
-				stays[k] = stays[k] || v.keeps(t.Name, r.Column, child, set[k].seq)
-			})
-			if err != nil {
-				return err
-			}
+	for _, u := range ways {
+		err := v.l.childrenOf(ctx, v.l.o.Target(u.table.Name), u.table, u.r, parents, func(k int, child schema.GUID) {
+			stays[k] = stays[k] || v.keeps(u.table.Name, u.r.Column, child, set[k].seq)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	var left []there
@@ -87,7 +130,9 @@ func (v *survey) lookUnder(ctx context.Context, set []there) error {
 		}
 	}
 	v.leave(left...)
-	v.add(Found{Delete: int64(len(set) - len(left))})
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.found.Delete += int64(len(set) - len(left))
 	return nil
 }
 
@@ -108,8 +153,21 @@ func (v *survey) keeps(table, column string, child schema.GUID, parent uint32) b
 	return b == nil || b.left.Has(seq) || !goes && !b.moved[column].Has(seq)
 }
 
-// leaveAbove leaves what is above records of the table that stay, to any height.
-func (v *survey) leaveAbove() {
+// leaveAbove leaves what is above records that stay, to any height.
+func (v *survey) leaveAbove(ctx context.Context) error {
+	kept := v.whole.kept[v.table.Name]
+	for _, r := range v.l.back.Tables[v.table.Name].Delete.List() {
+		for _, k := range kept.Within(r) {
+			for seq := k.From; seq < k.To; seq++ {
+				if !v.staying.left.Has(seq) {
+					v.keptToo = append(v.keptToo, seq)
+				}
+			}
+		}
+	}
+	for _, seq := range v.keptToo {
+		v.staying.left.Add([]ledger.Range{ledger.One(seq)})
+	}
 	slices.SortFunc(v.inTree, func(a, b inTree) int { return cmp.Compare(a.child, b.child) })
 	left := map[uint32]bool{} // that were not
 	var next []uint32
@@ -129,10 +187,12 @@ func (v *survey) leaveAbove() {
 			}
 		}
 	}
-	v.found.Delete, v.found.Left = v.found.Delete-int64(len(left)), v.found.Left+int64(len(left))
+	more := int64(len(left) + len(v.keptToo))
+	v.found.Delete, v.found.Left = v.found.Delete-more, v.found.Left+more
 	for seq := range left {
 		v.staying.left.Add([]ledger.Range{ledger.One(seq)})
 	}
 	v.staying.left.List() // so that Has may be called from many sides
-	v.inTree = nil
+	v.inTree, v.keptToo = nil, nil
+	return v.keepLate(ctx)
 }
