@@ -36,7 +36,7 @@
 //	writing transforms       draft, profiling, options, owners, references, preview
 //	before a record leaves   checking, datacheck, masked, needles, dryrun, inspect
 //	how long it takes        estimating, forecast, grading, calibrat, profile, ratesfile, rehearse, survey, compare
-//	the load                 loading, users, route, lanes, split, ids, files, gone, restored, heirs, emptied
+//	the load                 loading, users, route, lanes, split, ids, files, gone, restored, heirs, emptied, marks
 //	what failed              failure, retrying, resending, exporting, mending, mendedfile, repair, bookkeeping
 //	orders of phases         delta, cutover, rollback, rollingback
 //	the end                  reconcil, signoff, report, workbook, certificate, discard

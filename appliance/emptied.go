@@ -1,10 +1,13 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"dvmigrate/appliance/config"
 	"dvmigrate/appliance/dataverse"
@@ -23,18 +26,21 @@ import (
 // so by the records that fail.
 //
 // That costs one $batch with a read of some hundred bytes for each table, and one read a table
-// more where one of them may not be read.
+// more where one of them may not be read. A restore that left most records tells itself by marks (marks.go).
 
 const (
 	probeEach  = 20 // records of each table that are asked for
 	probeFewer = 10 // with fewer than these nothing is told of the rest
 )
 
-// EmptiedError says that the target lacks most of what this project has loaded, or all of a table. Nothing was sent.
+// EmptiedError says that the target lacks most of what this project has loaded, or all of a table, or what it was given
+// last. Nothing was sent.
 type EmptiedError struct {
 	Tables []Probed `json:"tables"` // those with records that are missing
 	Asked  int      `json:"asked"`
 	Gone   int      `json:"gone"` // of them
+
+	Restored *TurnedBack `json:"restored,omitempty"` // to an earlier state, in which it has most of the others
 }
 
 // Probed is how many of a table's records were asked for.
@@ -45,6 +51,10 @@ type Probed struct {
 }
 
 func (e *EmptiedError) Error() string {
+	if e.Restored != nil {
+		return e.Restored.words() + "\nnothing was sent, and the target is as it was. `dvmigrate reconcile` lists what it lacks, and `dvmigrate retry --reconciled` lets that wait to be sent again; " +
+			"or run this with --accept-missing, to send only what waits now"
+	}
 	tables := make([]string, len(e.Tables))
 	for i, t := range e.Tables {
 		tables[i] = fmt.Sprintf("%s %d of %d", t.Table, t.Gone, t.Asked)
@@ -79,13 +89,18 @@ func (p *Project) refuseEmptied(ctx, drain context.Context, b *bound, target *us
 			asked = append(asked, dataverse.Asked{Table: c.table.Schema, IDs: ids})
 		}
 	}
-	if len(asked) == 0 {
+	kept, marks, err := p.marked(b)
+	if err != nil {
+		return err
+	}
+	sampled := len(asked)
+	if asked = append(asked, marks...); len(asked) == 0 {
 		return nil
 	}
 	looking := dataverse.Stopping(ctx, drain)
 	there, err := way.ExistingEach(looking, asked)
 	if err != nil && !errors.Is(err, dataverse.ErrStopping) && ctx.Err() == nil { // perhaps of one table
-		asked, there, err = p.existingOne(looking, way, asked)
+		there, err = p.existingOne(looking, way, asked)
 	}
 	if errors.Is(err, dataverse.ErrStopping) {
 		return load.ErrDrained
@@ -93,30 +108,39 @@ func (p *Project) refuseEmptied(ctx, drain context.Context, b *bound, target *us
 	if err != nil {
 		return fmt.Errorf("look whether the target still has what was loaded: %w", err)
 	}
-	return judgeMissing(asked, there)
+	if err := judgeMissing(asked[:sampled], there[:sampled]); err != nil {
+		return err
+	}
+	if t := judgeMarks(kept, marks, there[sampled:]); t != nil {
+		return cmp.Or(p.writeMarks(slices.Concat(kept...), true), error(&EmptiedError{Restored: t}))
+	}
+	return nil
 }
 
-// existingOne asks table by table, and leaves those out that may not be read.
-func (p *Project) existingOne(ctx context.Context, way *route, asked []dataverse.Asked) (read []dataverse.Asked, all []map[schema.GUID]struct{}, err error) {
-	for _, a := range asked {
-		there, err := way.Existing(ctx, a.Table, a.IDs)
+// existingOne asks table by table; of those that may not be read there is nil.
+func (p *Project) existingOne(ctx context.Context, way *route, asked []dataverse.Asked) (all []map[schema.GUID]time.Time, err error) {
+	for i, a := range asked {
+		there, err := way.ExistingEach(ctx, asked[i:i+1])
 		switch kind := dataverse.KindOf(err); {
 		case kind == dataverse.Setup || kind == dataverse.NotFound || kind == dataverse.RowFault || kind == dataverse.Unsupported:
 			p.o.Log.Warn("it is not known whether the target still has what was loaded: it may not be read", "table", a.Table.LogicalName, "error", err)
-			continue
+			there = []map[schema.GUID]time.Time{nil}
 		case err != nil:
-			return nil, nil, fmt.Errorf("%s: %w", a.Table.LogicalName, err)
+			return nil, fmt.Errorf("%s: %w", a.Table.LogicalName, err)
 		}
-		read, all = append(read, a), append(all, there)
+		all = append(all, there[0])
 	}
-	return read, all, nil
+	return all, nil
 }
 
 // judgeMissing is an *EmptiedError where more than half of all is missing, or all of a table.
-func judgeMissing(asked []dataverse.Asked, there []map[schema.GUID]struct{}) error {
+func judgeMissing(asked []dataverse.Asked, there []map[schema.GUID]time.Time) error {
 	var found EmptiedError
 	var emptied []Probed
 	for i, a := range asked {
+		if there[i] == nil { // it may not be read
+			continue
+		}
 		one := Probed{a.Table.LogicalName, len(a.IDs), len(a.IDs) - len(there[i])}
 		found.Asked, found.Gone = found.Asked+one.Asked, found.Gone+one.Gone
 		if one.Gone > 0 {

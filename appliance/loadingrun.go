@@ -87,7 +87,7 @@ func (l *loadRun) meet(ctx, drain context.Context) (err error) {
 		return err
 	}
 	if l.o.AcceptMissing {
-		return nil
+		return p.dropMarks()
 	}
 	if err := p.refuseEmptied(ctx, drain, l.b, l.target); err != nil {
 		return p.explainTarget(err)
@@ -187,6 +187,9 @@ func (l *loadRun) account(ctx context.Context, run uint64, sendErr error) error 
 	r.Summary, r.Tables, r.Seconds = s.Summary, s.Tables, time.Since(l.begin).Seconds()
 	if err := p.keepSurvey(l.survey, l.target, sendErr == nil); err != nil { // the load itself is well
 		p.o.Log.Warn("what the load measured is not kept", "error", err)
+	}
+	if r.Sent > 0 && ctx.Err() == nil {
+		p.keepMarks(ctx, l.b, l.target, l.begin)
 	}
 	if sendErr != nil {
 		return p.explainTarget(sendErr)

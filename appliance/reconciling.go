@@ -112,6 +112,11 @@ func (p *Project) Reconcile(ctx context.Context, o ReconcileOptions, watch Stage
 	if loading || p.tracker.Load() != nil {
 		return r, nil
 	}
+	if everything && r.Summary.Missing+r.Summary.Different == 0 { // whatever happened to it, it has all
+		if err := p.renewMarks(ctx, b, way); err != nil {
+			return r, err
+		}
+	}
 	return r, p.keepReconciled(ctx, r, o.Values)
 }
 

@@ -50,18 +50,23 @@ func (p *Project) RetryReconciled(ctx context.Context, tables []string) (r Resen
 		return r, err
 	}
 	defer func() { end(err, progress.Counted(r.Records, "missing or different record", "waits", "wait")+" again") }()
+	_, restored, err := p.marks()
+	if err != nil {
+		return r, err
+	}
 	for _, t := range last.Result.Tables {
-		if t.Missing+t.Extra+t.Different+t.Duplicates == 0 || len(tables) > 0 && !slices.Contains(tables, t.Name) {
+		if t.Missing+t.Extra+t.Different+t.Duplicates == 0 && !restored || len(tables) > 0 && !slices.Contains(tables, t.Name) {
 			continue
 		}
-		resent, err := p.resend(ctx, t)
+		resent, err := p.resend(ctx, t, restored)
 		if err != nil {
 			return r, fmt.Errorf("let records of %s wait again: %w", t.Name, err)
 		}
-		r.Records += resent.Inserts + resent.Updates
-		r.Tables = append(r.Tables, resent)
+		if r.Records += resent.Inserts + resent.Updates; resent.Inserts+resent.Updates+resent.Left > 0 {
+			r.Tables = append(r.Tables, resent)
+		}
 	}
-	return r, nil
+	return r, p.dropMarks(tables...) // what they would tell is known, and to be sent again
 }
 
 // lastReconciled is the last comparison, if it is of what is staged and loaded now.
@@ -82,8 +87,9 @@ func (p *Project) lastReconciled(ctx context.Context) (*ReportedCompare, error) 
 	return last, nil
 }
 
-// resend plans a table's records anew.
-func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r ResentTable, err error) {
+// resend plans a table's records anew. Where a load has found the target restored to an earlier state, updates that
+// wait go with all columns, too: the comparison does not judge them, and what they do not change may be of then.
+func (p *Project) resend(ctx context.Context, t reconcile.TableResult, restored bool) (r ResentTable, err error) {
 	r.Name = t.Name
 	at, ok := p.ledger.Table(t.Name)
 	if !ok {
@@ -105,7 +111,9 @@ func (p *Project) resend(ctx context.Context, t reconcile.TableResult) (r Resent
 				s.do(seq, ledger.Update)
 				r.Updates++
 			default:
-				continue
+				if e, _ := p.ledger.Entry(t.Name, seq); !restored || e.Action != ledger.Update || e.Flag != ledger.Unprocessed {
+					continue
+				}
 			}
 			s.whole = addRange(s.whole, uint32(n)) // in every pass
 		}

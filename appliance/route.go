@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
@@ -42,7 +43,7 @@ func (r *route) Matching(ctx context.Context, t *schema.Table, columns, conditio
 }
 
 // ExistingEach reads as one user, as Rows does.
-func (r *route) ExistingEach(ctx context.Context, asked []dataverse.Asked) ([]map[schema.GUID]struct{}, error) {
+func (r *route) ExistingEach(ctx context.Context, asked []dataverse.Asked) ([]map[schema.GUID]time.Time, error) {
 	i, _ := r.users.pick()
 	defer r.users.back(i)
 	return r.users.each[i].client.ExistingEach(ctx, asked)

@@ -49,7 +49,7 @@ func (c *loadCommand) addSending(f *pflag.FlagSet) {
 	f.IntVar(&c.parallel, "parallel", 0, "requests at once (default: as migration.yaml says, else what the server takes)")
 	f.IntVar(&c.perUser, "per-user", 0, "requests at once as each application user (default: limits.concurrent)")
 	addNewTarget(f, &c.again)
-	f.BoolVar(&c.missing, "accept-missing", false, "go on though the target lacks most of the records that were loaded, or all of a table, as after it was emptied: only what waits is sent")
+	f.BoolVar(&c.missing, "accept-missing", false, "go on though the target lacks most of the records that were loaded, or all of a table, or what it was given last, as after it was emptied or restored: only what waits is sent")
 	c.console.addBeside(f)
 	f.StringVar(&c.metrics, "metrics", "", "give metrics to Prometheus meanwhile, at this `address` or port of this machine, such as 9464")
 }

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"dvmigrate/appliance/dataverse/schema"
 )
@@ -217,34 +217,55 @@ type Asked struct {
 	IDs   []schema.GUID // at least one, and as many at most as one address takes
 }
 
-// ExistingEach is Existing for some records of each of several tables, in one $batch: a list of which are there, for
-// each table. Where one table may not be read there is only the error.
-func (c *Client) ExistingEach(ctx context.Context, asked []Asked) ([]map[schema.GUID]struct{}, error) {
-	found := make([]map[schema.GUID]struct{}, 0, len(asked))
-	for part := range slices.Chunk(asked, MaxBatch) {
-		ops := make([]Op, len(part))
-		for i, a := range part {
-			var f filter
-			for _, id := range a.IDs {
-				f.term(a.Table.PrimaryID, id)
-			}
-			q := Query{Select: []string{a.Table.PrimaryID}, Filter: f.take()}
-			ops[i] = readOp(a.Table.EntitySet, q.encode())
+// changedAt is the column in which the service says when a record was changed last; nobody can write it.
+const changedAt = "modifiedon"
+
+// ExistingEach is Existing for some records of each of several tables, in one $batch (of one table, a plain read):
+// which are there, for each table, and when they were changed last, where the table tells. Where one table may not be
+// read there is only the error.
+func (c *Client) ExistingEach(ctx context.Context, asked []Asked) ([]map[schema.GUID]time.Time, error) {
+	found, queries, ops := make([]map[schema.GUID]time.Time, len(asked)), make([]Query, len(asked)), make([]Op, len(asked))
+	for i, a := range asked {
+		var f filter
+		for _, id := range a.IDs {
+			f.term(a.Table.PrimaryID, id)
 		}
-		err := c.readMany(ctx, part[0].Table.LogicalName, ops, func(i int, body []byte) error {
+		queries[i] = Query{Select: []string{a.Table.PrimaryID}, Filter: f.take()}
+		if a.Table.Column(changedAt) != nil {
+			queries[i].Select = append(queries[i].Select, changedAt)
+		}
+		found[i], ops[i] = make(map[schema.GUID]time.Time, len(a.IDs)), readOp(a.Table.EntitySet, queries[i].encode())
+	}
+	take := func(i int, row json.RawMessage) error {
+		id, err := NewSplitter([]string{asked[i].Table.PrimaryID}).rowID(row)
+		if err != nil {
+			return err
+		}
+		var changed struct{ ModifiedOn time.Time }
+		if err := json.Unmarshal(row, &changed); err != nil {
+			return fmt.Errorf("read when %v was changed: %w", id, err)
+		}
+		found[i][id] = changed.ModifiedOn
+		return nil
+	}
+	if len(asked) == 1 {
+		if err := c.Rows(ctx, asked[0].Table, queries[0], func(row json.RawMessage) error { return take(0, row) }); err != nil {
+			return nil, err
+		}
+		return found, nil
+	}
+	for from := 0; from < len(ops); from += MaxBatch {
+		part := ops[from:min(from+MaxBatch, len(ops))]
+		err := c.readMany(ctx, asked[from].Table.LogicalName, part, func(i int, body []byte) error {
 			var page struct{ Value []json.RawMessage }
 			if err := json.Unmarshal(body, &page); err != nil {
 				return err
 			}
-			there, key := make(map[schema.GUID]struct{}, len(page.Value)), NewSplitter([]string{part[i].Table.PrimaryID})
 			for _, row := range page.Value {
-				id, err := key.rowID(row)
-				if err != nil {
+				if err := take(from+i, row); err != nil {
 					return err
 				}
-				there[id] = struct{}{}
 			}
-			found = append(found, there)
 			return nil
 		})
 		if err != nil {
