@@ -3,9 +3,11 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"dvmigrate/appliance/plan"
+	"dvmigrate/ledger"
 )
 
 // The runbook's words, for the command line.
@@ -46,6 +48,10 @@ func (p *Project) Cutover(ctx context.Context, o CutoverOptions) (Runbook, error
 		if e.Proposal, err = p.likeLastDeltas(w.Start); err != nil {
 			return Runbook{}, err
 		}
+	} else if all, err := p.ledger.Generations(); err != nil {
+		return Runbook{}, err
+	} else if n := len(all); !e.Proposal.Split && n > 0 && slices.ContainsFunc(all, func(g ledger.Generation) bool { return !g.Begun.IsZero() }) {
+		e.Proposal.Supplies[0].Name = "what waits now, of " + all[n-1].Name() // and not a full load: one was begun before
 	}
 	b, err := plan.Cutover(p.Config.Name, w, o.Fixed, e.Proposal, e.LeastChange)
 	if err != nil {

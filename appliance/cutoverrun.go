@@ -91,7 +91,7 @@ var cutoverSteps = []CutoverStep{
 	{Name: "mend", Gate: true, What: "what failed is mended (dvmigrate errors, retry), or is listed and agreed"},
 	{Name: "passes", What: "what waits after that: mended records, deferred lookups, files, states"},
 	{Name: "reconcile", What: "compare the target with what was loaded"},
-	{Name: "differences", Gate: true, What: "the differences are explained and agreed"},
+	{Name: "differences", Gate: true, What: "the differences are explained and agreed (where they were mended, dvmigrate cutover run --again reconcile compares anew)"},
 	{Name: "accept", Gate: true, What: "the business has looked at the target and signed"},
 	{Name: "go-2", Gate: true, What: "go or no-go: switch over; after this there is no way back"},
 	{Name: "switch", Gate: true, NoReturn: true, What: "users and interfaces are switched to the target"},

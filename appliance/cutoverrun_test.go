@@ -218,3 +218,15 @@ func TestCutoverTellsWhatIsLeft(t *testing.T) {
 		}
 	})
 }
+
+// TestTheRunbookNamesADelta: what waits after a load is no full load.
+func TestTheRunbookNamesADelta(t *testing.T) {
+	url := environment(t, 16, nil)
+	dir := goneProject(t, url, "account: {}")
+	stageAndLoad(t, dir, url)
+	p := stageChangedAccount(t, dir, url)
+	b, err := p.Cutover(t.Context(), CutoverOptions{Window: "2027-03-06 20:00/2027-03-07 22:00", Zone: "UTC", Fixed: UsualFixed()})
+	if err != nil || b.Load.Name != "what waits now, of delta 1" {
+		t.Errorf("%v, %q", err, b.Load.Name)
+	}
+}

@@ -97,7 +97,7 @@ func (c *cutoverRunFlags) once(ctx context.Context, env *Env) (appliance.Cutover
 		Step: func(s appliance.CutoverStep) {
 			meter.clear()
 			if s.State != appliance.StepNoNeed {
-				fmt.Fprintf(env.Stderr, "%s %s: %s%s\n", time.Now().Format("15:04:05"), s.Name, s.State, strings.TrimSuffix(": "+s.Said, ": "))
+				fmt.Fprintf(env.Stderr, "%s %s: %s%s\n", time.Now().Format("15:04:05 MST"), s.Name, s.State, strings.TrimSuffix(": "+s.Said, ": "))
 			}
 		}})
 }
@@ -146,6 +146,15 @@ func cutoverStatus(ctx context.Context, env *Env) error {
 		}{r, left.Seconds(), needed.Seconds(), spare.Seconds()})
 	}
 	printCutover(env, r, time.Now())
+	if s := r.Current(); s != nil && s.State == appliance.StepRunning && r.CalledOff == "" {
+		now, err := v.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if o := now.Running; o == nil || !strings.HasPrefix(o.Command, "cutover") {
+			env.say("NOTHING IS RUNNING: the cutover was killed in the step %s; dvmigrate cutover run goes on with it", s.Name)
+		}
+	}
 	return nil
 }
 
@@ -184,7 +193,7 @@ func printCutover(env *Env, r appliance.CutoverRun, now time.Time) {
 		if s.Seconds > 0 {
 			planned = span(time.Duration(s.Seconds * float64(time.Second)))
 		}
-		rows = append(rows, []string{name, at(s.Planned), planned, at(s.Began), took, state, s.Said})
+		rows = append(rows, []string{name, at(s.Planned), planned, at(s.Began), took, state, firstLine(s.Said)})
 	}
 	printTable(env.Stdout, []column{left("step, [gate]"), left("planned"), right("takes"), left("began"), right("took"), left("state"), left("")}, rows)
 	switch window, needed, spare := r.Spare(now); {
@@ -197,7 +206,7 @@ func printCutover(env *Env, r appliance.CutoverRun, now time.Time) {
 		if now.Before(r.Window.Start) {
 			text = fmt.Sprintf("begins %s, and has %s", r.Window.Start.In(zone).Format(runbookTime), span(window))
 		}
-		env.say("\nthe window %s; what follows takes %s: %s", text, span(needed), spareText(spare))
+		env.say("\nthe window %s; what follows takes %s: %s (times of %s)", text, span(needed), spareText(spare), zone)
 		if s := r.Current(); s != nil && !r.PastReturn() {
 			env.say("the load must be over by %s; until the gate switch the cutover can be called off: dvmigrate cutover run --no-go REASON", r.Latest.In(zone).Format(runbookTime))
 		}
