@@ -130,6 +130,9 @@ func (p *Project) exportTable(ctx context.Context, spec transform.Table, failure
 		}
 	}()
 	buffered := bufio.NewWriter(out)
+	if _, err = buffered.WriteString("\ufeff"); err != nil { // or a spreadsheet takes it for another character set
+		return r, err
+	}
 	w := csv.NewWriter(buffered)
 	err = transform.Yield(ctx, p.stage, scripts, spec, keysSQL(keyed), func(key string, names, values []string) error {
 		if r.Records == 0 {

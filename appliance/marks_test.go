@@ -146,3 +146,8 @@ func TestJudgeMarks(t *testing.T) {
 		}
 	}
 }
+
+// readsMarks reports whether a request asks when records were changed last, as it is asked about a load.
+func readsMarks(request string) bool {
+	return strings.Contains(request, "modifiedon&$filter=")
+}

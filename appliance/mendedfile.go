@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"dvmigrate/duckstage/transform"
 )
@@ -28,15 +29,33 @@ type mendedRow struct {
 	left   bool // alone
 }
 
-// readMended reads a file. A spreadsheet may have put a byte order mark before it and
-// semicolons or tabs between its columns.
+// readMended reads a file. A spreadsheet may have put a byte order mark before it, semicolons or tabs between its
+// columns, a line that says so, and lines of empty cells where rows were. One that it saved in another character set
+// is refused, as its letters would be others.
 func readMended(path string) (*mendedFile, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	head, _, _ := bytes.Cut(text, []byte("\n"))
+	if text = bytes.TrimPrefix(text, []byte("\ufeff")); !utf8.Valid(text) {
+		line := 1
+		for rest := text; len(rest) > 0; {
+			r, n := utf8.DecodeRune(rest)
+			if r == utf8.RuneError && n == 1 {
+				break
+			}
+			if rest = rest[n:]; r == '\n' {
+				line++
+			}
+		}
+		return nil, fmt.Errorf("%s:%d: the file is not in UTF-8, so that letters such as ä would become others: save it anew as \"CSV UTF-8\"", path, line)
+	}
+	head, rest, _ := bytes.Cut(text, []byte("\n"))
+	above := 0
+	if bytes.HasPrefix(bytes.ToLower(head), []byte("sep=")) {
+		text, above = rest, 1
+		head, _, _ = bytes.Cut(text, []byte("\n"))
+	}
 	in := csv.NewReader(bytes.NewReader(text))
 	for _, c := range ";\t" {
 		if bytes.Count(head, []byte(string(c))) > bytes.Count(head, []byte(string(in.Comma))) {
@@ -56,7 +75,7 @@ func readMended(path string) (*mendedFile, error) {
 	f := &mendedFile{path: path, lines: map[string]int{}}
 	var from []int
 	for i, name := range header {
-		if name != "legacy_key" && !strings.HasPrefix(name, "dm_") {
+		if name != "" && name != "legacy_key" && !strings.HasPrefix(name, "dm_") {
 			f.names, from = append(f.names, name), append(from, i)
 		}
 	}
@@ -68,6 +87,10 @@ func readMended(path string) (*mendedFile, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		line, _ := in.FieldPos(0)
+		line += above
+		if !slices.ContainsFunc(row, func(cell string) bool { return cell != "" }) {
+			continue
+		}
 		if f.table == "" {
 			f.table = row[tableAt]
 		} else if f.table != row[tableAt] {

@@ -178,7 +178,7 @@ func (p *Project) findMends(ctx context.Context, f *mendedFile, scripts []transf
 			for _, name := range f.names {
 				i := slices.Index(names, name)
 				if i < 0 {
-					return fmt.Errorf("%s:1: the transform of %s yields no column %s that could be mended", f.path, f.table, name)
+					return fmt.Errorf("%s:1: the transform of %s yields no column %q that could be mended; a remark of your own may stay if its name begins with dm_", f.path, f.table, name)
 				}
 				at = append(at, i)
 			}

@@ -234,7 +234,7 @@ func (c *retryCommand) runFrom(ctx context.Context, env *Env) error {
 	}
 	switch {
 	case c.dry:
-		env.say("nothing has changed; without --dry-run it would")
+		env.say("nothing has changed; without --dry-run these rows wait for the next load")
 		return nil
 	case r.Held > 0:
 		env.say("%s not fit: dvmigrate errors --table %s", progress.Counted(r.Held, "row", "still does", "still do"), r.Table)
