@@ -188,7 +188,7 @@ func (l *loadRun) account(ctx context.Context, run uint64, sendErr error) error 
 	if err := p.keepSurvey(l.survey, l.target, sendErr == nil); err != nil { // the load itself is well
 		p.o.Log.Warn("what the load measured is not kept", "error", err)
 	}
-	if r.Sent > 0 && ctx.Err() == nil {
+	if r.Sent > 0 && (sendErr == nil || errors.Is(sendErr, load.ErrDrained)) {
 		p.keepMarks(ctx, l.b, l.target, l.begin)
 	}
 	if sendErr != nil {

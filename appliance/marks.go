@@ -103,9 +103,14 @@ func markable(t *mapping.Table) bool {
 	return t.Link == nil && t.Schema.Kind != schema.Virtual && !partitioned(t) && t.Schema.Column(modifiedOn) != nil
 }
 
+// marksPatience is how long the end of a load waits for that: the target may just have gone away, and nothing is lost.
+const marksPatience = 15 * time.Second
+
 // keepMarks reads when records were changed that a load has written since begin; tables that it left alone keep the
 // marks they have. The load is over: what goes wrong is logged.
 func (p *Project) keepMarks(ctx context.Context, b *bound, target *users, begin time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, marksPatience)
+	defer cancel()
 	if err := p.newMarks(ctx, b, target, begin.Truncate(time.Second)); err != nil {
 		p.o.Log.Warn("it is not kept how the target stood after this load, by which the next would tell that it was restored", "error", err)
 	}
