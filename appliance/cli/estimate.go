@@ -112,10 +112,10 @@ func (c *estimateCommand) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	if c.csv == "-" {
+	if c.csv == "-" && !env.json {
 		return writeEstimateCSV(env.Stdout, e)
 	}
-	if c.csv != "" {
+	if c.csv != "" && c.csv != "-" {
 		if err := writeWith(c.csv, func(w io.Writer) error { return writeEstimateCSV(w, e) }); err != nil {
 			return err
 		}
@@ -183,12 +183,17 @@ func printEstimate(env *Env, e appliance.Estimate) {
 		rows = append(rows, []string{table, string(r.Pass), r.Action, count(r.Operations), count(r.Requests), fmt.Sprintf("%.0f", r.Rate),
 			duration(r.Seconds), duration(r.Low) + " - " + duration(r.High), duration(r.Formula), string(r.Bound), r.Basis})
 	}
+	defer func() {
+		for _, n := range e.Notes {
+			env.say("note: %s", n)
+		}
+	}()
 	if len(rows) == 0 {
-		env.say("nothing waits to be loaded")
-	} else {
-		printTable(env.Stdout, []column{left("table"), left("pass"), left("action"), right("operations"), right("requests"), right("records/s"),
-			right("time"), right("low - high"), right("formula"), left("bound by"), left("basis")}, rows)
+		env.say("nothing waits to be loaded. What the last load took beside its estimate: dvmigrate estimate --compare")
+		return
 	}
+	printTable(env.Stdout, []column{left("table"), left("pass"), left("action"), right("operations"), right("requests"), right("records/s"),
+		right("time"), right("low - high"), right("formula"), left("bound by"), left("basis")}, rows)
 	a := e.Assumptions
 	env.say("\n%s in %s: %s (%s to %s), with %.0f %% buffer %s", progress.Counted(e.Operations, "operation"), progress.Counted(e.Requests, "request"), duration(e.Seconds), duration(e.Low), duration(e.High), a.Buffer, duration(e.Buffered))
 	env.say("plain formula, operations / rate and buffer: %s; steps come one after the other, so that all of them are the critical path", duration(e.Formula))
@@ -211,9 +216,6 @@ func printEstimate(env *Env, e appliance.Estimate) {
 		env.say("  %-11s %s  %12s operations  %s", s.Name, s.Start.Format("Mon 2006-01-02 15:04"), count(s.Records), duration(s.Seconds))
 	}
 	env.say("grade: %s (size %.1f, complexity %.1f, risk %.1f of 3); the score table: --html or --json, to edit it: --write-grade", e.Grade.Grade, e.Grade.Size, e.Grade.Complexity, e.Grade.Risk)
-	for _, n := range e.Notes {
-		env.say("note: %s", n)
-	}
 }
 
 func proposalLine(e appliance.Estimate) string {
@@ -279,7 +281,9 @@ func printComparison(env *Env, c appliance.Comparison) {
 	line := func(s appliance.ComparedStep, table string) []string {
 		off := ""
 		if s.Actual > 0 && s.Predicted > 0 {
-			off = fmt.Sprintf("%+.1f %%", 100*(s.Predicted-s.Actual)/s.Actual)
+			if off = fmt.Sprintf("%+.1f %%", 100*(s.Predicted-s.Actual)/s.Actual); s.Predicted > 10*s.Actual {
+				off = fmt.Sprintf("%s x", count(int64(s.Predicted/s.Actual)))
+			}
 		}
 		return []string{table, string(s.Pass), s.Action, count(s.Expected), count(s.Records), duration(s.Predicted), duration(s.Actual), off, s.Note}
 	}
