@@ -75,7 +75,20 @@ func (r *run) loadOther(ctx context.Context, stage *duckstage.Stage, c *duckstag
 		return r.loadOther(ctx, stage, c, given)
 	}
 	r.bad, r.badCount = append(r.bad, b.bad...), r.badCount+b.rejected
+	if b.rows == 1 && len(paths) == 1 {
+		r.noteList(shape)
+	}
 	return b.rows, r.tooMany(b.rows)
+}
+
+// noteList says of a single record that it has a list of what the records may be, as the answers of
+// many services have.
+func (r *run) noteList(shape jsonShape) {
+	for _, col := range shape {
+		if strings.HasPrefix(col.typ, "STRUCT(") && strings.HasSuffix(col.typ, ")[]") {
+			r.notes = append(r.notes, fmt.Sprintf("it has one record, with a list in %s; are those its records? In SQL: SELECT unnest(%[1]s, recursive := true) FROM %[2]s", duckstage.Ident(col.name), r.src.Name))
+		}
+	}
 }
 
 // ownTypes finds the columns of the files. JSON that DuckDB cannot read as it is, because of

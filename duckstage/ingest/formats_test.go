@@ -225,6 +225,17 @@ func TestDeclaredTypesChangeNoText(t *testing.T) {
 	}
 }
 
+// TestRefusedLinesOfWindows: a line behind one that was refused is counted right, too.
+func TestRefusedLinesOfWindows(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{"a.csv": "id,name,n\r\n1,M\xfcller,1\r\n2,Stra\xdfe,2\r\n3\r\n4,\"x\r\ny\",4\r\n5,\xfc,5\r\n6,z,x\r\n"})
+	ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.csv"}, Types: map[string]string{"n": "INTEGER"}, MaxBadLines: 9})
+	if got := table(t, s, "SELECT line FROM dm.rejects ORDER BY line"); !cmp.Equal(got, []string{"2", "3", "4", "7", "8"}) {
+		t.Errorf("lines %q", got)
+	}
+}
+
 // TestNamesInsteadOfTheHeader: listed columns go before those of a header that cannot be used.
 func TestNamesInsteadOfTheHeader(t *testing.T) {
 	t.Parallel()

@@ -182,6 +182,23 @@ func TestOddKeysOfJSON(t *testing.T) {
 	}
 }
 
+// TestAnswerOfAService: its records are a list within one object, which a note says.
+func TestAnswerOfAService(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := write(t, map[string]string{"a.json": `{"@odata.count":2,"value":[{"id":1,"name":"x"},{"id":2,"name":"y"}]}`, "b.json": `[{"id":1,"tags":["x","y"]}]`})
+	res := ingest(t, s, Source{Name: "a", Dir: dir, Paths: []string{"a.json"}})
+	if len(res.Notes) != 1 || !strings.Contains(res.Notes[0], `SELECT unnest("value", recursive := true) FROM a`) {
+		t.Errorf("notes %q", res.Notes)
+	}
+	if diff := cmp.Diff([]string{"1|x", "2|y"}, table(t, s, `SELECT id, name FROM (SELECT unnest("value", recursive := true) FROM source.a) ORDER BY id`)); diff != "" {
+		t.Error(diff)
+	}
+	if res := ingest(t, s, Source{Name: "b", Dir: dir, Paths: []string{"b.json"}}); len(res.Notes) > 0 {
+		t.Errorf("notes %q", res.Notes)
+	}
+}
+
 // TestGuessedTypesOfTextChangeNoValue: types: auto takes no text for a date that it may not
 // be, nor a number of many digits for one that keeps fifteen.
 func TestGuessedTypesOfTextChangeNoValue(t *testing.T) {

@@ -125,7 +125,8 @@ func reason(kind, column, message string) string {
 }
 
 // linesAt counts the lines before each of some ascending byte positions (from 1) of a
-// file: DuckDB counts rows, and a row may have several lines.
+// file: DuckDB counts rows, and a row may have several lines. A row behind one that it refused
+// begins for it between the two characters of that one's end.
 func linesAt(path string, at []int64) ([]int64, error) {
 	f, err := openRaw(path)
 	if err != nil {
@@ -134,7 +135,7 @@ func linesAt(path string, at []int64) ([]int64, error) {
 	defer f.Close()
 	in := bufio.NewReaderSize(f, 1<<20)
 	lines := make([]int64, len(at))
-	line, pos := int64(1), int64(1)
+	line, pos, last := int64(1), int64(1), byte(0)
 	for i, target := range at {
 		for pos < target {
 			c, err := in.ReadByte()
@@ -144,12 +145,15 @@ func linesAt(path string, at []int64) ([]int64, error) {
 			if err != nil {
 				return nil, err
 			}
-			pos++
-			if c == '\n' {
+			last = c
+			if pos++; c == '\n' {
 				line++
 			}
 		}
 		lines[i] = line
+		if next, err := in.Peek(1); err == nil && last == '\r' && next[0] == '\n' {
+			lines[i]++
+		}
 	}
 	return lines, nil
 }

@@ -106,7 +106,7 @@ func (w *workbooks) relations(ctx context.Context, src *Source) ([]*relation, er
 		names = src.Columns
 	}
 	if err := checkNames(names); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%s", err, src.nameAdvice(names))
 	}
 	for _, name := range names {
 		rel.fields = append(rel.fields, field{name: name, stored: "VARCHAR", typ: "VARCHAR"})

@@ -43,10 +43,11 @@ func TestWorkbook(t *testing.T) {
 		`<row r="7"><c r="B7"><v>2</v></c><c r="C7" t="s"><v>2</v></c><c r="D7" s="1"><v>59</v></c><c r="E7" s="1"><v>61</v></c><c r="F7" t="b"><v>0</v></c><c r="G7"><v>5</v></c><c r="J7"><v>8</v></c></row>`+
 		`<row r="8"><c r="B8"><v>3</v></c><c r="G8" t="e"><v>#DIV/0!</v></c></row>`+
 		`<row r="9"><c r="B9"><v>4</v></c><c r="C9" t="str"><f>A1</f><v>formula</v></c><c r="K9"><v>1</v></c></row>`+
-		`<row r="10"><c r="B10"><v>5</v></c></row>`)
+		`<row r="10"><c r="B10"><v>5</v></c><c r="D10" s="1"><v>60</v></c></row>`+
+		`<row r="11"><c r="B11"><v>6</v></c></row>`)
 	s := newStage(t)
-	src := Source{Name: "a", Dir: dir, Paths: []string{"a.xlsx"}, Sheet: Sheet{Name: "data", Range: "B4:K9"}, MaxBadLines: 2}
-	if res := ingest(t, s, src); res.Rows != 2 || res.Rejected != 2 {
+	src := Source{Name: "a", Dir: dir, Paths: []string{"a.xlsx"}, Sheet: Sheet{Name: "data", Range: "B4:K10"}, MaxBadLines: 3}
+	if res := ingest(t, s, src); res.Rows != 2 || res.Rejected != 3 {
 		t.Errorf("result = %+v", res)
 	}
 	types := "SELECT string_agg(column_name || ' ' || data_type, ', ' ORDER BY column_index) FROM duckdb_columns() WHERE schema_name = 'source' AND table_name = 'a'"
@@ -60,7 +61,8 @@ func TestWorkbook(t *testing.T) {
 	}
 	rejects := table(t, s, "SELECT file, line, message FROM dm.rejects ORDER BY line")
 	if diff := cmp.Diff([]string{"a.xlsx|8|column amount: cell G8 of sheet Data shows the error #DIV/0!",
-		"a.xlsx|9|cell K9 of sheet Data is beyond the named columns: name its column, narrow `range`, or say in which `header_row` the names are"}, rejects); diff != "" {
+		"a.xlsx|9|cell K9 of sheet Data is beyond the named columns: name its column, narrow `range`, or say in which `header_row` the names are",
+		"a.xlsx|10|column born: cell D10 of sheet Data shows the error 29 February 1900, a day that never was"}, rejects); diff != "" {
 		t.Error(diff)
 	}
 	src.Sheet = Sheet{Name: "Data", HeaderRow: 4}
@@ -68,7 +70,7 @@ func TestWorkbook(t *testing.T) {
 	if res := ingest(t, s, src); res.Rows != 3 {
 		t.Errorf("result = %+v", res)
 	}
-	if got := table(t, s, "SELECT id, code FROM source.a ORDER BY id"); !cmp.Equal(got, []string{"1|7", "2|8", "5"}) {
+	if got := table(t, s, "SELECT id, code FROM source.a ORDER BY id"); !cmp.Equal(got, []string{"1|7", "2|8", "6"}) {
 		t.Errorf("declared types = %v", got)
 	}
 	src.Types, src.MaxBadLines = map[string]string{"born": "INTEGER"}, 9

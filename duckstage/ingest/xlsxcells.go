@@ -171,6 +171,9 @@ func (s *sheet) moment(number float64) value {
 	if days == 0 {
 		return value{text: clock, kind: timeKind}
 	}
+	if s.since == -25569 && days == 60 {
+		return value{bad: "29 February 1900, a day that never was"}
+	}
 	if s.since == -25569 && days < 60 {
 		days++
 	}
