@@ -189,7 +189,10 @@ func (d *drafter) assign(ctx context.Context) error {
 			return err
 		}
 		d.keys[source] = keys
-		guesses := mapping.GuessTables(d.p.Schema, d.called(source), columns)
+		guesses := mapping.GuessTables(d.p.Schema, source, columns)
+		if name := d.called(source); name != source && d.p.Schema.Table(name) != nil { // no guess
+			guesses = slices.DeleteFunc(mapping.GuessTables(d.p.Schema, name, columns), func(g mapping.GuessedTable) bool { return g.Table.LogicalName != name })
+		}
 		if len(guesses) == 0 {
 			continue
 		}
