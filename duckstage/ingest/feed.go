@@ -62,6 +62,14 @@ func (r *run) mergeFeed(ctx context.Context, c *duckstage.Conn, b *built) error 
 		if err := c.Row(ctx, []any{&gone}, "SELECT count(*) FROM "+before+" SEMI JOIN (SELECT * FROM ("+latest+") WHERE "+tombstone+") n ON "+strings.Join(same, " AND ")); err != nil {
 			return fmt.Errorf("source %s, tombstone: %w", b.name, err)
 		}
+		// Merged by the same key each row has one of its own: the delivery would replace all of one name by one.
+		var alike int64
+		if err := c.Row(ctx, []any{&alike}, "SELECT coalesce(sum(n), 0)::BIGINT FROM (SELECT count(*) AS n FROM "+before+" SEMI JOIN "+table+" n ON "+strings.Join(same, " AND ")+" GROUP BY "+strings.Join(keys, ", ")+" HAVING count(*) > 1)"); err != nil {
+			return fmt.Errorf("source %s, key %s: %w", b.name, strings.Join(f.Key, ", "), err)
+		}
+		if alike > 0 {
+			return fmt.Errorf("source %s: %d rows that are there have a %s in common with others, and this delivery would put one in the place of several: row_key seems to have been another; put it back, or read all once with feed: full", b.name, alike, strings.Join(f.Key, ", "))
+		}
 	}
 	for _, q := range []string{query, "DROP TABLE " + table, "ALTER TABLE " + merged + " RENAME TO " + duckstage.Ident(b.table)} {
 		if _, err := c.Exec(ctx, q); err != nil {

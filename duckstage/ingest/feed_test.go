@@ -66,6 +66,18 @@ func TestFeed(t *testing.T) {
 		t.Errorf("a row without a key: %v", err)
 	}
 	want("1|eins|people", "2|zwei|people", "3|three|people")
+
+	// Another key, which does not tell the rows apart.
+	deliver(map[string]string{"6.csv": "id,name,op,city\n5,eins,I,\n"})
+	other := src
+	other.Feed.Key = []string{"name"}
+	if err := os.WriteFile(filepath.Join(dir, "6.csv"), []byte("id,name,op,city\n1,eins,U,Graz\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), s, other, nil); err == nil || !strings.Contains(err.Error(), "2 rows that are there have a name in common with others") || !strings.Contains(err.Error(), "row_key seems to have been another") {
+		t.Errorf("another key: %v", err)
+	}
+	want("1|eins|people", "2|zwei|people", "3|three|people", "5|eins|people")
 }
 
 // TestAFeedOfOtherTypes: a column of JSON that comes as another type loses no digit when the
