@@ -172,7 +172,7 @@ func TestOpenedByOthersStays(t *testing.T) {
 				}
 			}
 			want := map[string]string{
-				"skip":      "O0 o0 0 O4, O1 new 0 , O2 new 1 O4, O3 o3 0 , O4 o4 2 , O5 o5 2 ",
+				"skip":      "O0 o0 0 O4, O1 new 0 , O2 new 1 O4, O3 o3 0 , O4 o4 0 , O5 o5 2 ",
 				"merge":     "O0 o0 0 O4, O1 new 0 , O2 new 1 O4, O3 new 0 O4, O4 o4 0 , O5 o5 2 ",
 				"overwrite": "O0 o0 0 O4, O1 new 0 , O2 new 1 O4, O3 new 2 O4, O4 o4 2 , O5 o5 2 ",
 			}[policy]

@@ -295,6 +295,7 @@ func (p *Project) transforms(ctx context.Context, b *bound) ([]transform.Table, 
 		spec := p.specOf(t)
 		spec.File, spec.SQL, spec.Owners, spec.Owed = filepath.ToSlash(f.path), f.sql, owners, t.OwedSQL(b.plan.Deferred(t.Name))
 		spec.Same = p.collation(true).SQL
+		spec.Known.Later = laterColumns(t, b.plan.Deferred(t.Name))
 		if err := joinFaults(&faults, p.repair(t, &spec)); err != nil {
 			return nil, err
 		}
@@ -365,12 +366,31 @@ func (p *Project) known(table string) transform.Known {
 	if _, ok := p.ledger.Table(table); !ok {
 		return transform.Known{}
 	}
-	entries := "SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq, changed_at AS dm_written, flag <> 'P' AS dm_whole FROM ledger_spans(" + duckstage.Quote(table) + ")"
-	return transform.Known{
-		Written: entries + " WHERE flag IN ('P', 'S') AND action IN ('I', 'U')",
-		Passing: entries + " WHERE action = 'U' AND flag = 'S'",
-		Waiting: entries + " WHERE action = 'U' AND pass = 'main' AND (flag IN ('U', 'H') AND attempts = 0 OR flag = 'E' AND attempts <= 1)",
+	entries := func(also, where string) string {
+		return "SELECT unnest(range(first, beyond))::UINTEGER AS dm_seq, changed_at AS dm_written, " + also + " FROM ledger_spans(" + duckstage.Quote(table) + ") WHERE " + where
 	}
+	return transform.Known{
+		Written: entries("flag <> 'P' AS dm_whole", "flag IN ('P', 'S') AND action IN ('I', 'U')"),
+		Passing: entries("pass AS dm_pass", "action = 'U' AND (flag = 'S' OR flag IN ('E', 'H') AND pass <> 'main')"),
+		Waiting: entries("true", "action = 'U' AND pass = 'main' AND (flag IN ('U', 'H') AND attempts = 0 OR flag = 'E' AND attempts <= 1)"),
+	}
+}
+
+// laterColumns are the columns that passes after the first one send, each with its pass.
+func laterColumns(t *mapping.Table, deferred []string) map[string]string {
+	later := map[string]string{}
+	for _, name := range deferred {
+		later[name] = "lookups"
+	}
+	for _, c := range t.Columns {
+		switch {
+		case c.Late:
+			later[c.LogicalName] = "files"
+		case c.Type == schema.State || c.Type == schema.Status:
+			later[c.LogicalName] = "state"
+		}
+	}
+	return later
 }
 
 // listOf is what the stage makes of a party column.

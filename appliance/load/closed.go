@@ -225,16 +225,19 @@ func closedColumns(t *schema.Table) (names []string) {
 func (s *sender) aroundClosed(i int, have, want map[string]any) (*dataverse.Op, *ledger.Image, error) {
 	t, id := s.w.table.Schema, s.j.ids[i]
 	is, closed := stateIn(t, have)
-	to, change := is, s.w.encoder.UpdateBody(nil, s.j.record(i))
+	to, change, says := is, s.updateBody(i), stateOf{-1, -1}
+	if len(s.j.states) > 0 {
+		says = s.j.states[i]
+	}
 	switch {
 	case !closed:
 		return nil, nil, nil
 	case s.w.pass == ledger.State: // the change is the state
 		op := dataverse.ChangeSetOp(dataverse.UpdateOp(t, id, activeBody(t)), dataverse.UpdateOp(t, id, change))
 		return &op, nil, nil
-	case s.j.owed[i]&mapping.OwesState != 0 && s.j.states[i].state >= 0:
-		to = s.j.states[i]
-	case mapping.ClosedByAction(t.LogicalName, is.state) && s.j.states[i].state != is.state:
+	case s.w.update && s.j.owed[i]&mapping.OwesState != 0 && says.state >= 0: // of one that was found the state is left to its pass
+		to = says
+	case mapping.ClosedByAction(t.LogicalName, is.state) && says.state != is.state:
 		return nil, nil, nil
 	}
 	values := maps.Clone(have)
@@ -246,6 +249,44 @@ func (s *sender) aroundClosed(i int, have, want map[string]any) (*dataverse.Op, 
 	return &op, &ledger.Image{Seq: s.j.seqs[i], Had: stateBody(t, is), Wrote: stateBody(t, to)}, nil
 }
 
+// updateThrough updates a record that a later pass has to change, also where it is closed: then it is closed again as it
+// was, as this pass has not looked whether somebody has changed that.
+func (s *sender) updateThrough(ctx context.Context, i int, body []byte) error {
+	t, id := s.w.table.Schema, s.j.ids[i]
+	refused := s.target.Update(ctx, t, id, body)
+	if !closedRefusal(refused) || t.Column("statecode") == nil {
+		return refused
+	}
+	var op *dataverse.Op
+	err := s.target.Records(ctx, t, []schema.GUID{id}, closedColumns(t), func(_ schema.GUID, row json.RawMessage) error {
+		var have map[string]any
+		if err := decode(row, &have); err != nil {
+			return err
+		}
+		is, closed := stateIn(t, have)
+		if !closed || mapping.ClosedByAction(t.LogicalName, is.state) && s.j.states[i].state != is.state && s.j.owed[i]&mapping.OwesState == 0 {
+			return nil
+		}
+		set, err := around(t, id, body, is, have)
+		op = &set
+		return err
+	})
+	switch {
+	case err != nil:
+		return readBackError(err)
+	case op == nil:
+		return refused
+	}
+	errs, err := s.target.Batch(ctx, []dataverse.Op{*op})
+	if err != nil {
+		return err
+	}
+	if errs[0] == nil {
+		s.w.around.Add(1)
+	}
+	return errs[0]
+}
+
 // sendAround sends change sets, one a record. They are absolute: what has no answer waits for another sweep. Where one of
 // them stops the load, the others keep their outcomes.
 func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) error {
@@ -253,12 +294,17 @@ func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) 
 		return nil
 	}
 	errs, err := s.target.Batch(ctx, ops)
-	if err != nil {
-		if dataverse.KindOf(err) != dataverse.Lost && !passesBy(err) {
-			return err
+	switch {
+	case dataverse.KindOf(err) == dataverse.TooBig && len(set) > 1 && ctx.Err() == nil:
+		half := len(set) / 2
+		if err := s.sendAround(ctx, set[:half], ops[:half]); err != nil {
+			return s.release(s.open(set), err)
 		}
-		s.later(set, err)
-		return nil
+		return s.sendAround(ctx, set[half:], ops[half:])
+	case dataverse.KindOf(err) == dataverse.Lost || passesBy(err):
+		return s.wait(ctx, set, err)
+	case err != nil:
+		return err
 	}
 	var stop error
 	for k, i := range set {
@@ -267,7 +313,9 @@ func (s *sender) sendAround(ctx context.Context, set []int, ops []dataverse.Op) 
 			s.w.around.Add(1)
 			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 		case dataverse.KindOf(err) == dataverse.Lost || passesBy(err):
-			s.later([]int{i}, err)
+			if err := s.wait(ctx, []int{i}, err); err != nil {
+				stop = err
+			}
 		case refusedAlone(err) || dataverse.KindOf(err) == dataverse.NotFound || dataverse.KindOf(err) == dataverse.Duplicate:
 			s.fail(i, err)
 		default:

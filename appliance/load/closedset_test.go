@@ -29,7 +29,7 @@ func (c *shut) Records(_ context.Context, _ *schema.Table, _ []schema.GUID, colu
 }
 
 // TestStopKeepsWhatWasOpened: a change set that was done counts as done, also where one before it in the same $batch stops
-// the load: its record is open and owes its state. What was not done goes back, and is not told as opened.
+// the load: its record is changed. What was not done goes back, and is not told as opened.
 func TestStopKeepsWhatWasOpened(t *testing.T) {
 	w := &work{}
 	s := sender{l: &Loader{}, w: w, j: &job{w: w, results: make([]outcome, 2)}, target: &shut{answers: []error{&dataverse.Error{Kind: dataverse.Stopped}, nil}}}
@@ -76,5 +76,57 @@ func TestClosedWithoutState(t *testing.T) {
 		if got := slices.Concat(target.read...); !slices.Equal(got, want) {
 			t.Errorf("%s: read %q, want %q", table, got, want)
 		}
+	}
+}
+
+// tried has claimed each record so often.
+type tried struct {
+	book
+	attempts uint8
+}
+
+func (b tried) Entry(string, uint32) (ledger.Entry, bool) {
+	return ledger.Entry{Attempts: b.attempts}, true
+}
+
+// failing answers a $batch of more operations than it takes with an error.
+type failing struct {
+	Target
+	most int
+	err  error
+}
+
+func (c failing) Batch(_ context.Context, ops []dataverse.Op) ([]error, error) {
+	if len(ops) > c.most {
+		return nil, c.err
+	}
+	return make([]error, len(ops)), nil
+}
+
+func senderOf(attempts uint8, target Target, n int) *sender {
+	w := &work{table: &mapping.Table{Name: "task"}}
+	j := &job{w: w, results: make([]outcome, n), seqs: make([]uint32, n), owed: make([]uint8, n)}
+	return &sender{l: &Loader{book: tried{attempts: attempts}}, w: w, j: j, target: target}
+}
+
+// TestStopIsNoFailure: a load that is stopped at once gives up no record, however often it was tried.
+func TestStopIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := senderOf(maxAttempts, failing{err: &dataverse.Error{Kind: dataverse.Lost, Message: "stopped"}}, 1)
+	if err := s.sendAround(ctx, []int{0}, make([]dataverse.Op, 1)); err == nil || s.j.results[0].result != ledger.ResultReleased || s.j.results[0].counted {
+		t.Errorf("%v, %+v", err, s.j.results[0])
+	}
+}
+
+// TestAroundTooBig: change sets that are too big together go in smaller requests.
+func TestAroundTooBig(t *testing.T) {
+	s := senderOf(1, failing{most: 10, err: &dataverse.Error{Kind: dataverse.TooBig}}, 40)
+	var all []int
+	for i := range 40 {
+		all = append(all, i)
+	}
+	if err := s.sendAround(t.Context(), all, make([]dataverse.Op, 40)); err != nil || s.w.around.Load() != 40 {
+		t.Errorf("%v, %d done", err, s.w.around.Load())
 	}
 }

@@ -35,11 +35,11 @@ const modifiedBy = "_modifiedby_value"
 const createdBy = "_createdby_value"
 
 // looksFirst reports whether records are read before they are updated: by the first pass, which judges
-// also what the later ones send; and where others keep their columns, again by those of deferred lookups and
-// of states, which some of them may be.
+// also what the later ones send; and again by those of deferred lookups and of states: others may have changed
+// these meanwhile, and where they keep their columns some of them may be among these.
 func (w *work) looksFirst() bool {
 	return w.knows && w.settings.OnConflict != ConflictOverwrite && w.table.Schema.Kind != schema.Virtual &&
-		(w.pass == ledger.Main || w.pass != ledger.Files && w.settings.OnConflict == ConflictMerge)
+		w.pass != ledger.Files
 }
 
 // meeting is one record that is compared with the target's.
@@ -58,13 +58,13 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 	var columns []string
 	var judged []int // by the first pass
 	for _, i := range set {
+		if s.j.was[i] == nil && s.w.pass != ledger.Main {
+			judged = append(judged, i)
+			continue
+		}
 		m, err := s.meeting(i)
 		if err != nil {
 			return nil, err
-		}
-		if m.was == nil && s.w.pass != ledger.Main {
-			judged = append(judged, i)
-			continue
 		}
 		for name := range m.want {
 			if !slices.Contains(columns, name) {
@@ -74,6 +74,7 @@ func (s *sender) meetOthers(ctx context.Context, set []int) (rest []int, err err
 		all[s.j.ids[i]], met[i] = i, m
 		ids = append(ids, s.j.ids[i])
 	}
+	columns = withReason(t, columns)
 	slices.Sort(columns)
 	if t.Column("modifiedby") != nil && !slices.Contains(columns, modifiedBy) {
 		columns = append(columns, modifiedBy)
@@ -168,7 +169,7 @@ func (s *sender) changedByOthers(i int, m meeting, have map[string]any) (columns
 // lookup is judged again when the first pass has made us the last to change it.
 func (s *sender) byItself(name string, have map[string]any) bool {
 	c := s.w.table.Schema.Column(plainName(name))
-	if c == nil || have[name] == nil || s.w.pass == ledger.Lookups {
+	if c == nil || have[name] == nil || s.w.pass == ledger.Lookups && !stateColumn(name) {
 		return false
 	}
 	n, number := have[name].(json.Number)
@@ -176,8 +177,10 @@ func (s *sender) byItself(name string, have map[string]any) bool {
 	case schema.State:
 		return sameValue(json.Number("0"), have[name])
 	case schema.Status:
-		is, closed := stateIn(s.w.table.Schema, have)
-		return closed && is.status == defaultStatus(s.w.table.Schema, is.state) || !closed && c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
+		if is, _ := stateIn(s.w.table.Schema, have); is.state >= 0 && defaultStatus(s.w.table.Schema, is.state) >= 0 {
+			return is.status == defaultStatus(s.w.table.Schema, is.state)
+		}
+		return c.Default != nil && number && n.String() == fmt.Sprint(*c.Default)
 	case schema.YesNo:
 		return have[name] == (c.Default != nil && *c.Default == 1)
 	case schema.Choice:
@@ -282,6 +285,18 @@ func (s *sender) leaveLater(i int, m meeting, changed []string) (now []string) {
 }
 
 func stateColumn(name string) bool { return name == "statecode" || name == "statuscode" }
+
+// withReason are columns to read, the state with its reason and the reason with its state: they mean little apart.
+func withReason(t *schema.Table, columns []string) []string {
+	if slices.ContainsFunc(columns, stateColumn) {
+		for _, name := range []string{"statecode", "statuscode"} {
+			if t.Column(name) != nil && !slices.Contains(columns, name) {
+				columns = append(columns, name)
+			}
+		}
+	}
+	return columns
+}
 
 // plainName is a column's own name.
 func plainName(name string) string {

@@ -66,7 +66,7 @@ func query(w *work) string {
 		}
 	}
 	for _, name := range []string{"statecode", "statuscode"} {
-		if w.update && w.removing == nil && w.table.Yields(name) && !slices.Contains(columns, name) {
+		if w.saysStates() && w.table.Yields(name) && !slices.Contains(columns, name) {
 			columns = append(columns, name)
 		}
 	}
@@ -96,6 +96,11 @@ func query(w *work) string {
 		columns, from = append(columns, reopensColumn), from+" LEFT JOIN "+w.deactivated()+" USING (dm_seq)"
 	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from
+}
+
+// saysStates reports whether a job is told what states its rows say: that of those whose records may be closed.
+func (w *work) saysStates() bool {
+	return w.removing == nil && (w.update || w.insert() && len(w.table.Match) > 0)
 }
 
 type feeder struct {
@@ -314,7 +319,7 @@ func (f *feeder) takeRow(c *chunk, seq uint32, i int) error {
 	if part != nil {
 		j.addPart(part, f.parts.want(i), f.parts.was(i))
 	}
-	if f.w.update {
+	if f.w.saysStates() {
 		j.states = append(j.states, stateOf{intAt(c.state, i), intAt(c.status, i)})
 	}
 	if c.reopens != nil {

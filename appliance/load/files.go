@@ -90,7 +90,7 @@ func unreadable(err error) bool {
 func (s *sender) putFiles(ctx context.Context, i int, before, ask bool) error {
 	t, id := s.w.table.Schema, s.j.ids[i]
 	if body := s.w.encoder.UpdateBody(nil, s.j.record(i)); !s.w.encoder.Empty() && s.j.withFields(i) && (before || !mapping.ClearsAll(body)) {
-		if err := s.target.Update(ctx, t, id, body); err != nil {
+		if err := s.updateThrough(ctx, i, body); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (s *sender) putFiles(ctx context.Context, i int, before, ask bool) error {
 		case before && c.Type == schema.File:
 			err = s.target.ClearFile(ctx, t, id, column)
 		case before:
-			err = s.target.Update(ctx, t, id, fmt.Appendf(nil, `{%q:null}`, column))
+			err = s.updateThrough(ctx, i, fmt.Appendf(nil, `{%q:null}`, column))
 		}
 		if err != nil {
 			return err

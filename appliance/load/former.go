@@ -81,7 +81,7 @@ func (s *sender) readFormer(ctx context.Context, set []int) (map[int]map[string]
 	if len(columns) == 0 {
 		return had, nil
 	}
-	return had, s.target.Records(ctx, s.w.table.Schema, ids, sorted(columns), func(id schema.GUID, row json.RawMessage) error {
+	return had, s.target.Records(ctx, s.w.table.Schema, ids, withReason(s.w.table.Schema, sorted(columns)), func(id schema.GUID, row json.RawMessage) error {
 		var have map[string]any
 		err := decode(row, &have)
 		if i, ours := of[id]; ours && err == nil {
@@ -103,16 +103,10 @@ func sorted(set map[string]bool) []string {
 
 // written are the values that a record is about to get, by the names for reading.
 func (s *sender) written(i int) (map[string]any, error) {
-	body := []byte(nil)
-	switch {
-	case s.w.removing != nil:
-		body = s.w.removing.body
-	case s.w.insert() && s.w.table.ServerIDs: // of a record that was there
-		body = s.w.encoder.CreateBody(nil, s.j.record(i))
-	default:
-		body = s.w.encoder.UpdateBody(nil, s.j.record(i))
+	if s.w.removing != nil {
+		return s.byReading(s.w.removing.body)
 	}
-	return s.byReading(body)
+	return s.byReading(s.updateBody(i))
 }
 
 // byReading reads a body of ours under the names for reading.
@@ -140,6 +134,15 @@ func (s *sender) noteFormer(set []int, found ledger.Found, had map[int]map[strin
 		wrote, err := s.written(i)
 		if err != nil {
 			return err
+		}
+		_, reads := have["statuscode"]
+		if _, says := wrote["statuscode"]; reads && !says && wrote["statecode"] != nil { // a state that is given alone brings its reason
+			if n, ok := wrote["statecode"].(json.Number); ok {
+				state, _ := n.Int64()
+				if status := defaultStatus(s.w.table.Schema, state); status >= 0 && !s.sameStored("statecode", n, have["statecode"]) {
+					wrote["statuscode"] = json.Number(fmt.Sprint(status))
+				}
+			}
 		}
 		before := map[string]any{}
 		for name, v := range wrote {

@@ -123,13 +123,6 @@ func (s *sender) remove(ctx context.Context, set []int, tries int) error {
 		}
 		set = rest
 	}
-	if !s.w.removing.deletes {
-		rest, err := s.leaveInactive(ctx, set)
-		if err != nil {
-			return s.release(s.open(set), readBackError(err))
-		}
-		set = rest
-	}
 	if s.w.removing.deletes && tries == 0 && s.w.table.Link == nil && s.l.o.TargetSeq != nil {
 		rest, err := s.leaveParents(ctx, set)
 		if err != nil {

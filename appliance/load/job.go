@@ -24,7 +24,7 @@ type job struct {
 	parts   []*mapping.Part  // of an update of changed columns: which
 	reopens []bool           // of an update: the record was made inactive when its row was gone
 	want    [][]byte         // what changes of others are told by, as a record; nil: the record itself
-	states  []stateOf        // of an update: the state that the row says; -1: none
+	states  []stateOf        // of work.saysStates: the state that the row says; -1: none
 	was     [][]byte         // what those columns had before, as a record; nil: not known
 	body    []byte           // {"Targets":[record,record
 	starts  []uint32         // where record i begins in body

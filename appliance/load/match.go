@@ -275,20 +275,17 @@ func (s *sender) updateMatched(ctx context.Context, set []int) error {
 func (s *sender) updateSome(ctx context.Context, set []int) error {
 	ops := make([]dataverse.Op, len(set))
 	for n, i := range set {
-		body := s.w.encoder.CreateBody
-		if !s.w.table.ServerIDs {
-			body = s.w.encoder.UpdateBody
-		}
-		ops[n] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], body(nil, s.j.record(i)))
+		ops[n] = dataverse.UpdateOp(s.w.table.Schema, s.j.ids[i], s.updateBody(i))
 	}
 	errs, err := s.target.Batch(ctx, ops)
 	if err != nil {
 		if k := dataverse.KindOf(err); k == dataverse.Lost || k == dataverse.RolledBack || k == dataverse.Transient || k == dataverse.TooBig {
-			s.later(set, err)
-			return nil
+			return s.wait(ctx, set, err)
 		}
 		return s.stop(set, err)
 	}
+	var shut []int
+	refused := map[int]error{}
 	for n, i := range set {
 		if errs[n] == nil && s.w.parties {
 			errs[n] = s.replaceParties(ctx, i)
@@ -297,14 +294,32 @@ func (s *sender) updateSome(ctx context.Context, set []int) error {
 		case 0:
 			s.j.results[i] = outcome{result: ledger.ResultSuccess, matched: true}
 		case dataverse.RowFault, dataverse.NotFound, dataverse.Conflict, dataverse.Duplicate:
+			if closedRefusal(err) && !s.w.parties {
+				shut, refused[i] = append(shut, i), err
+				continue
+			}
 			s.fail(i, err)
 		case dataverse.Lost, dataverse.RolledBack, dataverse.Transient, dataverse.TooBig:
-			s.later([]int{i}, err)
+			if err := s.wait(ctx, []int{i}, err); err != nil {
+				return s.release(s.open(set), err)
+			}
 		default:
-			return s.stop(set[n:], err)
+			return s.release(s.open(shut), s.stop(set[n:], err))
 		}
 	}
-	return nil
+	err = s.throughClosed(ctx, shut, refused)
+	for _, i := range shut {
+		s.j.results[i].matched = s.j.results[i].result == ledger.ResultSuccess
+	}
+	return err
+}
+
+// updateBody is the body of the update of a record; of one that was found when it was to be made too.
+func (s *sender) updateBody(i int) []byte {
+	if s.w.insert() && s.w.table.ServerIDs {
+		return s.w.encoder.CreateBody(nil, s.j.record(i))
+	}
+	return s.w.encoder.UpdateBody(nil, s.j.record(i))
 }
 
 // holdTwins holds back the waiting rows that would match the same record as another row

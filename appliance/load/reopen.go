@@ -20,7 +20,7 @@ const reopensColumn = "dm_reopens"
 
 // reopens reports whether the work may have such records.
 func (w *work) reopens() bool {
-	return w.settings.Reopens && w.update && w.pass == ledger.Main && w.removing == nil && w.table.Link == nil
+	return w.settings.Reopens && w.update && w.pass != ledger.Files && w.removing == nil && w.table.Link == nil
 }
 
 func (w *work) deactivated() string {
@@ -30,7 +30,7 @@ func (w *work) deactivated() string {
 // reopen makes those of the set active that are to be, and returns the records that are to be sent on.
 // On an error the others wait again.
 func (s *sender) reopen(ctx context.Context, set []int) ([]int, error) {
-	if len(s.j.reopens) == 0 {
+	if len(s.j.reopens) == 0 || s.w.pass != ledger.Main {
 		return set, nil
 	}
 	t := s.w.table.Schema
@@ -53,16 +53,29 @@ func (s *sender) reopen(ctx context.Context, set []int) ([]int, error) {
 	var ops []dataverse.Op
 	var those []int
 	var images []ledger.Image
-	err = s.target.Records(ctx, t, ids, []string{"statecode", "statuscode"}, func(id schema.GUID, row json.RawMessage) error {
+	columns := []string{"statecode", "statuscode"}
+	if t.Column("modifiedby") != nil {
+		columns = append(columns, modifiedBy)
+	}
+	err = s.target.Records(ctx, t, ids, columns, func(id schema.GUID, row json.RawMessage) error {
 		var have map[string]any
 		if err := decode(row, &have); err != nil {
 			return err
 		}
 		i, asked := of[id]
+		if !asked {
+			return nil
+		}
+		left := s.w.settings.OnConflict == ConflictOverwrite || !s.l.changedByOthersLast(have) // it may have been so when its row went
 		for name, v := range closed {
-			if !asked || !sameValue(v, have[name]) {
-				return nil
+			left = left && sameValue(v, have[name])
+		}
+		if !left {
+			if is, _ := stateIn(t, have); s.given(i, is) {
+				s.j.owed[i] &^= mapping.OwesState
+				s.w.keep([]string{"statecode"})
 			}
+			return nil
 		}
 		those, ops = append(those, i), append(ops, dataverse.UpdateOp(t, id, activeBody(t)))
 		images = append(images, ledger.Image{Seq: s.j.seqs[i], Had: inactive, Wrote: activeBody(t)})
@@ -84,13 +97,47 @@ func (s *sender) reopen(ctx context.Context, set []int) ([]int, error) {
 	return s.open(set), nil
 }
 
+// given reports whether a state that a record of such a row has is somebody's: neither the active one nor its row's.
+func (s *sender) given(i int, is stateOf) bool {
+	says := s.j.states[i]
+	return s.w.settings.OnConflict != ConflictOverwrite && is.state > 0 && (is.state != says.state || says.status >= 0 && is.status != says.status)
+}
+
+// leaveGiven has the later passes leave such a state alone too, and returns the records that are to be sent on.
+func (s *sender) leaveGiven(ctx context.Context, set []int) ([]int, error) {
+	var back []int
+	for _, i := range set {
+		if len(s.j.reopens) > 0 && s.j.reopens[i] && s.j.owed[i]&mapping.OwesState != 0 {
+			back = append(back, i)
+		}
+	}
+	for len(back) > 0 {
+		some := back[:min(len(back), fallbackBatch)]
+		have, err := s.states(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range some {
+			is, there := have[s.j.ids[i]]
+			switch {
+			case !there || !s.given(i, is):
+			case s.w.pass == ledger.State:
+				s.j.results[i] = outcome{result: ledger.ResultSuccess}
+			default:
+				s.j.owed[i] &^= mapping.OwesState
+			}
+		}
+		back = back[len(some):]
+	}
+	return s.open(set), nil
+}
+
 // openSome is one request of reopen. It is absolute: what has no answer waits for another sweep.
 func (s *sender) openSome(ctx context.Context, set []int, ops []dataverse.Op) error {
 	errs, err := s.target.Batch(ctx, ops)
 	if err != nil {
 		if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) {
-			s.later(set, err)
-			return nil
+			return s.wait(ctx, set, err)
 		}
 		return err
 	}
@@ -98,7 +145,9 @@ func (s *sender) openSome(ctx context.Context, set []int, ops []dataverse.Op) er
 		switch err := errs[k]; {
 		case err == nil:
 		case dataverse.KindOf(err) == dataverse.Lost || passesBy(err):
-			s.later([]int{i}, err)
+			if err := s.wait(ctx, []int{i}, err); err != nil {
+				return err
+			}
 		case refusedAlone(err) || dataverse.KindOf(err) == dataverse.NotFound:
 			s.fail(i, err)
 		default:

@@ -56,6 +56,15 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	if len(set) == 0 {
 		return nil
 	}
+	if s.w.removing != nil && !s.w.removing.deletes && !s.w.removing.restores && tries == 0 {
+		rest, err := s.leaveInactive(ctx, set)
+		if err != nil {
+			return s.release(s.open(set), readBackError(err))
+		}
+		if set = rest; len(set) == 0 {
+			return nil
+		}
+	}
 	if tries == 0 && s.w.keepsFormer() && !s.w.looksFirst() {
 		if err := s.keepFormer(ctx, set); err != nil {
 			return s.release(set, readBackError(err))
@@ -66,6 +75,15 @@ func (s *sender) send(ctx context.Context, set []int, tries int) error {
 	}
 	if s.w.pass == ledger.Files {
 		return s.sendFiles(ctx, set)
+	}
+	if s.w.pass != ledger.Main && tries == 0 {
+		rest, err := s.leaveGiven(ctx, set)
+		if err != nil {
+			return s.release(s.open(set), readBackError(err))
+		}
+		if set = rest; len(set) == 0 {
+			return nil
+		}
 	}
 	if s.j.closings != nil {
 		if tries == 0 && s.w.looksFirst() {
@@ -368,6 +386,16 @@ func (s *sender) later(set []int, err error) {
 			s.j.results[i] = outcome{result: ledger.ResultReleased, counted: true}
 		}
 	}
+}
+
+// wait is later for updates that are absolute, whether they were applied or not. Where the load stops it counts for
+// nothing, and the error stops it.
+func (s *sender) wait(ctx context.Context, set []int, err error) error {
+	if ctx.Err() != nil {
+		return s.release(set, err)
+	}
+	s.later(set, err)
+	return nil
 }
 
 // meet reads one record, whatever it finds: a read waits for a target that does not

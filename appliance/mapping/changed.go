@@ -33,7 +33,7 @@ func (e *Encoder) Part(names string, deferred []string) *Part {
 			p.files = append(p.files, name)
 		}
 		for k := range e.fields { // a state and its reason go together
-			if e.fields[k].name == name || e.state && stateName(name) {
+			if e.fields[k].name == name || e.state && stateName(name) && stateName(e.fields[k].name) {
 				p.only[k], p.fields = true, true
 			}
 		}

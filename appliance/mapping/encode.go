@@ -71,7 +71,7 @@ const (
 // Encoder makes the encoder of one kind of write. deferred names the lookups that
 // the plan leaves to the second pass.
 func (t *Table) Encoder(w Write, deferred []string) *Encoder {
-	e := &Encoder{table: t, clear: w == Update || w == Files || w == Judged, state: w == State}
+	e := &Encoder{table: t, clear: w == Update || w == Files || w == Judged, state: w == State || w == Judged}
 	if t.Schema != nil {
 		e.typed = []byte(`"@odata.type":"Microsoft.Dynamics.CRM.` + t.Schema.LogicalName + `"`)
 		if w != Insert || !t.ServerIDs {

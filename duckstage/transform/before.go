@@ -24,8 +24,10 @@ type Known struct {
 	Written string
 	// Waiting has dm_seq of the rows that wait for an update of which nothing was ever sent.
 	Waiting string
-	// Passing has dm_seq of the rows whose update goes on in later passes.
+	// Passing has the rows whose update is to go on in a later pass: dm_seq, and dm_pass, which is that.
 	Passing string
+	// Later are the columns that the passes after the first one send, each with its pass: lookups, files, state.
+	Later map[string]string
 }
 
 func beforeName(number uint16, generation int64) string {
@@ -33,8 +35,7 @@ func beforeName(number uint16, generation int64) string {
 }
 
 // keepBefore keeps what the target holds of the rows that will be sent as updates: of those
-// that have changed now, and of those that changed earlier and were not sent yet, or not whole: where
-// these have not changed again, the passes that are left have their columns to send, as they had.
+// that have changed now, and of those that changed earlier and were not sent yet, or not whole.
 func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.ColumnInfo) error {
 	if !j.later || j.Known.Written == "" {
 		return nil
@@ -53,7 +54,7 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 	if err != nil {
 		return err
 	}
-	var carried []string
+	var carried, begun []string
 	for _, col := range j.compared() {
 		if col.Name == "dm_id" {
 			continue
@@ -62,6 +63,7 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 		names = append(names, name)
 		columns = append(columns, value(former, "p", col)+" AS "+name)
 		carried = append(carried, value(old, "o", col)+" AS "+name)
+		begun = append(begun, j.begun(col.Name, value(former, "p", col), value(old, "o", col))+" AS "+name)
 		nothing = append(nothing, "NULL::"+col.SQLType+" AS "+name)
 		was, is := "b."+name, "n."+name
 		if strings.EqualFold(col.SQLType, "VARCHAR") { // an empty text is null to the target
@@ -70,10 +72,17 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 		differs = append(differs, "CASE WHEN "+was+" IS DISTINCT FROM "+is+" THEN "+duckstage.Quote(strings.TrimSuffix(col.Name, "__table"))+" END")
 	}
 	// The few rows are found first, so that of the many only what is needed is read.
-	sent := j.seqs + "_sent"
-	if _, err := s.c.Exec(ctx, "CREATE TABLE "+sent+" AS SELECT n.dm_seq, k.dm_written, k.dm_whole FROM (SELECT dm_seq FROM "+j.data+" WHERE dm_change = 'U') n JOIN ("+
-		j.Known.Written+") k ON k.dm_seq = n.dm_seq"); err != nil {
-		return fmt.Errorf("find what the target holds: %w", err)
+	sent, passing := j.seqs+"_sent", j.seqs+"_passing"
+	view := "main." + duckstage.Ident(j.Name+beforeSuffix) + " o"
+	tables := []string{"CREATE TABLE " + passing + " (dm_seq UINTEGER, dm_pass VARCHAR)"}
+	if old != nil {
+		tables[0] = "CREATE TABLE " + passing + " AS SELECT o.dm_seq, w.dm_pass FROM " + view + " JOIN (" + j.Known.Passing + ") w ON w.dm_seq = o.dm_seq WHERE o.dm_changed IS NOT NULL"
+	}
+	for _, q := range append(tables, "CREATE TABLE "+sent+" AS SELECT n.dm_seq, k.dm_written, k.dm_whole FROM (SELECT dm_seq FROM "+j.data+" WHERE dm_change = 'U') n JOIN ("+
+		j.Known.Written+") k ON k.dm_seq = n.dm_seq ANTI JOIN "+passing+" w ON w.dm_seq = n.dm_seq") {
+		if _, err := s.c.Exec(ctx, q); err != nil {
+			return fmt.Errorf("find what the target holds: %w", err)
+		}
 	}
 	compare := func(from, rows string) string {
 		return fmt.Sprintf("SELECT b.dm_seq, b.dm_written, CASE WHEN NOT b.dm_whole THEN concat_ws(',', %s) END AS dm_changed, b.%s FROM (%s) b JOIN %s n ON n.dm_seq = b.dm_seq",
@@ -82,21 +91,35 @@ func (s *staging) keepBefore(ctx context.Context, j *job, former []duckstage.Col
 	parts := []string{compare("SELECT k.dm_seq, k.dm_written, k.dm_whole, "+strings.Join(columns, ", ")+" FROM "+sent+" k JOIN main."+duckstage.Ident(j.Name)+" p ON p.dm_seq = k.dm_seq",
 		"(SELECT * FROM "+j.data+" WHERE dm_change = 'U')")}
 	if old != nil {
-		view := "main." + duckstage.Ident(j.Name+beforeSuffix) + " o"
 		parts = append(parts, compare(
 			"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL AS dm_whole, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq UNION ALL "+
-				"SELECT o.dm_seq, o.dm_written, o.dm_changed IS NULL, "+strings.Join(carried, ", ")+" FROM "+view+" SEMI JOIN ("+j.Known.Passing+") w ON w.dm_seq = o.dm_seq ANTI JOIN "+sent+" k ON k.dm_seq = o.dm_seq UNION ALL "+
-				"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq",
+				"SELECT o.dm_seq, o.dm_written, false, "+strings.Join(begun, ", ")+" FROM "+passing+" w JOIN "+view+" ON w.dm_seq = o.dm_seq JOIN main."+duckstage.Ident(j.Name)+" p ON p.dm_seq = o.dm_seq UNION ALL "+
+				"SELECT o.dm_seq, o.dm_written, true, "+strings.Join(nothing, ", ")+" FROM "+view+" ANTI JOIN ("+j.Known.Waiting+") w ON w.dm_seq = o.dm_seq ANTI JOIN ("+j.Known.Written+") k ON k.dm_seq = o.dm_seq ANTI JOIN "+passing+" b ON b.dm_seq = o.dm_seq",
 			j.data))
 	}
 	query := "CREATE TABLE dm." + beforeName(j.number, s.generation) + " AS SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") ORDER BY dm_seq"
-	for _, q := range []string{query, "DROP TABLE " + sent} {
+	for _, q := range []string{query, "DROP TABLE " + sent, "DROP TABLE " + passing} {
 		if _, err := s.c.Exec(ctx, q); err != nil {
 			return fmt.Errorf("keep what the target holds: %w", err)
 		}
 	}
 	j.before = true
 	return nil
+}
+
+// begun is what the target has in a column of a row whose update has begun and goes on in pass w.dm_pass: what the
+// passes until then have sent, which the former staging has, and else what it had before. A lookup that a pass of its own
+// sets is emptied by the first one.
+func (j *job) begun(column, sent, before string) string {
+	switch j.Known.Later[strings.TrimSuffix(column, "__table")] {
+	case "lookups":
+		return "CASE WHEN w.dm_pass <> 'lookups' OR " + sent + " IS NULL THEN " + sent + " ELSE " + before + " END"
+	case "files":
+		return "CASE WHEN w.dm_pass = 'state' THEN " + sent + " ELSE " + before + " END"
+	case "state":
+		return before
+	}
+	return sent
 }
 
 // formerBefore are the columns of the relation that the staging before has left; nil when

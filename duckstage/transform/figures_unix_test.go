@@ -27,7 +27,7 @@ func TestDeltaFigures(t *testing.T) {
 		rows, rounds = 5000, 1
 	}
 	s := newStageWith(t, duckstage.Options{Set: testSet, Threads: 2, Memory: os.Getenv("DVMIGRATE_DELTA_MEMORY")})
-	table := Table{Name: "account", Known: Known{Written: "SELECT range::UINTEGER AS dm_seq, TIMESTAMP '2026-01-01' AS dm_written, false AS dm_whole FROM range(" + strconv.Itoa(rows) + ")", Waiting: "SELECT 0::UINTEGER AS dm_seq LIMIT 0", Passing: "SELECT 0::UINTEGER AS dm_seq LIMIT 0"}}
+	table := Table{Name: "account", Known: Known{Written: "SELECT range::UINTEGER AS dm_seq, TIMESTAMP '2026-01-01' AS dm_written, false AS dm_whole FROM range(" + strconv.Itoa(rows) + ")", Waiting: "SELECT 0::UINTEGER AS dm_seq LIMIT 0", Passing: "SELECT 0::UINTEGER AS dm_seq, '' AS dm_pass LIMIT 0"}}
 	columns := []string{"i::VARCHAR AS legacy_key"}
 	names := []string{"legacy_key"}
 	for n := range 11 {
