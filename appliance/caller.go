@@ -74,7 +74,8 @@ func (c *caller) run(ctx context.Context) {
 
 // judge tells of a channel that has begun to fail.
 func (c *caller) judge(err error) {
-	was := c.failing.Swap(err != nil)
+	was := c.failing.Load()
+	defer c.failing.Store(err != nil) // whoever finds it failing knows that this is told
 	switch {
 	case err != nil && !was:
 		c.tell(fmt.Sprintf("alerts do not arrive by %s: %v; the load goes on, `dvmigrate alert test %s` tries it", c.name, err, c.name))

@@ -108,7 +108,15 @@ func TestMarksAreKept(t *testing.T) {
 		t.Errorf("load: %v, %+v", err, r.Summary)
 	}
 	now, _, err := p.marks()
-	if err != nil || len(now) != 9 || now[6].Table != "account" || now[6].Changed.Before(marks[0].Changed) {
+	accounts := 0
+	for _, m := range now {
+		if m.Table == "account" {
+			if accounts++; m.Changed.Before(marks[0].Changed) {
+				t.Errorf("%+v is older than before", m)
+			}
+		}
+	}
+	if err != nil || len(now) != 9 || accounts != 3 {
 		t.Errorf("%v, %+v", err, now)
 	}
 }

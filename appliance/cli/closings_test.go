@@ -75,7 +75,7 @@ func TestKilledClosingIsExactlyOnce(t *testing.T) {
 			lookup, strings.Join(rows, ", "))})
 	}
 	mustRun(t, dvmigrate("-C", project, "stage"), 0)
-	const firstClosing, last = 5, 11 // of the writes of this load
+	const firstClosing, last = 5, 10 // of the writes of this load
 	for i := range 2 * (last - firstClosing + 1) {
 		at, after := int64(firstClosing+i/2), i%2 == 1
 		t.Run(fmt.Sprintf("write %d, applied %t", at, after), func(t *testing.T) {
