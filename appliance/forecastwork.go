@@ -111,16 +111,18 @@ func (f *forecast) workOf(step plan.Step, action string, n int64) plan.Work {
 	return w
 }
 
-// readsFirst reports whether records are read before they are updated: to see what others have changed, or to
-// keep what a rollback gives back.
+// readsFirst reports whether records are read before they are updated: to see what others have changed, to keep
+// what a rollback gives back, or whether they are inactive already. Later passes read those that are not new, and
+// are counted so where some are.
 func (f *forecast) readsFirst(step plan.Step) bool {
+	reads := f.p.Config.KeepsFormer(step.Table) || onConflict[f.p.Config.Table(step.Table).OnConflict] != load.ConflictOverwrite
 	switch step.Pass {
 	case plan.Insert:
-		return f.p.Config.KeepsFormer(step.Table) || onConflict[f.p.Config.Table(step.Table).OnConflict] != load.ConflictOverwrite
-	case plan.Deactivate:
-		return f.p.Config.KeepsFormer(step.Table)
+		return reads
+	case plan.Lookups, plan.State:
+		return reads && f.parts[step.Table].records > 0
 	}
-	return false
+	return step.Pass == plan.Deactivate
 }
 
 // fileWork is what the files of a record have and take, in the mean.
