@@ -9,9 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"dvmigrate/appliance/dataverse/schema"
-	"dvmigrate/appliance/sample"
 )
 
 // TestClosedRecordsChange: rows whose records are closed, and refuse a change, change all the same: the records are opened,
@@ -97,13 +94,7 @@ func TestClosedRecordsChange(t *testing.T) {
 func TestOpenedByOthersStays(t *testing.T) {
 	for _, policy := range []string{"skip", "merge", "overwrite"} {
 		t.Run(policy, func(t *testing.T) {
-			s, err := schema.Read(bytes.NewReader(sample.Schema()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			deal := s.Table("opportunity")
-			deal.Columns = append(deal.Columns, &schema.Column{LogicalName: "contoso_formerid", SchemaName: "contoso_FormerId", Type: schema.Lookup, Targets: []string{"opportunity"}})
-			deal.ManyToOne = append(deal.ManyToOne, schema.Relationship{SchemaName: "contoso_former", Column: "contoso_formerid", Target: "opportunity", Nav: "contoso_FormerId", Collection: "contoso_later"})
+			s := dealSchema(t)
 			var stop atomic.Pointer[func(body string)]
 			url, _ := emulatedAs(t, s, 8, func(_ http.ResponseWriter, r *http.Request) bool {
 				body, _ := io.ReadAll(r.Body)

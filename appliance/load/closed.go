@@ -2,12 +2,14 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,10 +99,10 @@ func brings(t *schema.Table, id schema.GUID, from, to stateOf, values map[string
 	return closes(t, id, from, &c), nil
 }
 
-// closes closes a record by an action, which takes it from some states only.
+// closes closes a record by an action, which takes it from some states only, and from no closed one.
 func closes(t *schema.Table, id schema.GUID, from stateOf, c *mapping.Closing) []dataverse.Op {
 	action := dataverse.ActionOp(c.Path, c.Body)
-	if (c.From < 0 || from.state == c.From) && !mapping.Shut(t.LogicalName, from.state) {
+	if (c.From < 0 || from.state == c.From) && !slices.Contains(inactiveStates[t.LogicalName], from.state) {
 		return []dataverse.Op{action}
 	}
 	return []dataverse.Op{dataverse.UpdateOp(t, id, fmt.Appendf(nil, `{"statecode":%d}`, max(c.From, 0))), action}
@@ -210,14 +212,19 @@ func (s *sender) holds(want, have map[string]any) bool {
 	return true
 }
 
-// closedColumns names the columns that closing a record as it was asks for.
-func closedColumns(t *schema.Table) (names []string) {
+// stateColumns names the columns of a record's state.
+func stateColumns(t *schema.Table) (names []string) {
 	for _, name := range []string{"statecode", "statuscode"} {
 		if t.Column(name) != nil {
 			names = append(names, name)
 		}
 	}
-	return append(names, mapping.CloseColumns(t)...)
+	return names
+}
+
+// closedColumns names the columns that closing a record as it was asks for.
+func closedColumns(t *schema.Table) []string {
+	return append(stateColumns(t), mapping.CloseColumns(t)...)
 }
 
 // aroundClosed is what opens a record that was read, changes it and closes it again, and what is to be kept of its state;
@@ -225,19 +232,16 @@ func closedColumns(t *schema.Table) (names []string) {
 func (s *sender) aroundClosed(i int, have, want map[string]any) (*dataverse.Op, *ledger.Image, error) {
 	t, id := s.w.table.Schema, s.j.ids[i]
 	is, closed := stateIn(t, have)
-	to, change, says := is, s.updateBody(i), stateOf{-1, -1}
-	if len(s.j.states) > 0 {
-		says = s.j.states[i]
-	}
+	to, change := is, s.updateBody(i)
 	switch {
 	case !closed:
 		return nil, nil, nil
 	case s.w.pass == ledger.State: // the change is the state
 		op := dataverse.ChangeSetOp(dataverse.UpdateOp(t, id, activeBody(t)), dataverse.UpdateOp(t, id, change))
 		return &op, nil, nil
-	case s.w.update && s.j.owed[i]&mapping.OwesState != 0 && says.state >= 0: // of one that was found the state is left to its pass
-		to = says
-	case mapping.ClosedByAction(t.LogicalName, is.state) && says.state != is.state:
+	case s.w.update && s.j.owed[i]&mapping.OwesState != 0 && s.says(i).state >= 0: // of one that was found the state is left to its pass
+		to = s.says(i)
+	case s.closedByOthers(i, is):
 		return nil, nil, nil
 	}
 	values := maps.Clone(have)
@@ -249,42 +253,32 @@ func (s *sender) aroundClosed(i int, have, want map[string]any) (*dataverse.Op, 
 	return &op, &ledger.Image{Seq: s.j.seqs[i], Had: stateBody(t, is), Wrote: stateBody(t, to)}, nil
 }
 
+// says is the state that the row of a record says; -1: none, or it was not asked for.
+func (s *sender) says(i int) stateOf {
+	if len(s.j.states) == 0 {
+		return stateOf{-1, -1}
+	}
+	return s.j.states[i]
+}
+
+// closedByOthers reports whether a record was closed by an action, and its row does not say so.
+func (s *sender) closedByOthers(i int, is stateOf) bool {
+	return mapping.ClosedByAction(s.w.table.Schema.LogicalName, is.state) && s.says(i).state != is.state
+}
+
 // updateThrough updates a record that a later pass has to change, also where it is closed: then it is closed again as it
 // was, as this pass has not looked whether somebody has changed that.
 func (s *sender) updateThrough(ctx context.Context, i int, body []byte) error {
-	t, id := s.w.table.Schema, s.j.ids[i]
-	refused := s.target.Update(ctx, t, id, body)
-	if !closedRefusal(refused) || t.Column("statecode") == nil {
-		return refused
-	}
-	var op *dataverse.Op
-	err := s.target.Records(ctx, t, []schema.GUID{id}, closedColumns(t), func(_ schema.GUID, row json.RawMessage) error {
-		var have map[string]any
-		if err := decode(row, &have); err != nil {
-			return err
-		}
-		is, closed := stateIn(t, have)
-		if !closed || mapping.ClosedByAction(t.LogicalName, is.state) && s.j.states[i].state != is.state && s.j.owed[i]&mapping.OwesState == 0 {
-			return nil
-		}
-		set, err := around(t, id, body, is, have)
-		op = &set
-		return err
+	id := s.j.ids[i]
+	refused := s.target.Update(ctx, s.w.table.Schema, id, body)
+	errs := []error{refused}
+	err := giveClosed(ctx, s.w.table, s.target, []schema.GUID{id}, [][]byte{body}, errs, func(_ int, is stateOf) bool {
+		return s.j.owed[i]&mapping.OwesState != 0 || !s.closedByOthers(i, is)
 	})
-	switch {
-	case err != nil:
-		return readBackError(err)
-	case op == nil:
-		return refused
-	}
-	errs, err := s.target.Batch(ctx, []dataverse.Op{*op})
-	if err != nil {
-		return err
-	}
-	if errs[0] == nil {
+	if refused != nil && err == nil && errs[0] == nil {
 		s.w.around.Add(1)
 	}
-	return errs[0]
+	return cmp.Or(err, errs[0])
 }
 
 // sendAround sends change sets, one a record. They are absolute: what has no answer waits for another sweep. Where one of

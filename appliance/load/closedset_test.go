@@ -69,7 +69,7 @@ func TestClosedWithoutState(t *testing.T) {
 			t.Fatalf("the sample has no %s", table)
 		}
 		target, errs := &shut{}, []error{&dataverse.Error{Kind: dataverse.RowFault, Code: codeReadOnly}}
-		err := giveClosed(t.Context(), &mapping.Table{Schema: all.Table(table)}, target, []schema.GUID{{1}}, [][]byte{[]byte(`{}`)}, errs)
+		err := giveClosed(t.Context(), &mapping.Table{Schema: all.Table(table)}, target, []schema.GUID{{1}}, [][]byte{[]byte(`{}`)}, errs, nil)
 		if err != nil || errs[0] == nil {
 			t.Errorf("%s: %v, and the record %v", table, err, errs[0])
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"dvmigrate/appliance/dataverse"
 	"dvmigrate/appliance/dataverse/schema"
@@ -167,6 +168,21 @@ func (s *sender) closeAgain(ctx context.Context, set []int, tries int, err error
 		return s.close(ctx, set, tries+1)
 	}
 	s.later(set, err)
+	return nil
+}
+
+// eachState calls fn with the states of the target's records, some hundred a request.
+func (s *sender) eachState(ctx context.Context, set []int, fn func(i int, is stateOf, there bool)) error {
+	for some := range slices.Chunk(set, fallbackBatch) {
+		have, err := s.states(ctx, some)
+		if err != nil {
+			return err
+		}
+		for _, i := range some {
+			is, there := have[s.j.ids[i]]
+			fn(i, is, there)
+		}
+	}
 	return nil
 }
 

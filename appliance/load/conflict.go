@@ -289,8 +289,8 @@ func stateColumn(name string) bool { return name == "statecode" || name == "stat
 // withReason are columns to read, the state with its reason and the reason with its state: they mean little apart.
 func withReason(t *schema.Table, columns []string) []string {
 	if slices.ContainsFunc(columns, stateColumn) {
-		for _, name := range []string{"statecode", "statuscode"} {
-			if t.Column(name) != nil && !slices.Contains(columns, name) {
+		for _, name := range stateColumns(t) {
+			if !slices.Contains(columns, name) {
 				columns = append(columns, name)
 			}
 		}

@@ -136,12 +136,10 @@ func (s *sender) noteFormer(set []int, found ledger.Found, had map[int]map[strin
 			return err
 		}
 		_, reads := have["statuscode"]
-		if _, says := wrote["statuscode"]; reads && !says && wrote["statecode"] != nil { // a state that is given alone brings its reason
-			if n, ok := wrote["statecode"].(json.Number); ok {
-				state, _ := n.Int64()
-				if status := defaultStatus(s.w.table.Schema, state); status >= 0 && !s.sameStored("statecode", n, have["statecode"]) {
-					wrote["statuscode"] = json.Number(fmt.Sprint(status))
-				}
+		if is, _ := stateIn(s.w.table.Schema, wrote); reads && is.state >= 0 && is.status < 0 { // a state that is given alone brings its reason
+			_, says := wrote["statuscode"]
+			if status := defaultStatus(s.w.table.Schema, is.state); !says && status >= 0 && !s.sameStored("statecode", wrote["statecode"], have["statecode"]) {
+				wrote["statuscode"] = json.Number(fmt.Sprint(status))
 			}
 		}
 		before := map[string]any{}

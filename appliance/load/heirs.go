@@ -366,7 +366,7 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 	if dataverse.KindOf(err) == dataverse.Lost || passesBy(err) { // they are looked at once more
 		errs, err = slices.Repeat([]error{err}, len(ops)), nil
 	} else if err == nil {
-		err = giveClosed(ctx, t, target, ids, bodies, errs)
+		err = giveClosed(ctx, t, target, ids, bodies, errs, nil)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -387,8 +387,9 @@ func (l *Loader) giveSome(ctx context.Context, t *mapping.Table, target Target, 
 
 // giveClosed changes those of some records that refused it since they are closed: each is opened for that and closed
 // again as it was, in one change set. What has no state of its own stays refused, as a quote's products: its parent is
-// closed. bodies are those of the updates, nil for what is none; errs gets what came of it.
-func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, bodies [][]byte, errs []error) error {
+// closed. bodies are those of the updates, nil for what is none; errs gets what came of it. may says of which
+// states; nil: of all.
+func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []schema.GUID, bodies [][]byte, errs []error, may func(k int, is stateOf) bool) error {
 	of := map[schema.GUID]int{}
 	for k, id := range ids {
 		if closedRefusal(errs[k]) && bodies[k] != nil {
@@ -407,7 +408,7 @@ func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []sche
 			return err
 		}
 		is, closed := stateIn(t.Schema, have)
-		if !closed {
+		if !closed || may != nil && !may(k, is) {
 			return nil
 		}
 		if err := decode(bodies[k], &have); err != nil { // what it is to get goes over what it has
@@ -417,6 +418,9 @@ func giveClosed(ctx context.Context, t *mapping.Table, target Target, ids []sche
 		at, sets = append(at, k), append(sets, op)
 		return err
 	})
+	if err != nil {
+		return readBackError(err)
+	}
 	for len(sets) > 0 && err == nil {
 		n := min(len(sets), dataverse.MaxBatch/aroundOps)
 		var answers []error

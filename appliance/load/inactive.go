@@ -59,18 +59,10 @@ func InactiveBody(t *schema.Table) ([]byte, error) {
 
 // leaveInactive settles the records that are inactive already, in whatever state: it stays, somebody may have given it.
 func (s *sender) leaveInactive(ctx context.Context, set []int) (rest []int, err error) {
-	for rest = set; len(rest) > 0; {
-		some := rest[:min(len(rest), fallbackBatch)]
-		have, err := s.states(ctx, some)
-		if err != nil {
-			return nil, err
+	err = s.eachState(ctx, set, func(i int, is stateOf, there bool) {
+		if there && inactive(s.w.table.Schema, is.state) {
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
 		}
-		for _, i := range some {
-			if inactive(s.w.table.Schema, have[s.j.ids[i]].state) {
-				s.j.results[i] = outcome{result: ledger.ResultSuccess}
-			}
-		}
-		rest = rest[len(some):]
-	}
-	return s.open(set), nil
+	})
+	return s.open(set), err
 }

@@ -111,25 +111,16 @@ func (s *sender) leaveGiven(ctx context.Context, set []int) ([]int, error) {
 			back = append(back, i)
 		}
 	}
-	for len(back) > 0 {
-		some := back[:min(len(back), fallbackBatch)]
-		have, err := s.states(ctx, some)
-		if err != nil {
-			return nil, err
+	err := s.eachState(ctx, back, func(i int, is stateOf, there bool) {
+		switch {
+		case !there || !s.given(i, is):
+		case s.w.pass == ledger.State:
+			s.j.results[i] = outcome{result: ledger.ResultSuccess}
+		default:
+			s.j.owed[i] &^= mapping.OwesState
 		}
-		for _, i := range some {
-			is, there := have[s.j.ids[i]]
-			switch {
-			case !there || !s.given(i, is):
-			case s.w.pass == ledger.State:
-				s.j.results[i] = outcome{result: ledger.ResultSuccess}
-			default:
-				s.j.owed[i] &^= mapping.OwesState
-			}
-		}
-		back = back[len(some):]
-	}
-	return s.open(set), nil
+	})
+	return s.open(set), err
 }
 
 // openSome is one request of reopen. It is absolute: what has no answer waits for another sweep.

@@ -135,8 +135,8 @@ func (s *sender) restoreEach(ctx context.Context, set []int, tries int) error {
 		}
 		errs, err := s.target.Batch(ctx, ops)
 		if err == nil {
-			if err := giveClosed(ctx, s.w.table, s.target, ids, bodies, errs); err != nil {
-				return s.release(part, readBackError(err)) // what was done of them is absolute
+			if err := giveClosed(ctx, s.w.table, s.target, ids, bodies, errs, nil); err != nil {
+				return s.release(part, err) // what was done of them is absolute
 			}
 		}
 		return s.removed(ctx, part, tries, errs, err, func(int) outcome { return done })

@@ -3,7 +3,6 @@ package mapping
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,12 +54,6 @@ func closingOf(table string, state int64) *closing {
 // ClosedByAction reports whether records of the table get into a state by an action of
 // its own only, and by no plain write.
 func ClosedByAction(table string, state int64) bool { return closingOf(table, state) != nil }
-
-// Shut reports whether a record in this state has to be opened before one of these actions closes it.
-func Shut(table string, state int64) bool {
-	shut := map[string][]int64{"opportunity": {1, 2}, "incident": {1, 2}, "quote": {2, 3}, "salesorder": {2, 3, 4}}
-	return slices.Contains(shut[table], state)
-}
 
 // ClosingsSQL is the condition, over a staged row's columns, that its state is set by such
 // an action; false where the table has none.
